@@ -1,0 +1,250 @@
+"""Stage 2, the store: mono stems at the model's rate, with a manifest that says what is in them.
+
+A store is a folder::
+
+    <store>/manifest.json
+    <store>/<track>/<label>.wav     mono, float32, one rate, equal lengths within a track, mean removed
+
+Everything a mixture needs to be drawn (lengths, levels, where a stem sounds) stands in the manifest, so that drawing
+reads no audio, and an item reads only its own excerpt, by seek.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from .errors import DataError
+from .files import write_json, written_aside
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+# A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the quietest
+# note of the recordings this was tried on and above the noise of a rendered or edited silence.
+ACTIVITY_BLOCK = 0.1
+ACTIVITY_DBFS = -60.0
+
+
+@dataclass(frozen=True)
+class StoredStem:
+    """What the manifest says of one stem: its file, its level, where it sounds, what it was made from.
+
+    ``active`` holds ``[start, end)`` pairs in frames. ``sources`` holds the path, size and modification time of each
+    file that was summed, by which a stale entry is noticed.
+    """
+
+    file: str
+    rms: float
+    peak: float
+    active: list[list[int]]
+    sources: list[dict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StoredTrack:
+    """One track of a store: every stem in it has ``frames`` samples."""
+
+    name: str
+    split: str | None
+    frames: int
+    stems: dict[str, StoredStem]
+
+
+class Store:
+    """The stems of a data set, ready to be mixed.
+
+    Args:
+        folder: Folder that holds ``manifest.json``.
+
+    Raises:
+        DataError: The folder is not a store, or its manifest is of another format.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        manifest = _read_manifest(self.folder)
+        self.sample_rate: int = manifest["sample_rate"]
+        self.dataset: str = manifest["dataset"]
+        self.tracks = [_track_from_json(entry) for entry in manifest["tracks"]]
+        if not self.tracks:
+            raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label that any track has, in alphabetical order: nussl's order of sources."""
+        return tuple(sorted({label for track in self.tracks for label in track.stems}))
+
+    def where(self, split: str | None = None, names: Iterable[str] | None = None) -> Store:
+        """Returns a view of the tracks of one split, or of these names, in the order of the manifest.
+
+        Raises:
+            DataError: No track is left.
+        """
+        wanted = None if names is None else set(names)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.tracks = [
+            track
+            for track in self.tracks
+            if (split is None or track.split == split) and (wanted is None or track.name in wanted)
+        ]
+        if not view.tracks:
+            asked = f"split {split!r}" if wanted is None else f"tracks {sorted(wanted)}"
+            splits = sorted({str(track.split) for track in self.tracks})
+            raise DataError(
+                f"Asked {self.folder} for {asked}: none there. It has {len(self.tracks)} tracks, splits "
+                f"{', '.join(splits)}. Name one of these."
+            )
+        return view
+
+    def read(self, track: StoredTrack, label: str, start: int = 0, frames: int = -1) -> np.ndarray:
+        """Returns a part of one stem, by seek.
+
+        Args:
+            track: The track.
+            label: One of its labels.
+            start: First sample.
+            frames: Number of samples; -1 for all that follow.
+
+        Shape:
+            float32 [frames]
+
+        Raises:
+            DataError: The file is gone, was cut, or cannot be decoded.
+        """
+        path = self.folder / track.stems[label].file
+        try:
+            audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DataError(f"Reading {path} of the store failed: {error}. Prepare the store again.") from error
+        if frames >= 0 and len(audio) != frames:
+            raise DataError(
+                f"Asked {path} for {frames} samples from {start}: it gave {len(audio)}. The file was cut after the "
+                "manifest was written; prepare the store again."
+            )
+        return audio
+
+    def minutes(self, label: str | None = None) -> float:
+        """Returns the minutes of music, or of one label's stem, that the store's tracks hold."""
+        frames = sum(track.frames for track in self.tracks if label is None or label in track.stems)
+        return frames / self.sample_rate / 60
+
+
+class StoreWriter:
+    """Writes a store track by track; the manifest comes last, so a half-written folder is never taken for a store.
+
+    Args:
+        folder: Folder to write; made when absent.
+        sample_rate: Rate of the stems in Hz.
+        dataset: Name of the data set, kept in the manifest.
+    """
+
+    def __init__(self, folder: str | Path, sample_rate: int, dataset: str = ""):
+        self.folder = Path(folder)
+        self.sample_rate = sample_rate
+        self.dataset = dataset
+        self.tracks: list[StoredTrack] = []
+
+    def add(
+        self, name: str, split: str | None, stems: dict[str, np.ndarray], sources: dict[str, list[dict]] | None = None
+    ) -> StoredTrack:
+        """Writes the stems of one track and returns its entry.
+
+        Args:
+            name: Unique name; becomes a folder below the store.
+            split: 'train', 'valid', 'test' or None.
+            stems: One array [frames] a label, all equally long.
+            sources: Path, size and modification time of each label's files.
+
+        Raises:
+            DataError: The stems differ in length, or the name or a label would leave the store.
+        """
+        lengths = {label: len(audio) for label, audio in stems.items()}
+        if len(set(lengths.values())) != 1:
+            raise DataError(f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first.")
+        entry = {}
+        for label in sorted(stems):
+            file = f"{name}/{label}.wav"
+            if not _is_below(self.folder, file):
+                raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
+            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
+            audio = np.asarray(stems[label], dtype=np.float32)
+            audio = audio - np.float32(audio.mean(dtype=np.float64))
+            write_stem(self.folder / file, audio, self.sample_rate)
+            about = describe_stem(audio, self.sample_rate)
+            entry[label] = StoredStem(file=file, sources=(sources or {}).get(label, []), **about)
+        track = StoredTrack(name=name, split=split, frames=next(iter(lengths.values())), stems=entry)
+        self.tracks.append(track)
+        return track
+
+    def close(self) -> Store:
+        """Writes the manifest and returns the store."""
+        tracks = sorted(self.tracks, key=lambda track: track.name)
+        manifest = {
+            "format": FORMAT,
+            "sample_rate": self.sample_rate,
+            "dataset": self.dataset,
+            "labels": sorted({label for track in tracks for label in track.stems}),
+            "tracks": [asdict(track) for track in tracks],
+        }
+        write_json(self.folder / MANIFEST, manifest)
+        return Store(self.folder)
+
+
+def write_stem(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
+    """Writes float32 audio [frames] as WAV, aside and renamed: the file is whole or not there."""
+    with written_aside(path) as aside:
+        soundfile.write(aside, audio, sample_rate, format="WAV", subtype="FLOAT")
+
+
+def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
+    """Returns level and activity of a stem: ``rms`` and ``peak`` of full scale, ``active`` as [start, end) in frames.
+
+    Shape:
+        audio [frames]
+    """
+    block = max(1, round(ACTIVITY_BLOCK * sample_rate))
+    power = np.square(audio, dtype=np.float64)
+    edges = np.arange(0, len(audio), block)
+    sounding = np.add.reduceat(power, edges) / np.minimum(block, len(audio) - edges) > 10 ** (ACTIVITY_DBFS / 10)
+    # A change of state between neighbouring blocks begins or ends a stretch; padding makes both ends changes.
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], sounding, [False]])))
+    ends = np.minimum(changes * block, len(audio))
+    return {
+        "rms": float(np.sqrt(power.mean())),
+        "peak": float(np.abs(audio).max()),
+        "active": [[int(start), int(end)] for start, end in zip(ends[::2], ends[1::2], strict=True)],
+    }
+
+
+def _read_manifest(folder: Path) -> dict:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"A store was asked for in {folder}: it holds no {MANIFEST}. Make one with "
+            f"`nussl-transfer prepare DATA --out {folder}`."
+        ) from None
+    except (json.JSONDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Prepare the store again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise DataError(f"{path} should be of format {FORMAT}: found {found}. Prepare the store again.")
+    return manifest
+
+
+def _track_from_json(entry: dict) -> StoredTrack:
+    stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
+    return StoredTrack(name=entry["name"], split=entry["split"], frames=entry["frames"], stems=stems)
+
+
+def _is_below(folder: Path, file: str) -> bool:
+    base = os.path.abspath(folder)
+    return os.path.commonpath([base, os.path.abspath(folder / file)]) == base
