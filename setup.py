@@ -1,0 +1,4 @@
+"""Everything about this package is in setup.cfg."""
+from setuptools import setup
+
+setup()
