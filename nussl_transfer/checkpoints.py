@@ -1,0 +1,160 @@
+"""Checkpoints: nussl's own files, with what this package adds to them as plain values.
+
+A checkpoint of this package is written in the form of ``SeparationModel.save`` and holds nothing but nussl's classes, so
+nussl alone opens it (contract 5). Labels, mode, parent and data stand in ``metadata['nussl_transfer']``; nussl's loader
+passes over that key, so it is read here, from the file. Files are opened under an allow-list (contract 6).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import nussl
+import torch
+from nussl import STFTParams
+from nussl.datasets import transforms as tfm
+from nussl.ml import SeparationModel
+
+from .builders import MASK_HEAD
+from .compat import safe_load
+from .errors import CheckpointError
+from .files import written_aside
+
+KEY = "nussl_transfer"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        labels: What the masks are of, in their order; empty where no mask head was trained.
+        mode: 'pretrain', 'whole', 'mask', or 'unknown' for a file of nussl's own.
+        sample_rate: Rate of the audio in Hz.
+        stft_params: Window length and hop in samples, and window.
+        excerpt_seconds: Length of the mixtures it was trained on.
+        parent: Name of the checkpoint it was fine-tuned from; None when it started from scratch.
+        data: What it was trained on, as plain values.
+    """
+
+    labels: tuple[str, ...]
+    mode: str
+    sample_rate: int
+    stft_params: STFTParams
+    excerpt_seconds: float = 10.0
+    parent: str | None = None
+    data: dict = field(default_factory=dict)
+
+
+def write_checkpoint(
+    path: str | Path, model: SeparationModel, info: CheckpointInfo, training: dict | None = None, half: bool = False
+) -> Path:
+    """Writes a checkpoint that nussl's own separators load; aside, then renamed.
+
+    Args:
+        path: File to write.
+        model: The network.
+        info: What the file is to say of itself.
+        training: Metadata of nussl's trainer: any of 'optimizer', 'loss_dictionary', 'trainer.state_dict',
+            'trainer.state.epoch_history'.
+        half: Whether to store the weights in half precision; whoever loads them computes in float32.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    dataset = {
+        "name": KEY,
+        "folder": str(info.data.get("name", "")),
+        "num_channels": 1,
+        "sample_rate": info.sample_rate,
+        "stft_params": info.stft_params,
+        # What a separator has to do to audio before the network, whatever the training did (host.md).
+        "transforms": tfm.Compose(
+            [tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()]
+        ),
+    }
+    ours = {key: value for key, value in asdict(info).items() if key not in ("sample_rate", "stft_params")}
+    ours["labels"] = list(info.labels)
+    metadata = {
+        "config": model.config,
+        "nussl_version": nussl.__version__,
+        "num_channels": 1,
+        "sample_rate": info.sample_rate,
+        "stft_params": info.stft_params,
+        "train_dataset": dataset,
+        "val_dataset": dataset,
+        **(training or {}),
+        KEY: ours,
+    }
+    path = Path(path)
+    with written_aside(path) as aside:
+        torch.save({"state_dict": state, "config": json.dumps(model.config), "metadata": metadata}, aside)
+    return path
+
+
+def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
+    """Opens a checkpoint of this package or of nussl, and trusts nothing in it.
+
+    Returns:
+        The network in float32, in evaluation mode on the CPU, and what the file says of itself.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint, holds what is not allowed, or does not fit its own configuration.
+    """
+    content = safe_load(path)
+    info = _info(path, content)
+    try:
+        config = content["metadata"].get("config") or content["config"]
+        model = SeparationModel(json.loads(config) if isinstance(config, str) else config)
+        model.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). Fetch or "
+            "make it again."
+        ) from error
+    return model.eval(), info
+
+
+def read_info(path: str | Path) -> CheckpointInfo:
+    """Returns what a checkpoint says of itself, without building the network.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint, or holds what is not allowed.
+    """
+    return _info(path, safe_load(path))
+
+
+def _info(path: str | Path, content: object) -> CheckpointInfo:
+    metadata = content.get("metadata") if isinstance(content, dict) else None
+    if not isinstance(metadata, dict) or "state_dict" not in content:
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(
+            f"{path} was opened as a checkpoint of nussl: it should hold state_dict and metadata, it holds {found}. Give "
+            "a file that nussl or nussl-transfer saved."
+        )
+    ours = metadata.get(KEY) or {}
+    stft_params, sample_rate = metadata.get("stft_params"), metadata.get("sample_rate")
+    if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
+        raise CheckpointError(
+            f"{path} does not say at what rate and with what STFT its network works (found {sample_rate!r} and "
+            f"{stft_params!r}). A network trained at another scale hears another world; take a file that says it."
+        )
+    return CheckpointInfo(
+        labels=tuple(str(label) for label in ours.get("labels", _numbered(content["state_dict"], metadata))),
+        mode=str(ours.get("mode", "unknown")),
+        sample_rate=sample_rate,
+        stft_params=stft_params,
+        excerpt_seconds=float(ours.get("excerpt_seconds", 10.0)),
+        parent=ours.get("parent"),
+        data=dict(ours.get("data") or {}),
+    )
+
+
+def _numbered(state: dict, metadata: dict) -> list[str]:
+    """Names for the masks of a file of nussl's own, which does not name them."""
+    modules = metadata.get("config", {}).get("modules", {}) if isinstance(metadata.get("config"), dict) else {}
+    count = modules.get(MASK_HEAD, {}).get("args", {}).get("embedding_size", 0)
+    return [f"source{number}" for number in range(count)]

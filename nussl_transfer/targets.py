@@ -1,0 +1,138 @@
+"""Stage 4, targets: a batch of audio becomes what a ChimeraNet is trained on, on the batch's own device.
+
+Equal to nussl's ``MagnitudeSpectrumApproximation``, ``MagnitudeWeights`` and ``ToSeparationModel`` applied item by item
+(contract 3), but batched and in torch: audio crosses to the device, spectra are made there.
+"""
+
+from __future__ import annotations
+
+import nussl
+import torch
+from nussl import STFTParams
+
+from .errors import ConfigError
+
+
+class Targets:
+    """Adds spectra and targets to a batch of audio.
+
+    Args:
+        stft_params: Window length, hop (both in samples) and window of the STFT.
+
+    Shape:
+        In: ``mix_audio`` [nb, nc, samples], ``source_audio`` [nb, nc, samples, ns] (may be absent).
+        Out, added: ``mix_magnitude`` and ``weights`` [nb, nt, nf, nc]; ``source_magnitudes`` and ``ideal_binary_mask``
+        [nb, nt, nf, nc, ns].
+    """
+
+    def __init__(self, stft_params: STFTParams):
+        self.stft_params = stft_params
+
+    def __call__(self, batch: dict) -> dict:
+        batch = dict(batch)
+        batch["mix_magnitude"] = magnitude(batch["mix_audio"], self.stft_params)  # [nb, nt, nf, nc]
+        batch["weights"] = magnitude_weights(batch["mix_magnitude"])
+        if "source_audio" in batch:
+            sources = batch["source_audio"].movedim(-1, 0)  # [ns, nb, nc, samples]
+            batch["source_magnitudes"] = magnitude(sources, self.stft_params).movedim(0, -1)  # [nb, nt, nf, nc, ns]
+            batch["ideal_binary_mask"] = ideal_binary_mask(batch["source_magnitudes"])
+        return batch
+
+
+def window(stft_params: STFTParams, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Returns nussl's window as float32 [window_length]; nussl's 'sqrt_hann' is the root of SciPy's periodic Hann."""
+    samples = nussl.AudioSignal.get_window(stft_params.window_type, stft_params.window_length)
+    return torch.from_numpy(samples).to(device=device, dtype=torch.float32)
+
+
+def stft(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
+    """Returns SciPy's STFT of audio, as ``nussl.AudioSignal.stft`` computes it.
+
+    Half a window of zeros goes before and after the signal, then zeros until the last frame is full; the spectrum is
+    divided by the sum of the window, so that a full-scale sine has magnitude one half whatever the window.
+
+    Args:
+        audio: The signal.
+        stft_params: Window length, hop and window.
+
+    Shape:
+        audio [..., samples] -> complex64 [..., nf, nt]
+
+    References:
+        scipy.signal.stft with ``boundary='zeros', padded=True``.
+    """
+    length, hop = stft_params.window_length, stft_params.hop_length
+    shape = audio.shape
+    half = length // 2
+    to_full_frame = -(shape[-1] + 2 * half - length) % hop
+    padded = torch.nn.functional.pad(audio.reshape(-1, shape[-1]), (half, half + to_full_frame))
+    taps = window(stft_params, audio.device)
+    spectrum = torch.stft(padded, length, hop, length, taps, center=False, return_complex=True) / taps.sum()
+    return spectrum.reshape(*shape[:-1], *spectrum.shape[-2:])
+
+
+def istft(spectrum: torch.Tensor, stft_params: STFTParams, samples: int) -> torch.Tensor:
+    """Returns the signal of an STFT made by :func:`stft`, by weighted overlap-add (least squares).
+
+    Args:
+        spectrum: STFT.
+        stft_params: The parameters it was made with.
+        samples: Length of the signal it was made from.
+
+    Shape:
+        complex64 [..., nf, nt] -> float32 [..., samples]
+
+    Raises:
+        ConfigError: The windows do not overlap enough for the signal to come back.
+    """
+    length, hop = stft_params.window_length, stft_params.hop_length
+    taps = window(stft_params, spectrum.device)
+    frames = torch.fft.irfft(spectrum * taps.sum(), n=length, dim=-2) * taps[:, None]  # [..., length, nt]
+    shape = frames.shape
+    total = length + hop * (shape[-1] - 1)
+
+    def overlap_add(columns: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.fold(columns, (1, total), (1, length), stride=(1, hop))[:, 0, 0]
+
+    signal = overlap_add(frames.reshape(-1, length, shape[-1]))  # [n, total]
+    power = overlap_add(taps.square()[None, :, None].expand(1, length, shape[-1]))
+    inside = slice(length // 2, length // 2 + samples)
+    if power[:, inside].min() < 1e-10:
+        raise ConfigError(
+            f"An inverse STFT was asked for with window {length} and hop {hop}: some samples are under no window. "
+            "Take a hop of at most half the window."
+        )
+    return (signal[:, inside] / power[:, inside]).reshape(*shape[:-2], samples)
+
+
+def magnitude(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
+    """Returns the magnitude spectrogram in nussl's order of axes.
+
+    Shape:
+        audio [..., nc, samples] -> float32 [..., nt, nf, nc]
+    """
+    return stft(audio, stft_params).abs().movedim(-3, -1).transpose(-3, -2)
+
+
+def ideal_binary_mask(source_magnitudes: torch.Tensor) -> torch.Tensor:
+    """Returns 1 where a source is the loudest of all, else 0; a bin that two share at the top belongs to none.
+
+    Shape:
+        [..., ns] -> [..., ns]
+    """
+    loudest = source_magnitudes == source_magnitudes.amax(dim=-1, keepdim=True)
+    return (loudest & (loudest.sum(dim=-1, keepdim=True) == 1)).to(source_magnitudes.dtype)
+
+
+def magnitude_weights(mix_magnitude: torch.Tensor) -> torch.Tensor:
+    """Returns the deep clustering weights: the root of each bin's share of its item's magnitude, times nt x nf.
+
+    Shape:
+        [nb, nt, nf, nc] -> [nb, nt, nf, nc]
+
+    References:
+        Wang, Le Roux, Hershey, "Alternative objective functions for deep clustering", ICASSP 2018.
+    """
+    bins = mix_magnitude.shape[1] * mix_magnitude.shape[2]
+    total = mix_magnitude.sum(dim=(1, 2, 3), keepdim=True)
+    return (mix_magnitude / (total + 1e-6) * bins).sqrt()
