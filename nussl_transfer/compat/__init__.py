@@ -1,4 +1,10 @@
-"""What nussl 1.1.9 needs to run on today's packages, each repair confined to nussl's own modules."""
+"""Stage 0: what nussl 1.1.9 needs to run on today's packages, each repair confined to nussl's own modules.
+
+    imports.py      what has to hold while nussl is imported, and is taken away again
+    patches.py      what is mended in nussl's modules afterwards, each from its own `views.View` of a library
+    safe_load.py    the one way a checkpoint is read: `compat.safe_load`
+    cache.py        the same for nussl's cached data sets
+"""
 
 from __future__ import annotations
 
@@ -9,5 +15,9 @@ __all__ = ["repair", "safe_load"]
 
 
 def repair() -> None:
-    """Import nussl, and mend what today's packages broke in it. Idempotent."""
+    """Import nussl and mend in it what the packages of today broke. A second call changes nothing."""
     import_nussl()
+    from .patches import REPAIRS  # after nussl: it imports what nussl imports, in nussl's order
+
+    for mend in REPAIRS:
+        mend()

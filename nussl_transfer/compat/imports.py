@@ -1,67 +1,141 @@
-"""What has to hold while nussl 1.1.9 is imported on today's packages; all of it is taken away again."""
+"""What has to hold while nussl 1.1.9 is imported on today's packages, and is taken away again after it.
+
+nussl reads names at import that other packages have since dropped. Each context manager below puts one of
+them back for as long as `import nussl` runs, and does nothing where the thing is still there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
+import shutil
 import sys
 import types
-import shutil
 import warnings
+from collections.abc import Iterator
+
+
+def import_nussl() -> types.ModuleType:
+    """Returns nussl, imported now if it was not before; after a failed `import nussl` too."""
+    if "nussl" in sys.modules:
+        return sys.modules["nussl"]
+    forget_halves("nussl", "museval", "musdb", "stempeg")
+    held = (window_functions(), ffmpeg_by_name(), sox_on_first_use(), ignite_contrib())
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        # What is warned of here (scipy.ndimage.filters, pkg_resources, torch.jit.script) is for the authors
+        # of the packages that nussl imports; whoever imports this one can do nothing about it.
+        warnings.simplefilter("ignore")
+        for context in held:
+            stack.enter_context(context)
+        return importlib.import_module("nussl")
+
+
+def forget_halves(*packages: str) -> None:
+    """Drop the submodules that a failed import left behind without their package.
+
+    Python takes the package that failed out of `sys.modules`, but not those of its submodules that had been
+    imported by then; a second import would find them there and not bind them to the new package.
+    """
+    for package in packages:
+        if package not in sys.modules:
+            for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+                del sys.modules[name]
 
 
 @contextlib.contextmanager
-def old_window_functions():
+def window_functions() -> Iterator[None]:
+    """`scipy.signal.hamming`, `.hann` and `.blackman`, whose names nussl.core.constants asks for.
+
+    SciPy 1.1.0 moved the windows to `scipy.signal.windows`; 1.13.0 (April 2024) took the old names away.
+    """
     import scipy.signal
     import scipy.signal.windows
-    added = [n for n in ("hamming", "hann", "blackman") if not hasattr(scipy.signal, n)]
-    for n in added:
-        setattr(scipy.signal, n, getattr(scipy.signal.windows, n))
+
+    missing = [name for name in ("hamming", "hann", "blackman") if not hasattr(scipy.signal, name)]
+    for name in missing:
+        setattr(scipy.signal, name, getattr(scipy.signal.windows, name))
     try:
         yield
     finally:
-        for n in added:
-            delattr(scipy.signal, n)
+        for name in missing:
+            delattr(scipy.signal, name)
 
 
 @contextlib.contextmanager
-def named_ffmpeg():
-    which = shutil.which
+def ffmpeg_by_name() -> Iterator[None]:
+    """Lets stempeg be imported where ffmpeg and ffprobe are not on the PATH.
 
-    def named(cmd, *args, **kwargs):
+    nussl imports musdb, and museval imports it again; musdb imports stempeg, which raises RuntimeError at
+    import without the two programs. nussl catches that, museval does not, so `import nussl` fails. Only
+    `.stem.mp4` files need them: here stempeg is told the bare names, so everything else works, and reading
+    a `.stem.mp4` says that there is no such program (or works, where ffmpeg has been installed since).
+    """
+    which = shutil.which
+    if which("ffmpeg") and which("ffprobe"):
+        yield
+        return
+
+    def which_or_name(cmd, *args, **kwargs):
         return which(cmd, *args, **kwargs) or (cmd if cmd in ("ffmpeg", "ffprobe") else None)
 
-    shutil.which = named
+    shutil.which = which_or_name  # stempeg asks for it by `from shutil import which`, inside a function
     try:
         yield
     finally:
         shutil.which = which
 
 
-class LazySox(types.ModuleType):
-    def __getattr__(self, name):
-        if name.startswith("__"):
+class _OnFirstUse(types.ModuleType):
+    """A module that is imported when something is first asked of it."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):  # the import machinery looks for __path__, __spec__ and the like
             raise AttributeError(name)
-        import importlib
-        return getattr(importlib.import_module("sox"), name)
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 @contextlib.contextmanager
-def lazy_sox():
-    if "sox" in sys.modules or shutil.which("sox"):
+def sox_on_first_use() -> Iterator[None]:
+    """Puts the import of pysox off to the first effect that needs it, where the `sox` program is absent.
+
+    pysox runs `sox -h` at import and, without the program, prints a page on how to install it. nussl has
+    pysox only in place of soxbindings, which needs libsox's headers to install. The page still comes, once,
+    to who asks for `time_stretch` or `pitch_shift`, the two effects that need SoX.
+    """
+    there = "sox" in sys.modules or importlib.util.find_spec("soxbindings") or shutil.which("sox")
+    if there:
         yield
         return
-    sys.modules["sox"] = LazySox("sox")
+    sys.modules["sox"] = _OnFirstUse("sox")
     try:
         yield
     finally:
         del sys.modules["sox"]
 
 
-def import_nussl():
-    if "nussl" not in sys.modules:
-        for name in [n for n in sys.modules if n.startswith("nussl.")]:
+@contextlib.contextmanager
+def ignite_contrib() -> Iterator[None]:
+    """`ignite.contrib.handlers.ProgressBar`, which nussl.ml.train.trainer imports.
+
+    ignite 0.5.0 moved it to `ignite.handlers`; the old path is still in 0.5.5, and to be gone in 0.6.0.
+    """
+    try:
+        importlib.import_module("ignite.contrib.handlers")
+    except ImportError:
+        pass
+    else:
+        yield
+        return
+    contrib, handlers = types.ModuleType("ignite.contrib"), types.ModuleType("ignite.contrib.handlers")
+    contrib.handlers = handlers
+    handlers.ProgressBar = importlib.import_module("ignite.handlers").ProgressBar
+    put = {module.__name__: module for module in (contrib, handlers)}
+    before = {name: sys.modules[name] for name in put if name in sys.modules}
+    sys.modules.update(put)
+    try:
+        yield
+    finally:
+        for name in put:
             del sys.modules[name]
-    with old_window_functions(), lazy_sox(), named_ffmpeg(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import nussl
-    return nussl
+        sys.modules.update(before)

@@ -1,19 +1,156 @@
-"""Load a checkpoint from a stranger: weights_only, with exactly the classes that a nussl checkpoint needs."""
+"""Reading a file of pickled objects, whoever made it: weights only, and a list of what it may name.
+
+A pickle names functions and classes, and the file's author chooses what they are called with. So nothing may
+be on the lists here that does more than hold what it is given. Left out of nussl's own, on purpose:
+
+* `transforms.Cache`: made with `overwrite=True`, it deletes the folder it is given. nussl takes it out of
+  the transforms before it saves a model, so no checkpoint needs it.
+* `AudioSignal`: made with a path, it opens that file. No checkpoint has one.
+* data sets, separators, `SeparationModel`: a checkpoint has the network's weights and, as text, its
+  configuration, not the objects.
+* NumPy's arrays: a checkpoint has tensors; of NumPy only the numbers in the loss history.
+
+References:
+    https://docs.pytorch.org/docs/stable/notes/serialization.html#weights-only-security
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 
+from ..errors import CheckpointError
 
-def safe_load(path, map_location="cpu"):
-    """Returns what the file at `path` holds; nothing outside the allow-list is ever run."""
-    import nussl
-    import numpy as np
-    from nussl.datasets import transforms as t
+# torch keeps one list for the whole process: two threads must not set it at once.
+_LIST_LOCK = threading.RLock()
 
-    allowed = [nussl.STFTParams, t.Compose, t.MagnitudeSpectrumApproximation, t.MagnitudeWeights, t.ToSeparationModel,
-               t.PhaseSensitiveSpectrumApproximation, t.SumSources, t.GetExcerpt, t.GetAudio, t.IndexSources,
-               t.LabelsToOneHot, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
-               (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar]
-    with torch.serialization.safe_globals(allowed):
-        return torch.load(path, map_location=map_location, weights_only=True)
+
+def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
+    """Returns what a checkpoint holds, having run nothing but what a nussl checkpoint needs.
+
+    Args:
+        path: a file written by `torch.save`, nussl's `SeparationModel.save` for one.
+        map_location: the device to put tensors on, as for `torch.load`.
+
+    Raises:
+        CheckpointError: the file is missing, is not a checkpoint or not a whole one, or names a function
+            or class that is not on the list.
+    """
+    path = Path(path)
+    _check_torch_wrote_it(path)
+    with only(checkpoint_globals()):
+        try:
+            loaded = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # a broken pickle can end in any of them: KeyError, struct.error, ...
+            raise CheckpointError(_why_not(path, error)) from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"Checkpoint {path}: it holds one {type(loaded).__name__}, not a dictionary of "
+                              f"weights and metadata. Save the model with nussl's SeparationModel.save.")
+    return loaded
+
+
+def checkpoint_globals() -> list[tuple[Any, str]]:
+    """Returns (object, the name that a file may call it by) for all that a nussl checkpoint needs.
+
+    Tensors, storages and OrderedDict are on torch's own list. The transforms here only keep their arguments.
+    """
+    from nussl import STFTParams
+    from nussl.datasets import transforms as tfm
+
+    classes = [
+        STFTParams, tfm.Compose, tfm.MagnitudeSpectrumApproximation, tfm.PhaseSensitiveSpectrumApproximation,
+        tfm.MagnitudeWeights, tfm.ToSeparationModel, tfm.SumSources, tfm.LabelsToOneHot, tfm.IndexSources,
+        tfm.GetExcerpt, tfm.GetAudio,
+    ]
+    # A NumPy number is pickled as scalar(dtype, bytes), and NumPy 2 moved `scalar`: a file may have either
+    # path, whichever NumPy reads it.
+    scalar = np.float64(0).__reduce__()[0]
+    return [
+        *((cls, f"{cls.__module__}.{cls.__qualname__}") for cls in classes),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        (np.dtype, "numpy.dtype"),
+        *dtype_globals("?bhilqBHILQefd"),  # truth values, integers, floats: no objects, no records
+    ]
+
+
+def dtype_globals(codes: str) -> list[tuple[type, str]]:
+    """Returns the classes of these NumPy types (`Float64DType` for "d"), by their names.
+
+    `numpy.dtype("f8")`, as a file has it, comes out as one of them, and torch sets its byte order, which is
+    the next thing in the file, only if that class too is on the list.
+    """
+    classes = {type(np.dtype(code)) for code in codes}
+    return [(cls, f"numpy.dtypes.{cls.__name__}") for cls in classes]
+
+
+@contextlib.contextmanager
+def only(names: list[tuple[Any, str]]) -> Iterator[None]:
+    """Has `torch.load(weights_only=True)` accept exactly these, beside torch's own, inside the `with`.
+
+    What the process had allowed by `torch.serialization.add_safe_globals` does not hold inside, and is back
+    afterwards (torch's own `safe_globals` would then have taken away what both lists have).
+    """
+    with _LIST_LOCK:
+        before = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(names)
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(before)
+
+
+def torch_reason(error: Exception) -> str:
+    """Returns the line of torch's message that has the reason; the rest advises to load without a list."""
+    lines = str(error).strip().splitlines() or [""]
+    reason = next((line for line in lines if "WeightsUnpickler error" in line), lines[0])
+    return f"{type(error).__name__}: {reason.strip()}"
+
+
+def _check_torch_wrote_it(path: Path) -> None:
+    if path.is_dir():
+        raise CheckpointError(f"Checkpoint {path}: this is a folder. Give the .pth file in it.")
+    if not path.exists():
+        raise CheckpointError(f"Checkpoint {path}: there is no such file.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"Checkpoint {path}: it cannot be read ({error}).") from error
+    if not start:
+        raise CheckpointError(f"Checkpoint {path}: the file is empty. Copy or download it again.")
+    # torch >= 1.6 writes a zip archive; before that it wrote pickles, each of which begins with 0x80.
+    if start != b"PK\x03\x04" and start[:1] != b"\x80":
+        raise CheckpointError(f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with "
+                              f"{start!r}). Give a .pth file.")
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """Returns the sentence for a file that torch would not load; to be called inside `only`."""
+    foreign = _foreign_names(path, error)
+    if foreign:
+        return (f"Checkpoint {path}: it asks for {', '.join(foreign)}. No nussl checkpoint needs that, and it "
+                f"could run anything, so the file was refused and nothing of it was run. If you trust its "
+                f"author, ask for it saved again with nussl's SeparationModel.save and nothing in its "
+                f"metadata but plain values and nussl's own transforms.")
+    return (f"Checkpoint {path}: it cannot be read as a checkpoint, and nothing of it was run. It is damaged, "
+            f"cut short, or another kind of file ({torch_reason(error)}). Copy or download it again.")
+
+
+def _foreign_names(path: Path, error: Exception) -> list[str]:
+    """Returns the functions and classes that a file names and the list has not, without running it."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # damaged, or older than the zip format: then torch's refusal names the first of them
+        names = re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+    return sorted(names)

@@ -1,0 +1,125 @@
+"""What is mended in nussl 1.1.9 once it is imported: one function each, confined to nussl's own modules.
+
+Each looks first whether there is anything to mend: a second call, or a package old enough, changes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numcodecs
+import scipy.signal
+
+from ..errors import CheckpointError
+from . import cache
+from .safe_load import safe_load
+from .views import View
+
+
+def repair_resample() -> None:
+    """`AudioSignal.resample`, and with it every file at another rate than the model's.
+
+    librosa 0.10.0 (February 2023) made all but the first argument of `librosa.resample` keyword-only; nussl
+    passes both rates by position. (The method is librosa's default of today, soxr_hq; it was kaiser_best.)
+    """
+    from nussl.core import audio_signal
+
+    librosa = audio_signal.librosa
+    if not _refuses_positions(librosa.resample):
+        return
+
+    def resample(y, orig_sr, target_sr, **kwargs):
+        return librosa.resample(y, orig_sr=orig_sr, target_sr=target_sr, **kwargs)
+
+    audio_signal.librosa = View(librosa, resample=resample)
+
+
+def repair_mel_projection() -> None:
+    """`MelProjection`, which calls `librosa.filters.mel` by position: keyword-only since librosa 0.10.0."""
+    from nussl.ml.networks.modules import blocks
+
+    librosa = blocks.librosa
+    if not _refuses_positions(librosa.filters.mel):
+        return
+
+    def mel(sr, n_fft, n_mels=128, **kwargs):
+        return librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, **kwargs)
+
+    blocks.librosa = View(librosa, filters=View(librosa.filters, mel=mel))
+
+
+def repair_hanning() -> None:
+    """`OverlapAdd()`, whose default window is 'hanning', and `AudioSignal.get_window('hanning', ...)`.
+
+    SciPy 1.9.0 (July 2022) dropped that name; the same window is 'hann'.
+    """
+    from nussl.core import audio_signal
+
+    if isinstance(audio_signal.scipy, View) or _knows_window("hanning"):
+        return
+
+    def get_window(window, *args, **kwargs):
+        return scipy.signal.get_window("hann" if window == "hanning" else window, *args, **kwargs)
+
+    audio_signal.scipy = View(audio_signal.scipy, signal=View(scipy.signal, get_window=get_window))
+
+
+def repair_model_loading() -> None:
+    """`SeparationModel.load`, and with it every deep separator.
+
+    torch 2.6 (January 2025) made `weights_only=True` the default of `torch.load`, which then refuses the
+    STFTParams and transforms in every nussl checkpoint. Before 2.6 it ran whatever the file said, so this
+    is put in place for every torch.
+    """
+    from nussl.core import migration
+
+    if not isinstance(migration.torch, View):
+        migration.torch = View(migration.torch, load=_load_model)
+
+
+def repair_cache() -> None:
+    """`transforms.Cache` and `cache_dataset`.
+
+    numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl asks for; older ones run whatever
+    the cache says, so this is put in place for each. zarr 3.0 (January 2025) dropped the arguments that
+    nussl opens a cache with: there, the error says so. (zarr finds codecs by name in numcodecs' list, to
+    which ours is added by the function that numcodecs has for it.)
+    """
+    from nussl.datasets import transforms
+
+    if isinstance(transforms.zarr, View):
+        return
+    numcodecs.register_codec(cache.ItemCodec)
+    transforms.numcodecs = View(transforms.numcodecs, Pickle=cache.ItemCodec)
+    transforms.zarr = View(transforms.zarr, open=cache.open_cache, ThreadSynchronizer=cache.synchronizer)
+
+
+REPAIRS: tuple[Callable[[], None], ...] = (
+    repair_resample, repair_mel_projection, repair_hanning, repair_model_loading, repair_cache)
+
+
+def _refuses_positions(function: Callable) -> bool:
+    """Returns whether the second argument has to be given by name."""
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    return inspect.Parameter.POSITIONAL_OR_KEYWORD not in kinds[1:2]
+
+
+def _knows_window(name: str) -> bool:
+    try:
+        scipy.signal.get_window(name, 4)
+    except ValueError:
+        return False
+    return True
+
+
+def _load_model(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
+    """Returns what nussl's `SafeModelLoader` reads; what is no nussl model is told so in a sentence."""
+    loaded = safe_load(path, map_location=map_location)
+    missing = [key for key in ("state_dict", "metadata") if not isinstance(loaded.get(key), dict)]
+    if missing:
+        found = ", ".join(map(str, list(loaded)[:5])) or "nothing"
+        raise CheckpointError(f"Checkpoint {path}: this is not a nussl model: it has no {' and no '.join(missing)}"
+                              f" (found: {found}). Save the model with nussl's SeparationModel.save.")
+    return loaded
