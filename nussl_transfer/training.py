@@ -1,0 +1,287 @@
+"""Stage 7, training: ``fit`` runs nussl's engines with the paper's optimizer, clipping and schedule.
+
+One iteration is one batch; ``validate_every`` iterations are an epoch of nussl's trainer. Everything is saved there, and a
+run that was broken off goes on from there, to the same weights as one that was not (contract 7).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from ignite.engine import Events
+from nussl.ml import SeparationModel
+from nussl.ml.train import BackwardsEvents, ValidationEvents, create_train_and_validation_engines
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .builders import PAPER
+from .checkpoints import CheckpointInfo, write_checkpoint
+from .clipping import AutoClip
+from .closures import TransferClosure, TransferValidationClosure, trainable_parameters
+from .errors import ConfigError, TransferError
+from .mixing import Mixtures
+from .runs import Run, logger
+from .targets import Targets
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train; the defaults are the paper's.
+
+    Attributes:
+        mode: 'pretrain', 'whole' or 'mask'.
+        iterations: Batches in all.
+        batch_size: Mixtures a batch.
+        learning_rate: Of Adam.
+        autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
+        dc_weight: Weight of the deep clustering loss in mode 'whole'.
+        frame_step: See :class:`~nussl_transfer.closures.TransferClosure`.
+        frozen: Layers frozen besides those of the mode.
+        validate_every: Iterations between validations.
+        plateau_iterations: Iterations without a better validation loss after which the learning rate falls.
+        plateau_factor: What it is then multiplied by.
+        bf16: Whether linear layers run in bfloat16.
+        seed: Of all that is random in the training itself (dropout).
+        device: 'cpu' or 'cuda'.
+        workers: Processes that load; 0 loads in this one.
+        progress: Whether to draw a bar on a terminal.
+    """
+
+    mode: str = "whole"
+    iterations: int = PAPER.finetune_iterations
+    batch_size: int = PAPER.batch_size
+    learning_rate: float = PAPER.learning_rate
+    autoclip_percentile: float = PAPER.autoclip_percentile
+    dc_weight: float = PAPER.dc_weight
+    frame_step: int = 1
+    frozen: tuple[str, ...] = ()
+    validate_every: int = PAPER.validate_every
+    plateau_iterations: int = PAPER.plateau_iterations
+    plateau_factor: float = PAPER.plateau_factor
+    bf16: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 0
+    progress: bool = True
+
+    def __post_init__(self):
+        if self.iterations < 1 or self.validate_every < 1 or self.iterations % self.validate_every:
+            raise ConfigError(
+                f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
+                "must be a multiple of the second. Change either."
+            )
+        if self.batch_size < 1 or not self.learning_rate > 0:
+            raise ConfigError(f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0.")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
+
+
+def fit(
+    model: SeparationModel,
+    train: Mixtures,
+    valid: Mixtures | None,
+    config: FitConfig,
+    out: str | Path,
+    info: CheckpointInfo,
+    probe: Callable[[SeparationModel], float] | None = None,
+) -> Run:
+    """Trains a network and returns the folder of the run; called again, it goes on where it was broken off.
+
+    Args:
+        model: The network; trained in place.
+        train: ``iterations * batch_size`` mixtures; item k is the same audio whenever it is asked for.
+        valid: Mixtures for the validation loss. None: the training loss stands in for it.
+        config: How to train.
+        out: Folder of the run.
+        info: What the checkpoints are to say of themselves.
+        probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in it.
+
+    Raises:
+        ConfigError: The folder holds another run, or the number of mixtures is not the run's.
+        TransferError: The loss is not a number any more.
+    """
+    items = config.iterations * config.batch_size
+    if len(train) != items:
+        raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
+    run = Run(out, {**_plain(asdict(config)), "training": _describe(train), "validation": _describe(valid)})
+    with run.logged(), torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        _Fit(model.to(config.device), train, valid, config, run, info, probe).run()
+    model.eval()
+    return run
+
+
+class _Fit:
+    """The parts of one run, wired together."""
+
+    def __init__(self, model, train, valid, config, run, info, probe):
+        self.model, self.valid, self.config = model, valid, config
+        self.folder, self.info, self.probe = run, info, probe
+        parameters = trainable_parameters(model, config.mode, config.frozen)
+        self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
+        # torch's "patience" is how many validations may pass; the one after them lowers the rate.
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer,
+            factor=config.plateau_factor,
+            patience=math.ceil(config.plateau_iterations / config.validate_every) - 1,
+            threshold=0.0,
+        )
+        self.autoclip = AutoClip(parameters, config.autoclip_percentile)
+        shared = {
+            "mode": config.mode,
+            "dc_weight": config.dc_weight,
+            "targets": Targets(info.stft_params),
+            "frame_step": config.frame_step,
+            "autocast": config.bf16,
+        }
+        self.trainer, self.validator = create_train_and_validation_engines(
+            TransferClosure(self.optimizer, model, frozen=config.frozen, **shared),
+            TransferValidationClosure(model, **shared),
+            device=config.device,
+        )
+        self.points: list[dict] = []
+        self.seconds = 0.0
+        self._restore()
+        done = self.folder.iteration
+        self.train_loader = self._loader(train, range(done * config.batch_size, len(train)))
+        self.valid_loader = None if valid is None else self._loader(valid, range(len(valid)))
+        self.bar = tqdm(total=config.iterations, initial=done, unit="it", disable=None if config.progress else True)
+        self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, lambda _: self.autoclip())
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
+
+    def run(self) -> None:
+        config, done = self.config, self.folder.iteration
+        if done >= config.iterations:
+            logger.info("%s: all %d iterations are done", self.folder.folder, done)
+            return
+        if done:
+            logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
+        self.started = time.monotonic() - self.seconds
+        if not self.points:
+            self._record(0, train_loss=None)
+        self.trainer.load_state_dict(
+            {
+                "iteration": done,
+                "epoch_length": config.validate_every,
+                "max_epochs": config.iterations // config.validate_every,
+            }
+        )
+        with self.bar:
+            self.trainer.run(self.train_loader)
+
+    def _on_iteration(self, engine) -> None:
+        loss = engine.state.output["loss"]
+        if not math.isfinite(loss):
+            last = engine.state.iteration * self.config.batch_size
+            raise TransferError(
+                f"The loss became {loss} at iteration {engine.state.iteration}, items {last - self.config.batch_size} to "
+                f"{last - 1}. The last good state is saved; lower the learning rate, or look at these items."
+            )
+        self.bar.set_postfix(loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False)
+        self.bar.update()
+
+    def _on_epoch(self, engine) -> None:
+        engine.fire_event(ValidationEvents.VALIDATION_STARTED)
+        history = engine.state.iter_history["loss"]
+        point = self._record(engine.state.iteration, sum(history) / len(history))
+        self.schedule.step(point["valid_loss"])
+        losses = [p["valid_loss"] for p in self.points[1:]]
+        engine.state.epoch_history = {
+            "train/loss": [p["train_loss"] for p in self.points[1:]],
+            "validation/loss": losses,
+        }
+        self._save(engine, is_best=losses[-1] == min(losses))
+        engine.fire_event(ValidationEvents.VALIDATION_COMPLETED)
+
+    def _record(self, iteration: int, train_loss: float | None) -> dict:
+        """Validates, and adds a point to the curve."""
+        valid_loss = train_loss
+        if self.valid_loader is not None:
+            self.validator.run(self.valid_loader)
+            losses = self.validator.state.iter_history["loss"]
+            valid_loss = sum(losses) / len(losses)
+        test_si_sdr = None
+        if self.probe is not None:
+            self.model.eval()
+            test_si_sdr = self.probe(self.model)
+        point = {
+            "iteration": iteration,
+            "train_loss": train_loss,
+            "valid_loss": valid_loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "test_si_sdr": test_si_sdr,
+            "seconds": round(time.monotonic() - self.started, 2),
+        }
+        self.points.append(point)
+        shown = " ".join(f"{key} {value:.4g}" for key, value in point.items() if value is not None)
+        logger.info("%s", shown)
+        return point
+
+    def _save(self, engine, is_best: bool) -> None:
+        training = {
+            "optimizer": self.model.metadata["optimizer"],
+            "loss_dictionary": self.model.metadata["loss_dictionary"],
+            "trainer.state_dict": {
+                "epoch": engine.state.epoch,
+                "epoch_length": engine.state.epoch_length,
+                "max_epochs": engine.state.max_epochs,
+                "output": engine.state.output,
+                "metrics": {},
+                "seed": None,
+            },
+            "trainer.state.epoch_history": engine.state.epoch_history,
+        }
+        write_checkpoint(self.folder.latest, self.model, self.info, training)
+        if is_best:
+            write_checkpoint(self.folder.best, self.model, self.info, training)
+        state = {
+            "iteration": engine.state.iteration,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "autoclip": self.autoclip.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if self.config.device.startswith("cuda"):
+            state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
+        self.folder.save(state, self.points)
+
+    def _restore(self) -> None:
+        state = self.folder.state
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.autoclip.load_state_dict(state["autoclip"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.config.device)
+        self.points = list(state["points"])
+        self.seconds = self.points[-1]["seconds"]
+
+    def _loader(self, mixtures: Mixtures, indices: range) -> DataLoader:
+        workers = min(self.config.workers, max(1, len(indices)))
+        return DataLoader(mixtures, self.config.batch_size, sampler=indices, num_workers=workers)
+
+
+def _describe(mixtures: Mixtures | None) -> dict | None:
+    """What decides the items of a data set, as plain values: a run goes on only with the same."""
+    if mixtures is None:
+        return None
+    names = ("samples", "length", "seed", "coherent", "num_sources", "gain_db", "span")
+    stems = {track.name: track.frames for track in mixtures.store.tracks}
+    return _plain({**{name: getattr(mixtures, name) for name in names}, "tracks": stems})
+
+
+def _plain(value):
+    """Tuples become lists, as they come back from YAML and JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
