@@ -1,15 +1,15 @@
 """Stage 0: what nussl 1.1.9 needs to run on today's packages, each repair confined to nussl's own modules.
 
-    imports.py      what has to hold while nussl is imported, and is taken away again
-    patches.py      what is mended in nussl's modules afterwards, each from its own `views.View` of a library
-    safe_load.py    the one way a checkpoint is read: `compat.safe_load`
-    cache.py        the same for nussl's cached data sets
+* ``imports``: what has to hold while nussl is imported, and is taken away again.
+* ``patches``: what is mended in nussl's modules afterwards, each by its own ``views.View`` of a library.
+* ``loading``: ``safe_load``, the one way in which checkpoints are read.
+* ``cache``: the same care for nussl's cached data sets.
 """
 
 from __future__ import annotations
 
 from .imports import import_nussl
-from .safe_load import safe_load
+from .loading import safe_load
 
 __all__ = ["repair", "safe_load"]
 

@@ -12,7 +12,7 @@ import torch
 import zarr
 
 from ..errors import DataError
-from .safe_load import checkpoint_globals, dtype_globals, only, torch_reason
+from .loading import checkpoint_globals, dtype_globals, only, torch_reason
 
 
 class ItemCodec(numcodecs.abc.Codec):
@@ -39,9 +39,11 @@ class ItemCodec(numcodecs.abc.Codec):
             try:
                 items = torch.load(io.BytesIO(bytes(buf)), map_location="cpu", weights_only=True)
             except Exception as error:  # a broken pickle can end in any of them
-                raise DataError(f"Cache: an item cannot be read back, and nothing of it was run "
-                                f"({torch_reason(error)}). Fill the cache again with overwrite=True, from "
-                                f"items of tensors, arrays, signals and plain values.") from error
+                raise DataError(
+                    f"Cache: an item cannot be read back, and nothing of it was run "
+                    f"({torch_reason(error)}). Fill the cache again with overwrite=True, from "
+                    f"items of tensors, arrays, signals and plain values."
+                ) from error
         array = np.empty(len(items), dtype=object)
         for index, item in enumerate(items):
             array[index] = item
@@ -83,13 +85,17 @@ def open_cache(location, mode: str, **kwargs) -> zarr.Array:
         DataError: what is there was written with another codec (by nussl alone, for one), or zarr is not 2.
     """
     if not zarr.__version__.startswith("2."):
-        raise DataError(f"Cache {location}: nussl's Cache is written for zarr 2, and zarr {zarr.__version__} "
-                        f"does not take its arguments. Install 'zarr<3', or leave Cache out.")
+        raise DataError(
+            f"Cache {location}: nussl's Cache is written for zarr 2, and zarr {zarr.__version__} "
+            f"does not take its arguments. Install 'zarr<3', or leave Cache out."
+        )
     array = zarr.open(location, mode=mode, **kwargs)
     codecs = getattr(array, "filters", None) or []
     if [type(codec) for codec in codecs] != [ItemCodec]:
-        raise DataError(f"Cache {location}: it was written with {codecs or 'no codec'}, which could run "
-                        f"anything when read, so it was not read. Fill it again with overwrite=True.")
+        raise DataError(
+            f"Cache {location}: it was written with {codecs or 'no codec'}, which could run "
+            f"anything when read, so it was not read. Fill it again with overwrite=True."
+        )
     return array
 
 

@@ -14,7 +14,7 @@ import scipy.signal
 
 from ..errors import CheckpointError
 from . import cache
-from .safe_load import safe_load
+from .loading import safe_load
 from .views import View
 
 
@@ -97,7 +97,12 @@ def repair_cache() -> None:
 
 
 REPAIRS: tuple[Callable[[], None], ...] = (
-    repair_resample, repair_mel_projection, repair_hanning, repair_model_loading, repair_cache)
+    repair_resample,
+    repair_mel_projection,
+    repair_hanning,
+    repair_model_loading,
+    repair_cache,
+)
 
 
 def _refuses_positions(function: Callable) -> bool:
@@ -120,6 +125,8 @@ def _load_model(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
     missing = [key for key in ("state_dict", "metadata") if not isinstance(loaded.get(key), dict)]
     if missing:
         found = ", ".join(map(str, list(loaded)[:5])) or "nothing"
-        raise CheckpointError(f"Checkpoint {path}: this is not a nussl model: it has no {' and no '.join(missing)}"
-                              f" (found: {found}). Save the model with nussl's SeparationModel.save.")
+        raise CheckpointError(
+            f"Checkpoint {path}: this is no nussl model, it has no {' and no '.join(missing)} (found: "
+            f"{found}). Save the model with nussl's SeparationModel.save."
+        )
     return loaded

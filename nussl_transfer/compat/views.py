@@ -22,9 +22,9 @@ class View(types.ModuleType):
         (3, True, True)
     """
 
-    def __init__(self, module: types.ModuleType, **names):  # noqa: D107
+    def __init__(self, module: types.ModuleType, **names):
         super().__init__(module.__name__, module.__doc__)
         self.__dict__.update(names, _viewed=module)
 
-    def __getattr__(self, name: str):  # noqa: D105  asked only for what is not in __dict__
+    def __getattr__(self, name: str):  # asked only for what is not in __dict__
         return getattr(self.__dict__["_viewed"], name)

@@ -52,8 +52,10 @@ def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, A
         except Exception as error:  # a broken pickle can end in any of them: KeyError, struct.error, ...
             raise CheckpointError(_why_not(path, error)) from error
     if not isinstance(loaded, dict):
-        raise CheckpointError(f"Checkpoint {path}: it holds one {type(loaded).__name__}, not a dictionary of "
-                              f"weights and metadata. Save the model with nussl's SeparationModel.save.")
+        raise CheckpointError(
+            f"Checkpoint {path}: it holds one {type(loaded).__name__}, not a dictionary of "
+            f"weights and metadata. Save the model with nussl's SeparationModel.save."
+        )
     return loaded
 
 
@@ -66,9 +68,17 @@ def checkpoint_globals() -> list[tuple[Any, str]]:
     from nussl.datasets import transforms as tfm
 
     classes = [
-        STFTParams, tfm.Compose, tfm.MagnitudeSpectrumApproximation, tfm.PhaseSensitiveSpectrumApproximation,
-        tfm.MagnitudeWeights, tfm.ToSeparationModel, tfm.SumSources, tfm.LabelsToOneHot, tfm.IndexSources,
-        tfm.GetExcerpt, tfm.GetAudio,
+        STFTParams,
+        tfm.Compose,
+        tfm.MagnitudeSpectrumApproximation,
+        tfm.PhaseSensitiveSpectrumApproximation,
+        tfm.MagnitudeWeights,
+        tfm.ToSeparationModel,
+        tfm.SumSources,
+        tfm.LabelsToOneHot,
+        tfm.IndexSources,
+        tfm.GetExcerpt,
+        tfm.GetAudio,
     ]
     # A NumPy number is pickled as scalar(dtype, bytes), and NumPy 2 moved `scalar`: a file may have either
     # path, whichever NumPy reads it.
@@ -131,20 +141,26 @@ def _check_torch_wrote_it(path: Path) -> None:
         raise CheckpointError(f"Checkpoint {path}: the file is empty. Copy or download it again.")
     # torch >= 1.6 writes a zip archive; before that it wrote pickles, each of which begins with 0x80.
     if start != b"PK\x03\x04" and start[:1] != b"\x80":
-        raise CheckpointError(f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with "
-                              f"{start!r}). Give a .pth file.")
+        raise CheckpointError(
+            f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with "
+            f"{start!r}). Give a .pth file."
+        )
 
 
 def _why_not(path: Path, error: Exception) -> str:
     """Returns the sentence for a file that torch would not load; to be called inside `only`."""
     foreign = _foreign_names(path, error)
     if foreign:
-        return (f"Checkpoint {path}: it asks for {', '.join(foreign)}. No nussl checkpoint needs that, and it "
-                f"could run anything, so the file was refused and nothing of it was run. If you trust its "
-                f"author, ask for it saved again with nussl's SeparationModel.save and nothing in its "
-                f"metadata but plain values and nussl's own transforms.")
-    return (f"Checkpoint {path}: it cannot be read as a checkpoint, and nothing of it was run. It is damaged, "
-            f"cut short, or another kind of file ({torch_reason(error)}). Copy or download it again.")
+        return (
+            f"Checkpoint {path}: it asks for {', '.join(foreign)}. No nussl checkpoint needs that, and "
+            f"it could run anything, so the file was refused and nothing of it was run. If you trust its "
+            f"author, ask for it saved again with nussl's SeparationModel.save and nothing in its "
+            f"metadata but plain values and nussl's own transforms."
+        )
+    return (
+        f"Checkpoint {path}: it cannot be read as a checkpoint, and nothing of it was run. It is "
+        f"damaged, cut short, or another kind of file ({torch_reason(error)}). Copy or download it again."
+    )
 
 
 def _foreign_names(path: Path, error: Exception) -> list[str]:
