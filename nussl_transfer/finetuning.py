@@ -53,6 +53,7 @@ def finetune(
     learning_rate: float = PAPER.learning_rate,
     frame_step: int = 4,
     validate_every: int = PAPER.validate_every,
+    keep_at: Sequence[int] = (),
     seed: int = 0,
     device: str = "cpu",
     bf16: bool = False,
@@ -80,6 +81,7 @@ def finetune(
         learning_rate: Of Adam.
         frame_step: The deep clustering loss is taken at every so-many-th frame; the paper's is 1.
         validate_every: Iterations between validations.
+        keep_at: Iterations whose network is kept besides latest and best.
         seed: Of the new layers and of the mixtures.
         device: 'cpu' or 'cuda'.
         bf16: Whether linear layers run in bfloat16.
@@ -117,6 +119,7 @@ def finetune(
         frame_step=frame_step,
         frozen=tuple(frozen),
         validate_every=min(validate_every, iterations),
+        keep_at=tuple(keep_at),
         bf16=bf16,
         seed=seed,
         device=device,

@@ -3,6 +3,7 @@
 ::
 
     <run>/checkpoints/latest.model.pth   the network as it is now; best.model.pth: as it was at the lowest validation loss
+    <run>/checkpoints/iteration<N>.model.pth   as it was at iteration N, where that was asked for
     <run>/curve.json                     losses, learning rate and, when asked for, test SI-SDR, at each validation
     <run>/config.yml                     the configuration as resolved
     <run>/run.log                        what the run said
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from collections.abc import Iterator
@@ -61,12 +63,20 @@ class Run:
         """Iterations that are done and saved."""
         return 0 if self.state is None else self.state["iteration"]
 
-    def save(self, state: dict, points: list[dict]) -> None:
+    def kept(self, iteration: int) -> Path:
+        """Returns the checkpoint that was kept at an iteration."""
+        return self.folder / "checkpoints" / f"iteration{iteration}.model.pth"
+
+    def read_curve(self) -> dict:
+        """Returns what ``curve.json`` holds."""
+        return json.loads(self.curve.read_text(encoding="utf-8"))
+
+    def save(self, state: dict, points: list[dict], mixture_si_sdr: float | None = None) -> None:
         """Saves the state, then the curve. The state is what counts: all else is written again from it."""
         state = {**state, "format": FORMAT, "config": self.config, "points": points}
         with written_aside(self._state) as aside:
             torch.save(state, aside)
-        write_json(self.curve, {"points": points})
+        write_json(self.curve, {"points": points, "mixture_si_sdr": mixture_si_sdr})
         self.state = state
 
     @contextmanager

@@ -43,6 +43,7 @@ class FitConfig:
         frame_step: See :class:`~nussl_transfer.closures.TransferClosure`.
         frozen: Layers frozen besides those of the mode.
         validate_every: Iterations between validations.
+        keep_at: Iterations, multiples of ``validate_every``, whose network is kept besides latest and best.
         plateau_iterations: Iterations without a better validation loss after which the learning rate falls.
         plateau_factor: What it is then multiplied by.
         bf16: Whether linear layers run in bfloat16.
@@ -61,6 +62,7 @@ class FitConfig:
     frame_step: int = 1
     frozen: tuple[str, ...] = ()
     validate_every: int = PAPER.validate_every
+    keep_at: tuple[int, ...] = ()
     plateau_iterations: int = PAPER.plateau_iterations
     plateau_factor: float = PAPER.plateau_factor
     bf16: bool = False
@@ -74,6 +76,12 @@ class FitConfig:
             raise ConfigError(
                 f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
                 "must be a multiple of the second. Change either."
+            )
+        missed = [kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations]
+        if missed:
+            raise ConfigError(
+                f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
+                f"iterations between validations, up to {self.iterations}."
             )
         if self.batch_size < 1 or not self.learning_rate > 0:
             raise ConfigError(f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0.")
@@ -240,6 +248,8 @@ class _Fit:
         write_checkpoint(self.folder.latest, self.model, self.info, training)
         if is_best:
             write_checkpoint(self.folder.best, self.model, self.info, training)
+        if engine.state.iteration in self.config.keep_at:
+            write_checkpoint(self.folder.kept(engine.state.iteration), self.model, self.info, training)
         state = {
             "iteration": engine.state.iteration,
             "model": self.model.state_dict(),
@@ -250,7 +260,7 @@ class _Fit:
         }
         if self.config.device.startswith("cuda"):
             state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
-        self.folder.save(state, self.points)
+        self.folder.save(state, self.points, getattr(self.probe, "mixture_si_sdr", None))
 
     def _restore(self) -> None:
         state = self.folder.state

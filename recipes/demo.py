@@ -1,0 +1,218 @@
+"""The main job, whole: ``python -m recipes.demo`` (``make demo``).
+
+Five minutes of chorales go in; a network fine-tuned on them and the same network from scratch come out, scored on chorales
+that neither has heard, with a page to look at and listen to. Each step leaves what it made in ``demo/``; run again, a step that
+is finished is not done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+import nussl_transfer
+from nussl_transfer.checkpoints import read_info
+from nussl_transfer.datasets import open_tracks
+from nussl_transfer.errors import TransferError
+from nussl_transfer.evaluation import SourceSeparationProbe, evaluate, make_excerpts, write_example
+from nussl_transfer.files import write_json
+from nussl_transfer.finetuning import finetune
+from nussl_transfer.prepare import prepare
+from nussl_transfer.report import text_table, write_curves, write_page
+from nussl_transfer.runs import Run
+from nussl_transfer.separators import separate_files
+from nussl_transfer.store import Store, write_stem
+from nussl_transfer.zoo import resolve
+from recipes.corpora import render_bach10
+
+TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "from scratch, equal iterations"
+PROBED = 24  # excerpts that the curves are measured on
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the steps share."""
+
+    out: Path
+    iterations: int
+    batch_size: int
+    excerpt_seconds: float
+    coherent: float
+    seed: int
+    stores: dict[str, Store]
+
+    @property
+    def excerpts(self) -> list[dict]:
+        """Every held-out excerpt, side by side."""
+        return make_excerpts(self.stores["test"], self.excerpt_seconds)
+
+
+def demo(
+    out: str = "demo",
+    bach10: str | None = None,
+    minutes: float = 5.0,
+    iterations: int = 300,
+    batch_size: int = 8,
+    excerpt_seconds: float = 2.0,
+    coherent: float = 0.5,
+    body: str = "body",
+    seed: int = 0,
+    threads: int = os.cpu_count() or 1,
+) -> int:
+    """Fine-tunes the bundled body on chorales, trains the same network from scratch, and compares them.
+
+    Args:
+        out: Folder for everything that is made.
+        bach10: Folder of a real Bach10_v1.1; its last piece is held out. Without it, chorales are rendered.
+        minutes: Minutes of chorales to render for training.
+        iterations: Of fine-tuning; from scratch, twice as many.
+        batch_size: Mixtures a batch.
+        excerpt_seconds: Length of a mixture, in training and in the test.
+        coherent: Share of training mixtures whose parts play together.
+        body: Checkpoint to fine-tune, by name or path.
+        seed: Every random choice follows from it.
+        threads: Threads that compute.
+    """
+    torch.set_num_threads(threads)
+    started = time.monotonic()
+    folder = Path(out)
+    stores = corpora(folder, bach10, minutes, seed)
+    settings = Demo(folder, iterations, batch_size, excerpt_seconds, coherent, seed, stores)
+    tuned = train(settings, "fine-tuned", body, iterations)
+    scratch = train(settings, "from-scratch", None, 2 * iterations, keep=(iterations,))
+    models = {TUNED: tuned.best, SCRATCH: scratch.best, SCRATCH_EQUAL: scratch.kept(iterations)}
+    scores = compared(settings, models)
+    example = pick_example(settings)
+    separate_piece(settings, example["track"], tuned.best)
+    write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, body, bach10)
+    print(f"\n{text_table(scores)}\n")
+    print(f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}.")
+    return 0
+
+
+def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict[str, Store]:
+    """Makes or finds the chorales, and prepares the stores 'train' and 'test'."""
+    if bach10 is None:
+        step("Chorales, played by a soundfont in Bach10's own tree")
+        trees = render_bach10(folder / "corpus", minutes, seed=seed)
+        found = {split: open_tracks(tree) for split, tree in trees.items()}
+    else:
+        name, tracks = open_tracks(bach10, dataset="Bach10")
+        tracks = sorted(tracks, key=lambda track: track.name)
+        step(f"Chorales, from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
+        found = {"train": (name, tracks[:-1]), "test": (name, tracks[-1:])}
+    return {
+        split: prepare(tracks, folder / "stores" / split, dataset=name) for split, (name, tracks) in found.items()
+    }
+
+
+def train(settings: Demo, name: str, source: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:
+    """Trains one of the two networks, measuring it on held-out excerpts as it learns."""
+    step(f"Training: {name}, {iterations} iterations")
+    store = settings.stores["test"]
+    stft_params = read_info(resolve("body" if source is None else source)).stft_params
+    excerpts = settings.excerpts
+    spread = np.linspace(0, len(excerpts) - 1, min(PROBED, len(excerpts))).astype(int)
+    probe = SourceSeparationProbe(store, [excerpts[i] for i in spread], stft_params)
+    return finetune(
+        settings.stores["train"],
+        settings.out / "runs" / name,
+        source=source,
+        iterations=iterations,
+        batch_size=settings.batch_size,
+        excerpt_seconds=settings.excerpt_seconds,
+        coherent=settings.coherent,
+        validate_every=min(50, iterations),
+        keep_at=keep,
+        seed=settings.seed,
+        probe=probe,
+    )
+
+
+def compared(settings: Demo, models: dict[str, Path]) -> dict:
+    """Scores all networks and the mixture on the same held-out excerpts."""
+    step(f"Scores, on {len(settings.excerpts)} held-out excerpts")
+    return evaluate(models, settings.stores["test"], settings.excerpts, settings.out, oracle=True)
+
+
+def pick_example(settings: Demo) -> dict:
+    """Returns ten seconds from the middle of the first held-out piece."""
+    track = settings.stores["test"].tracks[0]
+    frames = min(track.frames, 10 * settings.stores["test"].sample_rate)
+    return {"track": track.name, "start": (track.frames - frames) // 2, "frames": frames}
+
+
+def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
+    """Separates one held-out piece, whole, as a user would: from a WAV of the mixture."""
+    store = settings.stores["test"]
+    track = next(track for track in store.tracks if track.name == track_name)
+    mixture = sum(store.read(track, label) for label in store.labels)
+    path = settings.out / "separated" / f"{track_name.replace('/', '_')}.wav"
+    write_stem(path, mixture, store.sample_rate)
+    separate_files([path], model, settings.out / "separated")
+
+
+def write_report(
+    settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: dict, body: str, bach10: str | None
+) -> None:
+    """Writes what the page is made from, the page and the curves."""
+    step("Page")
+    shutil.rmtree(settings.out / "example", ignore_errors=True)
+    write_example(models, settings.stores["test"], example, settings.out / "example")
+    write_json(settings.out / "curves.json", {name: run.read_curve() for name, run in runs.items()})
+    minutes = {split: store.minutes() for split, store in settings.stores.items()}
+    seconds = {name: run.read_curve()["points"][-1]["seconds"] for name, run in runs.items()}
+    write_json(
+        settings.out / "about.json",
+        {
+            "title": "Five minutes of chorales, and a separator for them",
+            "summary": f"A ChimeraNet pretrained on other music, fine-tuned on {minutes['train']:.1f} minutes of stems, "
+            "beside the same network trained on these stems alone.",
+            "facts": [
+                ["Stems", "the real Bach10" if bach10 else "rendered: chorales of Bach played by a soundfont"],
+                ["Training", f"{len(settings.stores['train'].tracks)} pieces, {minutes['train']:.1f} minutes"],
+                ["Held out", f"{len(settings.stores['test'].tracks)} pieces, {minutes['test']:.1f} minutes"],
+                ["Body", str(body)],
+                ["Batch", f"{settings.batch_size} mixtures of {settings.excerpt_seconds:g} s"],
+                *[[name, f"{runs[name].iteration} iterations, {seconds[name]:.0f} s"] for name in runs],
+                ["Machine", f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"],
+                ["Versions", f"nussl-transfer {nussl_transfer.__version__}, torch {torch.__version__}"],
+            ],
+            "commands": [f"make demo{f' BACH10={bach10}' if bach10 else ''}"],
+        },
+    )
+    write_curves(settings.out, settings.out / "curves.png")
+    write_page(settings.out, settings.out / "page.html")
+
+
+def step(title: str) -> None:
+    """Says what comes now."""
+    print(f"\n== {title}", flush=True)
+
+
+def main() -> int:
+    """Runs the demo; returns the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("nussl_transfer").setLevel(logging.INFO)
+    try:
+        return auto_cli(demo, as_positional=False)
+    except TransferError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
