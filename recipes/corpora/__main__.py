@@ -1,0 +1,27 @@
+"""The commands `bach10` and `ensembles`; see `--help` of each."""
+
+from __future__ import annotations
+
+import sys
+
+from jsonargparse import auto_cli
+
+from nussl_transfer.errors import TransferError
+
+from .bach10 import render_bach10
+from .ensembles import render_ensembles
+
+
+def main() -> int:
+    """Run one command; return the exit status."""
+    try:
+        done = auto_cli({"bach10": render_bach10, "ensembles": render_ensembles}, prog="python -m recipes.corpora")
+    except TransferError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(done)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

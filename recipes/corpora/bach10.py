@@ -1,0 +1,117 @@
+"""A stand-in for Bach10: chorales played by a soundfont, in Bach10's own tree and file names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from nussl_transfer.errors import ConfigError
+
+from .expression import beats_to_seconds, perform
+from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
+from .synth import RATE, TAIL, Sound, default_soundfont, play
+
+# soprano to bass, as Bach10 has them ("saxphone" is its spelling): General MIDI program, range
+PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
+STEM_RMS = 0.09  # of every stem of the real Bach10
+LOUDEST = 0.98
+ABOUT = "corpus.json"
+
+
+def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed: int = 0,
+                  soundfont: str | None = None) -> dict[str, Path]:
+    """Render chorales for training and others for the test; return the two trees, {'train': ..., 'test': ...}.
+
+    These are not the real Bach10: nobody plays, there is no room, no breath, and each part sounds of one sample set.
+    They are in its form, its instruments, its levels, and of the same composer; no chorale of it is among them.
+    A finished corpus of the same request is left as it is; an unfinished one is made anew.
+
+    Args:
+        out: Folder; the trees become <out>/train/Bach10_v1.1 and <out>/test/Bach10_v1.1.
+        minutes: Music to train on: chorales are added until there is at least that much, at most ten.
+        held_out: Number of other chorales for the test, 1 to 10.
+        seed: Every random choice follows from it.
+        soundfont: Path of a General MIDI soundfont; by default the one that comes with pretty_midi.
+
+    Raises:
+        ConfigError: The ten chorales are shorter than `minutes`, or `held_out` is not 1 to 10, or the folder holds
+            a corpus of another request.
+    """
+    out = Path(out)
+    if not 1 <= held_out <= len(DEMO_TEST):
+        raise ConfigError(f"Asked for {held_out} held-out chorales: there are {len(DEMO_TEST)}. Give 1 to 10.")
+    soundfont = soundfont or default_soundfont()
+    request = {"kind": "bach10", "minutes": minutes, "held_out": held_out, "seed": seed,
+               "soundfont": Path(soundfont).name}
+    trees = {split: out / split / "Bach10_v1.1" for split in ("train", "test")}
+    if is_finished(out, request):
+        return trees
+    for split in trees:
+        shutil.rmtree(out / split, ignore_errors=True)
+    works = {work: work_path(work) for _, work in DEMO_TRAIN + DEMO_TEST[:held_out]}
+    scores = load_scores(works, out / "scores.json")
+    about = {"train": [], "test": []}
+    with tqdm(total=minutes, desc="playing chorales", unit="min") as bar:
+        for number, (title, work) in enumerate(DEMO_TRAIN, start=1):
+            if sum(about["train"]) >= minutes * 60:
+                break
+            about["train"].append(render_chorale(trees["train"], number, title, scores[work], seed, soundfont))
+            bar.update(about["train"][-1] / 60)
+    if sum(about["train"]) < minutes * 60:
+        raise ConfigError(f"Asked for {minutes} minutes to train on: the {len(DEMO_TRAIN)} chorales set aside for it "
+                          f"are {sum(about['train']) / 60:.1f} minutes long. Ask for less.")
+    for number, (title, work) in enumerate(DEMO_TEST[:held_out], start=1):
+        about["test"].append(render_chorale(trees["test"], number, title, scores[work], seed + 1, soundfont))
+    finish(out, request, {"seconds": about})
+    return trees
+
+
+def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
+    """Write one piece, four stems and their mix, into a tree; return its length in seconds."""
+    rng = np.random.default_rng([seed, number])
+    to_seconds = beats_to_seconds(parts, bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
+    played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0)) for part in parts[:4]]
+    seconds = max(notes[:, 1].max() for notes in played) + TAIL
+    stems = []
+    for notes, (_, program) in zip(played, PLAYERS, strict=True):
+        sound = Sound(soundfont, program, detune=rng.normal(0, 4),
+                      vibrato=(rng.uniform(0, 12), rng.uniform(4.5, 6)))
+        audio = play(notes, sound, seconds)
+        stems.append(audio * (STEM_RMS / np.sqrt(np.square(audio).mean())))
+    stems = np.stack(stems)
+    stems *= min(1.0, LOUDEST / max(np.abs(stems.sum(axis=0)).max(), np.abs(stems).max()))
+    whole = np.round(stems * 32767).astype(np.int16)  # the mix is the sum of the stems as written, to the bit
+    name = f"{number:02d}-{title}"
+    (tree / name).mkdir(parents=True, exist_ok=True)
+    for (player, _), stem in zip(PLAYERS, whole, strict=True):
+        soundfile.write(tree / name / f"{name}-{player}.wav", stem, RATE, subtype="PCM_16")
+    soundfile.write(tree / name / f"{name}.wav", whole.sum(axis=0, dtype=np.int16), RATE, subtype="PCM_16")
+    return seconds
+
+
+def is_finished(out: Path, request: dict) -> bool:
+    """Return whether a folder holds the finished corpus of a request; its note is written last.
+
+    Raises:
+        ConfigError: It holds a finished corpus of another request.
+    """
+    if not (out / ABOUT).exists():
+        return False
+    found = json.loads((out / ABOUT).read_text())["request"]
+    if found != request:
+        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
+        raise ConfigError(f"Asked to render into {out}: it holds a corpus of another request ({', '.join(changed)} "
+                          "differ). Choose another folder or remove this one.")
+    return True
+
+
+def finish(out: Path, request: dict, about: dict) -> None:
+    """Note that a corpus is whole: what was asked for and what was made."""
+    aside = out / f"{ABOUT}.part"
+    aside.write_text(json.dumps({"request": request, **about}, indent=1))
+    aside.replace(out / ABOUT)

@@ -1,0 +1,140 @@
+"""Notes in, sound out: one part played by one program of a soundfont, as mono float32.
+
+Tinysoundfont plays some thousand times faster than real time and gives the same samples for the same notes.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from nussl_transfer.errors import DataError
+
+RATE = 44_100  # soundfonts hold samples at 44.1 kHz: played there, resampled once by soxr
+TAIL = 1.5  # seconds after the last note for it to fade
+DRUM_BANK = 128
+
+
+@dataclass(frozen=True)
+class Sound:
+    """How one part is played.
+
+    Args:
+        soundfont: Path of the .sf2 or .sf3 file.
+        program: General MIDI program 0-127, or the preset of the drum bank.
+        drums: Whether the program is a drum kit.
+        detune: Tuning of the whole part in cents.
+        vibrato: Depth of a vibrato in cents, its rate in Hz; depth 0 for none.
+    """
+
+    soundfont: str
+    program: int
+    drums: bool = False
+    detune: float = 0.0
+    vibrato: tuple[float, float] = (0.0, 5.5)
+
+
+def default_soundfont() -> str:
+    """Return the path of the General MIDI soundfont that ships with pretty_midi (TimGM6mb, GPL-2)."""
+    import pretty_midi
+
+    return str(Path(pretty_midi.__file__).with_name("TimGM6mb.sf2"))
+
+
+def body_soundfonts() -> list[str]:
+    """Return every General MIDI soundfont found for the body: the default, and those of the system.
+
+    Debian's and Ubuntu's `fluid-soundfont-gm` (FluidR3, MIT) and `musescore-general-soundfont-small` (MIT) lie in
+    /usr/share/sounds; the one that pretty_midi ships is always there.
+    """
+    system = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General_Lite.sf3")
+    return [default_soundfont(), *(path for path in system if Path(path).exists())]
+
+
+@functools.cache
+def open_soundfont(path: str):
+    """Return a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
+
+    Raises:
+        DataError: The file is missing or is no soundfont.
+    """
+    import tinysoundfont
+
+    if not Path(path).is_file():
+        raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")
+    synth = tinysoundfont.Synth(samplerate=RATE, gain=-12.0)
+    try:
+        synth.sfload(path)
+    except RuntimeError as error:
+        raise DataError(f"Asked to play with the soundfont {path}: it cannot be read ({error}). "
+                        "Give an .sf2 or .sf3 file.") from error
+    return synth
+
+
+def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
+    """Return what a part sounds like, mono at 44.1 kHz, `seconds` long.
+
+    Args:
+        notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
+        sound: Program and tuning.
+        seconds: Length of the result.
+
+    Shape:
+        [notes, 4] -> float32 [seconds * 44100]
+    """
+    synth = open_soundfont(sound.soundfont)
+    channel = 9 if sound.drums else 0
+    for controller in (121, 120):  # all controllers to their defaults, all sound off
+        synth.control_change(channel, controller, 0)
+    synth.generate(RATE // 10)  # what sounded before dies away here
+    synth.program_select(channel, 0, DRUM_BANK if sound.drums else 0, sound.program, sound.drums)
+    synth.pitchbend_range(channel, 2.0)
+    synth.set_tuning(channel, sound.detune / 100)
+    out = np.zeros((round(seconds * RATE), 2), dtype=np.float32)
+    position = 0
+    for frame, kind, value, velocity in events(notes, sound):
+        stop = min(frame, len(out))
+        if stop > position:
+            synth.generate(stop - position, memoryview(out[position:stop]).cast("B"))
+            position = stop
+        if kind == "on":
+            synth.noteon(channel, value, velocity)
+        elif kind == "off":
+            synth.noteoff(channel, value)
+        else:
+            synth.pitchbend(channel, value)
+    if position < len(out):
+        synth.generate(len(out) - position, memoryview(out[position:]).cast("B"))
+    return out.mean(axis=1)
+
+
+def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
+    """Return (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
+    found = []
+    for start, end, pitch, velocity in notes:
+        found.append((round(start * RATE), 2, "on", int(pitch), int(velocity)))
+        found.append((round(max(end, start + 0.02) * RATE), 0, "off", int(pitch), 0))
+    depth, rate = sound.vibrato
+    if depth > 0 and len(notes):
+        # pitch wheel: 8192 is the middle, +-8192 is +-2 semitones; a step every 15 ms is not heard as steps
+        times = np.arange(0, notes[:, 1].max(), 0.015)
+        bends = 8192 + 8192 * depth / 200 * np.sin(2 * np.pi * rate * times)
+        found += [(round(t * RATE), 1, "bend", int(bend), 0) for t, bend in zip(times, bends, strict=True)]
+    return [(frame, kind, value, velocity) for frame, _, kind, value, velocity in sorted(found)]
+
+
+def resample(audio: np.ndarray, rate: int) -> np.ndarray:
+    """Return audio [frames] played at 44.1 kHz at another rate, float32."""
+    return audio if rate == RATE else soxr.resample(audio, RATE, rate, quality="HQ").astype(np.float32)
+
+
+def active_rms(audio: np.ndarray, rate: int) -> float:
+    """Return the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
+    block = rate // 10
+    power = np.square(audio[: len(audio) // block * block].reshape(-1, block)).mean(axis=1)
+    loud = power > power.max(initial=0.0) * 1e-4
+    return float(np.sqrt(power[loud].mean())) if loud.any() else 0.0
