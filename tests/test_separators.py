@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import nussl
 import numpy as np
+import nussl
 import pytest
 import soundfile
 import soxr

@@ -1,0 +1,168 @@
+"""Stage 10, evaluation: fixed excerpts, SI-SDR, and whether a difference is one.
+
+`evaluate` scores checkpoints and the mixture on one list of excerpts and writes ``scores.json``::
+
+    {"format": 1, "sample_rate": 16000, "labels": ["bassoon", ...],
+     "models": {"fine-tuned": "runs/fine-tuned/checkpoints/best.model.pth", ...},
+     "excerpts": [{"track", "start", "frames"}, ...],                                  start and frames in samples
+     "scores": {"fine-tuned": [{"track", "start", "label", "si_sdr", "estimate"}, ...], ...},   dB; null: left out
+     "summary": [{"estimate", "label", "n", "mean", "median"}, ...],                   label null: all together
+     "comparisons": [{"better", "than", "n", "p_value", "mean_difference", "median_difference", ...}, ...],
+     "left_out": 3}                                                                    references that are silent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from ..files import write_json, written_aside
+from ..separators import safe_names
+from ..store import Store, write_stem
+from .excerpts import load_excerpts, make_excerpts, read_excerpts, write_excerpts
+from .metrics import LIMIT_DB, compare, si_sdr, summarise
+from .scoring import MIXTURE, ORACLE, SourceSeparationProbe, estimate_sources, load_for, score
+
+__all__ = [
+    "LIMIT_DB", "MIXTURE", "ORACLE", "SourceSeparationProbe", "compare", "estimate_sources", "evaluate",
+    "make_excerpts", "read_excerpts", "score", "si_sdr", "summarise", "write_example", "write_excerpts",
+]  # fmt: skip
+
+FORMAT = 1
+
+
+def evaluate(
+    models: Mapping[str, str | Path],
+    store: Store,
+    excerpts: Sequence[dict],
+    out: str | Path,
+    oracle: bool = False,
+    batch_size: int = 8,
+    device: str = "cpu",
+    progress: bool = True,
+) -> dict:
+    """Scores checkpoints and the mixture on the same excerpts, tests the differences, and writes ``scores.json``.
+
+    Args:
+        models: A name and a checkpoint each, **the one expected to be best first**: each is tested for being better
+            than those after it, and all for being better than the mixture. The direction of a one-sided test has to
+            be chosen before the scores are known.
+        store: Where the excerpts lie.
+        excerpts: As from `make_excerpts` or `read_excerpts`.
+        out: The file to write, or a folder to write ``scores.json`` into.
+        oracle: Also score the masks made from the references, as a ceiling.
+        batch_size: Excerpts through a network at once.
+        device: 'cpu' or 'cuda'.
+        progress: Show progress bars.
+
+    Returns:
+        What was written; see this module's own text.
+
+    Raises:
+        CheckpointError: A checkpoint does not separate what the store holds.
+        ConfigError: A model is named 'mixture' or 'oracle'.
+        DataError: There is no excerpt, or no reference in any of them sounds.
+    """
+    _refuse_names(models, {MIXTURE, ORACLE})
+    if not excerpts:
+        raise DataError(f"Scores on {store.folder} were asked for: the list of excerpts is empty. Make one.")
+    stft_params = []
+    for path in models.values():
+        # All of them before the first is scored: a wrong name should not cost an hour.
+        stft_params.append(load_for(store, path)[1])
+    scores = {
+        name: score(path, store, excerpts, name, batch_size, device, progress) for name, path in models.items()
+    }
+    scores[MIXTURE] = score(MIXTURE, store, excerpts, batch_size=batch_size, progress=progress)
+    comparisons = [
+        {"better": better, "than": than, **compare(scores[better], scores[than])}
+        for better, than in combinations(scores, 2)
+    ]
+    if oracle:
+        given = {"stft_params": stft_params[0]} if stft_params else {}
+        scores[ORACLE] = score(ORACLE, store, excerpts, batch_size=batch_size, progress=progress, **given)
+    left_out = sum(row["si_sdr"] is None for row in scores[MIXTURE])
+    if left_out == len(scores[MIXTURE]):
+        raise DataError(
+            f"Scores on {len(excerpts)} excerpts of {store.folder} were asked for: no reference sounds in any of "
+            "them. Take others."
+        )
+    result = {
+        "format": FORMAT,
+        "sample_rate": store.sample_rate,
+        "labels": list(store.labels),
+        "models": {name: str(path) for name, path in models.items()},
+        "excerpts": list(excerpts),
+        "scores": scores,
+        "summary": [entry for rows in scores.values() for entry in summarise(rows)],
+        "comparisons": comparisons,
+        "left_out": left_out,
+    }
+    out = Path(out)
+    write_json(out if out.suffix == ".json" else out / "scores.json", result)
+    return result
+
+
+def write_example(
+    models: Mapping[str, str | Path], store: Store, excerpt: dict, folder: str | Path, device: str = "cpu"
+) -> None:
+    """Writes what one excerpt sounds and looks like, for the page that `nussl_transfer.report` makes.
+
+    Into ``folder``: ``mixture.wav``, ``references/<label>.wav``; for each model ``<name>/<label>.wav`` and
+    ``<name>/masks.npz`` (one array [nf, nt] of 0 to 255 a label); ``example.json`` with the excerpt, and the SI-SDR of
+    each estimate and of the mixture.
+
+    Args:
+        models: A name and a checkpoint each.
+        store: Where the excerpt lies.
+        excerpt: ``{"track", "start", "frames"}``.
+        folder: Folder to write.
+        device: 'cpu' or 'cuda'.
+
+    Raises:
+        CheckpointError: A checkpoint does not separate what the store holds.
+        ConfigError: A model's name cannot be the name of a folder, or is one that is used.
+    """
+    _refuse_names(models, {MIXTURE, ORACLE, "references"}, as_folders=True)
+    folder = Path(folder)
+    references, sounds = load_excerpts(store, [excerpt])  # [1, ns, samples], [1, ns]
+    mixture = references.sum(axis=1)  # [1, samples]
+    write_stem(folder / "mixture.wav", mixture[0], store.sample_rate)
+    names = safe_names(store.labels)
+    ratios = {MIXTURE: si_sdr(references[0], mixture)}
+    for label, reference in zip(store.labels, references[0], strict=True):
+        write_stem(folder / "references" / f"{names[label]}.wav", reference, store.sample_rate)
+    for model_name, path in models.items():
+        network, stft_params = load_for(store, path, device)
+        estimates, masks = estimate_sources(network, mixture, stft_params)  # [1, ns, samples], [1, ns, nf, nt]
+        for label, estimate in zip(store.labels, estimates[0], strict=True):
+            write_stem(folder / model_name / f"{names[label]}.wav", estimate, store.sample_rate)
+        small = np.round(255 * masks[0].clip(0, 1)).astype(np.uint8)
+        with written_aside(folder / model_name / "masks.npz") as aside, aside.open("wb") as file:
+            np.savez_compressed(file, **dict(zip(store.labels, small, strict=True)))
+        ratios[model_name] = si_sdr(references[0], estimates[0])
+    about = {
+        **excerpt,
+        "sample_rate": store.sample_rate,
+        "labels": list(store.labels),
+        "si_sdr": {
+            name: {
+                label: float(values[index]) if sounds[0, index] else None for index, label in enumerate(store.labels)
+            }
+            for name, values in ratios.items()
+        },
+    }
+    write_json(folder / "example.json", about)
+
+
+def _refuse_names(names: Iterable[str], taken: set[str], as_folders: bool = False) -> None:
+    for name in names:
+        if name in taken or (as_folders and safe_names([name])[name] != name):
+            raise ConfigError(
+                f"A model was to be called {name!r}: {', '.join(sorted(taken))} are taken"
+                f"{', and it must do as the name of a folder' if as_folders else ''}. Call it something else."
+            )

@@ -1,0 +1,319 @@
+"""Evaluation: excerpts from a list, SI-SDR as nussl's, and what a test of significance may be told."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import nussl
+import pytest
+import scipy.signal
+import scipy.stats
+import torch
+from nussl.evaluation import BSSEvalScale
+from nussl.separation.deep import DeepMaskEstimation
+
+from nussl_transfer.builders import build_transfer_chimera
+from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
+from nussl_transfer.errors import CheckpointError, ConfigError, DataError
+from nussl_transfer.evaluation import (
+    SourceSeparationProbe,
+    compare,
+    evaluate,
+    make_excerpts,
+    read_excerpts,
+    score,
+    si_sdr,
+    summarise,
+    write_excerpts,
+)
+from nussl_transfer.store import StoreWriter
+
+RATE = 16000
+STFT = nussl.STFTParams(512, 128, "sqrt_hann")
+LABELS = ("bass", "voice")
+
+
+def stem(seed, samples=int(2.5 * RATE), rate=RATE):
+    """A tone that wanders, in a little noise: sources that masks can partly tell apart."""
+    generator = np.random.default_rng(seed)
+    pitch = generator.uniform(100, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 2000)
+    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    writer = StoreWriter(tmp_path_factory.mktemp("store"), RATE)
+    writer.add("one", "test", {"bass": stem(0), "voice": stem(1)})
+    writer.add("two", "test", {"bass": stem(2), "voice": stem(3)})
+    # Shorter than an excerpt of a second.
+    writer.add("short", "test", {"bass": stem(4, 9000), "voice": stem(5, 9000)})
+    return writer.close()
+
+
+def make_checkpoint(path, labels=LABELS, mode="whole", seed=0, rate=RATE, channels=1):
+    torch.manual_seed(seed)
+    config = build_transfer_chimera(
+        len(labels), hidden_size=8, num_layers=1, embedding_size=4, num_audio_channels=channels
+    )
+    return write_checkpoint(path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("model") / "best.model.pth")
+
+
+def as_signal(audio):
+    return nussl.AudioSignal(audio_data_array=np.atleast_2d(audio), sample_rate=RATE)
+
+
+def test_si_sdr_is_nussls_on_random_signals():
+    generator = np.random.default_rng(0)
+    references = generator.normal(0.3, 1, (3, 1, 4000))  # with an offset
+    estimates = references * [[[0.1]], [[2.0]], [[-1.0]]] + generator.normal(-0.2, 0.7, (3, 1, 4000))
+    found = BSSEvalScale(
+        [as_signal(r) for r in references], [as_signal(e) for e in estimates], source_labels=["a", "b", "c"]
+    ).evaluate()
+    expected = [found[label]["SI-SDR"][0] for label in "abc"]
+    np.testing.assert_allclose(si_sdr(references[:, 0], estimates[:, 0]), expected, atol=1e-3)
+
+
+def test_si_sdr_is_the_ratio_of_what_lies_along_the_reference_to_what_lies_across():
+    time = np.arange(1000) / 1000
+    reference, across = np.sin(2 * np.pi * 5 * time), np.sin(2 * np.pi * 7 * time)  # orthogonal, equally strong
+    for along, share in ((1.0, 1.0), (1.0, 0.1), (-3.0, 0.5), (0.01, 1.0)):
+        expected = 20 * math.log10(abs(along) / share)
+        assert si_sdr(reference, along * reference + share * across) == pytest.approx(expected, abs=1e-6)
+        # Neither scale nor offset of either counts.
+        assert si_sdr(7 * reference + 2, 5 * (along * reference + share * across) - 1) == pytest.approx(expected)
+
+
+def test_si_sdr_has_a_number_for_a_perfect_and_for_a_silent_estimate_and_none_for_a_silent_reference():
+    sound, silence = stem(0, 500), np.zeros(500)
+    assert si_sdr(sound, 0.5 * sound) == 100
+    assert si_sdr(sound, silence) == -100
+    assert np.isnan(si_sdr(silence, sound)) and np.isnan(si_sdr(silence, silence))
+
+
+def test_excerpts_lie_side_by_side_and_a_short_track_is_one(store):
+    assert make_excerpts(store, 1.0) == [
+        {"track": "one", "start": 0, "frames": RATE},
+        {"track": "one", "start": RATE, "frames": RATE},
+        {"track": "short", "start": 0, "frames": 9000},
+        {"track": "two", "start": 0, "frames": RATE},
+        {"track": "two", "start": RATE, "frames": RATE},
+    ]
+    assert [e["start"] for e in make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)] == [0, 8000, 16000, 24000]
+
+
+def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(store):
+    np.random.seed(1)
+    first = make_excerpts(store, 1.0, count=200, seed=3)
+    np.random.seed(2)
+    assert make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
+    lengths = {track.name: track.frames for track in store.tracks}
+    assert all(0 <= e["start"] and e["start"] + e["frames"] <= lengths[e["track"]] for e in first)
+    # A track is drawn as often as it is long: 40000 of 89000 samples.
+    assert 70 <= sum(e["track"] == "one" for e in first) <= 110
+
+
+@pytest.mark.parametrize("wrong", [{"duration": 0}, {"duration": 1, "hop": -1}, {"duration": 1, "count": 0}])
+def test_excerpts_of_no_length_hop_or_number_are_refused(store, wrong):
+    with pytest.raises(ConfigError, match="above zero"):
+        make_excerpts(store, **wrong)
+
+
+def test_a_list_of_excerpts_comes_back_from_its_file(store, tmp_path):
+    excerpts = make_excerpts(store, 1.0, count=5)
+    write_excerpts(tmp_path / "excerpts.json", excerpts, store.sample_rate)
+    assert read_excerpts(tmp_path / "excerpts.json", store) == excerpts
+
+
+def test_a_list_of_excerpts_that_is_not_of_this_store_is_refused(store, tmp_path):
+    path = tmp_path / "excerpts.json"
+    for excerpt in ({"track": "gone", "start": 0, "frames": 9}, {"track": "short", "start": 8999, "frames": 2}):
+        write_excerpts(path, [excerpt], RATE)
+        with pytest.raises(DataError, match=f"of '{excerpt['track']}' from"):
+            read_excerpts(path, store)
+    write_excerpts(path, [], 44100)
+    with pytest.raises(DataError, match="44100 Hz, the store"):
+        read_excerpts(path, store)
+    path.write_text('{"excerpts": [{"track": "one"}]}')
+    with pytest.raises(DataError, match="was to be a list of excerpts"):
+        read_excerpts(path, store)
+
+
+def through_nussl(store, checkpoint, excerpt):
+    """SI-SDR by label of the estimates, and of the mixture, by nussl's separator and nussl's evaluation."""
+    track = next(track for track in store.tracks if track.name == excerpt["track"])
+    references = [as_signal(store.read(track, label, excerpt["start"], excerpt["frames"])) for label in LABELS]
+    mixture = as_signal(sum(reference.audio_data for reference in references))
+    estimates = DeepMaskEstimation(mixture, model_path=str(checkpoint))()
+    found = BSSEvalScale(references, estimates, source_labels=list(LABELS)).evaluate()
+    return {label: (found[label]["SI-SDR"][0], found[label]["MIX-SI-SDR"][0]) for label in LABELS}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_scores_are_those_of_nussls_separator_and_evaluation(store, checkpoint, batch_size):
+    excerpts = make_excerpts(store, 1.0)
+    ours = score(checkpoint, store, excerpts, name="x", batch_size=batch_size, progress=False)
+    mixture = score("mixture", store, excerpts, progress=False)
+    assert len(ours) == len(mixture) == 10
+    for excerpt in excerpts:
+        expected = through_nussl(store, checkpoint, excerpt)
+        for rows, which in ((ours, 0), (mixture, 1)):
+            found = {
+                row["label"]: row["si_sdr"]
+                for row in rows
+                if (row["track"], row["start"]) == (excerpt["track"], excerpt["start"])
+            }
+            assert found == pytest.approx({label: expected[label][which] for label in LABELS}, abs=1e-3)
+    assert {row["estimate"] for row in ours} == {"x"}
+
+
+def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):
+    excerpt = make_excerpts(store, 1.0)[0]
+    oracle = {row["label"]: row["si_sdr"] for row in score("oracle", store, [excerpt], progress=False)}
+    mixture = {row["label"]: row["si_sdr"] for row in score("mixture", store, [excerpt], progress=False)}
+    references = np.stack([store.read(store.tracks[0], label, 0, RATE) for label in LABELS])
+    window = np.sqrt(scipy.signal.get_window("hann", 512))
+    shape = {"window": window, "nperseg": 512, "noverlap": 384}
+    spectrum = scipy.signal.stft(references.sum(axis=0), **shape)[2]
+    for label, reference in zip(LABELS, references, strict=True):
+        mask = np.minimum(np.abs(scipy.signal.stft(reference, **shape)[2]) / np.abs(spectrum), 1)
+        expected = si_sdr(reference, scipy.signal.istft(mask * spectrum, **shape)[1][:RATE])
+        assert oracle[label] == pytest.approx(float(expected), abs=1e-3)
+        assert oracle[label] > mixture[label] + 3
+
+
+@pytest.fixture
+def gappy(tmp_path):
+    """A store in which 'voice' is silent for the first second of one track and missing from the other."""
+    writer = StoreWriter(tmp_path / "gappy", RATE)
+    voice = stem(1, 2 * RATE)
+    voice[:RATE] = 0
+    writer.add("one", None, {"bass": stem(0, 2 * RATE), "voice": voice})
+    writer.add("two", None, {"bass": stem(2, RATE)})
+    return writer.close()
+
+
+def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path):
+    scores = evaluate({"a": checkpoint}, gappy, make_excerpts(gappy, 1.0), tmp_path / "run", progress=False)
+    silent = [(row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None]
+    assert silent == [("one", 0, "voice"), ("two", 0, "voice")]
+    assert scores["left_out"] == 2
+    assert {entry["label"]: entry["n"] for entry in scores["summary"] if entry["estimate"] == "a"} == {
+        "bass": 3, "voice": 1, None: 4,
+    }  # fmt: skip
+    assert scores["comparisons"][0]["n"] == 4
+
+
+def rows(values, track="t"):
+    return [{"track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"} for i, v in enumerate(values)]
+
+
+def test_a_comparison_is_scipys_one_sided_wilcoxon_on_pairs():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(1, 1, 30), generator.normal(0.4, 1, 30)
+    # Pairs are found by excerpt and label, in whatever order.
+    found = compare(rows(a)[::-1], rows(b))
+    assert found["p_value"] == pytest.approx(scipy.stats.wilcoxon(a, b, alternative="greater").pvalue)
+    assert found["n"] == found["n_different"] == 30
+    assert found["mean_difference"] == pytest.approx((a - b).mean())
+    assert found["median_difference"] == pytest.approx(np.median(a - b))
+    assert (found["median_a"], found["mean_b"]) == pytest.approx((np.median(a), b.mean()))
+    # One-sided: the other way round is the complement, not the same.
+    assert compare(rows(b), rows(a))["p_value"] > 0.5 > found["p_value"]
+
+
+def test_a_comparison_says_how_little_it_rests_on():
+    equal = compare(rows([1.0, 2.0, 3.0]), rows([1.0, 2.0, 3.0]))
+    assert (equal["n"], equal["n_different"], equal["p_value"]) == (3, 0, 1.0)
+    one = compare(rows([5.0]), rows([-5.0]))
+    assert (one["n"], one["p_value"]) == (1, 0.5)
+    none = compare(rows([None, 1.0]), rows([1.0]))
+    assert (none["n"], none["p_value"], none["mean_difference"]) == (0, None, None)
+
+
+def test_a_summary_is_of_each_label_and_of_all():
+    mixed = rows([1.0, 2.0, None, 6.0])
+    mixed[3]["label"] = "y"
+    assert summarise(mixed) == [
+        {"estimate": "e", "label": "x", "n": 2, "mean": 1.5, "median": 1.5},
+        {"estimate": "e", "label": "y", "n": 1, "mean": 6.0, "median": 6.0},
+        {"estimate": "e", "label": None, "n": 3, "mean": 3.0, "median": 2.0},
+    ]
+
+
+def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(store, checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other.pth", seed=1)
+    excerpts = make_excerpts(store, 1.0)
+    models = {"first": checkpoint, "second": other}
+    scores = evaluate(models, store, excerpts, tmp_path / "run", oracle=True, progress=False)
+    assert json.loads((tmp_path / "run" / "scores.json").read_text()) == json.loads(json.dumps(scores))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["scores.json"]
+    assert scores["excerpts"] == excerpts and scores["labels"] == list(LABELS)
+    pairs = [(entry["better"], entry["than"]) for entry in scores["comparisons"]]
+    assert pairs == [("first", "second"), ("first", "mixture"), ("second", "mixture")]
+    assert list(scores["scores"]) == ["first", "second", "mixture", "oracle"]
+    expected = np.mean([row["si_sdr"] for row in score(other, store, excerpts, progress=False)])
+    found = [e["mean"] for e in scores["summary"] if (e["estimate"], e["label"]) == ("second", None)]
+    assert found == pytest.approx([expected])
+    # The same again gives the same file.
+    before = (tmp_path / "run" / "scores.json").read_bytes()
+    evaluate(models, store, excerpts, tmp_path / "run" / "scores.json", oracle=True, progress=False)
+    assert (tmp_path / "run" / "scores.json").read_bytes() == before
+
+
+def test_a_checkpoint_that_does_not_fit_the_store_is_refused_before_any_scoring(store, checkpoint, tmp_path):
+    excerpts = make_excerpts(store, 1.0)
+    wrong = {
+        "separates guitar, voice, the store holds bass, voice": make_checkpoint(tmp_path / "a", ("guitar", "voice")),
+        "works at 44100 Hz, the store at 16000 Hz": make_checkpoint(tmp_path / "b", rate=44100),
+        "separates 2 channels together": make_checkpoint(tmp_path / "c", channels=2),
+        "mask head was never trained": make_checkpoint(tmp_path / "d", mode="pretrain"),
+    }
+    for message, path in wrong.items():
+        with pytest.raises(CheckpointError, match=message):
+            evaluate({"good": checkpoint, "bad": path}, store, excerpts, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_are_taken_and_lists_without_sound_are_refused(store, checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match="'mixture'.*taken"):
+        evaluate({"mixture": checkpoint}, store, make_excerpts(store, 1.0), tmp_path, progress=False)
+    with pytest.raises(DataError, match="empty"):
+        evaluate({"a": checkpoint}, store, [], tmp_path, progress=False)
+    writer = StoreWriter(tmp_path / "silence", RATE)
+    writer.add("rest", None, {label: np.zeros(RATE, np.float32) for label in LABELS})
+    silence = writer.close()
+    with pytest.raises(DataError, match="no reference sounds"):
+        evaluate({"a": checkpoint}, silence, make_excerpts(silence, 1.0), tmp_path, progress=False)
+
+
+def test_the_probe_measures_the_live_model_as_scoring_its_checkpoint_would(store, checkpoint):
+    excerpts = make_excerpts(store, 1.0)
+    probe = SourceSeparationProbe(store, excerpts, STFT, batch_size=2)
+    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    expected = [row["si_sdr"] for row in score(checkpoint, store, excerpts, progress=False)]
+    assert probe(model) == pytest.approx(np.mean(expected), abs=1e-6)
+    mixture = [row["si_sdr"] for row in score("mixture", store, excerpts, progress=False)]
+    assert probe.mixture_si_sdr == pytest.approx(np.mean(mixture))
+
+
+def test_the_probe_leaves_training_as_it_was(store, checkpoint):
+    probe = SourceSeparationProbe(store, make_excerpts(store, 1.0)[:2], STFT)
+    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    model.train()
+    # A frozen part stays in eval while the rest trains.
+    model.layers["normalization"].eval()
+    flags = {name: module.training for name, module in model.named_modules()}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    outputs, randomness = list(model.output_keys), torch.get_rng_state()
+    assert probe(model) == probe(model)
+    assert {name: module.training for name, module in model.named_modules()} == flags
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert model.output_keys == outputs and torch.equal(torch.get_rng_state(), randomness)
+    assert all(parameter.grad is None for parameter in model.parameters())
