@@ -1,0 +1,132 @@
+"""Bach10: ten four-part chorales, each part recorded on its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import DataError
+from .base import StemDataset, Track
+from .labels import Groups
+from .scan import find_audio
+
+# Stand-ins rendered in this tree may go on after piece 10.
+_PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")
+# 'saxphone' is how v1.1 spells it; some copies mend it.
+_STEM = re.compile(
+    r"^(?P<piece>\d{2}-[A-Za-z0-9]+)-(?P<label>violin|clarinet|saxo?phone|bassoon)$", re.IGNORECASE
+)
+_SPELLING = {"saxphone": "saxophone"}
+
+
+class Bach10(StemDataset):
+    """Hook for Bach10 v1.1: violin, clarinet, saxophone and bassoon of ten chorales.
+
+    The folder may be the data set's own or lie above it, with any level between (``Sources/``). The mixture
+    file of a piece equals the sum of its stems and is kept for checking. Clarinet, saxophone and bassoon
+    carry a DC offset of about 1 % of full scale; a store has it removed.
+
+    Args:
+        folder: Where the data set lies.
+        held_out: Pieces that make the split 'test', all others being 'train': numbers or names ('10', 10 or
+            '10-NunBitten'). Bach10 has no official split; None gives no split, ``folds`` gives all ten.
+        kwargs: As ``StemDataset``.
+    """
+
+    NAME = "Bach10"
+    LABELS = ("bassoon", "clarinet", "saxophone", "violin")
+    LICENSE = "free for research, not to be passed on; no licence text is known"
+    URL = "https://labsites.rochester.edu/air/resource.html"
+    CITATION = (
+        "Z. Duan and B. Pardo, 'Soundprism: an online system for score-informed source separation of music "
+        "audio', IEEE J. Sel. Topics Signal Process. 5(6), 2011"
+    )
+
+    def __init__(self, folder: str | Path, held_out: int | str | Sequence | None = None, **kwargs):
+        super().__init__(folder, find={"held_out": held_out}, **kwargs)
+
+    @classmethod
+    def recognises(cls, folder: str | Path) -> bool:
+        """Tells whether a folder holds Bach10 and no other audio."""
+        try:
+            return len(cls.find_tracks(folder)) > 0 and all(
+                _PIECE.match((Path(folder) / file).absolute().parent.name) for file in find_audio(folder)
+            )
+        except DataError:
+            return False
+
+    @classmethod
+    def _find(
+        cls,
+        folder: Path,
+        groups: Groups | None = None,
+        ignore: Sequence[str] = (),
+        held_out: int | str | Sequence | None = None,
+    ) -> list[Track]:
+        pieces: dict[Path, list[Path]] = {}
+        for file in find_audio(folder, ignore):
+            path = folder / file
+            # The folder that was given may itself be one piece: its name is not in the relative path.
+            if _PIECE.match(path.absolute().parent.name) and path.suffix.lower() == ".wav":
+                pieces.setdefault(path.parent, []).append(path)
+        tracks = [track for piece, files in pieces.items() if (track := _track(piece, files)).stems]
+        if not tracks:
+            raise DataError(
+                f"Bach10 was asked for in {folder}: folders such as 01-AchGottundHerr with files such as "
+                "01-AchGottundHerr-violin.wav were looked for, none found. Give the folder Bach10_v1.1 as "
+                "unpacked; for stems of your own use a stem folder."
+            )
+        _refuse_twice(folder, tracks, pieces)
+        return tracks if held_out is None else _held_out(tracks, held_out)
+
+    @staticmethod
+    def folds(tracks: Sequence[Track]) -> list[tuple[str, list[Track]]]:
+        """Returns the leave-one-out folds: the name of each piece, and all tracks with that one in 'test'."""
+        return [(track.name, _held_out(tracks, track.name)) for track in tracks]
+
+
+def _track(folder: Path, files: Sequence[Path]) -> Track:
+    name = folder.absolute().name
+    stems: dict[str, tuple[Path, ...]] = {}
+    mixture, left_out = None, []
+    for path in files:
+        match = _STEM.match(path.stem)
+        if path.stem == name:
+            mixture = path
+        elif match is None or match["piece"] != name:
+            left_out.append(path)
+        else:
+            label = match["label"].lower()
+            label = _SPELLING.get(label, label)
+            if label in stems:
+                raise DataError(
+                    f"Piece {name} must have one {label}: found {stems[label][0].name} and {path.name}. "
+                    "Remove one."
+                )
+            stems[label] = (path,)
+    return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
+
+
+def _refuse_twice(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list[Path]]) -> None:
+    names = [track.name for track in tracks]
+    for name in names:
+        if names.count(name) > 1:
+            where = " and ".join(str(piece) for piece in pieces if piece.absolute().name == name)
+            raise DataError(
+                f"Bach10 was asked for in {folder}: piece {name} is there twice, {where}. Give one copy."
+            )
+
+
+def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence) -> list[Track]:
+    asked = [held_out] if isinstance(held_out, (int, str)) else list(held_out)
+    test = set()
+    for piece in asked:
+        number = str(piece).zfill(2)
+        found = [track.name for track in tracks if piece == track.name or track.name.split("-")[0] == number]
+        if not found:
+            names = ", ".join(track.name for track in tracks)
+            raise DataError(f"Piece {piece!r} of Bach10 was to be held out. The pieces here are {names}.")
+        test.update(found)
+    return [replace(track, split="test" if track.name in test else "train") for track in tracks]

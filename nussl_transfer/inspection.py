@@ -1,0 +1,117 @@
+"""What an inspection of a data set says: a row for each file, findings, and both as text or plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+LEVELS = ("error", "warning", "note")
+# So many warnings or notes with one and the same advice are shown in full.
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing worth saying: an error stops the use of a data set, a warning may spoil it, a note tells."""
+
+    level: str
+    track: str | None
+    label: str | None
+    what: str
+    what_to_do: str = ""
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (self.track, self.label) if part)
+        return f"{self.level}: {where + ': ' if where else ''}{self.what}." + (
+            self.what_to_do and f" {self.what_to_do}"
+        )
+
+
+@dataclass(frozen=True)
+class StemRow:
+    """One file of a stem: what its header says; level and offset where it was decoded (full scale is 1)."""
+
+    track: str
+    label: str
+    file: str
+    sample_rate: int
+    channels: int
+    seconds: float
+    subtype: str
+    rms: float | None = None
+    peak: float | None = None
+    mean: float | None = None
+    clipped: int | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What ``inspect`` saw: a row for each file, and the findings, errors first."""
+
+    rows: list[StemRow]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def fatal(self) -> bool:
+        """Tells whether the data set cannot be used as it is."""
+        return any(finding.level == "error" for finding in self.findings)
+
+    def table(self) -> str:
+        """Returns the rows and the findings as text for a terminal."""
+        lines = [
+            ("track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file"),
+            *map(_cells, self.rows),
+        ]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        return "\n".join([*table, "", *self._listed_findings(), self.summary()])
+
+    def _listed_findings(self) -> list[str]:
+        """Returns every error, and of warnings and notes with one and the same advice the first few."""
+        lines, alike = [], Counter()
+        for finding in self.findings:
+            kind = (finding.level, finding.what_to_do)
+            alike[kind] += 1
+            if finding.level == "error" or not finding.what_to_do or alike[kind] <= FEW:
+                lines.append(str(finding))
+        more = [
+            (level, advice, count - FEW) for (level, advice), count in alike.items() if advice and count > FEW
+        ]
+        lines += [
+            f"{level}: {count} more like this: {advice}" for level, advice, count in more if level != "error"
+        ]
+        return lines
+
+    def summary(self) -> str:
+        """Returns one line: how much there is, how many findings of each level."""
+        tracks = len({row.track for row in self.rows})
+        minutes = sum(row.seconds for row in self.rows) / 60
+        counts = [f"{sum(finding.level == level for finding in self.findings)} {level}s" for level in LEVELS]
+        return (
+            f"{tracks} tracks, {len(self.rows)} files, {minutes:.1f} minutes of stems: {', '.join(counts)}."
+        )
+
+    def to_json(self) -> dict:
+        """Returns the same as plain values."""
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "findings": [asdict(finding) for finding in self.findings],
+            "fatal": self.fatal,
+        }
+
+
+def complaint(findings: Iterable[Finding]) -> str:
+    """Returns the errors among findings as one message; '' when there is none."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if not errors:
+        return ""
+    listed = "\n".join(f"  {str(finding).removeprefix('error: ')}" for finding in errors)
+    return f"{len(errors)} thing{'s are' if len(errors) > 1 else ' is'} wrong with the data set:\n{listed}"
+
+
+def _cells(row: StemRow) -> tuple[str, ...]:
+    levels = ("", "") if row.peak is None else (f"{row.peak:.3f}", f"{row.mean:.4f}")
+    described = (f"{row.sample_rate}", f"{row.channels}", f"{row.seconds:.2f}", row.subtype)
+    return (row.track, row.label, *described, *levels, Path(row.file).name)
