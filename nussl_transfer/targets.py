@@ -67,7 +67,7 @@ def stft(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
     to_full_frame = -(shape[-1] + 2 * half - length) % hop
     padded = torch.nn.functional.pad(audio.reshape(-1, shape[-1]), (half, half + to_full_frame))
     taps = window(stft_params, audio.device)
-    spectrum = torch.stft(padded, length, hop, length, taps, center=False, return_complex=True) / taps.sum()
+    spectrum = torch.stft(padded, length, hop, length, taps / taps.sum(), center=False, return_complex=True)
     return spectrum.reshape(*shape[:-1], *spectrum.shape[-2:])
 
 

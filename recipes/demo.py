@@ -44,6 +44,7 @@ class Demo:
     """What the steps share."""
 
     out: Path
+    body: str
     iterations: int
     batch_size: int
     excerpt_seconds: float
@@ -87,14 +88,14 @@ def demo(
     started = time.monotonic()
     folder = Path(out)
     stores = corpora(folder, bach10, minutes, seed)
-    settings = Demo(folder, iterations, batch_size, excerpt_seconds, coherent, seed, stores)
+    settings = Demo(folder, body, iterations, batch_size, excerpt_seconds, coherent, seed, stores)
     tuned = train(settings, "fine-tuned", body, iterations)
     scratch = train(settings, "from-scratch", None, 2 * iterations, keep=(iterations,))
     models = {TUNED: tuned.best, SCRATCH: scratch.best, SCRATCH_EQUAL: scratch.kept(iterations)}
     scores = compared(settings, models)
     example = pick_example(settings)
     separate_piece(settings, example["track"], tuned.best)
-    write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, body, bach10)
+    write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
     print(f"\n{text_table(scores)}\n")
     print(f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}.")
     return 0
@@ -120,7 +121,7 @@ def train(settings: Demo, name: str, source: str | None, iterations: int, keep: 
     """Trains one of the two networks, measuring it on held-out excerpts as it learns."""
     step(f"Training: {name}, {iterations} iterations")
     store = settings.stores["test"]
-    stft_params = read_info(resolve("body" if source is None else source)).stft_params
+    stft_params = read_info(resolve(settings.body)).stft_params
     excerpts = settings.excerpts
     spread = np.linspace(0, len(excerpts) - 1, min(PROBED, len(excerpts))).astype(int)
     probe = SourceSeparationProbe(store, [excerpts[i] for i in spread], stft_params)
@@ -128,11 +129,12 @@ def train(settings: Demo, name: str, source: str | None, iterations: int, keep: 
         settings.stores["train"],
         settings.out / "runs" / name,
         source=source,
+        like=settings.body,
         iterations=iterations,
         batch_size=settings.batch_size,
         excerpt_seconds=settings.excerpt_seconds,
         coherent=settings.coherent,
-        validate_every=min(50, iterations),
+        validate_every=min(50, settings.iterations),
         keep_at=keep,
         seed=settings.seed,
         probe=probe,
@@ -163,7 +165,7 @@ def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
 
 
 def write_report(
-    settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: dict, body: str, bach10: str | None
+    settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: dict, bach10: str | None
 ) -> None:
     """Writes what the page is made from, the page and the curves."""
     step("Page")
@@ -182,7 +184,7 @@ def write_report(
                 ["Stems", "the real Bach10" if bach10 else "rendered: chorales of Bach played by a soundfont"],
                 ["Training", f"{len(settings.stores['train'].tracks)} pieces, {minutes['train']:.1f} minutes"],
                 ["Held out", f"{len(settings.stores['test'].tracks)} pieces, {minutes['test']:.1f} minutes"],
-                ["Body", str(body)],
+                ["Body", settings.body],
                 ["Batch", f"{settings.batch_size} mixtures of {settings.excerpt_seconds:g} s"],
                 *[[name, f"{runs[name].iteration} iterations, {seconds[name]:.0f} s"] for name in runs],
                 ["Machine", f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"],
