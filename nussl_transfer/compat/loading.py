@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import re
 import threading
 from collections.abc import Iterator
@@ -121,10 +122,13 @@ def only(names: list[tuple[Any, str]]) -> Iterator[None]:
 
 
 def torch_reason(error: Exception) -> str:
-    """Returns the line of torch's message that has the reason; the rest advises to load without a list."""
-    lines = str(error).strip().splitlines() or [""]
-    reason = next((line for line in lines if "WeightsUnpickler error" in line), lines[0])
-    return f"{type(error).__name__}: {reason.strip()}"
+    """Returns why torch would not load a file, without its advice to load it with no list at all.
+
+    torch raises the advice while it handles the reason.
+    """
+    reason = error.__context__ if isinstance(error.__context__, pickle.UnpicklingError) else error
+    text = str(reason).partition(" Please use")[0].strip()
+    return f"{type(reason).__name__}: {text}" if text else type(reason).__name__
 
 
 def _check_torch_wrote_it(path: Path) -> None:
@@ -168,5 +172,5 @@ def _foreign_names(path: Path, error: Exception) -> list[str]:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # damaged, or older than the zip format: then torch's refusal names the first of them
-        names = re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+        names = re.findall(r"GLOBAL ([\w.]+)", torch_reason(error))[:1]
     return sorted(names)

@@ -51,9 +51,9 @@ def repair_mel_projection() -> None:
 
 
 def repair_hanning() -> None:
-    """`OverlapAdd()`, whose default window is 'hanning', and `AudioSignal.get_window('hanning', ...)`.
+    """`OverlapAdd()`, whose default window is 'hanning', and that name wherever nussl takes a window's.
 
-    SciPy 1.9.0 (July 2022) dropped that name; the same window is 'hann'.
+    SciPy 1.9.0 (July 2022) dropped it; the same window is 'hann'.
     """
     from nussl.core import audio_signal
 
@@ -63,6 +63,10 @@ def repair_hanning() -> None:
     def get_window(window, *args, **kwargs):
         return scipy.signal.get_window("hann" if window == "hanning" else window, *args, **kwargs)
 
+    def check_COLA(window, *args, **kwargs):  # asked whenever stft_params are set
+        return scipy.signal.check_COLA("hann" if window == "hanning" else window, *args, **kwargs)
+
+    audio_signal.check_COLA = check_COLA
     audio_signal.scipy = View(audio_signal.scipy, signal=View(scipy.signal, get_window=get_window))
 
 
