@@ -69,9 +69,14 @@ class Store:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         manifest = _read_manifest(self.folder)
-        self.sample_rate: int = manifest["sample_rate"]
-        self.dataset: str = manifest["dataset"]
-        self.tracks = [_track_from_json(entry) for entry in manifest["tracks"]]
+        try:
+            self.sample_rate: int = manifest["sample_rate"]
+            self.dataset: str = manifest["dataset"]
+            self.tracks = [_track_from_json(entry) for entry in manifest["tracks"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{self.folder / MANIFEST} is not as it was written ({error}). Prepare the store again."
+            ) from error
         if not self.tracks:
             raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
 
@@ -163,11 +168,15 @@ class StoreWriter:
             sources: Path, size and modification time of each label's files.
 
         Raises:
-            DataError: The stems differ in length, or the name or a label would leave the store.
+            DataError: The stems are empty or differ in length, the name is taken, or it or a label would leave the store.
         """
         lengths = {label: len(audio) for label, audio in stems.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first.")
+        if 0 in lengths.values():
+            raise DataError(f"Track {name!r} was to be stored: there is no sound in it. Leave it out.")
+        if any(track.name == name for track in self.tracks):
+            raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
         entry = {}
         for label in sorted(stems):
             file = f"{name}/{label}.wav"

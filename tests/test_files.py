@@ -1,0 +1,52 @@
+"""A file is whole or not there, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nussl_transfer.files import write_json, written_aside
+
+
+def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "made" / "on the way" / "file.txt"
+    with written_aside(path) as aside:
+        aside.write_text("new")
+        assert not path.exists()
+        assert aside.parent == path.parent, "a rename is atomic only within one file system"
+    assert path.read_text() == "new"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_an_error_in_the_block_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk is full"), written_aside(path) as aside:
+        aside.write_text("half of the n")
+        raise OSError("disk is full")
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("name", ["bass.wav", "latest.model.pth"])
+def test_a_file_left_half_written_by_a_kill_is_not_taken_for_audio_or_a_checkpoint(tmp_path, name):
+    with written_aside(tmp_path / name) as aside:
+        aside.write_text("half")
+        assert not list(tmp_path.glob("*.wav")) and not list(tmp_path.glob("*.pth"))
+        assert aside.name.startswith(".") and aside.suffix == ".part"
+
+
+def test_json_is_read_back_as_it_was(tmp_path):
+    value = {"label": "Äöü", "numbers": [1, 2.5, None, True], "nested": {"a": []}}
+    write_json(tmp_path / "value.json", value)
+    assert json.loads((tmp_path / "value.json").read_text(encoding="utf-8")) == value
+
+
+def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
