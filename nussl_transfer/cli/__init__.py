@@ -1,0 +1,109 @@
+"""Stage 11, the command ``nussl-transfer``: words become one call, errors a message and a status.
+
+    data_commands.py, model_commands.py   what each command does, and, by its signature, takes
+    parsers.py                            signatures become options and help
+    words.py                              lists in one word
+
+Status 0: done; 1: `check` found what must be mended; 2: what was asked for cannot be; 130: stopped by Ctrl-C.
+Nothing of the package but these modules is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+
+from ..errors import ConfigError, TransferError
+from .data_commands import check, prepare
+from .model_commands import evaluate, finetune, models, separate
+from .parsers import PROGRAM, nearest, parser_of, summary_of
+
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    command.__name__: command for command in (check, prepare, finetune, evaluate, separate, models)
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status.
+
+    Args:
+        argv: The words after the program's name; those of this process when not given.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(overview())
+            return 0
+        if words[0] == "--version":
+            print(versions())
+            return 0
+        command = find_command(words[0])
+        values = parser_of(command).parse_args(words[1:])
+        with messages_shown():
+            return command(**vars(values)) or 0
+    except (TransferError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"\n{PROGRAM}: stopped; no file is half written. Give the same command again: prepare and "
+            "finetune go on from what is finished, the others start anew.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def overview() -> str:
+    """Returns the help of the program as a whole."""
+    summaries = [f"  {name:<10} {summary_of(command)}" for name, command in COMMANDS.items()]
+    return "\n".join([
+        f"usage: {PROGRAM} COMMAND ...",
+        "",
+        "A folder of stems goes in, a nussl checkpoint comes out.",
+        "",
+        *summaries,
+        "",
+        f"{PROGRAM} COMMAND --help says more; --version, what it runs on.",
+        "",
+        "example:",
+        f"  {PROGRAM} finetune my-stems --out run",
+        f"  {PROGRAM} separate song.wav --model run --out separated",
+    ])  # fmt: skip
+
+
+def versions() -> str:
+    """Returns the versions that a report of a defect needs."""
+    from .. import __version__
+
+    found = [f"{name} {metadata.version(name)}" for name in ("nussl", "torch", "numpy")]
+    return f"{PROGRAM} {__version__} ({', '.join(found)}, Python {sys.version.split()[0]})"
+
+
+def find_command(word: str) -> Callable[..., int | None]:
+    """Returns the function of a command.
+
+    Raises:
+        ConfigError: There is no such command.
+    """
+    if word not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise ConfigError(f"There is no command {word!r}.{nearest(word, COMMANDS)} The commands are {known}.")
+    return COMMANDS[word]
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Within the block, what the package decides on the way is told on the terminal."""
+    logger, handler = logging.getLogger("nussl_transfer"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,113 @@
+"""Stage 11, the commands on data: `check` and `prepare`. How a signature becomes options: see `parsers`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from .words import parse_groups, parse_list
+
+
+def check(
+    data: Path,
+    *,
+    deep: bool = False,
+    json_: Path | None = None,
+    dataset: str | None = None,
+    layout: str | None = None,
+    groups: str = "",
+    ignore: str = "",
+    sample_rate: int | None = None,
+) -> int:
+    """Says what is in a folder of stems, and what is wrong with it.
+
+    Nothing is changed. The status is 1 where the folder cannot be used as it is.
+
+    Args:
+        data: folder of stems
+        deep: decode every file: finds silence, NaN, clipping, cut files
+        json_: write what was found as JSON, to a file or (-) the terminal
+        dataset: name of the data set; recognised when not given
+        layout: of a stem folder: track, stem or pool
+        groups: stems to merge: male=tenor+bass,female=soprano+alto
+        ignore: stems, files and folders to pass over: organ,piano
+        sample_rate: say where files have less than this many Hz
+
+    Example:
+        nussl-transfer check my-stems --deep
+    """
+    from ..check import inspect
+
+    name, tracks = _open(data, dataset, layout, groups, ignore)
+    found = inspect(tracks, deep=deep, sample_rate=sample_rate)
+    as_json = json.dumps({"dataset": name, **found.to_json()}, indent=1)
+    if json_ == Path("-"):
+        print(as_json)
+    else:
+        print(f"{data} is read as {name}.\n{found.table()}")
+        if json_ is not None:
+            json_.write_text(as_json + "\n", encoding="utf-8")
+    return 1 if found.fatal else 0
+
+
+def prepare(
+    data: Path,
+    *,
+    out: Path,
+    dataset: str | None = None,
+    layout: str | None = None,
+    groups: str = "",
+    ignore: str = "",
+    sample_rate: int = 16000,
+    silent: Literal["error", "keep", "skip"] = "error",
+    missing: Literal["error", "skip"] = "error",
+    length_tolerance: float = 0.01,
+    workers: int | None = None,
+) -> None:
+    """Makes a store of stems: mono, at one rate, with a manifest.
+
+    Run again, it does only what is missing or has changed.
+
+    Args:
+        data: folder of stems
+        out: folder of the store
+        dataset: name of the data set; recognised when not given
+        layout: of a stem folder: track, stem or pool
+        groups: stems to merge: male=tenor+bass,female=soprano+alto
+        ignore: stems, files and folders to pass over: organ,piano
+        sample_rate: rate of the store in Hz
+        silent: what to do about a silent stem
+        missing: what to do about a missing stem
+        length_tolerance: share by which a stem may be too short
+        workers: threads; one a core when not given
+
+    Example:
+        nussl-transfer prepare my-stems --out store --ignore organ
+    """
+    from ..prepare import prepare
+
+    name, tracks = _open(data, dataset, layout, groups, ignore)
+    store = prepare(
+        tracks,
+        out,
+        sample_rate=sample_rate,
+        dataset=name,
+        workers=workers,
+        silent=silent,
+        missing=missing,
+        length_tolerance=length_tolerance,
+    )
+    print(f"{data} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
+    for label in store.labels:
+        print(f"  {label:<20} {store.minutes(label):6.1f} minutes")
+    print(f"Next: nussl-transfer finetune {out} --out RUN")
+
+
+def _open(data: Path, dataset: str | None, layout: str | None, groups: str, ignore: str) -> tuple[str, list]:
+    from ..datasets import open_tracks
+
+    options = {}
+    if layout is not None:  # only a stem folder has one
+        dataset, options["layout"] = dataset or "StemFolder", layout
+    return open_tracks(data, dataset, parse_groups(groups), parse_list(ignore), **options)

@@ -1,0 +1,169 @@
+"""Stage 11, the commands on models: `finetune`, `evaluate`, `separate`, `models`. See `parsers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from .words import parse_groups, parse_list, short_names
+
+
+def finetune(
+    stems: Path,
+    *,
+    out: Path,
+    from_: str = "body",
+    mode: Literal["whole", "mask"] = "whole",
+    iterations: int = 2000,
+    batch_size: int = 8,
+    excerpt_seconds: float | None = None,
+    coherent: float = 0.5,
+    groups: str = "",
+    ignore: str = "",
+    freeze: str = "",
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: int = 1,
+) -> None:
+    """Fine-tunes a pretrained network on stems.
+
+    The same command again goes on where a run was broken off.
+
+    Args:
+        stems: folder of stems, or a store
+        out: folder of the run
+        from_: model to start from: name, file or run; or none
+        mode: train the whole network, or its mask head alone
+        iterations: batches in all
+        batch_size: mixtures a batch
+        excerpt_seconds: length of a mixture; the source's when not given
+        coherent: share of mixtures whose stems come from one track
+        groups: stems to merge: male=tenor+bass,female=soprano+alto
+        ignore: stems, files and folders to pass over: organ,piano
+        freeze: layers to freeze besides those of the mode: a,b
+        learning_rate: of Adam
+        seed: of the new layers and of the mixtures
+        device: cpu or cuda
+        workers: processes that load
+
+    Example:
+        nussl-transfer finetune my-stems --out run --iterations 400
+    """
+    from ..checkpoints import read_info
+    from ..finetuning import finetune
+
+    run = finetune(
+        stems,
+        out,
+        source=None if from_ == "none" else from_,
+        mode=mode,
+        iterations=iterations,
+        batch_size=batch_size,
+        excerpt_seconds=excerpt_seconds,
+        coherent=coherent,
+        groups=parse_groups(groups),
+        ignore=parse_list(ignore),
+        frozen=parse_list(freeze),
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        workers=workers,
+    )
+    print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
+    print(f"Next: nussl-transfer separate AUDIO --model {out} --out separated")
+
+
+def evaluate(
+    models: list[str],
+    stems: Path,
+    *,
+    out: Path = Path("scores"),
+    excerpts: Path | None = None,
+    count: int | None = None,
+    seconds: float | None = None,
+    groups: str = "",
+    ignore: str = "",
+    oracle: bool = False,
+    batch_size: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Scores models and the mixture on the same excerpts (SI-SDR, dB).
+
+    The model expected to be best comes first: each is tested (one-sided Wilcoxon
+    signed-rank) for being better than those after it. Where the stems are split,
+    those of split 'test' are scored.
+
+    Args:
+        models: names, files or runs
+        stems: folder of stems, or a store
+        out: folder for scores.json and excerpts.json
+        excerpts: list to score, such as an earlier excerpts.json
+        count: draw this many; all, side by side, when not given
+        seconds: length of an excerpt; the first model's when not given
+        groups: stems to merge: male=tenor+bass,female=soprano+alto
+        ignore: stems, files and folders to pass over: organ,piano
+        oracle: also score masks made from the references, as a ceiling
+        batch_size: excerpts through a network at once
+        seed: of the drawing of excerpts
+        device: cpu or cuda
+
+    Example:
+        nussl-transfer evaluate tuned scratch my-test-stems
+    """
+    from ..checkpoints import read_info
+    from ..evaluation import evaluate, make_excerpts, read_excerpts, write_excerpts
+    from ..finetuning import open_store
+    from ..report import text_table
+    from ..zoo import resolve
+
+    checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
+    first = read_info(next(iter(checkpoints.values())))
+    store = open_store(stems, out / "store", first.sample_rate, parse_groups(groups), parse_list(ignore))
+    if any(track.split == "test" for track in store.tracks):
+        store = store.where(split="test")
+    if excerpts is None:
+        chosen = make_excerpts(store, seconds or first.excerpt_seconds, count, seed)
+        write_excerpts(out / "excerpts.json", chosen, store.sample_rate)
+    else:
+        chosen = read_excerpts(excerpts, store)
+    scores = evaluate(checkpoints, store, chosen, out, oracle=oracle, batch_size=batch_size, device=device)
+    print(f"{len(chosen)} excerpts of {len(store.tracks)} tracks. Every score is in {out / 'scores.json'}.")
+    print(text_table(scores))
+
+
+def separate(
+    audio: list[Path], *, model: str, out: Path, keep_rate: bool = False, device: str = "cpu"
+) -> None:
+    """Separates audio files, into one file a label.
+
+    Args:
+        audio: files to separate
+        model: name, file or run
+        out: folder to write: OUT/SONG/LABEL.wav
+        keep_rate: write at the rate of the file, not of the model
+        device: cpu or cuda
+
+    Example:
+        nussl-transfer separate song.wav --model run --out separated
+    """
+    from ..separators import separate_files
+    from ..zoo import resolve
+
+    written = separate_files(audio, resolve(model), out, keep_rate=keep_rate, device=device)
+    for files in written.values():
+        for path in files.values():
+            print(path)
+
+
+def models() -> None:
+    """Lists the models that have a name.
+
+    Example:
+        nussl-transfer models
+    """
+    from ..zoo import models
+
+    for name, about in models().items():
+        print(f"{name:<10} {about['what']}")

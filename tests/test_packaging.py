@@ -1,0 +1,125 @@
+"""What stands around the code: one version, a complete pinned list, a README that shows the two commands."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import nussl_transfer
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = {"soxbindings", "pyaudio"}
+
+
+@pytest.fixture(scope="module")
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def pins() -> list[Requirement]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pinned_here(pins: list[Requirement], python: str = "3.11") -> dict[str, str]:
+    """Returns name -> version of what pip would install on a Python."""
+    environment = {"python_version": python}
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate(environment)
+    }
+
+
+def asked_for(setup_cfg, section: str, option: str) -> list[Requirement]:
+    lines = setup_cfg[section][option].splitlines()
+    return [Requirement(line) for line in map(str.strip, lines) if line and not line.startswith("#")]
+
+
+def test_setup_py_is_four_lines():
+    assert len((ROOT / "setup.py").read_text().splitlines()) == 4
+
+
+def test_the_version_is_said_in_one_place_and_cited(setup_cfg):
+    assert setup_cfg["metadata"]["version"] == "attr: nussl_transfer.__version__"
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == nussl_transfer.__version__
+    assert citation["preferred-citation"]["title"] == "A study of transfer learning in music source separation"
+
+
+def test_the_command_is_where_setup_cfg_says(setup_cfg):
+    script = setup_cfg["options.entry_points"]["console_scripts"].strip()
+    found = metadata.EntryPoint(*(part.strip() for part in script.split("=")), group="console_scripts")
+    assert found.name == "nussl-transfer" and callable(found.load())
+
+
+def test_every_line_of_the_list_is_one_exact_version(pins):
+    assert all(re.fullmatch(r"==\d[\w.]*", str(pin.specifier)) and not pin.extras and not pin.url for pin in pins)
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_no_package_is_pinned_twice_on_one_python(pins, python):
+    names = [pin.name for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": python})]
+    assert len(names) == len(set(names))
+
+
+def test_the_list_leaves_out_what_has_to_be_compiled(pins):
+    assert not LEFT_OUT & {canonicalize_name(pin.name) for pin in pins}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_list_has_all_that_setup_cfg_asks_for_at_versions_it_allows(setup_cfg, pins, python):
+    pinned = pinned_here(pins, python)
+    wanted = asked_for(setup_cfg, "options", "install_requires")
+    for extra in setup_cfg["options.extras_require"]:
+        wanted += asked_for(setup_cfg, "options.extras_require", extra)
+    for requirement in wanted:
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_list_is_complete(pins):
+    pinned = pinned_here(pins, f"{sys.version_info.major}.{sys.version_info.minor}")
+    lacking = set()
+    for name in pinned:
+        # What an installed package says it needs, on this machine and without extras.
+        for line in metadata.distribution(name).requires or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                lacking |= {canonicalize_name(needed.name)} - set(pinned)
+    # torch's build for NVIDIA GPUs asks for its own libraries: see the head of requirements.txt.
+    lacking = {name for name in lacking if not name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert lacking == LEFT_OUT
+
+
+def test_the_readme_shows_both_commands():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for command in ("make demo", "make test"):
+        assert any(re.match(rf"(\$ )?{command}\b", line) for line in lines), command
+
+
+def test_every_name_in_the_makefile_is_explained():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    names = re.search(r"\.PHONY: (.*)", text)[1].split()
+    assert set(names) == {"help", "demo", "test", "lint", "bench", "docs", "body", "clean"}
+    assert all(re.search(rf"^{name}:.*## \S", text, re.MULTILINE) for name in names)
+
+
+def test_the_python_of_the_readme_can_be_run_by_a_reader():
+    """Its code compiles, and the names that it imports are there."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+        imports = [line for line in block.splitlines() if line.startswith(("import ", "from "))]
+        exec("\n".join(imports), {})  # noqa: S102
