@@ -48,11 +48,13 @@ def left_behind(before, after):
                if key not in before[name] and not own(name, after[name][key])])
 """
 
-# No program is on the PATH, neither sox nor ffmpeg.
+# No program is on the PATH, neither sox nor ffmpeg; and a warning that gets through is an error.
 BARE = (
     LEFT_BEHIND
     + """
-before, filters = contents(), list(warnings.filters)
+before = contents()
+warnings.simplefilter("error")
+filters = list(warnings.filters)
 import nussl_transfer
 import nussl
 after = contents()

@@ -1,0 +1,129 @@
+"""The order of the stages, declared once, and the tree held to it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "nussl_transfer"
+
+# The way of the data, first to last: a module imports only from those before it (and, in a package, from its own).
+# A new module gets its place here.
+ORDER = """
+    errors files compat
+    audio datasets
+    inspection check store parts prepare
+    mixing targets
+    builders losses closures
+    checkpoints clipping runs training
+    zoo separators evaluation finetuning
+    report
+    cli __main__
+    registration __init__
+""".split()
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+RECIPES = sorted((ROOT / "recipes").rglob("*.py"))
+
+
+def stage(path: Path) -> str:
+    """Returns the stage that a file of the package belongs to: its module, or the package that it is in."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, root: Path = ROOT) -> set[str]:
+    """Returns the full names of all modules that a file imports, inside functions as well."""
+    package = path.relative_to(root).parts[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, node.module)) if node.module else ".".join(above)
+            # `from . import x` and `from nussl_transfer import x` may import the module x.
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+def stages_imported(path: Path) -> set[str]:
+    """Returns the stages that a file imports from, its own left out."""
+    own = {name.split(".")[1] for name in imports(path) if name.startswith("nussl_transfer.")}
+    return {name for name in own if name in ORDER} - {stage(path)}
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert sorted(ORDER) == sorted({stage(path) for path in SOURCES})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_imports_run_only_from_a_later_stage_to_an_earlier_one(path):
+    place = ORDER.index(stage(path))
+    later = {name for name in stages_imported(path) if ORDER.index(name) > place}
+    assert not later, f"{shown(path)} imports {later}, which come later on the way of the data"
+
+
+def test_the_report_needs_neither_torch_nor_nussl_nor_a_module_that_does():
+    reached, waiting = set(), {"report"}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        for path in SOURCES:
+            if stage(path) == name:
+                heavy = {found.split(".")[0] for found in imports(path)} & {"torch", "nussl", "ignite", "librosa"}
+                assert not heavy, f"the report imports {shown(path)}, and that imports {heavy}"
+                waiting |= stages_imported(path) - reached
+    assert "errors" in reached
+
+
+def test_only_the_first_module_of_the_package_sets_nussl_up():
+    for path in SOURCES:
+        if path != PACKAGE / "__init__.py":
+            assert not imports(path) & {"nussl_transfer.compat.repair", "nussl_transfer.registration"}, shown(path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=shown)
+def test_a_recipe_imports_the_package_and_never_another_recipe(path):
+    # The stand-in corpora are a package of their own, which recipes render from; it uses no recipe.
+    inside = path.relative_to(ROOT).parts[1]
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("recipes.") and name.count(".")}
+    allowed = {"corpora"} | ({inside} if inside == "corpora" else set())
+    assert found <= allowed, f"{shown(path)} imports the recipes {found - allowed}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_files_are_read_safely_and_input_is_checked_by_errors(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for name, node in calls:
+        options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+        if name == "torch.load":
+            assert options.get("weights_only") == "True", f"{shown(path)}:{node.lineno}"
+        assert name not in {"pickle.load", "pickle.loads", "eval", "exec"}, f"{shown(path)}:{node.lineno} {name}"
+        assert options.get("allow_pickle", "False") == "False", f"{shown(path)}:{node.lineno}"
+        assert name != "print" or stage(path) == "cli", f"{shown(path)}:{node.lineno} prints"
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"{shown(path)}:{node.lineno} checks by assert"
+        bare = isinstance(node, ast.ExceptHandler) and node.type is None
+        assert not bare, f"{shown(path)}:{node.lineno} catches everything"
+
+
+def test_modules_stay_short_and_are_named_for_what_they_do():
+    names = {path.stem for path in SOURCES + RECIPES}
+    assert not names & {"utils", "util", "helpers", "helper", "misc", "common"}
+    long = {shown(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert not {name: lines for name, lines in long.items() if lines > 260}
+
+
+def test_an_import_inside_a_function_counts(tmp_path):
+    (tmp_path / "nussl_transfer").mkdir()
+    early = tmp_path / "nussl_transfer" / "store.py"
+    early.write_text("def late():\n    from .training import fit\n    from . import cli\n    return fit, cli\n")
+    assert imports(early, tmp_path) == {"nussl_transfer.training.fit", "nussl_transfer.cli"}
