@@ -69,6 +69,10 @@ class Mixtures(Dataset):
             raise ConfigError(f"The probability of a coherent mixture must lie between 0 and 1: got {coherent}.")
         if not duration > 0:
             raise ConfigError(f"The length of a mixture must be above 0 seconds: got {duration}.")
+        if not 0 <= span[0] < span[1] <= 1:
+            raise ConfigError(f"A span is a part of a track, from 0 to 1, the start before the end: got {span}.")
+        if seed < 0 or not gain_db >= 0:
+            raise ConfigError(f"A seed and a range of gains are 0 or above: got seed {seed}, gain_db {gain_db}.")
         self.store = store
         self.samples = round(duration * store.sample_rate)
         self.length, self.seed, self.coherent, self.gain_db, self.span = length, seed, coherent, gain_db, span
