@@ -69,9 +69,7 @@ def header(path: str | Path) -> Header:
     if size == 0:
         raise AudioFileError(path, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
     if missing > 0:
-        raise AudioFileError(
-            path, f"was cut: its header promises {missing} bytes more", "Copy it again from its source."
-        )
+        raise AudioFileError(path, f"was cut: its header promises {missing} bytes more", "Copy it again from its source.")
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -102,9 +100,7 @@ def blocks(path: str | Path, frames: int = BLOCK) -> Iterator[np.ndarray]:
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             at = (start + int(np.argmin(finite))) / head.sample_rate
-            raise AudioFileError(
-                path, f"holds NaN or infinite samples, the first at {at:.2f} s", "Export it again."
-            )
+            raise AudioFileError(path, f"holds NaN or infinite samples, the first at {at:.2f} s", "Export it again.")
         start += len(block)
         yield block
     tolerance = MP3_TOLERANCE if head.subtype.startswith("MPEG") else 0.0
@@ -129,12 +125,13 @@ def read(path: str | Path) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(audio.T), header(path).sample_rate
 
 
-def mono(path: str | Path, sample_rate: int) -> np.ndarray:
+def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
     """Returns a file as the mean of its channels at another rate, decoded and resampled block by block.
 
     Args:
         path: The file.
         sample_rate: Rate of the result in Hz.
+        offset: Is subtracted before resampling, which would make a click of it at both ends.
 
     Shape:
         float32 [frames]
@@ -143,7 +140,7 @@ def mono(path: str | Path, sample_rate: int) -> np.ndarray:
         AudioFileError: As ``blocks``.
     """
     rate = header(path).sample_rate
-    averaged = (block.mean(axis=1) for block in blocks(path))  # [frames]
+    averaged = (block.mean(axis=1) - np.float32(offset) for block in blocks(path))  # [frames]
     if rate == sample_rate:
         return np.concatenate(list(averaged))
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=RESAMPLING)
@@ -208,12 +205,8 @@ def _unreadable(path: Path, error: OSError) -> AudioFileError:
     if isinstance(error, FileNotFoundError):
         return AudioFileError(path, "is not there", "Put it back, or look at the folder again.")
     if isinstance(error, PermissionError):
-        return AudioFileError(
-            path, "may not be read (permission denied)", f"Run `chmod u+r '{path}'` as its owner."
-        )
-    return AudioFileError(
-        path, f"cannot be read ({error.strerror})", "Look at the disk, or copy the file again."
-    )
+        return AudioFileError(path, "may not be read (permission denied)", f"Run `chmod u+r '{path}'` as its owner.")
+    return AudioFileError(path, f"cannot be read ({error.strerror})", "Look at the disk, or copy the file again.")
 
 
 def _missing_bytes(file, size: int) -> int:

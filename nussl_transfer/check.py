@@ -28,9 +28,7 @@ SILENCE = 1e-4
 DC_OFFSET = 1e-3
 # A residual above this (dB, relative to the mixture) is another mix, not rounding or a codec.
 MIXTURE_RESIDUAL = -20.0
-UNEQUAL = (
-    "Export them from the same start to the same end; if they do not belong together, say layout='pool'."
-)
+UNEQUAL = "Export them from the same start to the same end; if they do not belong together, say layout='pool'."
 
 
 def inspect(
@@ -56,17 +54,13 @@ def inspect(
     """
     if not tracks:
         raise DataError("A data set without tracks was to be inspected. Give a folder that holds stems.")
-    jobs = [
-        (track, label, path) for track in tracks for label, files in track.stems.items() for path in files
-    ]
+    jobs = [(track, label, path) for track in tracks for label, files in track.stems.items() for path in files]
     look = _decoded_row if deep else _header_row
     rows: list[StemRow] = []
     findings: list[Finding] = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         seen = pool.map(lambda job: look(*job), jobs)
-        for found in tqdm(
-            seen, "checking", len(jobs), delay=2, disable=None if progress else True, unit="file"
-        ):
+        for found in tqdm(seen, "checking", len(jobs), delay=2, disable=None if progress else True, unit="file"):
             (rows if isinstance(found, StemRow) else findings).append(found)
         if deep:
             findings += [finding for found in pool.map(_check_mixture, tracks) for finding in found]
@@ -94,18 +88,14 @@ def missing_stems(tracks: Sequence[Track]) -> list[Finding]:
     ]
     if len(labels) == 1:
         what = f"there is one label only, {labels[0]}"
-        found.append(
-            Finding("warning", None, labels[0], what, "To separate takes two: look for stems left out.")
-        )
+        found.append(Finding("warning", None, labels[0], what, "To separate takes two: look for stems left out."))
     return found
 
 
 def silent_stem(track: str, label: str) -> Finding:
     """Returns the error for a stem in which nothing sounds."""
     what_to_do = "Export it again, pass over it with `ignore`, or say silent='keep' or silent='skip'."
-    return Finding(
-        "error", track, label, f"is silent (below {SILENCE:g} of full scale throughout)", what_to_do
-    )
+    return Finding("error", track, label, f"is silent (below {SILENCE:g} of full scale throughout)", what_to_do)
 
 
 def _header_row(track: Track, label: str, path: Path) -> StemRow | Finding:
@@ -131,17 +121,15 @@ def _decoded_row(track: Track, label: str, path: Path) -> StemRow | Finding:
             low, high = min(low, mono.min()), max(high, mono.max())
             full = np.abs(block) >= 1 - 2**-15
             peak = max(peak, float(np.abs(block).max()))
-            # One sample at full scale is a peak; two in a row are a peak that was cut off.
-            clipped += int((full[1:] & full[:-1]).any(axis=1).sum())
+            # The top of a slow wave may be two or three samples at full scale; four in a row were cut off.
+            clipped += int((full[3:] & full[2:-1] & full[1:-2] & full[:-3]).any(axis=1).sum())
     except AudioFileError as error:
         return Finding("error", track.name, label, f"{path} {error.what}", error.what_to_do)
     mean = total / frames
     if max(high - mean, mean - low) < SILENCE:
         peak = 0.0  # an offset is no sound
     rms = float(np.sqrt(max(0.0, power / frames - mean**2)))
-    return replace(
-        row, seconds=frames / row.sample_rate, rms=rms, peak=peak, mean=float(mean), clipped=clipped
-    )
+    return replace(row, seconds=frames / row.sample_rate, rms=rms, peak=peak, mean=float(mean), clipped=clipped)
 
 
 def _silent_stems(rows: Sequence[StemRow]) -> list[Finding]:
@@ -226,9 +214,7 @@ def _check_mixture(track: Track) -> list[Finding]:
         heads = [header(path) for path in (track.mixture, *files)]
         if len({(head.sample_rate, head.frames) for head in heads}) > 1:
             what = f"{name} has another rate or length than the stems"
-            return [
-                Finding("note", track.name, None, what, "It is not used: mixtures are summed from stems.")
-            ]
+            return [Finding("note", track.name, None, what, "It is not used: mixtures are summed from stems.")]
         products = np.zeros(3)
         for mix, *stems in zip(*map(blocks, (track.mixture, *files)), strict=True):
             mono = mix.mean(axis=1, dtype=np.float64)
@@ -236,9 +222,7 @@ def _check_mixture(track: Track) -> list[Finding]:
             products += mono @ mono, mono @ summed, summed @ summed
     except (AudioFileError, ValueError) as error:
         what = f"the mixture cannot be compared with its stems: {error}"
-        return [
-            Finding("warning", track.name, None, what.rstrip("."), "It is not used, so it may be removed.")
-        ]
+        return [Finding("warning", track.name, None, what.rstrip("."), "It is not used, so it may be removed.")]
     power, cross, summed = products
     if power == 0 or summed == 0:
         return []

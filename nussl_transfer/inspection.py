@@ -24,9 +24,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = ", ".join(part for part in (self.track, self.label) if part)
-        return f"{self.level}: {where + ': ' if where else ''}{self.what}." + (
-            self.what_to_do and f" {self.what_to_do}"
-        )
+        return f"{self.level}: {where + ': ' if where else ''}{self.what}." + (self.what_to_do and f" {self.what_to_do}")
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,8 @@ class Inspection:
             alike[kind] += 1
             if finding.level == "error" or not finding.what_to_do or alike[kind] <= FEW:
                 lines.append(str(finding))
-        more = [
-            (level, advice, count - FEW) for (level, advice), count in alike.items() if advice and count > FEW
-        ]
-        lines += [
-            f"{level}: {count} more like this: {advice}" for level, advice, count in more if level != "error"
-        ]
+        more = [(level, advice, count - FEW) for (level, advice), count in alike.items() if advice and count > FEW]
+        lines += [f"{level}: {count} more like this: {advice}" for level, advice, count in more if level != "error"]
         return lines
 
     def summary(self) -> str:
@@ -89,9 +83,7 @@ class Inspection:
         tracks = len({row.track for row in self.rows})
         minutes = sum(row.seconds for row in self.rows) / 60
         counts = [f"{sum(finding.level == level for finding in self.findings)} {level}s" for level in LEVELS]
-        return (
-            f"{tracks} tracks, {len(self.rows)} files, {minutes:.1f} minutes of stems: {', '.join(counts)}."
-        )
+        return f"{tracks} tracks, {len(self.rows)} files, {minutes:.1f} minutes of stems: {', '.join(counts)}."
 
     def to_json(self) -> dict:
         """Returns the same as plain values."""

@@ -55,11 +55,7 @@ def kept_part(store: Path, track: Track, sample_rate: int) -> StoredTrack | None
     except (*_NO_ENTRY, AudioFileError):
         return None
     # The split is the data set's to say; it may have changed without the audio.
-    return (
-        StoredTrack(track.name, track.split, entry["frames"], stems)
-        if same_rate and same_sources and whole
-        else None
-    )
+    return StoredTrack(track.name, track.split, entry["frames"], stems) if same_rate and same_sources and whole else None
 
 
 def forget_part(store: Path, name: str) -> None:

@@ -107,14 +107,8 @@ def prepare(
 def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Finding]:
     """Returns every error in these tracks, by reading every file."""
     LOGGER.warning("something is wrong with the data set; all of it is read, to list everything at once")
-    errors = [
-        finding for finding in inspect(tracks, deep=True, **looking).findings if finding.level == "error"
-    ]
-    return [
-        finding
-        for finding in errors
-        if silent == "error" or finding != silent_stem(finding.track, finding.label)
-    ]
+    errors = [finding for finding in inspect(tracks, deep=True, **looking).findings if finding.level == "error"]
+    return [finding for finding in errors if silent == "error" or finding != silent_stem(finding.track, finding.label)]
 
 
 def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
@@ -171,10 +165,15 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> dict[str, np.nda
     Shape:
         float32 [frames] each
     """
-    paths = [path for files in track.stems.values() for path in files]
-    audio = {path: mono(path, sample_rate) for path in paths}
-    # Before zeros are put to the tail, or these would hold the offset instead.
-    audio = {str(path): signal - np.float32(signal.mean(dtype=np.float64)) for path, signal in audio.items()}
+    audio = {}
+    for path in (path for files in track.stems.values() for path in files):
+        signal = mono(path, sample_rate)
+        offset = signal.mean(dtype=np.float64)
+        if abs(offset) > SILENCE:
+            signal = mono(path, sample_rate, offset)
+            offset = signal.mean(dtype=np.float64)
+        # Before zeros are put to the tail, or these would hold the offset instead.
+        audio[str(path)] = signal - np.float32(offset)
     audio = align(audio, tolerance)
     return {label: sum(audio[str(path)] for path in files) for label, files in track.stems.items()}
 
@@ -185,9 +184,7 @@ def _refuse_options(silent: str, missing: str, sample_rate: int) -> None:
     if missing not in ("error", "skip"):
         raise ConfigError(f"missing={missing!r} was asked for. It is 'error' or 'skip'.")
     if sample_rate <= 0:
-        raise ConfigError(
-            f"sample_rate={sample_rate} was asked for. It is a number of Hz above 0, such as 16000."
-        )
+        raise ConfigError(f"sample_rate={sample_rate} was asked for. It is a number of Hz above 0, such as 16000.")
 
 
 def _refuse_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
@@ -202,16 +199,12 @@ def _refuse_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset
                 "that one."
             )
     elif out.is_dir() and not (out / PARTS).exists() and any(out.iterdir()):
-        raise DataError(
-            f"A store was to be made in {out}: it holds other things. Name a new or an empty folder."
-        )
+        raise DataError(f"A store was to be made in {out}: it holds other things. Name a new or an empty folder.")
     here = os.path.abspath(out)
     for track in tracks:
         for path in (path for files in track.stems.values() for path in files):
             if os.path.commonpath([here, os.path.abspath(path)]) == here:
-                raise DataError(
-                    f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere."
-                )
+                raise DataError(f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere.")
 
 
 def _refuse_full_disk(out: Path, rows: Sequence, sample_rate: int) -> None:

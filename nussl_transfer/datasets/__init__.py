@@ -38,8 +38,7 @@ DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in (
 _FOREIGN = (
     (
         r"(^|/)\d{2}-\w+/\d{2}-\w+-(violin|clarinet|saxo?phone|bassoon)\.wav$",
-        "Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1 itself, or say "
-        "dataset='Bach10'.",
+        "Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1 itself, or say dataset='Bach10'.",
     ),
     (r"(^|/)Track\d{5}/(stems/S\d\d|mix)\.(wav|flac)$", "This looks like Slakh2100, which is not read yet."),
     (r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$", "This looks like Dagstuhl ChoirSet, which is not read yet."),
@@ -49,8 +48,7 @@ _FOREIGN = (
     ),
     (
         r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$",
-        "This looks like a set derived from Bach10 (Sibelius, mf0-synth): sort its stems into a folder for "
-        "each piece.",
+        "This looks like a set derived from Bach10 (Sibelius, mf0-synth): sort its stems into a folder for each piece.",
     ),
 )
 
@@ -77,9 +75,7 @@ def open_tracks(
     """
     folder = Path(folder)
     if _is_store(folder):
-        raise DataError(
-            f"Stems were asked for in {folder}: it is a store already. Use it as it is, or give its source."
-        )
+        raise DataError(f"Stems were asked for in {folder}: it is a store already. Use it as it is, or give its source.")
     if dataset is not None:
         named = {normalise(name).replace("_", ""): found for name, found in DATASETS.items()}
         chosen = named.get(normalise(dataset).replace("_", ""))

@@ -15,9 +15,7 @@ from .scan import find_audio
 # Stand-ins rendered in this tree may go on after piece 10.
 _PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")
 # 'saxphone' is how v1.1 spells it; some copies mend it.
-_STEM = re.compile(
-    r"^(?P<piece>\d{2}-[A-Za-z0-9]+)-(?P<label>violin|clarinet|saxo?phone|bassoon)$", re.IGNORECASE
-)
+_STEM = re.compile(r"^(?P<piece>\d{2}-[A-Za-z0-9]+)-(?P<label>violin|clarinet|saxo?phone|bassoon)$", re.IGNORECASE)
 _SPELLING = {"saxphone": "saxophone"}
 
 
@@ -102,8 +100,7 @@ def _track(folder: Path, files: Sequence[Path]) -> Track:
             label = _SPELLING.get(label, label)
             if label in stems:
                 raise DataError(
-                    f"Piece {name} must have one {label}: found {stems[label][0].name} and {path.name}. "
-                    "Remove one."
+                    f"Piece {name} must have one {label}: found {stems[label][0].name} and {path.name}. Remove one."
                 )
             stems[label] = (path,)
     return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
@@ -114,9 +111,7 @@ def _refuse_twice(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list
     for name in names:
         if names.count(name) > 1:
             where = " and ".join(str(piece) for piece in pieces if piece.absolute().name == name)
-            raise DataError(
-                f"Bach10 was asked for in {folder}: piece {name} is there twice, {where}. Give one copy."
-            )
+            raise DataError(f"Bach10 was asked for in {folder}: piece {name} is there twice, {where}. Give one copy.")
 
 
 def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence) -> list[Track]:

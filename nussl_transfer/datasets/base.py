@@ -95,9 +95,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         tracks = without_ignored(cls._find(Path(folder), groups=groups, ignore=ignore, **options), ignore)
         if not tracks:
-            raise DataError(
-                f"{cls.NAME} was asked for in {folder}: `ignore` ({', '.join(ignore)}) leaves no track."
-            )
+            raise DataError(f"{cls.NAME} was asked for in {folder}: `ignore` ({', '.join(ignore)}) leaves no track.")
         if groups:
             tracks = group_tracks(tracks, groups)
         return sorted(tracks, key=lambda track: track.name)
@@ -128,13 +126,9 @@ class StemDataset(nussl.datasets.BaseDataset):
         signals = {}
         for path, (array, sample_rate) in audio.items():
             if len(array) not in (1, width):
-                raise DataError(
-                    f"Track {item.name!r}: {path} has {len(array)} channels beside {width} in another stem."
-                )
+                raise DataError(f"Track {item.name!r}: {path} has {len(array)} channels beside {width} in another stem.")
             array = np.repeat(array, width // len(array), axis=0)
-            signal = self._load_audio_from_array(
-                array, sample_rate
-            )  # resamples, or raises, as nussl's options say
+            signal = self._load_audio_from_array(array, sample_rate)  # resamples, or raises, as nussl's options say
             signals[str(path)] = signal.audio_data
         try:
             signals = align(signals, self.length_tolerance)
@@ -185,18 +179,12 @@ def in_split(tracks: Sequence[Track], split: str) -> list[Track]:
         tracks = split_tracks(tracks)
     chosen = [track for track in tracks if track.split == split]
     if not chosen:
-        found = ", ".join(
-            f"{name} {count}" for name, count in Counter(track.split for track in tracks).items()
-        )
-        raise DataError(
-            f"Split {split!r} was asked for: the {len(tracks)} tracks are {found}. Choose one of these."
-        )
+        found = ", ".join(f"{name} {count}" for name, count in Counter(track.split for track in tracks).items())
+        raise DataError(f"Split {split!r} was asked for: the {len(tracks)} tracks are {found}. Choose one of these.")
     return chosen
 
 
-def split_tracks(
-    tracks: Sequence[Track], valid: float = 0.1, test: float = 0.1, seed: int = 0
-) -> list[Track]:
+def split_tracks(tracks: Sequence[Track], valid: float = 0.1, test: float = 0.1, seed: int = 0) -> list[Track]:
     """Returns the tracks with splits drawn by seed, whole tracks at a time, so that no song is on two sides.
 
     Args:

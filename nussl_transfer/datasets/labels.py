@@ -59,14 +59,10 @@ def members_of(groups: Groups) -> dict[str, str]:
     for group, names in groups.items():
         names = [names] if isinstance(names, str) else list(names)
         if not names:
-            raise DataError(
-                f"Group {group!r} was asked for without a stem in it. Name its stems, or leave it out."
-            )
+            raise DataError(f"Group {group!r} was asked for without a stem in it. Name its stems, or leave it out.")
         for member in map(normalise, names):
             if members.setdefault(member, normalise(group)) != normalise(group):
-                raise DataError(
-                    f"{member!r} was put into two groups, {members[member]!r} and {group!r}. Choose one."
-                )
+                raise DataError(f"{member!r} was put into two groups, {members[member]!r} and {group!r}. Choose one.")
     return members
 
 

@@ -10,7 +10,7 @@ a question to the user.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DataError
@@ -44,8 +44,8 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
     folders = Counter(normalise(unit.place.name) for unit in units)
     files = Counter(normalise(path.stem) for unit in units for path in unit.files)
     # How often a file name comes back: near 1, the folders have nothing in common.
-    names = {name for name in files if not is_reserved(name)}
-    come_back = sum(files[name] for name in names) / max(1, len(names))
+    names = {name: count for name, count in files.items() if not is_reserved(name)}
+    come_back = sum(names.values()) / max(1, len(names))
     stem_major = "stem-major" if come_back >= 1.5 else "pool"
     if len(folders) == 1:
         return "track-major"
@@ -53,14 +53,15 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
         return stem_major
     if any(name in MIXTURES for name in files):
         return "track-major"
-    inside, outside = _share_of_stems(files, members), _share_of_stems(folders, members)
-    if inside >= 0.5 > outside:
-        return "track-major"
-    if outside >= 0.5 > inside:
-        return stem_major
-    prefixed = any(
-        normalise(path.stem).startswith(normalise(unit.place.name)) for unit in units for path in unit.files
-    )
+    # A group may well leave out most stems: one name found is enough. Words are in titles too: half must fit.
+    asked = [_share(these, lambda name: group_of(name, members) is not None) for these in (names, folders)]
+    worded = [_share(these, _has_stem_word) for these in (names, folders)]
+    for (inside, outside), enough in ((asked, 1e-9), (worded, 0.5)):
+        if inside >= enough > outside:
+            return "track-major"
+        if outside >= enough > inside:
+            return stem_major
+    prefixed = any(normalise(path.stem).startswith(normalise(unit.place.name)) for unit in units for path in unit.files)
     if not prefixed and come_back >= 1.5 and 2 * len(names) <= len(folders):
         return "track-major"
     if not prefixed and 2 * len(folders) <= len(names):
@@ -73,13 +74,10 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
     )
 
 
-def _share_of_stems(names: Mapping[str, int], members: Mapping[str, str]) -> float:
+def _share(names: Mapping[str, int], is_stem: Callable[[str], bool]) -> float:
     """Returns which share of the names, weighted by how often they occur, names a stem."""
-    hits = sum(count for name, count in names.items() if _names_a_stem(name, members))
-    return hits / max(1, sum(names.values()))
+    return sum(count for name, count in names.items() if is_stem(name)) / max(1, sum(names.values()))
 
 
-def _names_a_stem(name: str, members: Mapping[str, str]) -> bool:
-    if members:
-        return group_of(name, members) is not None
+def _has_stem_word(name: str) -> bool:
     return any(without_number(word) in STEM_WORDS for word in name.split("_"))

@@ -54,16 +54,12 @@ def find_files(folder: str | Path, ignore: Sequence[str] = ()) -> list[PurePosix
     return sorted(_walk(folder, PurePosixPath(), (), ignore))
 
 
-def _walk(
-    folder: Path, relative: PurePosixPath, above: tuple, ignore: Sequence[str]
-) -> Iterator[PurePosixPath]:
+def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: Sequence[str]) -> Iterator[PurePosixPath]:
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(
-            f"{folder} cannot be listed: {error.strerror}. Mend its permissions, or ignore it."
-        ) from None
+        raise DataError(f"{folder} cannot be listed: {error.strerror}. Mend its permissions, or ignore it.") from None
     here = (status.st_dev, status.st_ino)
     if here in above:
         # A link to a folder that is being walked: its files were seen already.

@@ -56,9 +56,7 @@ class StemFolder(StemDataset):
         cls, folder: Path, groups: Groups | None = None, ignore: Sequence[str] = (), layout: str | None = None
     ) -> list[Track]:
         if layout not in (None, *LAYOUTS):
-            raise ConfigError(
-                f"layout={layout!r} was asked for. It is one of {', '.join(LAYOUTS)}, or none to decide."
-            )
+            raise ConfigError(f"layout={layout!r} was asked for. It is one of {', '.join(LAYOUTS)}, or none to decide.")
         units = find_units(folder, find_audio(folder, ignore))
         members = members_of(groups) if groups else {}
         layout = layout or choose_layout(folder, units, members)
@@ -82,9 +80,7 @@ def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str
     for unit in units:
         # Sorted, so a folder comes before what lies in it. Audio below a track (submixes, takes) is not a
         # track.
-        above = next(
-            (places[unit.split, up] for up in unit.place.parents if (unit.split, up) in places), None
-        )
+        above = next((places[unit.split, up] for up in unit.place.parents if (unit.split, up) in places), None)
         if above is None:
             tracks.append(unit)
         else:
@@ -121,14 +117,10 @@ def _track_of_folder(folder: Path, unit: Unit, members: Mapping[str, str], deepe
             stems[label] = (path,)
     mixture = next((mixtures[name] for name in MIXTURES if name in mixtures), None)
     left_out = tuple(sorted(path for path in left_out if path != mixture))
-    return Track(
-        unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, left_out
-    )
+    return Track(unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, left_out)
 
 
-def _tracks_of_files(
-    folder: Path, units: Sequence[Unit], members: Mapping[str, str], pool: bool
-) -> list[Track]:
+def _tracks_of_files(folder: Path, units: Sequence[Unit], members: Mapping[str, str], pool: bool) -> list[Track]:
     stems: dict[str, dict[str, tuple[Path, ...]]] = {}
     splits: dict[str, str | None] = {}
     mixtures: dict[str, Path] = {}
@@ -153,9 +145,7 @@ def _tracks_of_files(
                 stems.setdefault(name, {})[label] = (path,)
                 splits[name] = unit.split
     return [
-        Track(
-            name, dict(sorted(files.items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ()))
-        )
+        Track(name, dict(sorted(files.items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ())))
         for name, files in stems.items()
     ]
 

@@ -95,9 +95,7 @@ def _refuse_misplaced(root: Path, tops: set[str], splits: set[str], stray: Seque
         raise DataError(f"{root} has the splits {few(splits)}, and audio beside them: {others}. {what_to_do}")
     loose = [file for file in stray if not is_reserved(normalise(file.stem))]
     if tops and loose:
-        raise DataError(
-            f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}"
-        )
+        raise DataError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
 
 
 def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> Unit:

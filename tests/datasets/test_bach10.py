@@ -1,0 +1,110 @@
+"""Bach10 as it lies on disk, spelling mistakes and all."""
+
+from __future__ import annotations
+
+import shutil
+
+import layouts
+import numpy as np
+import pytest
+
+from nussl_transfer.datasets import Bach10, open_tracks
+from nussl_transfer.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return layouts.bach10(tmp_path)
+
+
+def test_both_spellings_of_the_saxophone_are_one_label(folder):
+    tracks = Bach10.find_tracks(folder)
+    assert [list(track.stems) for track in tracks] == [["bassoon", "clarinet", "saxophone", "violin"]] * 2
+    assert [track.stems["saxophone"][0].name.split("-")[-1] for track in tracks] == ["saxphone.wav", "saxophone.wav"]
+
+
+def test_a_piece_that_has_both_spellings_is_refused(folder):
+    piece = folder / "01-AchGottundHerr"
+    shutil.copy(piece / "01-AchGottundHerr-saxphone.wav", piece / "01-AchGottundHerr-saxophone.wav")
+    with pytest.raises(DataError, match="must have one saxophone: found .*saxophone.wav and .*saxphone.wav. Remove one"):
+        Bach10.find_tracks(folder)
+
+
+def test_the_mixture_is_kept_for_checking_and_is_no_stem(folder):
+    track = Bach10.find_tracks(folder)[0]
+    assert track.mixture.name == "01-AchGottundHerr.wav"
+    assert track.mixture not in [path for files in track.stems.values() for path in files]
+
+
+@pytest.mark.parametrize("levels", ["..", "../.."])
+def test_a_folder_above_the_data_set_will_do(tmp_path, levels):
+    root = layouts.bach10(tmp_path / "unpacked" / "Sources")
+    assert [track.name for track in Bach10.find_tracks(root / levels)] == list(layouts.BACH10_PIECES[:2])
+
+
+def test_one_piece_alone_will_do(folder):
+    assert [track.name for track in Bach10.find_tracks(folder / "01-AchGottundHerr")] == ["01-AchGottundHerr"]
+
+
+def test_what_a_mac_or_windows_left_behind_is_not_audio(tmp_path):
+    root = layouts.bach10(tmp_path)
+    tracks = Bach10.find_tracks(root.parent)
+    assert len(tracks) == 2
+    assert all(not path.name.startswith(".") for track in tracks for files in track.stems.values() for path in files)
+
+
+def test_a_piece_that_is_there_twice_is_refused_with_both_places(folder):
+    shutil.copytree(folder / "01-AchGottundHerr", folder / "copy" / "01-AchGottundHerr")
+    with pytest.raises(DataError, match="01-AchGottundHerr is there twice, .*copy.*Give one copy"):
+        Bach10.find_tracks(folder)
+
+
+def test_a_file_of_another_piece_in_a_folder_is_left_out(folder):
+    stray = folder / "01-AchGottundHerr" / "02-AchLiebenChristen-violin.wav"
+    layouts.write(stray, layouts.tone(440))
+    assert Bach10.find_tracks(folder)[0].left_out == (stray,)
+
+
+def test_held_out_pieces_are_the_test_split(folder):
+    for held_out in ("02-AchLiebenChristen", "02", 2, [2]):
+        splits = {track.name[:2]: track.split for track in Bach10.find_tracks(folder, held_out=held_out)}
+        assert splits == {"01": "train", "02": "test"}
+    assert [track.name for track in Bach10(folder, held_out=2, split="test").items] == ["02-AchLiebenChristen"]
+
+
+def test_a_piece_that_is_not_there_cannot_be_held_out(folder):
+    with pytest.raises(DataError, match="Piece 10 of Bach10 was to be held out. The pieces here are 01-AchGottundHerr"):
+        Bach10.find_tracks(folder, held_out=10)
+
+
+def test_folds_leave_each_piece_out_once(folder):
+    folds = Bach10.folds(Bach10.find_tracks(folder))
+    assert [name for name, _ in folds] == list(layouts.BACH10_PIECES[:2])
+    for name, tracks in folds:
+        assert [track.name for track in tracks if track.split == "test"] == [name]
+        assert sum(track.split == "train" for track in tracks) == 1
+
+
+def test_the_hook_leaves_level_and_offset_as_they_are(folder):
+    sources = Bach10(folder)[0]["sources"]
+    assert np.isclose(sources["clarinet"].audio_data.mean(), -0.01, atol=2e-3)
+    assert abs(sources["violin"].audio_data.mean()) < 2e-3
+
+
+def test_parts_can_be_grouped(folder):
+    _, tracks = open_tracks(folder, groups={"winds": ["clarinet", "saxophone", "bassoon"], "strings": "violin"})
+    assert {label: len(files) for label, files in tracks[0].stems.items()} == {"strings": 1, "winds": 3}
+
+
+def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
+    layouts.track_major(tmp_path)
+    with pytest.raises(DataError, match="01-AchGottundHerr-violin.wav were looked for, none found. Give the folder"):
+        Bach10.find_tracks(tmp_path)
+
+
+def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
+    layouts.bach10(tmp_path)
+    layouts.track_major(tmp_path / "mine")
+    with pytest.raises(DataError, match="Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1"):
+        open_tracks(tmp_path)
+    assert len(open_tracks(tmp_path, dataset="bach10")[1]) == 2

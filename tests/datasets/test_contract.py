@@ -1,0 +1,104 @@
+"""What every data set must do, whichever it is: one test for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import layouts
+import numpy as np
+import nussl
+import pytest
+from nussl.datasets import transforms
+
+from nussl_transfer.datasets import DATASETS, StemDataset, Track, open_tracks
+from nussl_transfer.errors import DataError
+
+STFT = nussl.STFTParams(512, 128, "sqrt_hann")
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def dataset(request):
+    return DATASETS[request.param]
+
+
+@pytest.fixture
+def folder(dataset, tmp_path):
+    return layouts.TREES[dataset.NAME](tmp_path)
+
+
+def test_it_says_what_it_is_in_the_same_words(dataset):
+    assert issubclass(dataset, StemDataset) and dataset.__name__ == dataset.NAME
+    constants = [name for name in vars(dataset) if name.isupper()]
+    assert constants == ["NAME", "LABELS", "LICENSE", "URL", "CITATION"]
+    assert dataset.LABELS == tuple(sorted(dataset.LABELS))
+    assert all(isinstance(getattr(dataset, name), str) for name in constants if name != "LABELS")
+
+
+def test_it_finds_tracks_that_are_sorted_unique_and_safe_to_name_files_by(dataset, folder):
+    tracks = dataset.find_tracks(folder)
+    names = [track.name for track in tracks]
+    assert all(isinstance(track, Track) for track in tracks) and names == sorted(set(names))
+    for track in tracks:
+        path = PurePosixPath(track.name)
+        assert not path.is_absolute() and ".." not in path.parts
+        assert list(track.stems) == sorted(track.stems)
+        assert all(isinstance(file, Path) and file.is_file() for files in track.stems.values() for file in files)
+        assert not dataset.LABELS or tuple(track.stems) == dataset.LABELS
+
+
+def test_it_is_recognised_and_opened(dataset, folder):
+    assert dataset.recognises(folder)
+    assert open_tracks(folder) == (dataset.NAME, dataset.find_tracks(str(folder)))
+    assert open_tracks(folder, dataset=dataset.NAME.lower())[0] == dataset.NAME
+
+
+def test_an_empty_and_an_absent_folder_are_errors_and_never_a_data_set_of_length_0(dataset, tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        assert not dataset.recognises(folder)
+        with pytest.raises(DataError, match=str(folder)):
+            dataset(folder)
+
+
+def test_a_broken_file_is_named(dataset, folder):
+    path = next(iter(dataset.find_tracks(folder)[0].stems.values()))[0]
+    path.write_bytes(b"RIFF, but no more")
+    with pytest.raises(DataError, match=path.name):
+        dataset(folder)
+
+
+def test_it_is_in_nussl(dataset):
+    assert getattr(nussl.datasets, dataset.NAME) is dataset
+
+
+def test_its_items_are_nussls_and_sum_to_the_mix(dataset, folder):
+    hook = dataset(folder)
+    assert isinstance(hook, nussl.datasets.BaseDataset) and isinstance(hook.folder, str) and len(hook) == 2
+    for item in hook:
+        assert isinstance(item["mix"], nussl.AudioSignal)
+        assert item["metadata"]["labels"] == sorted(item["sources"]) == list(item["sources"]) == hook.metadata["labels"]
+        total = sum(source.audio_data for source in item["sources"].values())
+        assert np.allclose(item["mix"].audio_data, total, atol=1e-6) and np.abs(total).max() > 0.05
+        assert all(source.sample_rate == item["mix"].sample_rate == 44100 for source in item["sources"].values())
+
+
+def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
+    chain = transforms.Compose(
+        [
+            transforms.MagnitudeSpectrumApproximation(),
+            transforms.MagnitudeWeights(),
+            transforms.ToSeparationModel(),
+            transforms.GetExcerpt(100),
+        ]
+    )
+    hook = dataset(folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False)
+    item = hook[0]
+    sources = len(hook.metadata["labels"])
+    assert item["mix_magnitude"].shape == (100, 257, 1)
+    assert item["source_magnitudes"].shape == item["ideal_binary_mask"].shape == (100, 257, 1, sources)
+
+
+def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, folder):
+    first, second, *others = dataset(folder).labels
+    grouped = dataset(folder, groups={"two": [first, second], "one": others}, split="train")
+    assert grouped.metadata["labels"] == ["one", "two"] and 0 < len(grouped) < 2
+    assert dataset(folder, ignore=[first]).metadata["labels"] == [second, *others]
