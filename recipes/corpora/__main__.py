@@ -13,7 +13,7 @@ from .ensembles import render_ensembles
 
 
 def main() -> int:
-    """Run one command; return the exit status."""
+    """Runs one command; returns the exit status."""
     try:
         done = auto_cli({"bach10": render_bach10, "ensembles": render_ensembles}, prog="python -m recipes.corpora")
     except TransferError as error:

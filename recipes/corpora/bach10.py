@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from nussl_transfer.errors import ConfigError
 
 from .expression import beats_to_seconds, perform
+from .finished import finish, is_finished
 from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
 from .synth import RATE, TAIL, Sound, default_soundfont, play
 
@@ -20,12 +20,11 @@ from .synth import RATE, TAIL, Sound, default_soundfont, play
 PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
 STEM_RMS = 0.09  # of every stem of the real Bach10
 LOUDEST = 0.98
-ABOUT = "corpus.json"
 
 
 def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed: int = 0,
                   soundfont: str | None = None) -> dict[str, Path]:
-    """Render chorales for training and others for the test; return the two trees, {'train': ..., 'test': ...}.
+    """Renders chorales for training and others for the test; returns the two trees, {'train': ..., 'test': ...}.
 
     These are not the real Bach10: nobody plays, there is no room, no breath, and each part sounds of one sample set.
     They are in its form, its instruments, its levels, and of the same composer; no chorale of it is among them.
@@ -56,12 +55,13 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
     works = {work: work_path(work) for _, work in DEMO_TRAIN + DEMO_TEST[:held_out]}
     scores = load_scores(works, out / "scores.json")
     about = {"train": [], "test": []}
-    with tqdm(total=minutes, desc="playing chorales", unit="min") as bar:
+    bar_format = "{l_bar}{bar}| {n:.1f}/{total} min [{elapsed}]"
+    with tqdm(total=minutes, desc="playing chorales", bar_format=bar_format) as bar:
         for number, (title, work) in enumerate(DEMO_TRAIN, start=1):
             if sum(about["train"]) >= minutes * 60:
                 break
             about["train"].append(render_chorale(trees["train"], number, title, scores[work], seed, soundfont))
-            bar.update(about["train"][-1] / 60)
+            bar.update(min(about["train"][-1] / 60, bar.total - bar.n))
     if sum(about["train"]) < minutes * 60:
         raise ConfigError(f"Asked for {minutes} minutes to train on: the {len(DEMO_TRAIN)} chorales set aside for it "
                           f"are {sum(about['train']) / 60:.1f} minutes long. Ask for less.")
@@ -72,7 +72,7 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
 
 
 def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
-    """Write one piece, four stems and their mix, into a tree; return its length in seconds."""
+    """Writes one piece, four stems and their mix, into a tree; returns its length in seconds."""
     rng = np.random.default_rng([seed, number])
     to_seconds = beats_to_seconds(parts, bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
     played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0)) for part in parts[:4]]
@@ -92,26 +92,3 @@ def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray],
         soundfile.write(tree / name / f"{name}-{player}.wav", stem, RATE, subtype="PCM_16")
     soundfile.write(tree / name / f"{name}.wav", whole.sum(axis=0, dtype=np.int16), RATE, subtype="PCM_16")
     return seconds
-
-
-def is_finished(out: Path, request: dict) -> bool:
-    """Return whether a folder holds the finished corpus of a request; its note is written last.
-
-    Raises:
-        ConfigError: It holds a finished corpus of another request.
-    """
-    if not (out / ABOUT).exists():
-        return False
-    found = json.loads((out / ABOUT).read_text())["request"]
-    if found != request:
-        changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
-        raise ConfigError(f"Asked to render into {out}: it holds a corpus of another request ({', '.join(changed)} "
-                          "differ). Choose another folder or remove this one.")
-    return True
-
-
-def finish(out: Path, request: dict, about: dict) -> None:
-    """Note that a corpus is whole: what was asked for and what was made."""
-    aside = out / f"{ABOUT}.part"
-    aside.write_text(json.dumps({"request": request, **about}, indent=1))
-    aside.replace(out / ABOUT)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
-    """Return a function from quarter notes to seconds: a steady tempo that waits at each fermata.
+    """Returns a function from quarter notes to seconds: a steady tempo that waits at each fermata.
 
     Args:
         parts: Notes [notes, 4] as of `read_score`.
@@ -26,7 +26,7 @@ def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
 
 def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float = 0.015, jitter: float = 0.012,
             length: float = 0.95, loudness: float = 84.0, swing: float = 14.0) -> np.ndarray:
-    """Return a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
+    """Returns a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
 
     Args:
         part: Notes [notes, 4]: onset and duration in quarters, pitch, fermata.

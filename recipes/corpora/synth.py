@@ -39,14 +39,14 @@ class Sound:
 
 
 def default_soundfont() -> str:
-    """Return the path of the General MIDI soundfont that ships with pretty_midi (TimGM6mb, GPL-2)."""
+    """Returns the path of the General MIDI soundfont that ships with pretty_midi (TimGM6mb, GPL-2)."""
     import pretty_midi
 
     return str(Path(pretty_midi.__file__).with_name("TimGM6mb.sf2"))
 
 
 def body_soundfonts() -> list[str]:
-    """Return every General MIDI soundfont found for the body: the default, and those of the system.
+    """Returns every General MIDI soundfont found for the body: the default, and those of the system.
 
     Debian's and Ubuntu's `fluid-soundfont-gm` (FluidR3, MIT) and `musescore-general-soundfont-small` (MIT) lie in
     /usr/share/sounds; the one that pretty_midi ships is always there.
@@ -57,7 +57,7 @@ def body_soundfonts() -> list[str]:
 
 @functools.cache
 def open_soundfont(path: str):
-    """Return a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
+    """Returns a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
 
     Raises:
         DataError: The file is missing or is no soundfont.
@@ -76,7 +76,7 @@ def open_soundfont(path: str):
 
 
 def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Return what a part sounds like, mono at 44.1 kHz, `seconds` long.
+    """Returns what a part sounds like, mono at 44.1 kHz, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
@@ -93,6 +93,7 @@ def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
     synth.generate(RATE // 10)  # what sounded before dies away here
     synth.program_select(channel, 0, DRUM_BANK if sound.drums else 0, sound.program, sound.drums)
     synth.pitchbend_range(channel, 2.0)
+    synth.pitchbend(channel, 8192)
     synth.set_tuning(channel, sound.detune / 100)
     out = np.zeros((round(seconds * RATE), 2), dtype=np.float32)
     position = 0
@@ -113,7 +114,7 @@ def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
 
 
 def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
-    """Return (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
+    """Returns (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
     found = []
     for start, end, pitch, velocity in notes:
         found.append((round(start * RATE), 2, "on", int(pitch), int(velocity)))
@@ -128,12 +129,12 @@ def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
 
 
 def resample(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Return audio [frames] played at 44.1 kHz at another rate, float32."""
+    """Returns audio [frames] played at 44.1 kHz at another rate, float32."""
     return audio if rate == RATE else soxr.resample(audio, RATE, rate, quality="HQ").astype(np.float32)
 
 
 def active_rms(audio: np.ndarray, rate: int) -> float:
-    """Return the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
+    """Returns the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
     block = rate // 10
     power = np.square(audio[: len(audio) // block * block].reshape(-1, block)).mean(axis=1)
     loud = power > power.max(initial=0.0) * 1e-4
