@@ -1,6 +1,7 @@
 """Stage 5, builders: the paper's ChimeraNet, and a pretrained body under a new mask head.
 
-Networks are nussl configurations of nussl's own modules, so that nussl alone can rebuild them from a checkpoint.
+Networks are nussl configurations of nussl's own modules, so that nussl alone can rebuild them from a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class PaperDefaults:
     """Every value that the paper fixes, and nothing else.
 
     References:
-        Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020. Section 2.2: the
-        weight of the losses. Section 3.1: augmentation. Section 3.2: all others.
+        Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020. Section
+        2.2: the weight of the losses. Section 3.1: augmentation. Section 3.2: all others.
     """
 
     sample_rate: int = 16000  # Hz
@@ -85,9 +86,10 @@ def build_transfer_chimera(
 ) -> dict:
     """Returns the configuration of the paper's ChimeraNet, for ``nussl.ml.SeparationModel``.
 
-    The arguments are those of ``nussl.ml.networks.builders.build_recurrent_chimera``, with the paper's values as
-    defaults. The paper names neither dropout nor activations: none is dropped, embeddings are nussl's usual ones, and
-    the masks are a softmax, so that the estimates of a small set's network always add up to the mixture.
+    The arguments are those of ``nussl.ml.networks.builders.build_recurrent_chimera``, with the paper's values
+    as defaults. The paper names neither dropout nor activations: none is dropped, embeddings are nussl's
+    usual ones, and the masks are a softmax, so that the estimates of a small set's network always add up to
+    the mixture.
 
     Args:
         num_sources: Number of masks.

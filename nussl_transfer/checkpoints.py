@@ -1,8 +1,9 @@
 """Checkpoints: nussl's own files, with what this package adds to them as plain values.
 
-A checkpoint of this package is written in the form of ``SeparationModel.save`` and holds nothing but nussl's classes, so
-nussl alone opens it (contract 5). Labels, mode, parent and data stand in ``metadata['nussl_transfer']``; nussl's loader
-passes over that key, so it is read here, from the file. Files are opened under an allow-list (contract 6).
+A checkpoint of this package is written in the form of ``SeparationModel.save`` and holds nothing but nussl's
+classes, so nussl alone opens it (contract 5). Labels, mode, parent and data stand in
+``metadata['nussl_transfer']``; nussl's loader passes over that key, so it is read here, from the file. Files
+are opened under an allow-list (contract 6).
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ class CheckpointInfo:
 
 
 def write_checkpoint(
-    path: str | Path, model: SeparationModel, info: CheckpointInfo, training: dict | None = None, half: bool = False
+    path: str | Path,
+    model: SeparationModel,
+    info: CheckpointInfo,
+    training: dict | None = None,
+    half: bool = False,
 ) -> Path:
     """Writes a checkpoint that nussl's own separators load; aside, then renamed.
 
@@ -63,7 +68,9 @@ def write_checkpoint(
     """
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        state = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()
+        }
     dataset = {
         "name": KEY,
         "folder": str(info.data.get("name", "")),
@@ -101,7 +108,8 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
         The network in float32, in evaluation mode on the CPU, and what the file says of itself.
 
     Raises:
-        CheckpointError: The file is not a checkpoint, holds what is not allowed, or does not fit its own configuration.
+        CheckpointError: The file is not a checkpoint, holds what is not allowed, or does not fit its own
+            configuration.
     """
     content = safe_load(path)
     info = _info(path, content)
@@ -155,6 +163,8 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
 
 def _numbered(state: dict, metadata: dict) -> list[str]:
     """Names for the masks of a file of nussl's own, which does not name them."""
-    modules = metadata.get("config", {}).get("modules", {}) if isinstance(metadata.get("config"), dict) else {}
+    modules = (
+        metadata.get("config", {}).get("modules", {}) if isinstance(metadata.get("config"), dict) else {}
+    )
     count = modules.get(MASK_HEAD, {}).get("args", {}).get("embedding_size", 0)
     return [f"source{number}" for number in range(count)]

@@ -21,8 +21,8 @@ class AutoClip:
         ConfigError: The percentile is not one.
 
     References:
-        Seetharaman, Wichern, Pardo, Le Roux, "AutoClip: adaptive gradient clipping for source separation networks",
-        MLSP 2020.
+        Seetharaman, Wichern, Pardo, Le Roux, "AutoClip: adaptive gradient clipping for source separation
+        networks", MLSP 2020.
     """
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], percentile: float):

@@ -42,9 +42,10 @@ class TransferClosure(TrainClosure):
         dc_weight: Weight of the deep clustering loss in mode 'whole'; the other loss has the rest.
         frozen: Layers frozen besides those that the mode freezes.
         targets: Makes spectra of a batch of audio; not needed where batches hold spectra already.
-        frame_step: The deep clustering loss is taken at every so-many-th frame, starting one frame later at each iteration.
-            Frames overlap by three quarters in the paper's STFT, so 4 still uses every sample, at a quarter of the cost of
-            the largest layer. The paper uses every frame. The masks' loss always does.
+        frame_step: The deep clustering loss is taken at every so-many-th frame, starting one frame later at
+            each iteration. Frames overlap by three quarters in the paper's STFT, so 4 still uses every
+            sample, at a quarter of the cost of the largest layer. The paper uses every frame. The masks' loss
+            always does.
         autocast: Whether linear layers run in bfloat16; parameters, recurrences and losses stay in float32.
 
     Raises:
@@ -140,7 +141,8 @@ class _Forward:
         if self.frame_step > 1:
             frames = slice(first_frame % self.frame_step, None, self.frame_step)
             data = {**data, **{key: data[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
-        # The Gram loss casts piece by piece; a whole embedding in float32 would be the largest tensor of the step.
+        # The Gram loss casts piece by piece; a whole embedding in float32 would be the largest tensor of the
+        # step.
         return {key: value if key == EMBEDDING_HEAD else value.float() for key, value in output.items()}, data
 
     @contextmanager
@@ -150,7 +152,9 @@ class _Forward:
             yield
             return
         frames = slice(first_frame % self.frame_step, None, self.frame_step)
-        hook = self.model.layers[EMBEDDING_HEAD].register_forward_pre_hook(lambda _, inputs: (inputs[0][:, frames],))
+        hook = self.model.layers[EMBEDDING_HEAD].register_forward_pre_hook(
+            lambda _, inputs: (inputs[0][:, frames],)
+        )
         try:
             yield
         finally:
@@ -187,18 +191,27 @@ def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()
     names = list(model.layers)
     unknown = sorted(set(frozen) - set(names))
     if unknown:
-        raise ConfigError(f"Layers {', '.join(unknown)} were to be frozen: the network has {', '.join(names)}.")
+        raise ConfigError(
+            f"Layers {', '.join(unknown)} were to be frozen: the network has {', '.join(names)}."
+        )
     by_mode = {"pretrain": [MASK_HEAD], "mask": [name for name in names if name != MASK_HEAD]}.get(mode, [])
     held = [name for name in names if name in by_mode or name in frozen]
     if not any(True for name in names if name not in held for _ in model.layers[name].parameters()):
-        raise ConfigError(f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers.")
+        raise ConfigError(
+            f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers."
+        )
     return held
 
 
 def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
     """Returns the parameters that a mode trains: what the optimizer must hold."""
     held = layers_of_mode(model, mode, frozen)
-    return [parameter for name, layer in model.layers.items() if name not in held for parameter in layer.parameters()]
+    return [
+        parameter
+        for name, layer in model.layers.items()
+        if name not in held
+        for parameter in layer.parameters()
+    ]
 
 
 def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
@@ -210,8 +223,9 @@ def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
 def hold(model: SeparationModel, layers: Sequence[str]) -> None:
     """Keeps the buffers of frozen layers as they are, and their dropout off; call it after ``model.train()``.
 
-    ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in training mode
-    with dropout 0, which computes the same, because cuDNN cannot take gradients through one in evaluation mode.
+    ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in
+    training mode with dropout 0, which computes the same, because cuDNN cannot take gradients through one in
+    evaluation mode.
     """
     for name in layers:
         for module in model.layers[name].modules():
@@ -243,7 +257,9 @@ def outputs_only(model: SeparationModel, outputs: Sequence[str]) -> Iterator[Non
 
 
 def _refuse_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, frozen: Sequence[str]) -> None:
-    names = {id(p): f"{layer}.{name}" for layer in frozen for name, p in model.layers[layer].named_parameters()}
+    names = {
+        id(p): f"{layer}.{name}" for layer in frozen for name, p in model.layers[layer].named_parameters()
+    }
     found = [names[id(p)] for group in optimizer.param_groups for p in group["params"] if id(p) in names]
     if found:
         raise ConfigError(

@@ -13,8 +13,9 @@ from pathlib import Path
 def written_aside(path: str | Path) -> Iterator[Path]:
     """Gives a name beside ``path`` to write to; renames it to ``path`` when the block ends well, removes it if not.
 
-    A reader, and a run that is killed or meets a full disk, finds the old file or the new one, never half of one.
-    The name starts with a dot and ends in ``.part``, so that no search for audio or checkpoints takes it for one.
+    A reader, and a run that is killed or meets a full disk, finds the old file or the new one, never half of
+    one. The name starts with a dot and ends in ``.part``, so that no search for audio or checkpoints takes it
+    for one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,8 +62,9 @@ def finetune(
 ) -> Run:
     """Fine-tunes a pretrained network on stems, and returns the folder of the run.
 
-    Rate, STFT and sizes are those of the checkpoint that it starts from. What is decided on the way (which tracks validate,
-    how long the mixtures are) is logged. Called again with the same arguments it goes on where it was broken off.
+    Rate, STFT and sizes are those of the checkpoint that it starts from. What is decided on the way (which
+    tracks validate, how long the mixtures are) is logged. Called again with the same arguments it goes on
+    where it was broken off.
 
     Args:
         stems: A folder of stems of any known layout, a store, or the folder of one.
@@ -73,7 +74,8 @@ def finetune(
         iterations: Batches in all.
         batch_size: Mixtures a batch.
         excerpt_seconds: Length of a mixture; None takes what the source was trained on.
-        coherent: Share of mixtures whose stems come from one track at one time. The others make a small set larger.
+        coherent: Share of mixtures whose stems come from one track at one time. The others make a small set
+            larger.
         like: Whose rate, STFT and sizes a network from scratch has.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``.
         ignore: Stems to leave out.
@@ -103,7 +105,9 @@ def finetune(
     pretrained, parent = read_checkpoint(resolve(like if source is None else source))
     store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
     material = divide(store, seed)
-    seconds = fitting_seconds(material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds)
+    seconds = fitting_seconds(
+        material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
+    )
     if coherent > 0 and not any(len(track.stems) == len(store.labels) for track in store.tracks):
         logger.info("No track has all of %s: every mixture is incoherent.", ", ".join(store.labels))
         coherent = 0.0
@@ -136,7 +140,11 @@ def finetune(
         stft_params=parent.stft_params,
         excerpt_seconds=seconds,
         parent=None if source is None else Path(source).stem,
-        data={"name": store.dataset, "minutes": round(material.train.minutes(), 1), "tracks": len(material.train.tracks)},
+        data={
+            "name": store.dataset,
+            "minutes": round(material.train.minutes(), 1),
+            "tracks": len(material.train.tracks),
+        },
     )
     return fit(model, train, valid, config, out, info, probe)
 
@@ -157,7 +165,9 @@ def open_store(
     if isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file():
         store = stems if isinstance(stems, Store) else Store(stems)
         if groups or ignore:
-            raise ConfigError(f"{store.folder} is a store: its labels are made. Group or leave out when preparing it.")
+            raise ConfigError(
+                f"{store.folder} is a store: its labels are made. Group or leave out when preparing it."
+            )
         if store.sample_rate != sample_rate:
             raise DataError(
                 f"Stems at {sample_rate} Hz are needed: the store {store.folder} is at {store.sample_rate} Hz. Prepare it "
@@ -171,8 +181,9 @@ def open_store(
 def divide(store: Store, seed: int = 0) -> Material:
     """Returns what to train on and what to validate on; tracks of split 'test' are in neither.
 
-    Validation is the tracks of split 'valid'; without such, one track in ten, at least one; where that would take a label
-    away from either side, or there is one track, it is the last quarter of every track. What was chosen is logged.
+    Validation is the tracks of split 'valid'; without such, one track in ten, at least one; where that would
+    take a label away from either side, or there is one track, it is the last quarter of every track. What was
+    chosen is logged.
 
     Raises:
         DataError: There are only test tracks.
@@ -205,5 +216,9 @@ def fitting_seconds(material: Material, asked: float) -> float:
     )
     if asked <= longest:
         return asked
-    logger.info("Mixtures of %g s were asked for: there is too little sound for that, they are %.2g s.", asked, longest)
+    logger.info(
+        "Mixtures of %g s were asked for: there is too little sound for that, they are %.2g s.",
+        asked,
+        longest,
+    )
     return float(f"{longest:.2g}")

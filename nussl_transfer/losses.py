@@ -1,8 +1,8 @@
 """The deep clustering loss, without nussl's copies of the embedding.
 
-nussl normalises, weights and keeps [nb, nt * nf, D] several times over; at the paper's size each copy is 620 MB. The loss
-needs three Gram matrices of at most D x D, and its gradient is known in closed form, so both are taken piece by piece and
-nothing but the embedding itself is kept for the way back.
+nussl normalises, weights and keeps [nb, nt * nf, D] several times over; at the paper's size each copy is 620
+MB. The loss needs three Gram matrices of at most D x D, and its gradient is known in closed form, so both are
+taken piece by piece and nothing but the embedding itself is kept for the way back.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ class GramDeepClusteringLoss(nn.Module):
         embedding [nb, nt, nf, nc, D], assignments [nb, nt, nf, nc, ns], weights [nb, nt, nf, nc] -> scalar
 
     References:
-        Hershey, Chen, Le Roux, Watanabe, "Deep clustering: discriminative embeddings for segmentation and separation",
-        ICASSP 2016. Wang, Le Roux, Hershey, "Alternative objective functions for deep clustering", ICASSP 2018, eq. 7.
+        Hershey, Chen, Le Roux, Watanabe, "Deep clustering: discriminative embeddings for segmentation and
+        separation", ICASSP 2016. Wang, Le Roux, Hershey, "Alternative objective functions for deep
+        clustering", ICASSP 2018, eq. 7.
     """
 
     DEFAULT_KEYS = {"embedding": "embedding", "ideal_binary_mask": "assignments", "weights": "weights"}
 
-    def forward(self, embedding: torch.Tensor, assignments: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, embedding: torch.Tensor, assignments: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
         """Returns the loss, averaged over the batch."""
         nb = embedding.shape[0]
         embedding = embedding.reshape(nb, -1, embedding.shape[-1])  # [nb, points, D]
@@ -38,8 +41,8 @@ class GramDeepClusteringLoss(nn.Module):
 class _GramLoss(torch.autograd.Function):
     """One loss an item: (|U'WU|^2 - 2 |U'WY|^2 + |Y'WY|^2) / (sum of w^2)^2, rows of U = V / |V|, W = diag(w^2).
 
-    With A = U'WU and B = U'WY, the gradient for a row u of U is 4 w^2 (A u - B y), and for v = |v| u it is the part of that
-    across u, over |v|.
+    With A = U'WU and B = U'WY, the gradient for a row u of U is 4 w^2 (A u - B y), and for v = |v| u it is
+    the part of that across u, over |v|.
     """
 
     @staticmethod
@@ -65,7 +68,9 @@ class _GramLoss(torch.autograd.Function):
             rows = embedding[item, piece].float()
             length = rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
             rows = rows / length
-            slope = torch.addmm(rows @ within[item], _unit(assignments[item, piece]), across[item].T, alpha=-1)
+            slope = torch.addmm(
+                rows @ within[item], _unit(assignments[item, piece]), across[item].T, alpha=-1
+            )
             slope = slope - rows * (slope * rows).sum(dim=-1, keepdim=True)
             gradient[item, piece] = slope * (scale[item] * weights[item, piece, None].square() / length)
         return gradient, None, None

@@ -1,7 +1,7 @@
 """Stage 3, mixing: a store becomes an endless supply of mixtures, each a function of (seed, index).
 
-No state is kept between items and no global random state is touched, so the same index gives the same audio in any
-order, in any number of worker processes and after any interruption.
+No state is kept between items and no global random state is touched, so the same index gives the same audio
+in any order, in any number of worker processes and after any interruption.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Excerpt:
 class Mixtures(Dataset):
     """Mixtures drawn from a store.
 
-    A *coherent* mixture takes its stems from one track at one time. An *incoherent* one draws track and time for each
-    stem on its own.
+    A *coherent* mixture takes its stems from one track at one time. An *incoherent* one draws track and time
+    for each stem on its own.
 
     Args:
         store: Where the stems are.
@@ -38,16 +38,16 @@ class Mixtures(Dataset):
         length: Number of items.
         seed: First half of what decides an item; the index is the other.
         coherent: Probability that an item is coherent, 0 to 1.
-        num_sources: None: an item has one source for each label of the store. A number: that many different labels are
-            drawn for each item, which is how a store of many instruments pretrains (Section 2.1 of the paper: deep
-            clustering does not care which, or how many, sources there are). Where a track has fewer stems, the last
-            sources are silence.
+        num_sources: None: an item has one source for each label of the store. A number: that many different
+            labels are drawn for each item, which is how a store of many instruments pretrains (Section 2.1 of
+            the paper: deep clustering does not care which, or how many, sources there are). Where a track has
+            fewer stems, the last sources are silence.
         gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
         span: The part of every track that is used, as fractions of its length.
 
     Shape:
-        An item is ``{'mix_audio': float32 [1, samples], 'source_audio': float32 [1, samples, ns], 'index': int}``.
-        Sources are in alphabetical order of their labels, and sum to the mixture exactly.
+        An item is ``{'mix_audio': float32 [1, samples], 'source_audio': float32 [1, samples, ns], 'index':
+        int}``. Sources are in alphabetical order of their labels, and sum to the mixture exactly.
 
     Raises:
         ConfigError: An argument cannot work.
@@ -66,13 +66,19 @@ class Mixtures(Dataset):
         span: tuple[float, float] = (0.0, 1.0),
     ):
         if not 0 <= coherent <= 1:
-            raise ConfigError(f"The probability of a coherent mixture must lie between 0 and 1: got {coherent}.")
+            raise ConfigError(
+                f"The probability of a coherent mixture must lie between 0 and 1: got {coherent}."
+            )
         if not duration > 0:
             raise ConfigError(f"The length of a mixture must be above 0 seconds: got {duration}.")
         if not 0 <= span[0] < span[1] <= 1:
-            raise ConfigError(f"A span is a part of a track, from 0 to 1, the start before the end: got {span}.")
+            raise ConfigError(
+                f"A span is a part of a track, from 0 to 1, the start before the end: got {span}."
+            )
         if seed < 0 or not gain_db >= 0:
-            raise ConfigError(f"A seed and a range of gains are 0 or above: got seed {seed}, gain_db {gain_db}.")
+            raise ConfigError(
+                f"A seed and a range of gains are 0 or above: got seed {seed}, gain_db {gain_db}."
+            )
         self.store = store
         self.samples = round(duration * store.sample_rate)
         self.length, self.seed, self.coherent, self.gain_db, self.span = length, seed, coherent, gain_db, span
@@ -106,7 +112,11 @@ class Mixtures(Dataset):
             audio = self._read(excerpt)
             source_audio[0, : len(audio), number] = audio
         mix_audio = source_audio.sum(axis=-1)
-        return {"mix_audio": torch.from_numpy(mix_audio), "source_audio": torch.from_numpy(source_audio), "index": index}
+        return {
+            "mix_audio": torch.from_numpy(mix_audio),
+            "source_audio": torch.from_numpy(source_audio),
+            "index": index,
+        }
 
     def draw(self, index: int) -> list[Excerpt]:
         """Returns what item ``index`` is made of; all that is random about it is drawn here, and no audio is read."""

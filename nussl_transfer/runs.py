@@ -2,12 +2,12 @@
 
 ::
 
-    <run>/checkpoints/latest.model.pth   the network as it is now; best.model.pth: as it was at the lowest validation loss
-    <run>/checkpoints/iteration<N>.model.pth   as it was at iteration N, where that was asked for
-    <run>/curve.json                     losses, learning rate and, when asked for, test SI-SDR, at each validation
-    <run>/config.yml                     the configuration as resolved
-    <run>/run.log                        what the run said
-    <run>/state.pt                       all that is needed to go on as if nothing had happened
+    <run>/checkpoints/latest.model.pth   the network as it is now; best.model.pth: as it was at the lowest
+    validation loss <run>/checkpoints/iteration<N>.model.pth   as it was at iteration N, where that was asked
+    for <run>/curve.json                     losses, learning rate and, when asked for, test SI-SDR, at each
+    validation <run>/config.yml                     the configuration as resolved <run>/run.log
+    what the run said <run>/state.pt                       all that is needed to go on as if nothing had
+    happened
 """
 
 from __future__ import annotations
@@ -105,14 +105,18 @@ class Run:
                 "folder to begin anew."
             ) from error
         if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise CheckpointError(f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew.")
+            raise CheckpointError(
+                f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew."
+            )
         return state
 
     def _refuse_other(self, before: dict) -> None:
         keys = sorted((before.keys() | self.config.keys()) - set(FREE_KEYS))
         different = [key for key in keys if before.get(key) != self.config.get(key)]
         if different:
-            shown = "; ".join(f"{key}: {before.get(key)!r} there, {self.config.get(key)!r} now" for key in different)
+            shown = "; ".join(
+                f"{key}: {before.get(key)!r} there, {self.config.get(key)!r} now" for key in different
+            )
             raise ConfigError(
                 f"{self.folder} holds a run with another configuration ({shown}). Take another folder, or the old "
                 "configuration to go on."

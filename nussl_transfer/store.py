@@ -5,8 +5,8 @@ A store is a folder::
     <store>/manifest.json
     <store>/<track>/<label>.wav     mono, float32, one rate, equal lengths within a track, mean removed
 
-Everything a mixture needs to be drawn (lengths, levels, where a stem sounds) stands in the manifest, so that drawing
-reads no audio, and an item reads only its own excerpt, by seek.
+Everything a mixture needs to be drawn (lengths, levels, where a stem sounds) stands in the manifest, so that
+drawing reads no audio, and an item reads only its own excerpt, by seek.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .files import write_json, written_aside
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-# A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the quietest
-# note of the recordings this was tried on and above the noise of a rendered or edited silence.
+# A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the
+# quietest note of the recordings this was tried on and above the noise of a rendered or edited silence.
 ACTIVITY_BLOCK = 0.1
 ACTIVITY_DBFS = -60.0
 
@@ -35,8 +35,8 @@ ACTIVITY_DBFS = -60.0
 class StoredStem:
     """What the manifest says of one stem: its file, its level, where it sounds, what it was made from.
 
-    ``active`` holds ``[start, end)`` pairs in frames. ``sources`` holds the path, size and modification time of each
-    file that was summed, by which a stale entry is noticed.
+    ``active`` holds ``[start, end)`` pairs in frames. ``sources`` holds the path, size and modification time
+    of each file that was summed, by which a stale entry is noticed.
     """
 
     file: str
@@ -78,7 +78,9 @@ class Store:
                 f"{self.folder / MANIFEST} is not as it was written ({error}). Prepare the store again."
             ) from error
         if not self.tracks:
-            raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
+            raise DataError(
+                f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again."
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -127,7 +129,9 @@ class Store:
         try:
             audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
         except (soundfile.LibsndfileError, OSError) as error:
-            raise DataError(f"Reading {path} of the store failed: {error}. Prepare the store again.") from error
+            raise DataError(
+                f"Reading {path} of the store failed: {error}. Prepare the store again."
+            ) from error
         if frames >= 0 and len(audio) != frames:
             raise DataError(
                 f"Asked {path} for {frames} samples from {start}: it gave {len(audio)}. The file was cut after the "
@@ -157,7 +161,11 @@ class StoreWriter:
         self.tracks: list[StoredTrack] = []
 
     def add(
-        self, name: str, split: str | None, stems: dict[str, np.ndarray], sources: dict[str, list[dict]] | None = None
+        self,
+        name: str,
+        split: str | None,
+        stems: dict[str, np.ndarray],
+        sources: dict[str, list[dict]] | None = None,
     ) -> StoredTrack:
         """Writes the stems of one track and returns its entry.
 
@@ -168,21 +176,29 @@ class StoreWriter:
             sources: Path, size and modification time of each label's files.
 
         Raises:
-            DataError: The stems are empty or differ in length, the name is taken, or it or a label would leave the store.
+            DataError: The stems are empty or differ in length, the name is taken, or it or a label would
+                leave the store.
         """
         lengths = {label: len(audio) for label, audio in stems.items()}
         if len(set(lengths.values())) != 1:
-            raise DataError(f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first.")
+            raise DataError(
+                f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first."
+            )
         if 0 in lengths.values():
             raise DataError(f"Track {name!r} was to be stored: there is no sound in it. Leave it out.")
         if any(track.name == name for track in self.tracks):
-            raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
+            raise DataError(
+                f"Track {name!r} was to be stored: there is one of that name already. Rename one."
+            )
         entry = {}
         for label in sorted(stems):
             file = f"{name}/{label}.wav"
             if not _is_below(self.folder, file):
-                raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
-            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
+                raise DataError(
+                    f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it."
+                )
+            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level
+            # see it.
             audio = np.asarray(stems[label], dtype=np.float32)
             audio = audio - np.float32(audio.mean(dtype=np.float64))
             write_stem(self.folder / file, audio, self.sample_rate)
@@ -221,7 +237,9 @@ def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
     block = max(1, round(ACTIVITY_BLOCK * sample_rate))
     power = np.square(audio, dtype=np.float64)
     edges = np.arange(0, len(audio), block)
-    sounding = np.add.reduceat(power, edges) / np.minimum(block, len(audio) - edges) > 10 ** (ACTIVITY_DBFS / 10)
+    sounding = np.add.reduceat(power, edges) / np.minimum(block, len(audio) - edges) > 10 ** (
+        ACTIVITY_DBFS / 10
+    )
     # A change of state between neighbouring blocks begins or ends a stretch; padding makes both ends changes.
     changes = np.flatnonzero(np.diff(np.concatenate([[False], sounding, [False]])))
     ends = np.minimum(changes * block, len(audio))

@@ -1,7 +1,7 @@
 """Stage 4, targets: a batch of audio becomes what a ChimeraNet is trained on, on the batch's own device.
 
-Equal to nussl's ``MagnitudeSpectrumApproximation``, ``MagnitudeWeights`` and ``ToSeparationModel`` applied item by item
-(contract 3), but batched and in torch: audio crosses to the device, spectra are made there.
+Equal to nussl's ``MagnitudeSpectrumApproximation``, ``MagnitudeWeights`` and ``ToSeparationModel`` applied
+item by item (contract 3), but batched and in torch: audio crosses to the device, spectra are made there.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Targets:
 
     Shape:
         In: ``mix_audio`` [nb, nc, samples], ``source_audio`` [nb, nc, samples, ns] (may be absent).
-        Out, added: ``mix_magnitude`` and ``weights`` [nb, nt, nf, nc]; ``source_magnitudes`` and ``ideal_binary_mask``
-        [nb, nt, nf, nc, ns].
+        Out, added: ``mix_magnitude`` and ``weights`` [nb, nt, nf, nc]; ``source_magnitudes`` and
+        ``ideal_binary_mask`` [nb, nt, nf, nc, ns].
     """
 
     def __init__(self, stft_params: STFTParams):
@@ -34,7 +34,9 @@ class Targets:
         batch["weights"] = magnitude_weights(batch["mix_magnitude"])
         if "source_audio" in batch:
             sources = batch["source_audio"].movedim(-1, 0)  # [ns, nb, nc, samples]
-            batch["source_magnitudes"] = magnitude(sources, self.stft_params).movedim(0, -1)  # [nb, nt, nf, nc, ns]
+            batch["source_magnitudes"] = magnitude(sources, self.stft_params).movedim(
+                0, -1
+            )  # [nb, nt, nf, nc, ns]
             batch["ideal_binary_mask"] = ideal_binary_mask(batch["source_magnitudes"])
         return batch
 
@@ -48,8 +50,9 @@ def window(stft_params: STFTParams, device: torch.device | str = "cpu") -> torch
 def stft(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
     """Returns SciPy's STFT of audio, as ``nussl.AudioSignal.stft`` computes it.
 
-    Half a window of zeros goes before and after the signal, then zeros until the last frame is full; the spectrum is
-    divided by the sum of the window, so that a full-scale sine has magnitude one half whatever the window.
+    Half a window of zeros goes before and after the signal, then zeros until the last frame is full; the
+    spectrum is divided by the sum of the window, so that a full-scale sine has magnitude one half whatever
+    the window.
 
     Args:
         audio: The signal.

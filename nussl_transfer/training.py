@@ -1,7 +1,7 @@
 """Stage 7, training: ``fit`` runs nussl's engines with the paper's optimizer, clipping and schedule.
 
-One iteration is one batch; ``validate_every`` iterations are an epoch of nussl's trainer. Everything is saved there, and a
-run that was broken off goes on from there, to the same weights as one that was not (contract 7).
+One iteration is one batch; ``validate_every`` iterations are an epoch of nussl's trainer. Everything is saved
+there, and a run that was broken off goes on from there, to the same weights as one that was not (contract 7).
 """
 
 from __future__ import annotations
@@ -77,14 +77,18 @@ class FitConfig:
                 f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
                 "must be a multiple of the second. Change either."
             )
-        missed = [kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations]
+        missed = [
+            kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations
+        ]
         if missed:
             raise ConfigError(
                 f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
                 f"iterations between validations, up to {self.iterations}."
             )
         if self.batch_size < 1 or not self.learning_rate > 0:
-            raise ConfigError(f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0.")
+            raise ConfigError(
+                f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0."
+            )
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
 
@@ -107,7 +111,8 @@ def fit(
         config: How to train.
         out: Folder of the run.
         info: What the checkpoints are to say of themselves.
-        probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in it.
+        probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in
+            it.
 
     Raises:
         ConfigError: The folder holds another run, or the number of mixtures is not the run's.
@@ -115,7 +120,9 @@ def fit(
     """
     items = config.iterations * config.batch_size
     if len(train) != items:
-        raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
+        raise ConfigError(
+            f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}."
+        )
     run = Run(out, {**_plain(asdict(config)), "training": _describe(train), "validation": _describe(valid)})
     with run.logged(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -158,7 +165,9 @@ class _Fit:
         done = self.folder.iteration
         self.train_loader = self._loader(train, range(done * config.batch_size, len(train)))
         self.valid_loader = None if valid is None else self._loader(valid, range(len(valid)))
-        self.bar = tqdm(total=config.iterations, initial=done, unit="it", disable=None if config.progress else True)
+        self.bar = tqdm(
+            total=config.iterations, initial=done, unit="it", disable=None if config.progress else True
+        )
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, lambda _: self.autoclip())
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
@@ -191,7 +200,9 @@ class _Fit:
                 f"The loss became {loss} at iteration {engine.state.iteration}, items {last - self.config.batch_size} to "
                 f"{last - 1}. The last good state is saved; lower the learning rate, or look at these items."
             )
-        self.bar.set_postfix(loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False)
+        self.bar.set_postfix(
+            loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False
+        )
         self.bar.update()
 
     def _on_epoch(self, engine) -> None:

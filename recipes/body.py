@@ -1,9 +1,9 @@
 """Pretrains the body that ships in the package: ``python -m recipes.body`` (``make body``).
 
-A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of four sounds drawn from rendered ensembles of
-every kind (``recipes.corpora ensembles``): half of them incoherent, half from one piece. The run can be stopped at any time and
-goes on when started again; the best network so far, in half precision, its curve and its command are put beside each other
-in ``nussl_transfer/models``.
+A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of four sounds drawn from
+rendered ensembles of every kind (``recipes.corpora ensembles``): half of them incoherent, half from one
+piece. The run can be stopped at any time and goes on when started again; the best network so far, in half
+precision, its curve and its command are put beside each other in ``nussl_transfer/models``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import shlex
 import sys
 from pathlib import Path
 
+import nussl_transfer  # isort: skip  (it repairs nussl, so it comes before it)
 import nussl
 import torch
 from jsonargparse import auto_cli
 
-import nussl_transfer
 from nussl_transfer.builders import PAPER, build_transfer_chimera
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, write_checkpoint
 from nussl_transfer.files import write_json, written_aside
@@ -67,7 +67,8 @@ def pretrain(
         learning_rate: Of Adam.
         autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
         validate_every: Iterations between validations.
-        plateau_iterations: Iterations without a better validation loss after which the learning rate is halved.
+        plateau_iterations: Iterations without a better validation loss after which the learning rate is
+            halved.
         seed: Of the network and of the mixtures.
         workers: Processes that load.
         threads: Threads that compute.
@@ -77,7 +78,9 @@ def pretrain(
     train = Mixtures(
         stems.where("train"), excerpt_seconds, iterations * batch_size, seed, coherent, num_sources, gain_db
     )
-    valid = Mixtures(stems.where("valid"), excerpt_seconds, 12 * batch_size, seed + 1, coherent, num_sources, gain_db)
+    valid = Mixtures(
+        stems.where("valid"), excerpt_seconds, 12 * batch_size, seed + 1, coherent, num_sources, gain_db
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # The mask head stays untrained; two masks are the least that a separator of nussl accepts.
@@ -121,7 +124,11 @@ def publish(run: str = "runs/body", out: str = str(MODELS)) -> Path:
     model, info = read_checkpoint(Path(run) / "checkpoints" / "best.model.pth")
     path = write_checkpoint(Path(out) / "body.pth", model, info, half=True)
     curve = json.loads((Path(run) / "curve.json").read_text(encoding="utf-8"))
-    about = {"command": Path(run, "command.txt").read_text(encoding="utf-8").strip(), "data": info.data, **curve}
+    about = {
+        "command": Path(run, "command.txt").read_text(encoding="utf-8").strip(),
+        "data": info.data,
+        **curve,
+    }
     write_json(Path(out) / "body.json", about)
     return path
 

@@ -1,8 +1,8 @@
 """The main job, whole: ``python -m recipes.demo`` (``make demo``).
 
-Five minutes of chorales go in; a network fine-tuned on them and the same network from scratch come out, scored on chorales
-that neither has heard, with a page to look at and listen to. Each step leaves what it made in ``demo/``; run again, a step that
-is finished is not done twice.
+Five minutes of chorales go in; a network fine-tuned on them and the same network from scratch come out,
+scored on chorales that neither has heard, with a page to look at and listen to. Each step leaves what it made
+in ``demo/``; run again, a step that is finished is not done twice.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def demo(
     separate_piece(settings, example["track"], tuned.best)
     write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
     print(f"\n{text_table(scores)}\n")
-    print(f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}.")
+    print(
+        f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}."
+    )
     return 0
 
 
@@ -113,7 +115,8 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
         step(f"Chorales, from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
         found = {"train": (name, tracks[:-1]), "test": (name, tracks[-1:])}
     return {
-        split: prepare(tracks, folder / "stores" / split, dataset=name) for split, (name, tracks) in found.items()
+        split: prepare(tracks, folder / "stores" / split, dataset=name)
+        for split, (name, tracks) in found.items()
     }
 
 
@@ -181,13 +184,22 @@ def write_report(
             "summary": f"A ChimeraNet pretrained on other music, fine-tuned on {minutes['train']:.1f} minutes of stems, "
             "beside the same network trained on these stems alone.",
             "facts": [
-                ["Stems", "the real Bach10" if bach10 else "rendered: chorales of Bach played by a soundfont"],
-                ["Training", f"{len(settings.stores['train'].tracks)} pieces, {minutes['train']:.1f} minutes"],
+                [
+                    "Stems",
+                    "the real Bach10" if bach10 else "rendered: chorales of Bach played by a soundfont",
+                ],
+                [
+                    "Training",
+                    f"{len(settings.stores['train'].tracks)} pieces, {minutes['train']:.1f} minutes",
+                ],
                 ["Held out", f"{len(settings.stores['test'].tracks)} pieces, {minutes['test']:.1f} minutes"],
                 ["Body", settings.body],
                 ["Batch", f"{settings.batch_size} mixtures of {settings.excerpt_seconds:g} s"],
                 *[[name, f"{runs[name].iteration} iterations, {seconds[name]:.0f} s"] for name in runs],
-                ["Machine", f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"],
+                [
+                    "Machine",
+                    f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads",
+                ],
                 ["Versions", f"nussl-transfer {nussl_transfer.__version__}, torch {torch.__version__}"],
             ],
             "commands": [f"make demo{f' BACH10={bach10}' if bach10 else ''}"],
