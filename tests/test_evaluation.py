@@ -10,10 +10,12 @@ import nussl
 import pytest
 import scipy.signal
 import scipy.stats
+import soundfile
 import torch
 from nussl.evaluation import BSSEvalScale
 from nussl.separation.deep import DeepMaskEstimation
 
+from nussl_transfer import report
 from nussl_transfer.builders import build_transfer_chimera
 from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
@@ -26,6 +28,7 @@ from nussl_transfer.evaluation import (
     score,
     si_sdr,
     summarise,
+    write_example,
     write_excerpts,
 )
 from nussl_transfer.store import StoreWriter
@@ -190,10 +193,11 @@ def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):
 
 @pytest.fixture
 def gappy(tmp_path):
-    """A store in which 'voice' is silent for the first second of one track and missing from the other."""
+    """A store in which 'voice' is but noise at -100 dBFS for a second of one track, and missing from the other."""
     writer = StoreWriter(tmp_path / "gappy", RATE)
     voice = stem(1, 2 * RATE)
-    voice[:RATE] = 0
+    voice[:RATE] *= 1e-4
+    voice -= voice.mean()
     writer.add("one", None, {"bass": stem(0, 2 * RATE), "voice": voice})
     writer.add("two", None, {"bass": stem(2, RATE)})
     return writer.close()
@@ -317,3 +321,34 @@ def test_the_probe_leaves_training_as_it_was(store, checkpoint):
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
     assert model.output_keys == outputs and torch.equal(torch.get_rng_state(), randomness)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
+    excerpts = make_excerpts(store, 1.0)
+    models = {"fine-tuned": checkpoint, "from scratch": make_checkpoint(tmp_path / "other.pth", seed=1)}
+    evaluate(models, store, excerpts, tmp_path, progress=False)
+    write_example(models, store, excerpts[1], tmp_path / "example")
+    (tmp_path / "about.json").write_text('{"title": "Try"}')
+    curve = {"points": [{"iteration": 0, "test_si_sdr": 1.0}], "mixture_si_sdr": 0.0}
+    (tmp_path / "curves.json").write_text(json.dumps(dict.fromkeys(models, curve)))
+    assert "<h1>Try</h1>" in report.write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
+    # Its sounds and masks are nussl's.
+    mixture, _ = soundfile.read(tmp_path / "example" / "mixture.wav")
+    separator = DeepMaskEstimation(as_signal(mixture), model_path=str(checkpoint))
+    masks = np.load(tmp_path / "example" / "fine-tuned" / "masks.npz")
+    about = json.loads((tmp_path / "example" / "example.json").read_text())
+    for label, estimate, mask in zip(LABELS, separator(), separator.result_masks, strict=True):
+        found, rate = soundfile.read(tmp_path / "example" / "fine-tuned" / f"{label}.wav")
+        np.testing.assert_allclose(found, estimate.audio_data[0], atol=1e-6)
+        np.testing.assert_allclose(masks[label] / 255, mask.mask[..., 0], atol=0.51 / 255)
+        assert rate == RATE
+    assert about["si_sdr"]["fine-tuned"] == pytest.approx(
+        {label: ratio for label, (ratio, _) in through_nussl(store, checkpoint, excerpts[1]).items()}, abs=1e-3
+    )
+
+
+def test_an_example_of_a_model_whose_name_is_no_folder_is_refused(store, checkpoint, tmp_path):
+    for name in ("../up", "references", "a/b", ".."):
+        with pytest.raises(ConfigError, match="Call it something else"):
+            write_example({name: checkpoint}, store, make_excerpts(store, 1.0)[0], tmp_path / "example")
+    assert not (tmp_path / "example").exists()

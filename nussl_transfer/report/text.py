@@ -1,0 +1,117 @@
+"""Numbers and names as they are written, and the table for the terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+from .inputs import MIXTURE, ORACLE
+
+
+def estimates_in_order(scores: dict) -> list[str]:
+    """Returns the names of what was scored, the one expected to be worst first: mixture, models, oracle."""
+    scored = list(dict.fromkeys(entry["estimate"] for entry in scores["summary"]))
+    models = [name for name in reversed(scores["models"]) if name in scored]
+    return [name for name in (MIXTURE, *models, ORACLE) if name in scored]
+
+
+def summary_of(scores: dict) -> dict[tuple[str, str | None], dict]:
+    """Returns the summary's entries by (estimate, label); label None stands for all."""
+    return {(entry["estimate"], entry["label"]): entry for entry in scores["summary"]}
+
+
+def decibels(value: float | None, signed: bool = False) -> str:
+    """Returns a level or a difference with two decimals and a true minus sign; a dash where there is none.
+
+    >>> decibels(-4.005), decibels(1.5, signed=True), decibels(None)
+    ('\u22124.00', '+1.50', '\u2013')
+    """
+    if value is None:
+        return "\u2013"
+    return (f"{value:+.2f}" if signed else f"{value:.2f}").replace("-", "\u2212")
+
+
+def probability(value: float | None) -> str:
+    """Returns a p-value: three decimals, or a power of ten below 0.001.
+
+    >>> probability(0.04), probability(3.21e-12), probability(0.0)
+    ('0.040', '3.2 \u00d7 10\u207b\u00b9\u00b2', '< 10\u207b\u00b3\u2070\u2070')
+    """
+    if value is None:
+        return "\u2013"
+    if value >= 0.001:
+        return f"{value:.3f}"
+    if value < 1e-300:
+        return f"< 10{_raised(-300)}"
+    exponent = math.floor(math.log10(value))
+    mantissa = f"{value / 10**exponent:.1f}" if exponent > -300 else "1.0"
+    if mantissa == "10.0":
+        mantissa, exponent = "1.0", exponent + 1
+    return f"{mantissa} \u00d7 10{_raised(exponent)}"
+
+
+def verdict(scores: dict, significance: float = 0.001) -> str:
+    """Returns one sentence on the first comparison, whichever wins; empty where nothing was compared.
+
+    Args:
+        scores: As read from ``scores.json``.
+        significance: Below this p the difference counts; the paper's value.
+    """
+    if not scores["comparisons"] or not scores["comparisons"][0]["n"]:
+        return ""
+    first = scores["comparisons"][0]
+    difference = first["mean_difference"]
+    clear = first["p_value"] < significance
+    return (
+        f"{first['better']} against {first['than']}: {decibels(abs(difference))} dB "
+        f"{'better' if difference >= 0 else 'worse'} in mean SI-SDR, over {first['n']} pairs of excerpt and source "
+        f"(one-sided Wilcoxon signed-rank test: {_p_is(first['p_value'])}, {'' if clear else 'not '}significant at "
+        f"p < {significance:g})."
+    )
+
+
+def text_table(scores: dict) -> str:
+    """Returns the scores as a plain table: mean SI-SDR in dB, the median in brackets; then the tests.
+
+    Args:
+        scores: As :func:`nussl_transfer.evaluation.evaluate` returns them.
+    """
+    estimates, summary = estimates_in_order(scores), summary_of(scores)
+    rows = []
+    for label in [*scores["labels"], None]:
+        entries = [summary[name, label] for name in estimates]
+        cells = [f"{decibels(entry['mean'])} ({decibels(entry['median'])})" for entry in entries]
+        rows.append([label or "all", *cells, str(entries[0]["n"])])
+    # Long names stand in several lines, above numbers that decide how wide a column is.
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    heads = [
+        textwrap.wrap(name, max(width, *map(len, name.split())))
+        for name, width in zip(["SI-SDR/dB", *estimates, "n"], widths, strict=True)
+    ]
+    widths = [max(width, *map(len, head)) for width, head in zip(widths, heads, strict=True)]
+    height = max(map(len, heads))
+    head_rows = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+    lines = []
+    for row in head_rows + rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("   ".join([row[0].ljust(widths[0]), *cells]))
+    lines.insert(height, "-" * len(lines[0]))
+    lines += ["", "mean (median). One-sided Wilcoxon signed-rank tests:"]
+    for entry in scores["comparisons"]:
+        lines.append(
+            f"  {entry['better']} over {entry['than']}: {decibels(entry['mean_difference'], True)} dB mean, "
+            f"{decibels(entry['median_difference'], True)} dB median, n = {entry['n']}, "
+            f"{_p_is(entry['p_value'])}"
+        )
+    if scores["left_out"]:
+        lines.append(f"Left out: {scores['left_out']} silent references.")
+    return "\n".join(lines)
+
+
+def _p_is(value: float | None) -> str:
+    return f"p = {probability(value)}".replace("= <", "<")
+
+
+def _raised(number: int) -> str:
+    raised = "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+    return str(number).translate(str.maketrans("-0123456789", raised))
