@@ -12,6 +12,9 @@ import nussl_transfer  # noqa: F401  before nussl
 
 import nussl  # isort: skip
 
+from nussl_transfer.builders import build_transfer_chimera
+from nussl_transfer.store import Store, StoreWriter
+
 # Workers side by side would otherwise fight for the cores, and sums depend on the number of threads.
 torch.set_num_threads(1)
 
@@ -46,5 +49,43 @@ def tiny_model():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return nussl.ml.SeparationModel(config)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_stft() -> nussl.STFTParams:
+    """An STFT of 33 bins: networks on it train in milliseconds."""
+    return nussl.STFTParams(window_length=64, hop_length=16, window_type="sqrt_hann")
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory) -> Store:
+    """Four tracks of bass, drums and voice, one to two seconds at 8 kHz. Shared: not to be changed."""
+    rng = np.random.default_rng(0)
+    writer = StoreWriter(tmp_path_factory.mktemp("stores") / "tiny", 8000, "tiny")
+    for number, seconds in enumerate((1.0, 1.25, 1.5, 2.0)):
+        time = np.arange(round(seconds * 8000)) / 8000
+        writer.add(
+            f"song {number}",
+            None,
+            {
+                "bass": 0.3 * np.sin(2 * np.pi * (110 + 20 * number) * time),
+                "drums": 0.3 * rng.standard_normal(len(time)) * np.exp(-20 * (time % 0.25)),
+                "voice": 0.3 * np.sin(2 * np.pi * (1200 + 100 * number) * time + np.sin(2 * np.pi * 6 * time)),
+            },
+        )
+    return writer.close()
+
+
+@pytest.fixture
+def small_chimera():
+    """Returns a function that makes a seeded ChimeraNet for `tiny_stft`, with three masks for `tiny_store`."""
+
+    def make(num_sources: int = 3, seed: int = 0, **others) -> nussl.ml.SeparationModel:
+        size = {"num_features": 33, "hidden_size": 8, "num_layers": 1, "embedding_size": 5, **others}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nussl.ml.SeparationModel(build_transfer_chimera(num_sources, **size))
 
     return make
