@@ -159,7 +159,8 @@ def separate_files(
             written[path][label] = target
     if failed:
         raise DataError(
-            f"{len(folders)} files were to be separated, {len(failed)} could not be:\n  " + "\n  ".join(failed)
+            f"{len(folders)} files were to be separated, {len(failed)} could not be:\n  "
+            + "\n  ".join(failed)
         )
     return written
 
@@ -197,7 +198,9 @@ def _output_folders(audio_paths: Sequence[str | Path], out: Path) -> dict[Path, 
     return folders
 
 
-def _separate(separator: TransferMaskEstimation, path: Path, keep_rate: bool) -> tuple[dict[str, np.ndarray], int]:
+def _separate(
+    separator: TransferMaskEstimation, path: Path, keep_rate: bool
+) -> tuple[dict[str, np.ndarray], int]:
     """Returns each label's estimate [nc, frames] of one file, and their sample rate."""
     audio, file_rate = read(path)  # [nc, frames]
     channels, frames = audio.shape
@@ -221,7 +224,9 @@ def _separate(separator: TransferMaskEstimation, path: Path, keep_rate: bool) ->
     }
     if keep_rate and rate != file_rate:
         # Resampling there and back may gain or lose a sample at the end.
-        back = {label: soxr.resample(audio.T, rate, file_rate).T[:, :frames] for label, audio in estimates.items()}
+        back = {
+            label: soxr.resample(audio.T, rate, file_rate).T[:, :frames] for label, audio in estimates.items()
+        }
         estimates = {
             label: np.pad(audio, ((0, 0), (0, frames - audio.shape[1]))) for label, audio in back.items()
         }

@@ -42,7 +42,9 @@ def stem(seed, samples=int(2.5 * RATE), rate=RATE):
     """A tone that wanders, in a little noise: sources that masks can partly tell apart."""
     generator = np.random.default_rng(seed)
     pitch = generator.uniform(100, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 2000)
-    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype("f4")
+    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype(
+        "f4"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,9 @@ def make_checkpoint(path, labels=LABELS, mode="whole", seed=0, rate=RATE, channe
     config = build_transfer_chimera(
         len(labels), hidden_size=8, num_layers=1, embedding_size=4, num_audio_channels=channels
     )
-    return write_checkpoint(path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT))
+    return write_checkpoint(
+        path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +89,17 @@ def test_si_sdr_is_nussls_on_random_signals():
 
 def test_si_sdr_is_the_ratio_of_what_lies_along_the_reference_to_what_lies_across():
     time = np.arange(1000) / 1000
-    reference, across = np.sin(2 * np.pi * 5 * time), np.sin(2 * np.pi * 7 * time)  # orthogonal, equally strong
+    reference, across = (
+        np.sin(2 * np.pi * 5 * time),
+        np.sin(2 * np.pi * 7 * time),
+    )  # orthogonal, equally strong
     for along, share in ((1.0, 1.0), (1.0, 0.1), (-3.0, 0.5), (0.01, 1.0)):
         expected = 20 * math.log10(abs(along) / share)
         assert si_sdr(reference, along * reference + share * across) == pytest.approx(expected, abs=1e-6)
         # Neither scale nor offset of either counts.
-        assert si_sdr(7 * reference + 2, 5 * (along * reference + share * across) - 1) == pytest.approx(expected)
+        assert si_sdr(7 * reference + 2, 5 * (along * reference + share * across) - 1) == pytest.approx(
+            expected
+        )
 
 
 def test_si_sdr_has_a_number_for_a_perfect_and_for_a_silent_estimate_and_none_for_a_silent_reference():
@@ -108,14 +117,21 @@ def test_excerpts_lie_side_by_side_and_a_short_track_is_one(store):
         {"track": "two", "start": 0, "frames": RATE},
         {"track": "two", "start": RATE, "frames": RATE},
     ]
-    assert [e["start"] for e in make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)] == [0, 8000, 16000, 24000]
+    assert [e["start"] for e in make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)] == [
+        0,
+        8000,
+        16000,
+        24000,
+    ]
 
 
 def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(store):
     np.random.seed(1)
     first = make_excerpts(store, 1.0, count=200, seed=3)
     np.random.seed(2)
-    assert make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
+    assert (
+        make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
+    )
     lengths = {track.name: track.frames for track in store.tracks}
     assert all(0 <= e["start"] and e["start"] + e["frames"] <= lengths[e["track"]] for e in first)
     # A track is drawn as often as it is long: 40000 of 89000 samples.
@@ -136,7 +152,10 @@ def test_a_list_of_excerpts_comes_back_from_its_file(store, tmp_path):
 
 def test_a_list_of_excerpts_that_is_not_of_this_store_is_refused(store, tmp_path):
     path = tmp_path / "excerpts.json"
-    for excerpt in ({"track": "gone", "start": 0, "frames": 9}, {"track": "short", "start": 8999, "frames": 2}):
+    for excerpt in (
+        {"track": "gone", "start": 0, "frames": 9},
+        {"track": "short", "start": 8999, "frames": 2},
+    ):
         write_excerpts(path, [excerpt], RATE)
         with pytest.raises(DataError, match=f"of '{excerpt['track']}' from"):
             read_excerpts(path, store)
@@ -151,7 +170,9 @@ def test_a_list_of_excerpts_that_is_not_of_this_store_is_refused(store, tmp_path
 def through_nussl(store, checkpoint, excerpt):
     """SI-SDR by label of the estimates, and of the mixture, by nussl's separator and nussl's evaluation."""
     track = next(track for track in store.tracks if track.name == excerpt["track"])
-    references = [as_signal(store.read(track, label, excerpt["start"], excerpt["frames"])) for label in LABELS]
+    references = [
+        as_signal(store.read(track, label, excerpt["start"], excerpt["frames"])) for label in LABELS
+    ]
     mixture = as_signal(sum(reference.audio_data for reference in references))
     estimates = DeepMaskEstimation(mixture, model_path=str(checkpoint))()
     found = BSSEvalScale(references, estimates, source_labels=list(LABELS)).evaluate()
@@ -205,7 +226,9 @@ def gappy(tmp_path):
 
 def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path):
     scores = evaluate({"a": checkpoint}, gappy, make_excerpts(gappy, 1.0), tmp_path / "run", progress=False)
-    silent = [(row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None]
+    silent = [
+        (row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None
+    ]
     assert silent == [("one", 0, "voice"), ("two", 0, "voice")]
     assert scores["left_out"] == 2
     assert {entry["label"]: entry["n"] for entry in scores["summary"] if entry["estimate"] == "a"} == {
@@ -215,7 +238,9 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
 
 
 def rows(values, track="t"):
-    return [{"track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"} for i, v in enumerate(values)]
+    return [
+        {"track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"} for i, v in enumerate(values)
+    ]
 
 
 def test_a_comparison_is_scipys_one_sided_wilcoxon_on_pairs():
@@ -274,7 +299,9 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
 def test_a_checkpoint_that_does_not_fit_the_store_is_refused_before_any_scoring(store, checkpoint, tmp_path):
     excerpts = make_excerpts(store, 1.0)
     wrong = {
-        "separates guitar, voice, the store holds bass, voice": make_checkpoint(tmp_path / "a", ("guitar", "voice")),
+        "separates guitar, voice, the store holds bass, voice": make_checkpoint(
+            tmp_path / "a", ("guitar", "voice")
+        ),
         "works at 44100 Hz, the store at 16000 Hz": make_checkpoint(tmp_path / "b", rate=44100),
         "separates 2 channels together": make_checkpoint(tmp_path / "c", channels=2),
         "mask head was never trained": make_checkpoint(tmp_path / "d", mode="pretrain"),
@@ -343,7 +370,8 @@ def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
         np.testing.assert_allclose(masks[label] / 255, mask.mask[..., 0], atol=0.51 / 255)
         assert rate == RATE
     assert about["si_sdr"]["fine-tuned"] == pytest.approx(
-        {label: ratio for label, (ratio, _) in through_nussl(store, checkpoint, excerpts[1]).items()}, abs=1e-3
+        {label: ratio for label, (ratio, _) in through_nussl(store, checkpoint, excerpts[1]).items()},
+        abs=1e-3,
     )
 
 

@@ -70,7 +70,14 @@ def made(tmp_path_factory):
     (folder / "about.json").write_text(json.dumps(about))
     example = folder / "example"
     ratios = {name: {label: float(generator.normal()) for label in LABELS} for name in ["mixture", *MODELS]}
-    about = {"track": "t", "start": 2 * RATE, "frames": RATE, "sample_rate": RATE, "labels": LABELS, "si_sdr": ratios}
+    about = {
+        "track": "t",
+        "start": 2 * RATE,
+        "frames": RATE,
+        "sample_rate": RATE,
+        "labels": LABELS,
+        "si_sdr": ratios,
+    }
 
     def write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +160,14 @@ def shown(number, signed=False):
 
 def test_the_score_table_is_the_summary(page):
     head, *rows = page.table("scores")
-    assert [cell["text"] for cell in head] == ["source", "Mixture", "From scratch", "Fine-tuned", "Oracle", "n"]
+    assert [cell["text"] for cell in head] == [
+        "source",
+        "Mixture",
+        "From scratch",
+        "Fine-tuned",
+        "Oracle",
+        "n",
+    ]
     summary = {(entry["estimate"], entry["label"]): entry for entry in make_scores()["summary"]}
     assert [row[0]["text"] for row in rows] == [*LABELS, "all"]
     for row, label in zip(rows, [*LABELS, None], strict=True):
@@ -196,7 +210,9 @@ def test_a_changed_score_changes_the_page_and_the_same_scores_give_the_same(fold
     assert page.table("scores")[1][3]["data"][0]["text"] == "12.34"
     words = " ".join(element["text"] for element in page.find("p"))
     # Whichever wins.
-    assert "Fine-tuned against from scratch: 5.67 dB worse" in words and "not significant at p < 0.001" in words
+    assert (
+        "Fine-tuned against from scratch: 5.67 dB worse" in words and "not significant at p < 0.001" in words
+    )
 
 
 def test_nothing_is_asked_of_the_network(page, html):
@@ -204,10 +220,10 @@ def test_nothing_is_asked_of_the_network(page, html):
         for attribute in ("src", "href", "srcset", "action", "poster", "data"):
             if isinstance(element.get(attribute), str):
                 assert element[attribute].startswith("data:"), element["tag"]
-    outside = re.sub(r'data:[a-z/+]+;base64,[A-Za-z0-9+/=]*', "", html)
+    outside = re.sub(r"data:[a-z/+]+;base64,[A-Za-z0-9+/=]*", "", html)
     assert "://" not in outside and "url(" not in outside and "@import" not in outside
     # Nor by the pictures within.
-    drawings = re.findall(r'data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)', html)
+    drawings = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", html)
     for drawing in map(base64.b64decode, drawings):
         assert not re.search(rb'(href|src)="(?!#)', drawing)
     assert len(drawings) == 4
@@ -238,11 +254,15 @@ def test_the_page_can_be_read_by_all(page):
     assert all(image["alt"].strip() for image in page.find("img"))
     assert all(head.get("scope") in ("row", "col") for head in page.find("th"))
     identifiers = [element["id"] for element in page.elements if "id" in element]
-    assert len(identifiers) == len(set(identifiers)) and {"scores", "curves", "listen", "making"} <= set(identifiers)
+    assert len(identifiers) == len(set(identifiers)) and {"scores", "curves", "listen", "making"} <= set(
+        identifiers
+    )
     for element in page.elements:
         if "aria-labelledby" in element:
             assert element["aria-labelledby"] in identifiers
-    assert "width=device-width" in next(m["content"] for m in page.find("meta") if m.get("name") == "viewport")
+    assert "width=device-width" in next(
+        m["content"] for m in page.find("meta") if m.get("name") == "viewport"
+    )
 
 
 def test_what_strangers_wrote_stays_text(page, html):
@@ -285,7 +305,10 @@ def test_files_that_cannot_be_right_are_named(folder):
     wrong = {
         "about.json": ("[1]", "should hold a JSON object"),
         "scores.json": ('{"format": 1, "labels": []}', "lacks models, summary, comparisons, left_out"),
-        "curves.json": ('{"fine-tuned": {"points": [{"iteration": 0, "test_si_sdr": null}]}}', "no point of the curve"),
+        "curves.json": (
+            '{"fine-tuned": {"points": [{"iteration": 0, "test_si_sdr": null}]}}',
+            "no point of the curve",
+        ),
     }
     for name, (content, message) in wrong.items():
         before = (folder / name).read_text()
@@ -310,7 +333,9 @@ def test_long_clips_are_shortened_until_the_page_is_small_enough(folder, monkeyp
     page = Page(report.write_page(folder, folder / "page.html").read_text(encoding="utf-8"))
     players = page.find("audio")
     assert sum(len(player["src"]) for player in players) <= 100_000
-    lengths = {len(soundfile.read(io.BytesIO(base64.b64decode(p["src"].split(",", 1)[1])))[0]) for p in players}
+    lengths = {
+        len(soundfile.read(io.BytesIO(base64.b64decode(p["src"].split(",", 1)[1])))[0]) for p in players
+    }
     assert len(lengths) == 1 and 1000 < lengths.pop() < RATE
 
 

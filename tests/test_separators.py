@@ -71,7 +71,9 @@ def test_the_embedding_is_computed_only_for_the_confidence(checkpoint):
     # The measure itself clusters a random part of the embedding.
     assert 0 <= ours.confidence(approach="dpcl_classic_confidence") <= 1
     assert len(calls) == 1
-    torch.testing.assert_close(ours.model_output["embedding"], theirs.model_output["embedding"], rtol=0, atol=0)
+    torch.testing.assert_close(
+        ours.model_output["embedding"], theirs.model_output["embedding"], rtol=0, atol=0
+    )
 
 
 def test_a_model_asked_for_one_output_is_put_back_even_after_an_error(checkpoint):
@@ -87,7 +89,9 @@ def test_a_model_asked_for_one_output_is_put_back_even_after_an_error(checkpoint
 
 def test_a_pretrained_body_is_refused_with_the_next_step_and_still_serves_deep_clustering(tmp_path):
     body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
-    with pytest.raises(CheckpointError, match=r"mask head was never trained.*finetune STEMS --from .*body\.pth"):
+    with pytest.raises(
+        CheckpointError, match=r"mask head was never trained.*finetune STEMS --from .*body\.pth"
+    ):
         TransferMaskEstimation(signal(noise()), model_path=body)
     with pytest.raises(CheckpointError, match="never trained"):
         separate_files([tmp_path / "any.wav"], body, tmp_path / "out", progress=False)
@@ -96,7 +100,9 @@ def test_a_pretrained_body_is_refused_with_the_next_step_and_still_serves_deep_c
 
 
 def test_a_network_without_a_mask_head_is_refused(tmp_path):
-    config = nussl.ml.networks.builders.build_recurrent_dpcl(257, 4, 1, True, 0.0, 4, ["sigmoid", "unit_norm"])
+    config = nussl.ml.networks.builders.build_recurrent_dpcl(
+        257, 4, 1, True, 0.0, 4, ["sigmoid", "unit_norm"]
+    )
     path = write_checkpoint(
         tmp_path / "dpcl.pth", nussl.ml.SeparationModel(config), CheckpointInfo((), "unknown", RATE, STFT)
     )
@@ -118,7 +124,9 @@ def test_a_file_of_any_rate_and_channels_is_separated_as_nussl_would(tmp_path, c
     soundfile.write(tmp_path / "song.wav", audio.T, rate, subtype="FLOAT")
     written = separate_files([tmp_path / "song.wav"], checkpoint, tmp_path / "out", progress=False)
     assert written == {
-        tmp_path / "song.wav": {label: tmp_path / "out" / "song" / f"{label}.wav" for label in ("bass", "voice")}
+        tmp_path / "song.wav": {
+            label: tmp_path / "out" / "song" / f"{label}.wav" for label in ("bass", "voice")
+        }
     }
     resampled = soxr.resample(audio.T, rate, RATE).T
     expected = DeepMaskEstimation(signal(resampled), model_path=str(checkpoint))()
@@ -133,7 +141,9 @@ def test_estimates_at_the_files_own_rate_are_as_long_as_the_file(tmp_path, check
     # A tone well below half of either rate comes through both resamplings; the masks add up to one.
     audio = 0.3 * np.sin(2 * np.pi * 440 * np.arange(44101) / 44100)
     soundfile.write(tmp_path / "tone.flac", audio, 44100)
-    written = separate_files([tmp_path / "tone.flac"], checkpoint, tmp_path / "out", keep_rate=True, progress=False)
+    written = separate_files(
+        [tmp_path / "tone.flac"], checkpoint, tmp_path / "out", keep_rate=True, progress=False
+    )
     estimates = [soundfile.read(path) for path in written[tmp_path / "tone.flac"].values()]
     assert [(len(estimate), rate) for estimate, rate in estimates] == [(44101, 44100)] * 2
     total = sum(estimate for estimate, _ in estimates)
@@ -172,12 +182,16 @@ def test_labels_and_file_names_never_leave_the_folder(tmp_path):
     labels = ("../../x", "/etc/y", "..", "a/b", "a_b", "A_B")
     checkpoint = make_checkpoint(tmp_path / "model.pth", labels=labels)
     soundfile.write(tmp_path / "...wav", noise(1, 4000)[0], RATE, format="WAV")
-    written = separate_files([tmp_path / "...wav"], checkpoint, tmp_path / "deep" / "er" / "out", progress=False)
+    written = separate_files(
+        [tmp_path / "...wav"], checkpoint, tmp_path / "deep" / "er" / "out", progress=False
+    )
     paths = list(written[tmp_path / "...wav"].values())
     assert len(paths) == 6 and all(path.is_file() for path in paths)
     # On a disk that ignores case, too, each has its own file.
     assert len({str(path).casefold() for path in paths}) == 6
-    outside = [path for path in tmp_path.rglob("*.wav") if tmp_path / "deep" / "er" / "out" not in path.parents]
+    outside = [
+        path for path in tmp_path.rglob("*.wav") if tmp_path / "deep" / "er" / "out" not in path.parents
+    ]
     assert outside == [tmp_path / "...wav"]
     assert {path.parent.parent for path in paths} == {tmp_path / "deep" / "er" / "out"}
 

@@ -75,7 +75,8 @@ def evaluate(
         # All of them before the first is scored: a wrong name should not cost an hour.
         stft_params.append(load_for(store, path)[1])
     scores = {
-        name: score(path, store, excerpts, name, batch_size, device, progress) for name, path in models.items()
+        name: score(path, store, excerpts, name, batch_size, device, progress)
+        for name, path in models.items()
     }
     scores[MIXTURE] = score(MIXTURE, store, excerpts, batch_size=batch_size, progress=progress)
     comparisons = [
@@ -138,7 +139,9 @@ def write_example(
         write_stem(folder / "references" / f"{names[label]}.wav", reference, store.sample_rate)
     for model_name, path in models.items():
         network, stft_params = load_for(store, path, device)
-        estimates, masks = estimate_sources(network, mixture, stft_params)  # [1, ns, samples], [1, ns, nf, nt]
+        estimates, masks = estimate_sources(
+            network, mixture, stft_params
+        )  # [1, ns, samples], [1, ns, nf, nt]
         for label, estimate in zip(store.labels, estimates[0], strict=True):
             write_stem(folder / model_name / f"{names[label]}.wav", estimate, store.sample_rate)
         small = np.round(255 * masks[0].clip(0, 1)).astype(np.uint8)
@@ -151,7 +154,8 @@ def write_example(
         "labels": list(store.labels),
         "si_sdr": {
             name: {
-                label: float(values[index]) if sounds[0, index] else None for index, label in enumerate(store.labels)
+                label: float(values[index]) if sounds[0, index] else None
+                for index, label in enumerate(store.labels)
             }
             for name, values in ratios.items()
         },

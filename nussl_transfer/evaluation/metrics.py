@@ -66,7 +66,9 @@ def compare(rows_a: Sequence[dict], rows_b: Sequence[dict]) -> dict:
     if pairs:
         # SciPy has no answer where every difference is zero.
         different = result["n_different"] > 0
-        result["p_value"] = float(scipy.stats.wilcoxon(a, b, alternative="greater").pvalue) if different else 1.0
+        result["p_value"] = (
+            float(scipy.stats.wilcoxon(a, b, alternative="greater").pvalue) if different else 1.0
+        )
     return result
 
 
@@ -74,11 +76,17 @@ def summarise(rows: Sequence[dict]) -> list[dict]:
     """Returns n, mean and median SI-SDR in dB of one estimate's rows: for each label, then for all (label None)."""
     summary = []
     for label in [*dict.fromkeys(row["label"] for row in rows), None]:
-        values = np.array([
-            row["si_sdr"] for row in rows if label in (None, row["label"]) and row["si_sdr"] is not None
-        ])
+        values = np.array(
+            [row["si_sdr"] for row in rows if label in (None, row["label"]) and row["si_sdr"] is not None]
+        )
         mean, median = _mean_and_median(values)
-        entry = {"estimate": rows[0]["estimate"], "label": label, "n": len(values), "mean": mean, "median": median}
+        entry = {
+            "estimate": rows[0]["estimate"],
+            "label": label,
+            "n": len(values),
+            "mean": mean,
+            "median": median,
+        }
         summary.append(entry)
     return summary
 

@@ -121,7 +121,9 @@ def estimate_sources(
         with torch.no_grad(), asking_only(model, "mask"):
             spectrum = stft(audio, stft_params)  # [nb, nf, nt]
             magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
-            masks = model({"mix_magnitude": magnitude})["mask"][..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
+            masks = model({"mix_magnitude": magnitude})["mask"][..., 0, :].permute(
+                0, 3, 2, 1
+            )  # [nb, ns, nf, nt]
             estimates = istft(masks * spectrum[:, None], stft_params, audio.shape[-1])
     finally:
         # Not model.train(): a frozen part may have been left in eval on purpose.

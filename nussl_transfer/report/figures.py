@@ -26,7 +26,9 @@ LOWEST, HIGHEST = 60.0, 8000.0
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def draw_curves(curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int = LIGHT) -> Figure:
+def draw_curves(
+    curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int = LIGHT
+) -> Figure:
     """Returns a figure of test SI-SDR against iteration; each line carries its own name at its end.
 
     Args:

@@ -43,7 +43,9 @@ def read_json(path: Path) -> dict:
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}. Make it again.") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path} should hold a JSON object: it holds a {type(value).__name__}. Make it again.")
+        raise DataError(
+            f"{path} should hold a JSON object: it holds a {type(value).__name__}. Make it again."
+        )
     return value
 
 
@@ -56,7 +58,9 @@ def read_scores(path: Path) -> dict:
     scores = read_json(path)
     lacking = [key for key in ("labels", "models", "summary", "comparisons", "left_out") if key not in scores]
     if scores.get("format") != 1 or lacking:
-        raise DataError(f"{path} should be of format 1: it lacks {', '.join(lacking) or 'that'}. Score again.")
+        raise DataError(
+            f"{path} should be of format 1: it lacks {', '.join(lacking) or 'that'}. Score again."
+        )
     return scores
 
 
@@ -112,7 +116,9 @@ def read_example(folder: Path, models: list[str], labels: list[str]) -> Example:
 
 
 def _missing(path: Path) -> DataError:
-    return DataError(f"A report was asked for: {path} is not there. See nussl_transfer.report for the files it needs.")
+    return DataError(
+        f"A report was asked for: {path} is not there. See nussl_transfer.report for the files it needs."
+    )
 
 
 def _read_audio(path: Path) -> np.ndarray:
@@ -132,5 +138,7 @@ def _read_mask(path: Path, label: str) -> np.ndarray:
         with np.load(path, allow_pickle=False) as masks:
             mask = masks[label]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"The mask of {label!r} was looked for in {path}: {error}. Make the example again.") from error
+        raise DataError(
+            f"The mask of {label!r} was looked for in {path}: {error}. Make the example again."
+        ) from error
     return mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)

@@ -35,7 +35,9 @@ def listen(example: Example, models: list[str], labels: list[str]) -> str:
     def clip(key: tuple[str, str], name: str) -> str:
         estimate, label = key
         told = f"{label}, {name}" if label else name
-        spectrogram = _picture(figures.spectrogram_png(spectra[key], loudest), f"Spectrogram: {told}", "sound")
+        spectrogram = _picture(
+            figures.spectrogram_png(spectra[key], loudest), f"Spectrogram: {told}", "sound"
+        )
         mask = ""
         if label:
             what = "best mask" if estimate == "references" else "mask"

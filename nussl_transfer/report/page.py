@@ -93,9 +93,7 @@ def _headline(scores: dict) -> str:
 
 def _score_table(scores: dict) -> str:
     estimates, summary = estimates_in_order(scores), summary_of(scores)
-    head = "".join(
-        f'<th scope="col">{_line(scores, name)}{escape(shown(name))}</th>' for name in estimates
-    )
+    head = "".join(f'<th scope="col">{_line(scores, name)}{escape(shown(name))}</th>' for name in estimates)
     rows = []
     for label in [*scores["labels"], None]:
         entries = [summary[name, label] for name in estimates]
@@ -126,11 +124,11 @@ def _test_table(scores: dict) -> str:
             f"<td>{number(entry['mean_difference'], signed=True)}</td>"
             f"<td>{number(entry['median_difference'], signed=True)}</td>"
             f'<td><data value="{entry["n"]}">{entry["n"]}</data></td>'
-            f'<td>{p_value(entry["p_value"])}</td></tr>'
+            f"<td>{p_value(entry['p_value'])}</td></tr>"
         )
     return (
-        '<div class="scroll"><table class="tests"><caption><span>Differences in dB, pair by pair of excerpt and source, and '
-        "one-sided Wilcoxon signed-rank tests of their being above zero.</span></caption><thead><tr>"
+        '<div class="scroll"><table class="tests"><caption><span>Differences in dB, pair by pair of excerpt and '
+        "source, and one-sided Wilcoxon signed-rank tests of their being above zero.</span></caption><thead><tr>"
         '<th scope="col">comparison</th><th scope="col">mean</th><th scope="col">median</th><th scope="col">n</th>'
         f'<th scope="col">p</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
