@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .audio import LENGTH_TOLERANCE, AudioFileError, Header, blocks, header, too_unequal
-from .datasets import Track, labels_of, missing_labels
+from .datasets import Track, counted, labels_of, missing_labels
 from .errors import DataError
 from .inspection import LEVELS, Finding, Inspection, StemRow
 
@@ -75,15 +75,13 @@ def inspect(
 def missing_stems(tracks: Sequence[Track]) -> list[Finding]:
     """Returns an error for each track that lacks a label which others have; a warning if one label is all."""
     labels = labels_of(tracks)
+    counts = Counter(label for track in tracks for label in track.stems)
+    advice = (
+        f"The labels are {counted(counts, len(tracks))}. Add the stem, pass over a label with `ignore`, merge labels "
+        "with `groups`, or leave such tracks out with missing='skip'."
+    )
     found = [
-        Finding(
-            "error",
-            name,
-            None,
-            f"lacks {', '.join(missing)} (all labels: {', '.join(labels)})",
-            "Add the stem, pass over the label with `ignore`, merge labels with `groups`, or leave the "
-            "track out with missing='skip'.",
-        )
+        Finding("error", name, None, f"lacks {', '.join(missing)}", advice)
         for name, missing in missing_labels(tracks).items()
     ]
     if len(labels) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = ", ".join(part for part in (self.track, self.label) if part)
-        return f"{self.level}: {where + ': ' if where else ''}{self.what}." + (self.what_to_do and f" {self.what_to_do}")
+        return f"{self.level}: {where + ': ' if where else ''}{self.what}."
 
 
 @dataclass(frozen=True)
@@ -64,19 +63,7 @@ class Inspection:
         ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        return "\n".join([*table, "", *self._listed_findings(), self.summary()])
-
-    def _listed_findings(self) -> list[str]:
-        """Returns every error, and of warnings and notes with one and the same advice the first few."""
-        lines, alike = [], Counter()
-        for finding in self.findings:
-            kind = (finding.level, finding.what_to_do)
-            alike[kind] += 1
-            if finding.level == "error" or not finding.what_to_do or alike[kind] <= FEW:
-                lines.append(str(finding))
-        more = [(level, advice, count - FEW) for (level, advice), count in alike.items() if advice and count > FEW]
-        lines += [f"{level}: {count} more like this: {advice}" for level, advice, count in more if level != "error"]
-        return lines
+        return "\n".join([*table, "", *listed(self.findings), self.summary()])
 
     def summary(self) -> str:
         """Returns one line: how much there is, how many findings of each level."""
@@ -99,8 +86,25 @@ def complaint(findings: Iterable[Finding]) -> str:
     errors = [finding for finding in findings if finding.level == "error"]
     if not errors:
         return ""
-    listed = "\n".join(f"  {str(finding).removeprefix('error: ')}" for finding in errors)
-    return f"{len(errors)} thing{'s are' if len(errors) > 1 else ' is'} wrong with the data set:\n{listed}"
+    lines = "\n".join(f"  {line.removeprefix('error: ')}" for line in listed(errors))
+    return f"{len(errors)} thing{'s are' if len(errors) > 1 else ' is'} wrong with the data set:\n{lines}"
+
+
+def listed(findings: Iterable[Finding]) -> list[str]:
+    """Returns findings as lines: those with one and the same advice together, and the advice once, below them.
+
+    Errors are listed to the last; of warnings and notes that are alike, the first few.
+    """
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.level, finding.what_to_do), []).append(finding)
+    lines = []
+    for (level, advice), group in alike.items():
+        shown = len(group) if level == "error" or not advice else FEW
+        lines += map(str, group[:shown])
+        lines += [f"{level}: and {len(group) - shown} more like this."] * (len(group) > shown)
+        lines += [f"    {advice}"] * bool(advice)
+    return lines
 
 
 def _cells(row: StemRow) -> tuple[str, ...]:

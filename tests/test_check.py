@@ -82,7 +82,8 @@ def test_nan_is_an_error_once_it_is_decoded(folder):
 def test_a_silent_stem_is_an_error_even_if_it_has_an_offset(folder):
     layouts.write(folder / "A" / "bass.wav", np.full(44100, 0.05))
     sentence = only(look(folder), "error")
-    assert sentence.startswith("error: A, bass: is silent") and "silent='skip'" in sentence
+    assert sentence.startswith("error: A, bass: is silent")
+    assert "silent='skip'" in look(folder).table()
 
 
 def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
@@ -112,7 +113,7 @@ def test_a_rate_below_the_one_asked_for_is_a_warning(folder):
 
 def test_a_missing_stem_is_an_error_that_names_it(folder):
     (folder / "B" / "vocals.wav").unlink()
-    assert "error: B: lacks vocals (all labels: bass, vocals)" in only(look(folder, deep=False), "error")
+    assert "error: B: lacks vocals." == only(look(folder, deep=False), "error")
 
 
 def test_a_pool_lacks_nothing(tmp_path):
@@ -177,7 +178,9 @@ def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path)
     lines = look(folder).table().splitlines()
     assert sum(line.startswith("error") for line in lines) == 6
     assert sum("has a DC offset" in line for line in lines) == 4
-    assert "note: 2 more like this: A store has it removed." in lines
+    at = lines.index("note: and 2 more like this.")
+    assert lines[at + 1] == "    A store has it removed."
+    assert sum("silent='skip'" in line for line in lines) == 1
 
 
 def test_the_inspection_as_json_is_plain(folder):

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import ConfigError, DataError
 from .bach10 import Bach10
 from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
-from .labels import Groups, labels_of, missing_labels, normalise
+from .labels import Groups, counted, labels_of, missing_labels, normalise
 from .scan import find_files
 from .stem_folder import StemFolder
 
@@ -24,6 +24,7 @@ __all__ = [
     "StemFolder",
     "Track",
     "complete_tracks",
+    "counted",
     "in_split",
     "labels_of",
     "missing_labels",
