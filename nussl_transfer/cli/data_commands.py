@@ -29,7 +29,7 @@ def check(
         deep: decode every file: finds silence, NaN, clipping, cut files
         json_: write what was found as JSON, to a file or (-) the terminal
         dataset: name of the data set; recognised when not given
-        layout: of a stem folder: track, stem or pool
+        layout: of a stem folder: track-major, stem-major or pool
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         sample_rate: say where files have less than this many Hz
@@ -73,7 +73,7 @@ def prepare(
         data: folder of stems
         out: folder of the store
         dataset: name of the data set; recognised when not given
-        layout: of a stem folder: track, stem or pool
+        layout: of a stem folder: track-major, stem-major or pool
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         sample_rate: rate of the store in Hz
