@@ -1,4 +1,4 @@
-"""Stage 6, closures: what is frozen, what is computed and which loss is taken, in each of the paper's three modes.
+"""Stage 6, closures: a step of training, in each of the paper's three modes, inside any nussl trainer.
 
 ========== ======================= ================================ =============================
 mode       trained                 loss                             computed
@@ -18,18 +18,18 @@ import torch
 from nussl.ml import SeparationModel
 from nussl.ml.train.closures import TrainClosure, ValidationClosure
 from nussl.ml.train.trainer import BackwardsEvents
-from torch import nn
 
-from .builders import EMBEDDING_HEAD, MASK_HEAD, PAPER
+from .builders import EMBEDDING_HEAD, PAPER
 from .errors import ConfigError
-
-MODES = ("pretrain", "whole", "mask")
+from .freezing import freeze, hold, layers_of_mode, outputs_of_mode, outputs_only, refuse_unknown
 
 
 class TransferClosure(TrainClosure):
     """Trains a ChimeraNet in one of the paper's modes, inside any nussl trainer.
 
-    Give the optimizer :func:`trainable_parameters`, which knows what the mode freezes::
+    Give the optimizer what the mode trains, and no more::
+
+        from nussl_transfer.freezing import trainable_parameters
 
         optimizer = torch.optim.Adam(trainable_parameters(model, "mask"))
         closure = TransferClosure(optimizer, model, mode="mask")
@@ -46,10 +46,11 @@ class TransferClosure(TrainClosure):
             each iteration. Frames overlap by three quarters in the paper's STFT, so 4 still uses every
             sample, at a quarter of the cost of the largest layer. The paper uses every frame. The masks' loss
             always does.
-        autocast: Whether linear layers run in bfloat16; parameters, recurrences and losses stay in float32.
+        autocast: Whether linear and recurrent layers compute in bfloat16; parameters and losses stay in float32.
 
     Raises:
-        ConfigError: The mode or a layer is unknown, or the optimizer holds a frozen parameter.
+        ConfigError: The mode or a layer is unknown, the network lacks one that the mode needs, or the optimizer
+            holds a frozen parameter.
     """
 
     def __init__(
@@ -133,25 +134,27 @@ class _Forward:
                     "nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
                 )
             data = self.targets(data)
+        outputs = outputs_of_mode(self.mode)
+        # Only the deep clustering loss is thinned: in mode 'mask' there may be no embedding, nor targets for it.
+        step = self.frame_step if EMBEDDING_HEAD in outputs else 1
+        frames = slice(first_frame % step, None, step)
         cast = nullcontext()
         if self.autocast:
             cast = torch.autocast(data["mix_magnitude"].device.type, dtype=torch.bfloat16)
-        with cast, outputs_only(self.model, outputs_of_mode(self.mode)), self._thinned(first_frame):
+        with cast, outputs_only(self.model, outputs), self._thinned(frames):
             output = self.model(data)
-        if self.frame_step > 1:
-            frames = slice(first_frame % self.frame_step, None, self.frame_step)
+        if step > 1:
             data = {**data, **{key: data[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
         # The Gram loss casts piece by piece; a whole embedding in float32 would be the largest tensor of the
         # step.
         return {key: value if key == EMBEDDING_HEAD else value.float() for key, value in output.items()}, data
 
     @contextmanager
-    def _thinned(self, first_frame: int) -> Iterator[None]:
-        """Lets the embedding head see every ``frame_step``-th frame of what the body gives."""
-        if self.frame_step == 1:
+    def _thinned(self, frames: slice) -> Iterator[None]:
+        """Lets the embedding head see these frames only of what the body gives."""
+        if frames.step == 1:
             yield
             return
-        frames = slice(first_frame % self.frame_step, None, self.frame_step)
         hook = self.model.layers[EMBEDDING_HEAD].register_forward_pre_hook(
             lambda _, inputs: (inputs[0][:, frames],)
         )
@@ -163,97 +166,15 @@ class _Forward:
 
 def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
     """Returns nussl's loss dictionary for a mode (equations 1 to 3 of the paper)."""
+    refuse_unknown(mode)
+    if not 0 <= dc_weight <= 1:
+        raise ConfigError(f"The weight of the deep clustering loss must lie between 0 and 1: got {dc_weight}.")
     clustering, masking = {"weight": dc_weight}, {"weight": 1 - dc_weight}
-    dictionaries = {
+    return {
         "pretrain": {"GramDeepClusteringLoss": {"weight": 1.0}},
         "whole": {"GramDeepClusteringLoss": clustering, "L1Loss": masking},
         "mask": {"L1Loss": {"weight": 1.0}},
-    }
-    if mode not in dictionaries:
-        raise ConfigError(f"Mode {mode!r} was asked for: there are {', '.join(MODES)}.")
-    return dictionaries[mode]
-
-
-def outputs_of_mode(mode: str) -> list[str]:
-    """Returns the outputs of the network that a mode's losses need."""
-    return {"pretrain": [EMBEDDING_HEAD], "mask": [MASK_HEAD, "estimates"]}.get(
-        mode, [EMBEDDING_HEAD, MASK_HEAD, "estimates"]
-    )
-
-
-def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[str]:
-    """Returns the layers that a mode freezes, and those named besides.
-
-    Raises:
-        ConfigError: A named layer is not in the network, or nothing would be left to train.
-    """
-    losses_of_mode(mode)
-    names = list(model.layers)
-    unknown = sorted(set(frozen) - set(names))
-    if unknown:
-        raise ConfigError(
-            f"Layers {', '.join(unknown)} were to be frozen: the network has {', '.join(names)}."
-        )
-    by_mode = {"pretrain": [MASK_HEAD], "mask": [name for name in names if name != MASK_HEAD]}.get(mode, [])
-    held = [name for name in names if name in by_mode or name in frozen]
-    if not any(True for name in names if name not in held for _ in model.layers[name].parameters()):
-        raise ConfigError(
-            f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers."
-        )
-    return held
-
-
-def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
-    """Returns the parameters that a mode trains: what the optimizer must hold."""
-    held = layers_of_mode(model, mode, frozen)
-    return [
-        parameter
-        for name, layer in model.layers.items()
-        if name not in held
-        for parameter in layer.parameters()
-    ]
-
-
-def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
-    """Makes these layers' parameters constants, and all others' trainable."""
-    for name, layer in model.layers.items():
-        layer.requires_grad_(name not in layers)
-
-
-def hold(model: SeparationModel, layers: Sequence[str]) -> None:
-    """Keeps the buffers of frozen layers as they are, and their dropout off; call it after ``model.train()``.
-
-    ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in
-    training mode with dropout 0, which computes the same, because cuDNN cannot take gradients through one in
-    evaluation mode.
-    """
-    for name in layers:
-        for module in model.layers[name].modules():
-            if isinstance(module, nn.RNNBase):
-                module.dropout = 0.0
-            else:
-                module.training = False
-
-
-@contextmanager
-def outputs_only(model: SeparationModel, outputs: Sequence[str]) -> Iterator[None]:
-    """Within the block, the network computes these outputs and what they need, and nothing else.
-
-    Args:
-        model: The network.
-        outputs: Names of layers, such as 'mask'.
-    """
-    connections, output_keys = model.connections, model.output_keys
-    needed, kept = set(outputs), []
-    for connection in reversed(connections):
-        if connection[0] in needed:
-            kept.append(connection)
-            needed.update(name for name in connection[1] if isinstance(name, str))
-    model.connections, model.output_keys = kept[::-1], list(outputs)
-    try:
-        yield
-    finally:
-        model.connections, model.output_keys = connections, output_keys
+    }[mode]
 
 
 def _refuse_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, frozen: Sequence[str]) -> None:
@@ -263,6 +184,6 @@ def _refuse_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, fro
     found = [names[id(p)] for group in optimizer.param_groups for p in group["params"] if id(p) in names]
     if found:
         raise ConfigError(
-            f"The optimizer holds {len(found)} frozen parameters, the first of them {found[0]}; weight decay and momentum "
-            "would still move them. Give it trainable_parameters(model, mode, frozen)."
+            f"The optimizer holds {len(found)} frozen parameters, the first of them {found[0]}; weight decay and "
+            "momentum would still move them. Give it trainable_parameters(model, mode, frozen)."
         )

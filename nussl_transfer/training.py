@@ -22,8 +22,9 @@ from tqdm import tqdm
 from .builders import PAPER
 from .checkpoints import CheckpointInfo, write_checkpoint
 from .clipping import AutoClip
-from .closures import TransferClosure, TransferValidationClosure, trainable_parameters
+from .closures import TransferClosure, TransferValidationClosure
 from .errors import ConfigError, TransferError
+from .freezing import trainable_parameters
 from .mixing import Mixtures
 from .runs import Run, logger
 from .targets import Targets

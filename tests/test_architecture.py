@@ -17,7 +17,7 @@ ORDER = """
     audio datasets
     inspection check store parts prepare
     mixing targets
-    builders losses closures
+    builders losses freezing closures
     checkpoints clipping runs training
     zoo separators evaluation finetuning
     report
