@@ -12,10 +12,11 @@ from .bach10 import render_bach10
 from .ensembles import render_ensembles
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     try:
-        done = auto_cli({"bach10": render_bach10, "ensembles": render_ensembles}, prog="python -m recipes.corpora")
+        done = auto_cli({"bach10": render_bach10, "ensembles": render_ensembles}, args=arguments,
+                        prog="python -m recipes.corpora")
     except TransferError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from nussl_transfer.errors import ConfigError
 
 from .expression import beats_to_seconds, perform
-from .finished import finish, is_finished
+from .finished import begin, finish, is_finished
 from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
 from .synth import RATE, TAIL, Sound, default_soundfont, play
 
@@ -20,6 +19,7 @@ from .synth import RATE, TAIL, Sound, default_soundfont, play
 PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
 STEM_RMS = 0.09  # of every stem of the real Bach10
 LOUDEST = 0.98
+SCORES = "scores.json"
 
 
 def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed: int = 0,
@@ -39,7 +39,7 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
 
     Raises:
         ConfigError: The ten chorales are shorter than `minutes`, or `held_out` is not 1 to 10, or the folder holds
-            a corpus of another request.
+            anything but an unfinished corpus or the finished one of this request.
     """
     out = Path(out)
     if not 1 <= held_out <= len(DEMO_TEST):
@@ -50,32 +50,38 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
     trees = {split: out / split / "Bach10_v1.1" for split in ("train", "test")}
     if is_finished(out, request):
         return trees
-    for split in trees:
-        shutil.rmtree(out / split, ignore_errors=True)
-    works = {work: work_path(work) for _, work in DEMO_TRAIN + DEMO_TEST[:held_out]}
-    scores = load_scores(works, out / "scores.json")
+    begin(out, keep=[SCORES])
     about = {"train": [], "test": []}
     bar_format = "{l_bar}{bar}| {n:.1f}/{total} min [{elapsed}]"
     with tqdm(total=minutes, desc="playing chorales", bar_format=bar_format) as bar:
         for number, (title, work) in enumerate(DEMO_TRAIN, start=1):
             if sum(about["train"]) >= minutes * 60:
                 break
-            about["train"].append(render_chorale(trees["train"], number, title, scores[work], seed, soundfont))
+            parts = chorale(work, out)
+            about["train"].append(render_chorale(trees["train"], number, title, parts, seed, soundfont))
             bar.update(min(about["train"][-1] / 60, bar.total - bar.n))
     if sum(about["train"]) < minutes * 60:
         raise ConfigError(f"Asked for {minutes} minutes to train on: the {len(DEMO_TRAIN)} chorales set aside for it "
                           f"are {sum(about['train']) / 60:.1f} minutes long. Ask for less.")
     for number, (title, work) in enumerate(DEMO_TEST[:held_out], start=1):
-        about["test"].append(render_chorale(trees["test"], number, title, scores[work], seed + 1, soundfont))
+        parts = chorale(work, out)
+        about["test"].append(render_chorale(trees["test"], number, title, parts, seed + 1, soundfont))
     finish(out, request, {"seconds": about})
     return trees
+
+
+def chorale(work: str, out: Path) -> list[np.ndarray]:
+    """Returns the parts of a chorale, parsed once for a corpus."""
+    return load_scores({work: work_path(work)}, out / SCORES)[work]
 
 
 def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
     """Writes one piece, four stems and their mix, into a tree; returns its length in seconds."""
     rng = np.random.default_rng([seed, number])
     to_seconds = beats_to_seconds(parts, bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
-    played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0)) for part in parts[:4]]
+    breath = rng.uniform(0.1, 0.5)
+    played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0), breath=breath)
+              for part in parts[:4]]
     seconds = max(notes[:, 1].max() for notes in played) + TAIL
     stems = []
     for notes, (_, program) in zip(played, PLAYERS, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.store import StoreWriter
 
 from .bands import band, drums
-from .finished import finish, is_finished
+from .finished import begin, finish, is_finished
 from .rendering import SAMPLE_RATE, Piece, render_piece
 from .scores import body_scores, load_scores, melody, same_melody, tested_works, tune_scores, work_path
 from .synth import body_soundfonts
@@ -45,7 +44,8 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
         workers: Processes.
 
     Raises:
-        ConfigError: `hours` or `workers` is not positive, or the folder holds a corpus of another request.
+        ConfigError: `hours` or `workers` is not positive, or the folder holds anything but an
+            unfinished corpus or the finished one of this request.
     """
     out = Path(out)
     if hours <= 0 or workers < 1:
@@ -54,7 +54,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
     request = {"kind": "ensembles", "hours": hours, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
     if is_finished(out, request):
         return out
-    shutil.rmtree(out, ignore_errors=True)
+    begin(out)
     scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
     writer = StoreWriter(out, SAMPLE_RATE, "ensembles")
     pieces = draw_pieces(scores, tunes, seed, fonts, valid=max(1, min(VALID_TRACKS, round(hours * 4))))
@@ -126,12 +126,11 @@ def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str
         tune = tunes[rng.choice(sorted(tunes))][0] if rng.random() < 0.5 else None
         bars = 16 if tune is None else int(np.clip(np.ceil(tune[:, 0].max() / 4), 4, 16))
         return "band", band(rng, bars, tune)
-    folders = sorted({name.split("/")[0] for name in scores})
-    # half of the pieces are chorales (there are most of them); the other folders share the rest evenly by score
+    # half of the scores drawn are Bach's, of which there are most
     bach = [name for name in sorted(scores) if name.startswith("bach/")]
     others = [name for name in sorted(scores) if not name.startswith("bach/")]
-    name = rng.choice(bach if (rng.random() < 0.5 or len(folders) < 2) else others)
-    parts = excerpt(scores[name], rng)
+    drawn = bach if rng.random() < 0.5 else others
+    parts = excerpt(scores[rng.choice(drawn or bach or others)], rng)
     if len(parts) > 6:
         parts = [parts[i] for i in sorted(rng.choice(len(parts), size=int(rng.integers(4, 7)), replace=False))]
     named = {f"part{i}": part for i, part in enumerate(parts)}
@@ -161,6 +160,7 @@ def in_order(pieces: Iterator[Piece], workers: int) -> Iterator[tuple[Piece, dic
     if workers == 1:
         for piece in pieces:
             yield piece, render_piece(piece)
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = []
         for piece in pieces:

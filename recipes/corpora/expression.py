@@ -25,7 +25,8 @@ def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
 
 
 def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float = 0.015, jitter: float = 0.012,
-            length: float = 0.95, loudness: float = 84.0, swing: float = 14.0) -> np.ndarray:
+            length: float = 0.95, loudness: float = 84.0, swing: float = 14.0,
+            breath: float = 0.0) -> np.ndarray:
     """Returns a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
 
     Args:
@@ -37,12 +38,14 @@ def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float =
         length: Part of a written duration that sounds.
         loudness: Mean velocity.
         swing: How far velocity moves over a phrase.
+        breath: Seconds of silence after a fermata.
 
     Shape:
         [notes, 4] -> [notes, 4]: onset and end in seconds, pitch, velocity
     """
     start = to_seconds(part[:, 0])
     end = start + (to_seconds(part[:, 0] + part[:, 1]) - start) * length
+    end = end - np.where(part[:, 3] > 0, np.minimum(breath, (end - start) / 2), 0.0)
     late = rng.uniform(-lag, lag) + rng.normal(0, jitter, len(part))
     # two slow waves of random period make the phrases; each note then differs a little
     periods = rng.uniform(4, 16, 2)

@@ -181,11 +181,13 @@ def in_processes(function, arguments: list, workers: int) -> Iterator:
 
 def read_or_nothing(path: Path) -> list[list]:
     """Returns the parts of a score, or none where music21 cannot make sense of the file."""
+    from xml.etree.ElementTree import ParseError
+
     from music21.exceptions21 import Music21Exception
 
     try:
         return [part.tolist() for part in read_score(path)]
-    except (Music21Exception, ValueError, TypeError, AttributeError, IndexError, KeyError, ZeroDivisionError):
+    except (Music21Exception, ParseError, ValueError, TypeError, AttributeError, IndexError, KeyError, ZeroDivisionError):
         return []  # some tunes in the collections have broken bars: nothing is lost with one of a thousand
 
 

@@ -88,9 +88,9 @@ def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
     """
     synth = open_soundfont(sound.soundfont)
     channel = 9 if sound.drums else 0
-    for controller in (121, 120):  # all controllers to their defaults, all sound off
-        synth.control_change(channel, controller, 0)
-    synth.generate(RATE // 10)  # what sounded before dies away here
+    synth.sounds_off()  # on all channels: what sounded before dies away in the next tenth of a second
+    synth.generate(RATE // 10)
+    synth.control_change(channel, 121, 0)  # all controllers to their defaults
     synth.program_select(channel, 0, DRUM_BANK if sound.drums else 0, sound.program, sound.drums)
     synth.pitchbend_range(channel, 2.0)
     synth.pitchbend(channel, 8192)
