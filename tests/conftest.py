@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +80,19 @@ def tiny_store(tmp_path_factory) -> Store:
     return writer.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_chimera():
     """Returns a function that makes a seeded ChimeraNet for `tiny_stft`, with three masks for `tiny_store`."""
 
-    def make(num_sources: int = 3, seed: int = 0, **others) -> nussl.ml.SeparationModel:
-        size = {"num_features": 33, "hidden_size": 8, "num_layers": 1, "embedding_size": 5, **others}
+    # Each configuration is built once and copied: nussl reads the source code of every layer for its metadata.
+    @functools.cache
+    def build(num_sources: int, seed: int, **size) -> nussl.ml.SeparationModel:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return nussl.ml.SeparationModel(build_transfer_chimera(num_sources, **size))
+
+    def make(num_sources: int = 3, seed: int = 0, **others) -> nussl.ml.SeparationModel:
+        size = {"num_features": 33, "hidden_size": 8, "num_layers": 1, "embedding_size": 5, **others}
+        return copy.deepcopy(build(num_sources, seed, **size))
 
     return make
