@@ -42,6 +42,8 @@ class Mixtures(Dataset):
             labels are drawn for each item, which is how a store of many instruments pretrains (Section 2.1 of
             the paper: deep clustering does not care which, or how many, sources there are). Where a track has
             fewer stems, the last sources are silence.
+        fewest_sources: With ``num_sources``, each item has this many sources at least, drawn uniformly, and silence for
+            the rest. Mixtures of two teach a new network what belongs together long before mixtures of four do.
         gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
         span: The part of every track that is used, as fractions of its length.
 
@@ -62,6 +64,7 @@ class Mixtures(Dataset):
         seed: int = 0,
         coherent: float = 1.0,
         num_sources: int | None = None,
+        fewest_sources: int | None = None,
         gain_db: float = 0.0,
         span: tuple[float, float] = (0.0, 1.0),
     ):
@@ -88,6 +91,11 @@ class Mixtures(Dataset):
             raise ConfigError(
                 f"Mixtures of {self.num_sources} sources were asked for: {store.folder} has {len(self.labels)} labels "
                 f"({', '.join(self.labels)}). Ask for 1 to {len(self.labels)}."
+            )
+        self.fewest_sources = self.num_sources if fewest_sources is None else fewest_sources
+        if not 1 <= self.fewest_sources <= self.num_sources or (num_sources is None and fewest_sources is not None):
+            raise ConfigError(
+                f"Mixtures of {fewest_sources} to {num_sources} sources were asked for: name both, the smaller first, from 1."
             )
         draws_labels = num_sources is not None
         whole = [track for track in store.tracks if draws_labels or len(track.stems) == len(self.labels)]
@@ -133,7 +141,10 @@ class Mixtures(Dataset):
         return excerpts
 
     def _draw_labels(self, rng: np.random.Generator, labels: list[str] | tuple[str, ...]) -> list[str]:
-        count = min(self.num_sources, len(labels))
+        count = self.num_sources
+        if self.fewest_sources < count:
+            count = int(rng.integers(self.fewest_sources, count + 1))
+        count = min(count, len(labels))
         return [labels[i] for i in sorted(rng.choice(len(labels), count, replace=False))]
 
     def _draw_start(self, rng: np.random.Generator, track: StoredTrack) -> int:

@@ -26,6 +26,7 @@ from nussl_transfer.store import Store
 from nussl_transfer.training import FitConfig, fit
 
 MODELS = Path(nussl_transfer.__file__).parent / "models"
+VALID_BATCHES = 24
 
 
 def pretrain(
@@ -37,6 +38,7 @@ def pretrain(
     hidden_size: int = 128,
     num_layers: int = 2,
     num_sources: int = 4,
+    fewest_sources: int = 2,
     coherent: float = 0.5,
     gain_db: float = 4.0,
     frame_step: int = 4,
@@ -59,7 +61,8 @@ def pretrain(
         excerpt_seconds: Length of a mixture.
         hidden_size: Units of each direction of the recurrent layers.
         num_layers: Recurrent layers.
-        num_sources: Sounds in a mixture.
+        num_sources: Most sounds in a mixture.
+        fewest_sources: Fewest sounds in a mixture.
         coherent: Share of mixtures from one piece.
         gain_db: Largest change of a stem's level.
         frame_step: The loss is taken at every so-many-th frame.
@@ -75,12 +78,9 @@ def pretrain(
     """
     torch.set_num_threads(threads)
     stems = Store(store)
-    train = Mixtures(
-        stems.where("train"), excerpt_seconds, iterations * batch_size, seed, coherent, num_sources, gain_db
-    )
-    valid = Mixtures(
-        stems.where("valid"), excerpt_seconds, 12 * batch_size, seed + 1, coherent, num_sources, gain_db
-    )
+    drawn = {"coherent": coherent, "num_sources": num_sources, "fewest_sources": fewest_sources, "gain_db": gain_db}
+    train = Mixtures(stems.where("train"), excerpt_seconds, iterations * batch_size, seed, **drawn)
+    valid = Mixtures(stems.where("valid"), excerpt_seconds, VALID_BATCHES * batch_size, seed + 1, **drawn)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # The mask head stays untrained; two masks are the least that a separator of nussl accepts.
