@@ -93,7 +93,8 @@ def test_the_list_is_complete(pins):
     pinned = pinned_here(pins, f"{sys.version_info.major}.{sys.version_info.minor}")
     installed = {canonicalize_name(found.metadata["Name"]): found for found in metadata.distributions()}
     # '2.13.0+cpu' is a build of 2.13.0.
-    same = [name for name, version in pinned.items() if name in installed and installed[name].version.split("+")[0] == version]
+    versions = {name: found.version.split("+")[0] for name, found in installed.items()}
+    same = [name for name, version in pinned.items() if versions.get(name) == version]
     assert {"nussl", "torch", "tinysoundfont"} <= set(same)
     needed = [Requirement(line) for name in same for line in installed[name].requires or []]
     applying = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
