@@ -30,7 +30,7 @@ docs: $(READY) ## The documentation, into docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 body: $(READY) ## The pretrained body that ships with the package, made again: hours, and it can be stopped and resumed
-	$(PY) -m recipes.body
+	$(PY) -m recipes.body all
 
 clean: ## Takes away what make made: .venv, demo/, built documentation, caches
 	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache

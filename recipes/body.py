@@ -1,4 +1,4 @@
-"""Pretrains the body that ships in the package: ``python -m recipes.body`` (``make body``).
+"""Makes the body that ships in the package: ``python -m recipes.body all`` (``make body``).
 
 A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of four sounds drawn from
 rendered ensembles of every kind (``recipes.corpora ensembles``): half of them incoherent, half from one
@@ -24,6 +24,7 @@ from nussl_transfer.files import write_json, written_aside
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.store import Store
 from nussl_transfer.training import FitConfig, fit
+from recipes.corpora import render_ensembles
 
 MODELS = Path(nussl_transfer.__file__).parent / "models"
 VALID_BATCHES = 24
@@ -33,7 +34,7 @@ def pretrain(
     store: str,
     run: str = "runs/body",
     iterations: int = 20_000,
-    batch_size: int = 16,
+    batch_size: int = 8,
     excerpt_seconds: float = 2.0,
     hidden_size: int = 128,
     num_layers: int = 2,
@@ -46,7 +47,7 @@ def pretrain(
     learning_rate: float = PAPER.learning_rate,
     autoclip_percentile: float = PAPER.autoclip_percentile,
     validate_every: int = PAPER.validate_every,
-    plateau_iterations: int = 2_000,
+    plateau_iterations: int = 1_500,
     seed: int = 0,
     workers: int = 1,
     threads: int = 2,
@@ -114,6 +115,19 @@ def pretrain(
     return fit(model, train, valid, config, run, info).folder
 
 
+def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, run: str = "runs/body") -> Path:
+    """Renders the ensembles, pretrains on them and publishes; what is done already is not done twice.
+
+    Args:
+        corpus: Folder of the rendered ensembles.
+        hours: Hours of stems to render.
+        run: Folder of the run.
+    """
+    render_ensembles(corpus, hours)
+    pretrain(corpus, run)
+    return publish(run)
+
+
 def publish(run: str = "runs/body", out: str = str(MODELS)) -> Path:
     """Puts the best network of a run, in half precision, beside its curve; returns the checkpoint.
 
@@ -134,4 +148,4 @@ def publish(run: str = "runs/body", out: str = str(MODELS)) -> Path:
 
 
 if __name__ == "__main__":
-    auto_cli({"pretrain": pretrain, "publish": publish}, as_positional=False)
+    auto_cli({"all": everything, "pretrain": pretrain, "publish": publish}, as_positional=False)
