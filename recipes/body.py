@@ -24,7 +24,7 @@ from nussl_transfer.files import write_json, written_aside
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.store import Store
 from nussl_transfer.training import FitConfig, fit
-from recipes.corpora import render_ensembles
+from recipes.corpora.ensembles import render_ensembles
 
 MODELS = Path(nussl_transfer.__file__).parent / "models"
 VALID_BATCHES = 24

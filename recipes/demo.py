@@ -33,7 +33,7 @@ from nussl_transfer.runs import Run
 from nussl_transfer.separators import separate_files
 from nussl_transfer.store import Store, write_stem
 from nussl_transfer.zoo import resolve
-from recipes.corpora import render_bach10
+from recipes.corpora.bach10 import render_bach10
 
 TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "from scratch, equal iterations"
 PROBED = 24  # excerpts that the curves are measured on

@@ -16,8 +16,3 @@ MIT) and `musescore-general-soundfont-small` (MuseScore General, MIT) before `ma
 every program; the body that ships was made with all three. Others can be named by `--soundfonts`. The scores of music21
 come each under the terms of its encoder; Palestrina's, which reserve all rights, are left out.
 """
-
-from .bach10 import render_bach10
-from .ensembles import render_ensembles
-
-__all__ = ["render_bach10", "render_ensembles"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from nussl_transfer.store import StoreWriter
 
 from .bands import band, drums
 from .finished import begin, finish, is_finished
+from .processes import in_order
 from .rendering import SAMPLE_RATE, Piece, render_piece
 from .scores import body_scores, load_scores, melody, same_melody, tested_works, tune_scores, work_path
 from .synth import body_soundfonts
@@ -61,7 +60,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
     seconds = 0.0
     with tqdm(total=hours, desc="playing ensembles", unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
               "[{elapsed}<{remaining}]") as bar:
-        for piece, stems in in_order(pieces, workers):
+        for piece, stems in in_order(render_piece, pieces, workers):
             if len(stems) < 2:
                 continue
             track = writer.add(piece.name, piece.split, stems)
@@ -153,22 +152,3 @@ def excerpt(parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarra
         if len(np.unique(inside[:, 0])) >= FEWEST_NOTES:
             cut.append(inside)
     return cut
-
-
-def in_order(pieces: Iterator[Piece], workers: int) -> Iterator[tuple[Piece, dict[str, np.ndarray]]]:
-    """Yields each piece with its stems, in the order of the pieces, a few ahead in other processes."""
-    if workers == 1:
-        for piece in pieces:
-            yield piece, render_piece(piece)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = []
-        for piece in pieces:
-            waiting.append((piece, pool.submit(render_piece, piece)))
-            if len(waiting) > 2 * workers:
-                first, future = waiting.pop(0)
-                try:
-                    yield first, future.result()
-                except GeneratorExit:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from nussl_transfer.files import written_aside
+
+from .processes import in_order
 
 # The ten melodies of Bach10, in its own numbering: BWV numbers in music21's corpus, every harmonisation of each.
 BACH10_WORKS: dict[str, tuple[str, ...]] = {
@@ -160,23 +160,14 @@ def load_scores(paths: dict[str, Path], cache: Path, workers: int = 1) -> dict[s
     """
     known = json.loads(cache.read_text()) if cache.exists() else {}
     missing = {name: path for name, path in paths.items() if name not in known}
-    parsed = in_processes(read_or_nothing, list(missing.values()), workers if len(missing) > 20 else 1)
-    for count, (name, parts) in enumerate(
-            zip(missing, tqdm(parsed, "reading scores", len(missing), disable=len(missing) < 20), strict=True), 1):
+    parsed = in_order(read_or_nothing, missing.values(), workers if len(missing) > 20 else 1)
+    bar = tqdm(parsed, "reading scores", len(missing), disable=len(missing) < 20)
+    for count, (name, (_, parts)) in enumerate(zip(missing, bar, strict=True), start=1):
         known[name] = parts
         if count % 100 == 0 or count == len(missing):
             with written_aside(cache) as aside:
                 aside.write_text(json.dumps(known))
     return {name: [np.array(part, dtype=np.float32) for part in known[name]] for name in paths if known[name]}
-
-
-def in_processes(function, arguments: list, workers: int) -> Iterator:
-    """Yields a function's results in order, computed by this process or by several."""
-    if workers == 1:
-        yield from map(function, arguments)
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(function, arguments, chunksize=4)
 
 
 def read_or_nothing(path: Path) -> list[list]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +25,7 @@ from recipes.corpora.bands import band, harmonise, triad
 from recipes.corpora.bands import notes_array as notes
 from recipes.corpora.ensembles import draw_pieces, excerpt, is_for, is_heard, render_ensembles
 from recipes.corpora.expression import beats_to_seconds, perform
+from recipes.corpora.processes import in_order
 from recipes.corpora.programs import KITS, PROGRAMS
 from recipes.corpora.rendering import fit_range, render_piece
 from recipes.corpora.scores import (
@@ -392,6 +400,46 @@ def test_validation_pieces_come_from_scores_of_their_own(material):
         if piece.kind == "score":
             highest = max(part[:, 2].max() for role, part in piece.parts.items() if role != "drums")
             assert (highest > 100) == (piece.split == "valid")
+
+
+def test_two_processes_give_what_one_gives_in_order():
+    endless = in_order(math.sqrt, itertools.count(), workers=2)
+    assert [next(endless) for _ in range(9)] == [(i, math.sqrt(i)) for i in range(9)]
+    endless.close()
+    assert list(in_order(math.sqrt, range(3), workers=2)) == list(in_order(math.sqrt, range(3), workers=1))
+
+
+def test_processes_end_when_the_first_is_killed(tmp_path):
+    script = (
+        "import itertools, time\n"
+        "from recipes.corpora.processes import in_order\n"
+        "if __name__ == '__main__':\n"
+        "    import multiprocessing\n"
+        "    for _ in in_order(time.sleep, itertools.repeat(0.01), 2):\n"
+        "        print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+    )
+    (tmp_path / "endless.py").write_text(script)
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, str(tmp_path / "endless.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as process:
+        children = [int(pid) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert len(children) == 2
+    deadline = time.monotonic() + 10
+    while any(is_running(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in children)
+
+
+def is_running(pid: int) -> bool:
+    """Returns whether a process is there and has not ended (a zombie has)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
 def test_nothing_to_render_is_refused(tmp_path):
