@@ -1,27 +1,30 @@
-"""A training run's folder: what stands in it, and how a run that was broken off goes on from it.
+"""Stage 7, runs: how to train; and the folder of a training run, and how one that was broken off goes on from it.
 
 ::
 
-    <run>/checkpoints/latest.model.pth   the network as it is now; best.model.pth: as it was at the lowest
-    validation loss <run>/checkpoints/iteration<N>.model.pth   as it was at iteration N, where that was asked
-    for <run>/curve.json                     losses, learning rate and, when asked for, test SI-SDR, at each
-    validation <run>/config.yml                     the configuration as resolved <run>/run.log
-    what the run said <run>/state.pt                       all that is needed to go on as if nothing had
-    happened
+    <run>/checkpoints/latest.model.pth           the network as it is now
+    <run>/checkpoints/best.model.pth             as it was at the lowest validation loss
+    <run>/checkpoints/iteration<N>.model.pth     as it was at iteration N, where that was asked for
+    <run>/curve.json                             at each validation: losses, learning rate, test SI-SDR if asked for
+    <run>/config.yml                             the configuration as resolved
+    <run>/run.log                                what the run said
+    <run>/state.pt                               all that is needed to go on as if nothing had happened
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import yaml
 
+from .builders import PAPER
+from .compat import safe_load
 from .errors import CheckpointError, ConfigError
 from .files import write_json, written_aside
 
@@ -30,6 +33,77 @@ FORMAT = 1
 FREE_KEYS = ("device", "workers", "progress")
 
 logger = logging.getLogger("nussl_transfer")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train; the defaults are the paper's.
+
+    Attributes:
+        mode: 'pretrain', 'whole' or 'mask'.
+        iterations: Batches in all.
+        batch_size: Mixtures a batch.
+        learning_rate: Of Adam.
+        autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
+        dc_weight: Weight of the deep clustering loss in mode 'whole'.
+        frame_step: See :class:`~nussl_transfer.closures.TransferClosure`.
+        frozen: Layers frozen besides those of the mode.
+        validate_every: Iterations between validations.
+        keep_at: Iterations, multiples of ``validate_every``, whose network is kept besides latest and best.
+        plateau_iterations: Iterations without a better validation loss after which the learning rate falls.
+        plateau_factor: What it is then multiplied by.
+        bf16: Whether linear and recurrent layers compute in bfloat16.
+        seed: Of all that is random in the training itself (dropout).
+        device: 'cpu' or 'cuda'.
+        workers: Processes that load; 0 loads in this one.
+        progress: Whether to draw a bar on a terminal.
+    """
+
+    mode: str = "whole"
+    iterations: int = PAPER.finetune_iterations
+    batch_size: int = PAPER.batch_size
+    learning_rate: float = PAPER.learning_rate
+    autoclip_percentile: float = PAPER.autoclip_percentile
+    dc_weight: float = PAPER.dc_weight
+    frame_step: int = 1
+    frozen: tuple[str, ...] = ()
+    validate_every: int = PAPER.validate_every
+    keep_at: tuple[int, ...] = ()
+    plateau_iterations: int = PAPER.plateau_iterations
+    plateau_factor: float = PAPER.plateau_factor
+    bf16: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 0
+    progress: bool = True
+
+    def __post_init__(self):
+        if self.iterations < 1 or self.validate_every < 1 or self.iterations % self.validate_every:
+            raise ConfigError(
+                f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
+                "must be a multiple of the second. Change either."
+            )
+        missed = [
+            kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations
+        ]
+        if missed:
+            raise ConfigError(
+                f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
+                f"iterations between validations, up to {self.iterations}."
+            )
+        if self.batch_size < 1 or not self.learning_rate > 0:
+            raise ConfigError(
+                f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0."
+            )
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
+
+
+def plain(value):
+    """Returns a value with lists for tuples, as it comes back from YAML and JSON."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class Run:
@@ -51,10 +125,11 @@ class Run:
         self.best = self.folder / "checkpoints" / "best.model.pth"
         self.curve = self.folder / "curve.json"
         self._state = self.folder / "state.pt"
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.state = self._read_state()
         if self.state is not None:
             self._refuse_other(self.state["config"])
+        for half_written in (*self.folder.glob(".*.part"), *self.latest.parent.glob(".*.part")):
+            half_written.unlink()  # by a run that was killed
         with written_aside(self.folder / "config.yml") as aside:
             aside.write_text(yaml.safe_dump(config, sort_keys=True, allow_unicode=True), encoding="utf-8")
 
@@ -72,11 +147,11 @@ class Run:
         return json.loads(self.curve.read_text(encoding="utf-8"))
 
     def save(self, state: dict, points: list[dict], mixture_si_sdr: float | None = None) -> None:
-        """Saves the state, then the curve. The state is what counts: all else is written again from it."""
+        """Saves the curve, then the state, which is what counts: until it is there, all else will be made again."""
+        write_json(self.curve, {"points": points, "mixture_si_sdr": mixture_si_sdr})
         state = {**state, "format": FORMAT, "config": self.config, "points": points}
         with written_aside(self._state) as aside:
             torch.save(state, aside)
-        write_json(self.curve, {"points": points, "mixture_si_sdr": mixture_si_sdr})
         self.state = state
 
     @contextmanager
@@ -98,13 +173,12 @@ class Run:
         if not self._state.exists():
             return None
         try:
-            state = torch.load(self._state, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            state = safe_load(self._state)
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{self._state} was to be gone on from and cannot be read ({str(error).splitlines()[0]}). Delete the "
-                "folder to begin anew."
+                f"The run in {self.folder} was to be gone on with: {error} Or delete the folder to begin anew."
             ) from error
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
+        if state.get("format") != FORMAT:
             raise CheckpointError(
                 f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew."
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,79 +19,14 @@ from nussl.ml.train import BackwardsEvents, ValidationEvents, create_train_and_v
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .builders import PAPER
 from .checkpoints import CheckpointInfo, write_checkpoint
 from .clipping import AutoClip
 from .closures import TransferClosure, TransferValidationClosure
 from .errors import ConfigError, TransferError
 from .freezing import trainable_parameters
 from .mixing import Mixtures
-from .runs import Run, logger
+from .runs import FitConfig, Run, logger, plain
 from .targets import Targets
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train; the defaults are the paper's.
-
-    Attributes:
-        mode: 'pretrain', 'whole' or 'mask'.
-        iterations: Batches in all.
-        batch_size: Mixtures a batch.
-        learning_rate: Of Adam.
-        autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
-        dc_weight: Weight of the deep clustering loss in mode 'whole'.
-        frame_step: See :class:`~nussl_transfer.closures.TransferClosure`.
-        frozen: Layers frozen besides those of the mode.
-        validate_every: Iterations between validations.
-        keep_at: Iterations, multiples of ``validate_every``, whose network is kept besides latest and best.
-        plateau_iterations: Iterations without a better validation loss after which the learning rate falls.
-        plateau_factor: What it is then multiplied by.
-        bf16: Whether linear layers run in bfloat16.
-        seed: Of all that is random in the training itself (dropout).
-        device: 'cpu' or 'cuda'.
-        workers: Processes that load; 0 loads in this one.
-        progress: Whether to draw a bar on a terminal.
-    """
-
-    mode: str = "whole"
-    iterations: int = PAPER.finetune_iterations
-    batch_size: int = PAPER.batch_size
-    learning_rate: float = PAPER.learning_rate
-    autoclip_percentile: float = PAPER.autoclip_percentile
-    dc_weight: float = PAPER.dc_weight
-    frame_step: int = 1
-    frozen: tuple[str, ...] = ()
-    validate_every: int = PAPER.validate_every
-    keep_at: tuple[int, ...] = ()
-    plateau_iterations: int = PAPER.plateau_iterations
-    plateau_factor: float = PAPER.plateau_factor
-    bf16: bool = False
-    seed: int = 0
-    device: str = "cpu"
-    workers: int = 0
-    progress: bool = True
-
-    def __post_init__(self):
-        if self.iterations < 1 or self.validate_every < 1 or self.iterations % self.validate_every:
-            raise ConfigError(
-                f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
-                "must be a multiple of the second. Change either."
-            )
-        missed = [
-            kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations
-        ]
-        if missed:
-            raise ConfigError(
-                f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
-                f"iterations between validations, up to {self.iterations}."
-            )
-        if self.batch_size < 1 or not self.learning_rate > 0:
-            raise ConfigError(
-                f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0."
-            )
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
 
 
 def fit(
@@ -124,7 +59,7 @@ def fit(
         raise ConfigError(
             f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}."
         )
-    run = Run(out, {**_plain(asdict(config)), "training": _describe(train), "validation": _describe(valid)})
+    run = Run(out, {**plain(asdict(config)), "training": describe(train), "validation": describe(valid)})
     with run.logged(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         _Fit(model.to(config.device), train, valid, config, run, info, probe).run()
@@ -166,10 +101,7 @@ class _Fit:
         done = self.folder.iteration
         self.train_loader = self._loader(train, range(done * config.batch_size, len(train)))
         self.valid_loader = None if valid is None else self._loader(valid, range(len(valid)))
-        self.bar = tqdm(
-            total=config.iterations, initial=done, unit="it", disable=None if config.progress else True
-        )
-        self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, lambda _: self.autoclip())
+        self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
 
@@ -190,17 +122,17 @@ class _Fit:
                 "max_epochs": config.iterations // config.validate_every,
             }
         )
-        with self.bar:
+        hidden = None if config.progress else True  # None: hidden where there is no terminal
+        with tqdm(total=config.iterations, initial=done, unit="it", disable=hidden) as self.bar:
             self.trainer.run(self.train_loader)
+
+    def _on_gradient(self, engine) -> None:
+        """Clips; before the step, so that a gradient that is not a number never reaches the weights."""
+        self._refuse_not_finite("gradient's norm", self.autoclip(), engine.state.iteration)
 
     def _on_iteration(self, engine) -> None:
         loss = engine.state.output["loss"]
-        if not math.isfinite(loss):
-            last = engine.state.iteration * self.config.batch_size
-            raise TransferError(
-                f"The loss became {loss} at iteration {engine.state.iteration}, items {last - self.config.batch_size} to "
-                f"{last - 1}. The last good state is saved; lower the learning rate, or look at these items."
-            )
+        self._refuse_not_finite("loss", loss, engine.state.iteration)
         self.bar.set_postfix(
             loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False
         )
@@ -226,6 +158,7 @@ class _Fit:
             self.validator.run(self.valid_loader)
             losses = self.validator.state.iter_history["loss"]
             valid_loss = sum(losses) / len(losses)
+            self._refuse_not_finite("validation loss", valid_loss, iteration)
         test_si_sdr = None
         if self.probe is not None:
             self.model.eval()
@@ -242,6 +175,14 @@ class _Fit:
         shown = " ".join(f"{key} {value:.4g}" for key, value in point.items() if value is not None)
         logger.info("%s", shown)
         return point
+
+    def _refuse_not_finite(self, what: str, value: float, iteration: int) -> None:
+        if not math.isfinite(value):
+            end = iteration * self.config.batch_size
+            raise TransferError(
+                f"The {what} became {value} at iteration {iteration}, items {end - self.config.batch_size} to "
+                f"{end - 1}. The last good state is saved; lower the learning rate, or look at these items."
+            )
 
     def _save(self, engine, is_best: bool) -> None:
         training = {
@@ -283,27 +224,27 @@ class _Fit:
         self.schedule.load_state_dict(state["schedule"])
         self.autoclip.load_state_dict(state["autoclip"])
         torch.set_rng_state(state["random"])
-        if "random_cuda" in state:
+        if "random_cuda" in state and self.config.device.startswith("cuda"):
             torch.cuda.set_rng_state(state["random_cuda"], self.config.device)
         self.points = list(state["points"])
         self.seconds = self.points[-1]["seconds"]
 
     def _loader(self, mixtures: Mixtures, indices: range) -> DataLoader:
-        workers = min(self.config.workers, max(1, len(indices)))
-        return DataLoader(mixtures, self.config.batch_size, sampler=indices, num_workers=workers)
+        # A loader draws a seed for its workers, which need none here. Of a generator of its own: drawn of torch's,
+        # it would shift the dropout of a run that was broken off against that of one that was not.
+        return DataLoader(
+            mixtures,
+            self.config.batch_size,
+            sampler=indices,
+            num_workers=min(self.config.workers, max(1, len(indices))),
+            generator=torch.Generator(),
+        )
 
 
-def _describe(mixtures: Mixtures | None) -> dict | None:
-    """What decides the items of a data set, as plain values: a run goes on only with the same."""
+def describe(mixtures: Mixtures | None) -> dict | None:
+    """Returns what decides the items of a data set, as plain values: a run goes on only with the same."""
     if mixtures is None:
         return None
-    names = ("samples", "length", "seed", "coherent", "num_sources", "gain_db", "span")
+    names = ("samples", "length", "seed", "coherent", "num_sources", "fewest_sources", "gain_db", "span")
     stems = {track.name: track.frames for track in mixtures.store.tracks}
-    return _plain({**{name: getattr(mixtures, name) for name in names}, "tracks": stems})
-
-
-def _plain(value):
-    """Tuples become lists, as they come back from YAML and JSON."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return plain({**{name: getattr(mixtures, name) for name in names}, "tracks": stems})
