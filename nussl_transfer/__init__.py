@@ -1,16 +1,16 @@
-"""A folder of stems goes in, a nussl checkpoint comes out; the modules, in this order, are the way between.
+"""A folder of stems goes in, a nussl checkpoint comes out; the modules, in this order, are the way between::
 
     compat          0   what nussl 1.1.9 needs to run on today's packages
     datasets        1   stems on disk -> tracks: {label: [files to sum]}
-    audio, check        reading audio files; what is wrong with a folder of them, all of it at once
-    store           2   tracks -> mono stems at the model's rate, with a manifest: `prepare` makes one
+    check               what is wrong with a folder of stems, all of it at once (inspection, audio)
+    prepare, store  2   tracks -> mono stems at the model's rate, with a manifest (parts)
     mixing          3   an item, coherent or incoherent, is a function of (seed, index)
     targets         4   batch of audio -> magnitudes, ideal binary mask, weights
     builders        5   the paper's ChimeraNet; a pretrained body under a new mask head
     losses              the deep clustering loss, without its copies of the embedding
     closures        6   what is frozen and which loss is taken: pretrain | whole | mask
     checkpoints         nussl's own file, with labels and provenance
-    training        7   fit: engines, AutoClip, schedule, resuming
+    training        7   fit: engines, schedule, validation, resuming (clipping, runs)
     zoo             8   name -> checkpoint
     separators      9   checkpoint + audio -> one file a label
     evaluation      10  fixed excerpts -> SI-SDR -> significance
@@ -19,7 +19,7 @@
     cli                 the command nussl-transfer
 
 Importing this package imports nussl, mends it, and puts the parts that belong there in nussl's own modules
-(`registration`). Import it before nussl:
+(`registration`). Import it before nussl::
 
     import nussl_transfer
     import nussl

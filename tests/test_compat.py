@@ -128,30 +128,16 @@ def run(code: str, folder: Path, programs: tuple[str, ...] = ()) -> tuple[dict, 
     return json.loads((folder / "facts.json").read_text()), ended.stdout + ended.stderr
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    return run(BARE, tmp_path_factory.mktemp("bare"))
-
-
-def test_importing_the_package_prints_nothing_without_sox_and_ffmpeg(bare):
-    assert bare[1] == ""
-
-
-def test_importing_the_package_leaves_nothing_behind_in_other_libraries(bare):
-    assert bare[0]["left_behind"] == []
-    assert bare[0]["filters_kept"]
-
-
-def test_nussl_has_its_window_names(bare):
-    assert bare[0]["windows"] == ["hamming", "hann", "blackman"]
-
-
-def test_musdb_is_there_without_ffmpeg(bare):
-    assert bare[0]["musdb"] == "musdb"
-
-
-def test_sox_is_not_looked_for_at_import(bare):
-    assert not bare[0]["sox_imported"]
+def test_importing_on_a_bare_machine_is_silent_and_whole_and_leaves_nothing_behind_in_other_libraries(tmp_path):
+    facts, printed = run(BARE, tmp_path)
+    assert printed == ""
+    assert facts == {
+        "left_behind": [],
+        "filters_kept": True,
+        "windows": ["hamming", "hann", "blackman"],
+        "musdb": "musdb",  # there without ffmpeg
+        "sox_imported": False,
+    }
 
 
 def test_the_package_imports_after_a_failed_import_of_nussl_and_without_ignite_contrib(tmp_path):
@@ -272,6 +258,24 @@ def test_bss_eval_4_runs_and_ranks(signals):
     near = first.make_copy_with_audio_data(first.audio_data + 0.01 * second.audio_data)
     scores = nussl.evaluation.BSSEvalV4([first, second], [near, first]).evaluate()
     assert scores["source_0"]["SDR"][0] > 20 > 0 > scores["source_1"]["SDR"][0]
+
+
+def test_a_folder_of_scapers_is_read_through_jams(tmp_path):
+    events = tmp_path / "a_events"
+    events.mkdir()
+    names = ["a.wav", "a_events/foreground0_bass.wav", "a_events/foreground1_drums.wav"]
+    for name in names:
+        soundfile.write(tmp_path / name, np.full(100, 0.1), 16000)
+    paths = [str(tmp_path / name) for name in names]
+    made = {"soundscape_audio_path": paths[0], "isolated_events_audio_path": paths[1:]}
+    made |= {"fg_labels": ["bass", "drums"], "bg_labels": []}
+    labels = [{"time": 0, "duration": 1, "value": {"label": label}} for label in ("bass", "drums")]
+    annotation = {"namespace": "scaper", "data": labels, "sandbox": {"scaper": made}, "annotation_metadata": {}}
+    scape = {"annotations": [annotation], "file_metadata": {"duration": 1}, "sandbox": {}}
+    (tmp_path / "a.jams").write_text(json.dumps(scape))
+    item = nussl.datasets.Scaper(str(tmp_path))[0]
+    assert list(item["sources"]) == ["bass::0", "drums::0"]
+    assert item["mix"].signal_length == 100
 
 
 def test_mending_again_changes_nothing():

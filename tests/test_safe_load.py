@@ -88,12 +88,8 @@ def test_a_checkpoint_with_all_that_nussl_puts_in_one_comes_back_as_it_was(tmp_p
         tfm.ToSeparationModel(),
         tfm.GetExcerpt(400),
     ]
-    numbers = [
-        kind(1) for kind in (np.float16, np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)
-    ]
-    content = checkpoint(
-        transforms=tfm.Compose(steps), history={"loss": numbers}, stft_params=nussl.STFTParams(8, 2)
-    )
+    numbers = [kind(1) for kind in (np.float16, np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_)]
+    content = checkpoint(transforms=tfm.Compose(steps), history={"loss": numbers}, stft_params=nussl.STFTParams(8, 2))
     path = save(content, tmp_path / "model.pth", _use_new_zipfile_serialization=zip_file)
     loaded = safe_load(path)
     assert torch.equal(loaded["state_dict"]["weight"], torch.arange(3.0))
@@ -202,13 +198,9 @@ def test_a_text_file_is_told_from_a_checkpoint(tmp_path):
 @pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.99])
 @pytest.mark.parametrize("zip_file", [True, False], ids=["zip", "before torch 1.6"])
 def test_a_truncated_file_is_refused(tmp_path, old_checkpoint, kept, zip_file):
-    whole = save(
-        safe_load(old_checkpoint), tmp_path / "w.pth", _use_new_zipfile_serialization=zip_file
-    ).read_bytes()
+    whole = save(safe_load(old_checkpoint), tmp_path / "w.pth", _use_new_zipfile_serialization=zip_file).read_bytes()
     (tmp_path / "model.pth").write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(
-        CheckpointError, match="damaged, cut short, or another kind of file.*Copy or download"
-    ):
+    with pytest.raises(CheckpointError, match="damaged, cut short, or another kind of file.*Copy or download"):
         safe_load(tmp_path / "model.pth")
 
 
@@ -229,7 +221,5 @@ def test_something_else_than_a_dictionary_is_refused(tmp_path):
 def test_weights_alone_are_no_nussl_model(tmp_path):
     path = save({"layer.weight": torch.zeros(3)}, tmp_path / "weights.pth")
     assert list(safe_load(path)) == ["layer.weight"]
-    with pytest.raises(
-        CheckpointError, match=r"no nussl model, it has no state_dict and no metadata \(found: layer"
-    ):
+    with pytest.raises(CheckpointError, match=r"no nussl model, it has no state_dict and no metadata \(found: layer"):
         nussl.ml.SeparationModel.load(str(path))

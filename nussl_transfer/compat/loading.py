@@ -146,8 +146,7 @@ def _check_torch_wrote_it(path: Path) -> None:
     # torch >= 1.6 writes a zip archive; before that it wrote pickles, each of which begins with 0x80.
     if start != b"PK\x03\x04" and start[:1] != b"\x80":
         raise CheckpointError(
-            f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with "
-            f"{start!r}). Give a .pth file."
+            f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with {start!r}). Give a .pth file."
         )
 
 
