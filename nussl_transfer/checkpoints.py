@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import nussl
 import torch
 from nussl import STFTParams
@@ -114,14 +115,13 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     content = safe_load(path)
     info = _info(path, content)
     try:
-        config = content["metadata"].get("config") or content["config"]
-        model = SeparationModel(json.loads(config) if isinstance(config, str) else config)
+        model = SeparationModel(_config(content))
         model.load_state_dict(content["state_dict"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # a configuration may name any layer, and give it any argument
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). Fetch or "
-            "make it again."
+            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). "
+            "Fetch or make it again."
         ) from error
     return model.eval(), info
 
@@ -143,28 +143,50 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
             f"{path} was opened as a checkpoint of nussl: it should hold state_dict and metadata, it holds {found}. Give "
             "a file that nussl or nussl-transfer saved."
         )
-    ours = metadata.get(KEY) or {}
     stft_params, sample_rate = metadata.get("stft_params"), metadata.get("sample_rate")
     if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
         raise CheckpointError(
             f"{path} does not say at what rate and with what STFT its network works (found {sample_rate!r} and "
             f"{stft_params!r}). A network trained at another scale hears another world; take a file that says it."
         )
-    return CheckpointInfo(
-        labels=tuple(str(label) for label in ours.get("labels", _numbered(content["state_dict"], metadata))),
-        mode=str(ours.get("mode", "unknown")),
-        sample_rate=sample_rate,
-        stft_params=stft_params,
-        excerpt_seconds=float(ours.get("excerpt_seconds", 10.0)),
-        parent=ours.get("parent"),
-        data=dict(ours.get("data") or {}),
-    )
+    try:
+        masks = _count_masks(content)
+        ours = metadata.get(KEY) or {"labels": [f"source{number}" for number in range(masks)]}
+        info = CheckpointInfo(
+            labels=tuple(str(label) for label in ours["labels"]),
+            mode=str(ours.get("mode", "unknown")),
+            sample_rate=sample_rate,
+            stft_params=_resolved(stft_params, sample_rate),
+            excerpt_seconds=float(ours.get("excerpt_seconds", 10.0)),
+            parent=ours.get("parent"),
+            data=dict(ours.get("data") or {}),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} was opened as a checkpoint: what it says of itself is damaged ({error!r}). Fetch or make it again."
+        ) from error
+    if info.labels and len(info.labels) != masks:
+        raise CheckpointError(
+            f"{path} names {len(info.labels)} sources and makes {masks} masks. Fetch or make it again."
+        )
+    return info
 
 
-def _numbered(state: dict, metadata: dict) -> list[str]:
-    """Names for the masks of a file of nussl's own, which does not name them."""
-    modules = (
-        metadata.get("config", {}).get("modules", {}) if isinstance(metadata.get("config"), dict) else {}
-    )
-    count = modules.get(MASK_HEAD, {}).get("args", {}).get("embedding_size", 0)
-    return [f"source{number}" for number in range(count)]
+def _config(content: dict) -> dict:
+    """Returns the network's configuration: where there are two, the one that nussl goes by."""
+    config = content.get("config") or content["metadata"]["config"]
+    return json.loads(config) if isinstance(config, str) else config
+
+
+def _count_masks(content: dict) -> int:
+    head = _config(content)["modules"].get(MASK_HEAD, {})
+    return int(head.get("args", {}).get("embedding_size", 0))
+
+
+def _resolved(stft_params: STFTParams, sample_rate: int) -> STFTParams:
+    """Returns STFT parameters with nussl's defaults at this rate for those that are None."""
+    if None not in stft_params:
+        return stft_params
+    return nussl.AudioSignal(
+        audio_data_array=np.zeros((1, 1)), sample_rate=sample_rate, stft_params=stft_params
+    ).stft_params
