@@ -1,4 +1,4 @@
-"""A folder of stems goes in, a nussl checkpoint comes out: all the stages in order, with choices made where none are given."""
+"""A folder of stems goes in, a nussl checkpoint comes out: all stages in order, choices made where none are given."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .builders import PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
 from .datasets import open_tracks
 from .errors import ConfigError, DataError
+from .manifest import MANIFEST
 from .mixing import Mixtures
 from .prepare import prepare
 from .runs import Run, logger
-from .store import MANIFEST, Store
+from .store import Store
 from .training import FitConfig, fit
 from .zoo import resolve
 

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from .errors import ConfigError, DataError
-from .store import Store, StoredTrack
+from .manifest import StoredTrack
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Mixtures(Dataset):
         self.fewest_sources = self.num_sources if fewest_sources is None else fewest_sources
         if not 1 <= self.fewest_sources <= self.num_sources or (num_sources is None and fewest_sources is not None):
             raise ConfigError(
-                f"Mixtures of {fewest_sources} to {num_sources} sources were asked for: name both, the smaller first, from 1."
+                f"Mixtures of {fewest_sources} to {num_sources} sources were asked for: name both, the smaller "
+                "first, from 1."
             )
         draws_labels = num_sources is not None
         whole = [track for track in store.tracks if draws_labels or len(track.stems) == len(self.labels)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from .audio import AudioFileError, header
 from .datasets import Track
 from .files import write_json
-from .store import MANIFEST, StoredStem, StoredTrack
+from .manifest import MANIFEST, StoredStem, StoredTrack
 
 PARTS = ".parts"
 # What a file that is no entry, or one of an older form, may raise on the way.

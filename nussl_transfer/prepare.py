@@ -19,8 +19,9 @@ from .check import SILENCE, inspect, silent_stem
 from .datasets import Track, complete_tracks, missing_labels
 from .errors import ConfigError, DataError
 from .inspection import Finding, complaint
+from .manifest import MANIFEST, StoredTrack
 from .parts import PARTS, describe_sources, drop_other_parts, forget_part, kept_part, write_part
-from .store import MANIFEST, Store, StoredTrack, StoreWriter
+from .store import Store, StoreWriter
 
 LOGGER = logging.getLogger(__name__)
 # Bytes of a float32 sample in the store.

@@ -11,49 +11,21 @@ drawing reads no audio, and an item reads only its own excerpt, by seek.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from .errors import DataError
-from .files import write_json, written_aside
+from .files import written_aside
+from .manifest import Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 # A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the
 # quietest note of the recordings this was tried on and above the noise of a rendered or edited silence.
 ACTIVITY_BLOCK = 0.1
 ACTIVITY_DBFS = -60.0
-
-
-@dataclass(frozen=True)
-class StoredStem:
-    """What the manifest says of one stem: its file, its level, where it sounds, what it was made from.
-
-    ``active`` holds ``[start, end)`` pairs in frames. ``sources`` holds the path, size and modification time
-    of each file that was summed, by which a stale entry is noticed.
-    """
-
-    file: str
-    rms: float
-    peak: float
-    active: list[list[int]]
-    sources: list[dict] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class StoredTrack:
-    """One track of a store: every stem in it has ``frames`` samples."""
-
-    name: str
-    split: str | None
-    frames: int
-    stems: dict[str, StoredStem]
 
 
 class Store:
@@ -68,15 +40,10 @@ class Store:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        manifest = _read_manifest(self.folder)
-        try:
-            self.sample_rate: int = manifest["sample_rate"]
-            self.dataset: str = manifest["dataset"]
-            self.tracks = [_track_from_json(entry) for entry in manifest["tracks"]]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{self.folder / MANIFEST} is not as it was written ({error}). Prepare the store again."
-            ) from error
+        manifest = read_manifest(self.folder)
+        self.sample_rate = manifest.sample_rate
+        self.dataset = manifest.dataset
+        self.tracks = list(manifest.tracks)
         if not self.tracks:
             raise DataError(
                 f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again."
@@ -211,14 +178,7 @@ class StoreWriter:
     def close(self) -> Store:
         """Writes the manifest and returns the store."""
         tracks = sorted(self.tracks, key=lambda track: track.name)
-        manifest = {
-            "format": FORMAT,
-            "sample_rate": self.sample_rate,
-            "dataset": self.dataset,
-            "labels": sorted({label for track in tracks for label in track.stems}),
-            "tracks": [asdict(track) for track in tracks],
-        }
-        write_json(self.folder / MANIFEST, manifest)
+        write_manifest(self.folder, Manifest(self.sample_rate, self.dataset, tuple(tracks)))
         return Store(self.folder)
 
 
@@ -248,28 +208,6 @@ def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
         "peak": float(np.abs(audio).max()),
         "active": [[int(start), int(end)] for start, end in zip(ends[::2], ends[1::2], strict=True)],
     }
-
-
-def _read_manifest(folder: Path) -> dict:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"A store was asked for in {folder}: it holds no {MANIFEST}. Make one with "
-            f"`nussl-transfer prepare DATA --out {folder}`."
-        ) from None
-    except (json.JSONDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Prepare the store again.") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise DataError(f"{path} should be of format {FORMAT}: found {found}. Prepare the store again.")
-    return manifest
-
-
-def _track_from_json(entry: dict) -> StoredTrack:
-    stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
-    return StoredTrack(name=entry["name"], split=entry["split"], frames=entry["frames"], stems=stems)
 
 
 def _is_below(folder: Path, file: str) -> bool:

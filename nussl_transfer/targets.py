@@ -29,6 +29,7 @@ class Targets:
         self.stft_params = stft_params
 
     def __call__(self, batch: dict) -> dict:
+        """Returns the batch with spectra and targets; the one given stays as it is."""
         batch = dict(batch)
         batch["mix_magnitude"] = magnitude(batch["mix_audio"], self.stft_params)  # [nb, nt, nf, nc]
         batch["weights"] = magnitude_weights(batch["mix_magnitude"])

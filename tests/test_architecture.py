@@ -15,7 +15,7 @@ PACKAGE = ROOT / "nussl_transfer"
 ORDER = """
     errors files compat
     audio datasets
-    inspection check store parts prepare
+    inspection check manifest store parts prepare
     mixing targets
     builders losses freezing closures
     checkpoints clipping runs training

@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.manifest import StoredStem, StoredTrack
 from nussl_transfer.mixing import Mixtures
-from nussl_transfer.store import Store, StoredStem, StoredTrack, StoreWriter, write_stem
+from nussl_transfer.store import Store, StoreWriter, write_stem
 
 RATE = 1000
 LABELS = ("bass", "drums", "voice")
@@ -181,6 +182,25 @@ def test_a_number_of_sources_draws_that_many_different_labels(ramps):
         assert scipy.stats.chisquare(list(pairs.values())).pvalue > CHANCE
 
 
+@pytest.mark.parametrize("coherent", [0.0, 1.0])
+def test_with_fewest_sources_their_number_is_drawn_too_and_the_rest_is_silence(ramps, coherent):
+    counts, labels = Counter(), Counter()
+    for item in Mixtures(ramps, 0.1, 300, coherent=coherent, num_sources=3, fewest_sources=1):
+        assert item["source_audio"].shape == (1, 100, 3)
+        sounding = (item["source_audio"].abs().amax(dim=(0, 1)) > 0).tolist()
+        assert sounding == sorted(sounding, reverse=True), "silence comes last"
+        counts[sum(sounding)] += 1
+        if sum(sounding) == 1:
+            labels[origins(item)[0][1]] += 1
+    assert set(counts) == {1, 2, 3} and scipy.stats.chisquare(list(counts.values())).pvalue > CHANCE
+    assert set(labels) == set(LABELS) and scipy.stats.chisquare(list(labels.values())).pvalue > CHANCE
+
+
+def test_without_fewest_sources_an_item_is_what_it_was_before_there_was_that(ramps):
+    one, other = (Mixtures(ramps, 0.1, 20, num_sources=2, fewest_sources=fewest) for fewest in (None, 2))
+    assert all(equal(one[index], other[index]) for index in range(20))
+
+
 def test_gains_are_drawn_uniformly_in_db_up_to_the_limit(tiny_store):
     mixtures = Mixtures(tiny_store, 0.5, 300, coherent=0.0, gain_db=4.0)
     gains = [20 * np.log10(excerpt.gain) for index in range(300) for excerpt in mixtures.draw(index)]
@@ -278,6 +298,9 @@ def test_where_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomple
         ({"duration": float("nan")}, "above 0 seconds: got nan"),
         ({"num_sources": 4}, "of 4 sources.*has 3 labels.*bass, drums, voice.*1 to 3"),
         ({"num_sources": 0}, "of 0 sources.*1 to 3"),
+        ({"num_sources": 2, "fewest_sources": 3}, "of 3 to 2 sources"),
+        ({"num_sources": 2, "fewest_sources": 0}, "of 0 to 2 sources"),
+        ({"fewest_sources": 2}, "of 2 to None sources.*name both"),
         ({"seed": -1}, "seed.*-1"),
         ({"span": (0.5, 0.5)}, r"span.*0\.5"),
         ({"span": (-0.5, 1.0)}, r"span.*-0\.5"),

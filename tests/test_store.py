@@ -172,7 +172,7 @@ def test_a_stem_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
         ("{", "cannot be read"),
         ("[]", "format 1: found list"),
         ('{"format": 2}', "format 1: found 2"),
-        ('{"format": 1}', "sample_rate"),
+        ('{"format": 1, "tracks": []}', "sample_rate"),
         ('{"format": 1, "sample_rate": 8000, "dataset": "", "tracks": []}', "lists no track"),
         ('{"format": 1, "sample_rate": 8000, "dataset": "", "tracks": [{"name": "a"}]}', "stems"),
         (
