@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,33 +17,7 @@ from .audio import read
 from .checkpoints import read_info
 from .errors import CheckpointError, DataError
 from .files import written_aside
-
-
-@contextmanager
-def asking_only(model: nussl.ml.SeparationModel, *outputs: str) -> Iterator[nussl.ml.SeparationModel]:
-    """Lets a model compute only these outputs, and what they are made from, inside the block.
-
-    The embedding head of the paper's network is a product of 1000 x 5140 for every frame, about a third of all its
-    multiplications; a mask does not need it.
-
-    Args:
-        model: Any model of nussl's.
-        outputs: Names of layers, as in ``model.output_keys``.
-    """
-    needed, connections = set(outputs), []
-    for connection in reversed(model.connections):
-        if connection[0] in needed:
-            connections.insert(0, connection)
-            # An input is a name, or a dictionary of keyword: name; names with ':' point into a tuple or dictionary.
-            for source in connection[1] if len(connection) == 2 else []:
-                names = source.values() if isinstance(source, dict) else [source]
-                needed.update(str(name).split(":")[0] for name in names)
-    before = model.connections, model.output_keys
-    model.connections, model.output_keys = connections, list(outputs)
-    try:
-        yield model
-    finally:
-        model.connections, model.output_keys = before
+from .freezing import outputs_only
 
 
 def refuse_untrained(path: str | Path, mode: str, model: nussl.ml.SeparationModel) -> None:
@@ -101,7 +74,7 @@ class TransferMaskEstimation(nussl.separation.deep.DeepMaskEstimation):
         Shape:
             [nf, nt, nc, ns]
         """
-        with asking_only(self.model, "mask"):
+        with outputs_only(self.model, ["mask"]):
             return super().forward(**kwargs)
 
     def confidence(self, *args, **kwargs) -> float:

@@ -1,16 +1,16 @@
 """Makes the body that ships in the package: ``python -m recipes.body all`` (``make body``).
 
-A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of four sounds drawn from
+A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of two to four sounds drawn from
 rendered ensembles of every kind (``recipes.corpora ensembles``): half of them incoherent, half from one
-piece. The run can be stopped at any time and goes on when started again; the best network so far, in half
-precision, its curve and its command are put beside each other in ``nussl_transfer/models``.
+piece. A second run goes on from the best network of the first at a fifth of the learning rate. Both can be
+stopped at any time and go on when started again. The best network, in half precision, and the commands and
+curves of both are put beside each other in ``nussl_transfer/models``.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import nussl_transfer  # isort: skip  (it repairs nussl, so it comes before it)
@@ -24,15 +24,18 @@ from nussl_transfer.files import write_json, written_aside
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.store import Store
 from nussl_transfer.training import FitConfig, fit
+from nussl_transfer.zoo import resolve
 from recipes.corpora.ensembles import render_ensembles
 
 MODELS = Path(nussl_transfer.__file__).parent / "models"
-VALID_BATCHES = 24
+VALID_BATCHES, VALID_SEED = 24, 1
+FIRST_ITERATIONS, SECOND_ITERATIONS = 10_000, 2_500
 
 
 def pretrain(
     store: str,
-    run: str = "runs/body",
+    run: str,
+    start: str | None = None,
     iterations: int = 20_000,
     batch_size: int = 8,
     excerpt_seconds: float = 2.0,
@@ -57,6 +60,7 @@ def pretrain(
     Args:
         store: Store of rendered ensembles, with splits 'train' and 'valid'.
         run: Folder of the run.
+        start: Checkpoint to go on from, whose sizes then count; None begins with a new network.
         iterations: Batches in all.
         batch_size: Mixtures a batch.
         excerpt_seconds: Length of a mixture.
@@ -77,17 +81,16 @@ def pretrain(
         workers: Processes that load.
         threads: Threads that compute.
     """
+    command = command_of(**locals())
     torch.set_num_threads(threads)
     stems = Store(store)
     drawn = {"coherent": coherent, "num_sources": num_sources, "fewest_sources": fewest_sources, "gain_db": gain_db}
     train = Mixtures(stems.where("train"), excerpt_seconds, iterations * batch_size, seed, **drawn)
-    valid = Mixtures(stems.where("valid"), excerpt_seconds, VALID_BATCHES * batch_size, seed + 1, **drawn)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        # The mask head stays untrained; two masks are the least that a separator of nussl accepts.
-        model = nussl.ml.SeparationModel(
-            build_transfer_chimera(num_sources=2, hidden_size=hidden_size, num_layers=num_layers)
-        )
+    valid = Mixtures(stems.where("valid"), excerpt_seconds, VALID_BATCHES * batch_size, VALID_SEED, **drawn)
+    if start is None:
+        model = new_network(hidden_size, num_layers, seed)
+    else:
+        model, _ = read_checkpoint(resolve(start))
     config = FitConfig(
         mode="pretrain",
         iterations=iterations,
@@ -111,40 +114,56 @@ def pretrain(
     )
     Path(run).mkdir(parents=True, exist_ok=True)
     with written_aside(Path(run) / "command.txt") as aside:
-        aside.write_text(f"python -m recipes.body {shlex.join(sys.argv[1:])}\n", encoding="utf-8")
+        aside.write_text(f"{command}\n", encoding="utf-8")
     return fit(model, train, valid, config, run, info).folder
 
 
-def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, run: str = "runs/body") -> Path:
+def command_of(**arguments) -> str:
+    """Returns the command that calls `pretrain` with these arguments, its defaults left out."""
+    parameters = inspect.signature(pretrain).parameters
+    words = [f"--{name} {value}" for name, value in arguments.items() if value != parameters[name].default]
+    return " ".join(["python -m recipes.body pretrain", *words])
+
+
+def new_network(hidden_size: int, num_layers: int, seed: int) -> nussl.ml.SeparationModel:
+    """Returns a ChimeraNet that has learnt nothing, its mask head of the least size a separator of nussl accepts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nussl.ml.SeparationModel(
+            build_transfer_chimera(num_sources=2, hidden_size=hidden_size, num_layers=num_layers)
+        )
+
+
+def publish(runs: list[str], out: str = str(MODELS)) -> Path:
+    """Puts the best network of the last run, in half precision, beside the curves of all; returns the checkpoint.
+
+    Args:
+        runs: Folders of the runs, in the order in which they were made.
+        out: Folder of the package's models.
+    """
+    model, info = read_checkpoint(resolve(runs[-1]))
+    path = write_checkpoint(Path(out) / "body.pth", model, info, half=True)
+    stages = []
+    for run in map(Path, runs):
+        curve = json.loads((run / "curve.json").read_text(encoding="utf-8"))
+        stages.append({"command": (run / "command.txt").read_text(encoding="utf-8").strip(), **curve})
+    write_json(Path(out) / "body.json", {"data": info.data, "stages": stages})
+    return path
+
+
+def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, runs: str = "runs") -> Path:
     """Renders the ensembles, pretrains on them and publishes; what is done already is not done twice.
 
     Args:
         corpus: Folder of the rendered ensembles.
         hours: Hours of stems to render.
-        run: Folder of the run.
+        runs: Folder for the runs.
     """
+    first, second = f"{runs}/body", f"{runs}/body-cooled"
     render_ensembles(corpus, hours)
-    pretrain(corpus, run)
-    return publish(run)
-
-
-def publish(run: str = "runs/body", out: str = str(MODELS)) -> Path:
-    """Puts the best network of a run, in half precision, beside its curve; returns the checkpoint.
-
-    Args:
-        run: Folder of the run.
-        out: Folder of the package's models.
-    """
-    model, info = read_checkpoint(Path(run) / "checkpoints" / "best.model.pth")
-    path = write_checkpoint(Path(out) / "body.pth", model, info, half=True)
-    curve = json.loads((Path(run) / "curve.json").read_text(encoding="utf-8"))
-    about = {
-        "command": Path(run, "command.txt").read_text(encoding="utf-8").strip(),
-        "data": info.data,
-        **curve,
-    }
-    write_json(Path(out) / "body.json", about)
-    return path
+    pretrain(corpus, first, iterations=FIRST_ITERATIONS)
+    pretrain(corpus, second, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2)
+    return publish([first, second])
 
 
 if __name__ == "__main__":

@@ -76,17 +76,6 @@ def test_the_embedding_is_computed_only_for_the_confidence(checkpoint):
     )
 
 
-def test_a_model_asked_for_one_output_is_put_back_even_after_an_error(checkpoint):
-    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
-    before = list(model.connections), list(model.output_keys)
-    with pytest.raises(ValueError), separators.asking_only(model, "mask"):
-        assert [connection[0] for connection in model.connections] == [
-            "log_spectrogram", "normalization", "recurrent_stack", "mask",
-        ]  # fmt: skip
-        model({})
-    assert (model.connections, model.output_keys) == before
-
-
 def test_a_pretrained_body_is_refused_with_the_next_step_and_still_serves_deep_clustering(tmp_path):
     body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
     with pytest.raises(

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from ..builders import PAPER
 from ..checkpoints import read_checkpoint
 from ..errors import CheckpointError
-from ..separators import asking_only, refuse_untrained
+from ..freezing import outputs_only
+from ..separators import refuse_untrained
 from ..store import Store
 from ..targets import istft, stft
 from .excerpts import batches, load_excerpts
@@ -118,7 +119,7 @@ def estimate_sources(
     audio = torch.from_numpy(np.ascontiguousarray(mixtures)).to(next(model.parameters()).device)
     try:
         model.eval()
-        with torch.no_grad(), asking_only(model, "mask"):
+        with torch.no_grad(), outputs_only(model, ["mask"]):
             spectrum = stft(audio, stft_params)  # [nb, nf, nt]
             magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
             masks = model({"mix_magnitude": magnitude})["mask"][..., 0, :].permute(
