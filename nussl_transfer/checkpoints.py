@@ -115,7 +115,8 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     content = safe_load(path)
     info = _info(path, content)
     try:
-        model = SeparationModel(_config(content))
+        with torch.random.fork_rng(devices=[]):  # a new network draws weights, here to be replaced at once
+            model = SeparationModel(_config(content))
         model.load_state_dict(content["state_dict"])
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ import numpy as np
 import torch
 from nussl.ml import SeparationModel
 
-from .builders import PAPER, transplant
+from .builders import MASK_HEAD, PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
 from .datasets import open_tracks
-from .errors import ConfigError, DataError
+from .errors import CheckpointError, ConfigError, DataError
 from .manifest import MANIFEST
 from .mixing import Mixtures
 from .prepare import prepare
@@ -103,19 +104,7 @@ def finetune(
             "Mode 'mask' from scratch was asked for: a mask head on an untrained body learns nothing. Take mode 'whole', "
             "or a checkpoint to start from."
         )
-    pretrained, parent = read_checkpoint(resolve(like if source is None else source))
-    store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
-    material = divide(store, seed)
-    seconds = fitting_seconds(
-        material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
-    )
-    if coherent > 0 and not any(len(track.stems) == len(store.labels) for track in store.tracks):
-        logger.info("No track has all of %s: every mixture is incoherent.", ", ".join(store.labels))
-        coherent = 0.0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, report = transplant(pretrained, store.labels, parent.labels, fresh=source is None)
-    logger.info("Network: %s.", report)
+    # First all that needs no audio: what cannot work is said before a store is made.
     config = FitConfig(
         mode=mode,
         iterations=iterations,
@@ -130,17 +119,36 @@ def finetune(
         device=device,
         workers=workers,
     )
+    checkpoint = resolve(like if source is None else source)
+    pretrained, parent = read_checkpoint(checkpoint)
+    store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
+    material = divide(store, seed)
+    labels = material.train.labels
+    seconds = fitting_seconds(material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds)
+    if coherent > 0 and not (_has_whole_tracks(material.train) and _has_whole_tracks(material.valid)):
+        logger.info("Not enough tracks have all of %s: every mixture is incoherent.", ", ".join(labels))
+        coherent = 0.0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, report = transplant(pretrained, labels, parent.labels, fresh=source is None)
+    logger.info("Network: %s.", report)
+    channels = model.layers[MASK_HEAD].num_audio_channels
+    if channels != 1:
+        raise CheckpointError(
+            f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
+            "Take a network for 1 channel."
+        )
     train = Mixtures(
         material.train, seconds, iterations * batch_size, seed, coherent, span=material.train_span
     )
     valid = Mixtures(material.valid, seconds, VALID_ITEMS, seed + 1, coherent, span=material.valid_span)
     info = CheckpointInfo(
-        labels=store.labels,
+        labels=labels,
         mode=mode,
         sample_rate=parent.sample_rate,
         stft_params=parent.stft_params,
         excerpt_seconds=seconds,
-        parent=None if source is None else Path(source).stem,
+        parent=None if source is None else _name_of(checkpoint),
         data={
             "name": store.dataset,
             "minutes": round(material.train.minutes(), 1),
@@ -187,15 +195,26 @@ def divide(store: Store, seed: int = 0) -> Material:
     chosen is logged.
 
     Raises:
-        DataError: There are only test tracks.
+        DataError: There are only test tracks, fewer than two stems, or none to validate one of them.
     """
     names = {split: [t.name for t in store.tracks if t.split == split] for split in ("valid", "test")}
     free = [track for track in store.tracks if track.split not in ("valid", "test")]
     if not free:
         raise DataError(f"{store.folder} was to be trained on: all its tracks are for validation or testing.")
     rest = store.where(names=[track.name for track in free])
+    if len(rest.labels) < 2:
+        raise DataError(
+            f"{store.folder} was to be trained on: its only stem is {rest.labels[0]!r}, and there is nothing to separate "
+            "it from. Give the stems of two sources at least."
+        )
     if names["valid"]:
-        return Material(rest, store.where(names=names["valid"]))
+        valid = store.where(names=names["valid"])
+        if valid.labels != rest.labels:
+            raise DataError(
+                f"{store.folder} was to be trained on {', '.join(rest.labels)}: its validation tracks have "
+                f"{', '.join(valid.labels)}. Give both the same stems, leave some out, or let no track be for validation."
+            )
+        return Material(rest, valid)
     order = np.random.default_rng(seed).permutation(len(free))
     held = [free[i].name for i in order[: max(1, round(VALID_SHARE * len(free)))]]
     if len(free) > 1:
@@ -217,9 +236,16 @@ def fitting_seconds(material: Material, asked: float) -> float:
     )
     if asked <= longest:
         return asked
-    logger.info(
-        "Mixtures of %g s were asked for: there is too little sound for that, they are %.2g s.",
-        asked,
-        longest,
-    )
-    return float(f"{longest:.2g}")
+    fitting = math.floor(100 * longest) / 100
+    logger.info("Mixtures of %g s were asked for: there is too little sound for that, they are %g s.", asked, fitting)
+    return fitting
+
+
+def _has_whole_tracks(store: Store) -> bool:
+    return any(len(track.stems) == len(store.labels) for track in store.tracks)
+
+
+def _name_of(checkpoint: Path) -> str:
+    """Returns what a checkpoint is called: all those of runs are called 'best' or 'latest', so these by their run."""
+    in_run = checkpoint.absolute().parent
+    return in_run.parent.name if in_run.name == "checkpoints" else checkpoint.stem

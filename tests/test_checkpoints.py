@@ -163,6 +163,12 @@ def test_what_was_written_is_read(path, model, info):
     assert not found.training
 
 
+def test_reading_draws_no_random_numbers(path):
+    before = torch.get_rng_state()
+    read_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_labels_mode_parent_and_data_are_plain_values(path, info):
     ours = safe_load(path)["metadata"]["nussl_transfer"]
     assert json.loads(json.dumps(ours)) == ours

@@ -1,0 +1,314 @@
+"""A folder of stems goes in, a nussl checkpoint comes out, and what is decided on the way is said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import nussl
+import pytest
+import soundfile
+import torch
+from nussl import STFTParams
+
+from nussl_transfer import finetuning
+from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.errors import CheckpointError, ConfigError, DataError
+from nussl_transfer.finetuning import Material, divide, finetune, fitting_seconds, open_store
+from nussl_transfer.store import Store, StoreWriter
+
+LABELS = ("bass", "drums", "voice")
+SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "workers": 0}
+
+
+@pytest.fixture(autouse=True)
+def few_validation_items(monkeypatch):
+    monkeypatch.setattr(finetuning, "VALID_ITEMS", 4)
+
+
+@pytest.fixture(autouse=True)
+def said(caplog):
+    caplog.set_level(logging.INFO, "nussl_transfer")
+    return caplog
+
+
+@pytest.fixture(scope="module")
+def body(small_chimera, tiny_stft, tmp_path_factory) -> Path:
+    """A pretrained body of two masks, for half a second at 8 kHz."""
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=0.5)
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "a body.pth", small_chimera(num_sources=2), info)
+
+
+def noise(seconds: float, rate: int = 8000, seed: int = 0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+
+
+def write_tracks(folder: Path, tracks: dict[str, float], labels=LABELS, rate: int = 8000) -> Path:
+    """Writes a folder of stems for each track (name: seconds)."""
+    for number, (name, seconds) in enumerate(tracks.items()):
+        (folder / name).mkdir(parents=True)
+        for which, label in enumerate(labels):
+            soundfile.write(folder / name / f"{label}.wav", noise(seconds, rate, 10 * number + which), rate)
+    return folder
+
+
+def make_store(folder: Path, tracks: dict[str, tuple[str | None, float, tuple[str, ...]]], rate: int = 8000) -> Store:
+    """Makes a store of tracks given as name: (split, seconds, labels)."""
+    writer = StoreWriter(folder, rate, "made up")
+    for name, (split, seconds, labels) in tracks.items():
+        writer.add(name, split, {label: noise(seconds, rate, number) for number, label in enumerate(labels)})
+    return writer.close()
+
+
+def names(store: Store) -> list[str]:
+    return [track.name for track in store.tracks]
+
+
+def changed_layers(one, other) -> set[str]:
+    before = one.state_dict()
+    return {name.split(".")[1] for name, tensor in other.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+# The whole way --------------------------------------------------------------------------------------------------------
+
+
+def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0}, rate=11025)
+    run = finetune(stems, tmp_path / "run", body, **SHORT)
+    info = read_info(run.best)
+    assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
+    assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 2
+    assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 2, 4]
+    assert "No validation tracks were given: held out" in said.text
+    assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in said.text
+    assert Store(tmp_path / "run" / "store").sample_rate == 8000
+
+    mixture = nussl.AudioSignal(audio_data_array=noise(1.0)[None], sample_rate=8000)
+    estimates = nussl.separation.deep.DeepMaskEstimation(mixture, str(run.best))()
+    assert len(estimates) == 3
+    np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
+
+
+def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(tmp_path, small_chimera, tiny_stft, said):
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=10.0)
+    body = write_checkpoint(tmp_path / "body.pth", small_chimera(num_sources=2), info)
+    stems = write_tracks(tmp_path / "songs", {"only one": 20.0})
+    run = finetune(stems, tmp_path / "run", body, **{**SHORT, "iterations": 2, "batch_size": 1})
+    assert "held out the last quarter of every track" in said.text
+    assert "Mixtures of 10 s were asked for: there is too little sound for that, they are 5 s." in said.text
+    assert read_info(run.best).excerpt_seconds == 5.0
+    training, validation = (run.config[key] for key in ("training", "validation"))
+    assert (training["samples"], training["span"]) == (40000, [0.0, 0.75])
+    assert (validation["samples"], validation["span"]) == (40000, [0.75, 1.0])
+    assert training["seed"] != validation["seed"]
+
+
+def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incoherently(tmp_path, body, said):
+    for which, label in enumerate(LABELS):
+        (tmp_path / "pool" / label).mkdir(parents=True)
+        for take in range(2):
+            audio = noise(2.0 + which, seed=10 * which + take)
+            soundfile.write(tmp_path / "pool" / label / f"{label[:2]} take {take}.wav", audio, 8000)
+    run = finetune(tmp_path / "pool", tmp_path / "run", body, coherent=0.5, **SHORT)
+    assert "every mixture is incoherent" in said.text
+    assert run.config["training"]["coherent"] == 0
+    assert read_info(run.best).labels == LABELS
+
+
+def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
+    write_tracks(tmp_path / "songs" / "train", {"one": 1.5, "two": 1.5})
+    write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
+    run = finetune(tmp_path / "songs", tmp_path / "run", body, **SHORT)
+    assert [name.split("/")[-1] for name in run.config["validation"]["tracks"]] == ["three"]
+    assert sorted(name.split("/")[-1] for name in run.config["training"]["tracks"]) == ["one", "two"]
+    assert "No validation tracks" not in said.text
+
+
+def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, "mask", **SHORT)
+    tuned, info = read_checkpoint(run.latest)
+    parent, _ = read_checkpoint(body)
+    assert info.mode == "mask" and tuned.layers["mask"].embedding_size == 3
+    parent.layers["mask"] = tuned.layers["mask"]
+    assert not changed_layers(parent, tuned)
+
+
+def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, tiny_store, said):
+    run = finetune(tiny_store, tmp_path / "run", None, like=body, **SHORT)
+    network, info = read_checkpoint(run.best)
+    parent, _ = read_checkpoint(body)
+    assert info.parent is None
+    assert "copied nothing" in said.text
+    parent.layers["mask"] = network.layers["mask"]
+    assert {"recurrent_stack", "embedding"} <= changed_layers(parent, network)
+    assert network.state_dict()["layers.recurrent_stack.rnn.weight_ih_l0"].shape == (32, 33)
+
+
+def test_a_store_is_taken_as_it_is_by_object_or_by_folder(tmp_path, body, tiny_store):
+    for number, stems in enumerate((tiny_store, tiny_store.folder, str(tiny_store.folder))):
+        run = finetune(stems, tmp_path / str(number), body, **SHORT)
+        assert not (run.folder / "store").exists()
+    finals = [read_checkpoint(tmp_path / str(n) / "checkpoints" / "latest.model.pth")[0] for n in range(3)]
+    assert not changed_layers(finals[0], finals[1]) and not changed_layers(finals[0], finals[2])
+
+
+def test_the_mask_head_of_the_same_labels_is_gone_on_with(tmp_path, body, tiny_store, said):
+    first = finetune(tiny_store, tmp_path / "first", body, **SHORT)
+    said.clear()
+    second = finetune(tiny_store, tmp_path / "second", first.folder, **SHORT)
+    assert "made new nothing" in said.text
+    assert read_info(second.best).parent == "first"
+    third = finetune(tiny_store, tmp_path / "third", second.latest, **SHORT)
+    assert read_info(third.best).parent == "second"
+
+
+def test_called_again_it_is_done_and_with_other_arguments_refused(tmp_path, body, tiny_store, said):
+    run = finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    before = run.latest.read_bytes()
+    finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    assert "all 4 iterations are done" in said.text and run.latest.read_bytes() == before
+    with pytest.raises(ConfigError, match="another configuration .*seed: 0 there, 1 now"):
+        finetune(tiny_store, tmp_path / "run", body, seed=1, **SHORT)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path, body, tiny_store):
+    before = torch.get_rng_state()
+    finals = []
+    for number, seed in enumerate((3, 3, 4)):
+        run = finetune(tiny_store, tmp_path / str(number), body, seed=seed, **SHORT)
+        finals.append(read_checkpoint(run.latest)[0])
+    assert not changed_layers(finals[0], finals[1]) and "mask" in changed_layers(finals[0], finals[2])
+    assert torch.equal(torch.get_rng_state(), before), "torch's global random state was changed"
+
+
+def test_groups_and_stems_to_leave_out_make_the_labels(tmp_path, body):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}, ("alto", "bass", "organ", "tenor"))
+    groups = {"low": ["bass", "tenor"], "high": ["alto"]}
+    run = finetune(stems, tmp_path / "run", body, groups=groups, ignore=["organ"], **SHORT)
+    assert read_info(run.best).labels == ("high", "low")
+
+
+def test_a_probe_is_asked_at_each_validation(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, probe=lambda model: 1.25, **SHORT)
+    assert [point["test_si_sdr"] for point in run.read_curve()["points"]] == [1.25] * 3
+
+
+def test_fewer_iterations_than_a_validation_takes_are_validated_at_their_end(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, **{**SHORT, "iterations": 3, "validate_every": 100})
+    assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 3]
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5})
+    wrong = [
+        ({"mode": "pretrain"}, ConfigError, "'pretrain'.*'whole' and 'mask'"),
+        ({"source": None, "mode": "mask", "like": body}, ConfigError, "'mask' from scratch.*Take mode 'whole'"),
+        ({"source": "no such model"}, CheckpointError, "'no such model' was asked for.*names are .*body"),
+        ({"iterations": 5}, ConfigError, "5 iterations .* every 2"),
+        ({"batch_size": 0}, ConfigError, "Batch size 0"),
+    ]
+    for arguments, error, message in wrong:
+        with pytest.raises(error, match=message):
+            finetune(stems, tmp_path / "run", **{"source": body, **SHORT, **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_at_another_rate_is_refused(tmp_path, body):
+    store = make_store(tmp_path / "store", {"one": (None, 2.0, LABELS)}, rate=16000)
+    with pytest.raises(DataError, match="Stems at 8000 Hz are needed: .*is at 16000 Hz.*--sample-rate 8000"):
+        finetune(store, tmp_path / "run", body, **SHORT)
+
+
+def test_groups_of_a_store_are_refused(tiny_store):
+    for options in ({"groups": {"low": ["bass"]}}, {"ignore": ["bass"]}):
+        with pytest.raises(ConfigError, match="its labels are made"):
+            open_store(tiny_store, "unused", 8000, **options)
+
+
+def test_a_single_stem_is_refused(tmp_path, body):
+    store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
+    with pytest.raises(DataError, match="only stem is 'voice'"):
+        finetune(store, tmp_path / "run", body, **SHORT)
+
+
+def test_a_network_for_two_channels_together_is_refused(tmp_path, tiny_store, small_chimera, tiny_stft):
+    stereo = small_chimera(num_sources=2, num_audio_channels=2)
+    body = write_checkpoint(tmp_path / "body.pth", stereo, CheckpointInfo((), "pretrain", 8000, tiny_stft, 0.5))
+    with pytest.raises(CheckpointError, match="takes 2 channels together"):
+        finetune(tiny_store, tmp_path / "run", body, **SHORT)
+
+
+# Training and validation ----------------------------------------------------------------------------------------------
+
+
+def test_tracks_for_testing_are_in_neither_part(tmp_path):
+    tracks = {"a": ("train", 2, LABELS), "b": ("train", 2, LABELS), "c": ("valid", 2, LABELS), "d": ("test", 2, LABELS)}
+    material = divide(make_store(tmp_path, tracks))
+    assert (names(material.train), names(material.valid)) == (["a", "b"], ["c"])
+    assert material.train_span == material.valid_span == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("tracks", "held"), [(2, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
+def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
+    store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
+    material = divide(store)
+    assert len(material.valid.tracks) == held
+    assert sorted(names(material.train) + names(material.valid)) == names(store)
+    assert names(divide(store).valid) == names(material.valid), "the same seed holds out the same tracks"
+    assert len({tuple(names(divide(store, seed).valid)) for seed in range(20)}) > 1
+
+
+def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path, said):
+    tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
+    for seed in range(5):
+        material = divide(make_store(tmp_path, tracks), seed)
+        assert material.train.labels == material.valid.labels == ("bass", "drums")
+    assert "held out the last quarter of every track" in said.text
+
+
+def test_only_tracks_for_testing_are_refused(tmp_path):
+    store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
+    with pytest.raises(DataError, match="all its tracks are for validation or testing"):
+        divide(store)
+
+
+def test_validation_tracks_with_other_stems_are_refused(tmp_path):
+    store = make_store(tmp_path, {"a": ("train", 2, LABELS), "b": ("valid", 2, ("bass", "voice"))})
+    with pytest.raises(DataError, match="bass, drums, voice: its validation tracks have bass, voice"):
+        divide(store)
+
+
+def test_labels_that_only_test_tracks_have_get_no_mask(tmp_path, body):
+    tracks = {"a": (None, 2, ("bass", "voice")), "b": (None, 2, ("bass", "voice")), "c": ("test", 2, LABELS)}
+    run = finetune(make_store(tmp_path / "store", tracks), tmp_path / "run", body, **SHORT)
+    assert read_info(run.best).labels == ("bass", "voice")
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
+def test_mixtures_are_as_long_as_asked_or_as_the_longest_track(tmp_path, said, asked, seconds):
+    store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
+    assert fitting_seconds(Material(store, store), asked) == seconds
+    assert ("too little sound" in said.text) == (asked > seconds)
+
+
+def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
+    for number, seconds in enumerate((1.237, 4.999, 0.5678, 12.3456)):
+        store = make_store(tmp_path / str(number), {"a": (None, seconds, LABELS)})
+        fitting = fitting_seconds(Material(store, store, (0.0, 0.75), (0.75, 1.0)), 100.0)
+        assert 0.25 * seconds - 0.02 < fitting <= 0.25 * seconds
+
+
+def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
+    params = STFTParams(128, 32, "hann")
+    network = small_chimera(num_sources=2, num_features=65)
+    body = write_checkpoint(tmp_path / "body.pth", network, CheckpointInfo((), "pretrain", 4000, params, 0.5))
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 3.0}), tmp_path / "run", body, **SHORT)
+    info = read_info(run.best)
+    assert (info.sample_rate, info.stft_params) == (4000, params)
+    manifest = json.loads((tmp_path / "run" / "store" / "manifest.json").read_text())
+    assert manifest["sample_rate"] == 4000 and manifest["tracks"][0]["frames"] == 12000
