@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import sys
@@ -62,6 +63,25 @@ def test_the_command_is_where_setup_cfg_says(setup_cfg):
     script = setup_cfg["options.entry_points"]["console_scripts"].strip()
     found = metadata.EntryPoint(*(part.strip() for part in script.split("=")), group="console_scripts")
     assert found.name == "nussl-transfer" and callable(found.load())
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("nussl_transfer", ()), ("recipes", ("demo",))])
+def test_what_is_imported_is_asked_for(setup_cfg, folder, extras):
+    wanted = asked_for(setup_cfg, "options", "install_requires")
+    for extra in extras:
+        wanted += asked_for(setup_cfg, "options.extras_require", extra)
+    spelt = {"yaml": "pyyaml", "PIL": "pillow", "ignite": "pytorch-ignite"}
+    imported = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.partition(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"nussl_transfer", "recipes"}
+    assert {canonicalize_name(spelt.get(name, name)) for name in foreign} <= {
+        canonicalize_name(requirement.name) for requirement in wanted
+    }
 
 
 def test_every_line_of_the_list_is_one_exact_version(pins):

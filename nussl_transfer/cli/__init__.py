@@ -99,11 +99,15 @@ def messages_shown() -> Iterator[None]:
     """Within the block, what the package decides on the way is told on the terminal."""
     logger, handler = logging.getLogger("nussl_transfer"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    # ignite says that an exception, Ctrl-C among them, ends its run; `main` says it better.
+    ignite, silence = logging.getLogger("ignite"), logging.NullHandler()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    ignite.addHandler(silence)
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        ignite.removeHandler(silence)
