@@ -29,6 +29,7 @@ from .errors import CheckpointError, ConfigError
 from .files import write_json, written_aside
 
 FORMAT = 1
+SHOWN_DIFFERENCES = 5
 # What may differ between the runs that together make one: where and how fast they compute, not what.
 FREE_KEYS = ("device", "workers", "progress")
 
@@ -83,18 +84,14 @@ class FitConfig:
                 f"{self.iterations} iterations were asked for, with a validation every {self.validate_every}: the first "
                 "must be a multiple of the second. Change either."
             )
-        missed = [
-            kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations
-        ]
+        missed = [kept for kept in self.keep_at if kept % self.validate_every or not 0 < kept <= self.iterations]
         if missed:
             raise ConfigError(
                 f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
                 f"iterations between validations, up to {self.iterations}."
             )
         if self.batch_size < 1 or not self.learning_rate > 0:
-            raise ConfigError(
-                f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0."
-            )
+            raise ConfigError(f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0.")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
 
@@ -179,19 +176,26 @@ class Run:
                 f"The run in {self.folder} was to be gone on with: {error} Or delete the folder to begin anew."
             ) from error
         if state.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew."
-            )
+            raise CheckpointError(f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew.")
         return state
 
     def _refuse_other(self, before: dict) -> None:
-        keys = sorted((before.keys() | self.config.keys()) - set(FREE_KEYS))
-        different = [key for key in keys if before.get(key) != self.config.get(key)]
+        different = list(_differences(before, self.config))
         if different:
-            shown = "; ".join(
-                f"{key}: {before.get(key)!r} there, {self.config.get(key)!r} now" for key in different
-            )
+            shown = "; ".join(different[:SHOWN_DIFFERENCES])
+            if len(different) > SHOWN_DIFFERENCES:
+                shown += f"; and {len(different) - SHOWN_DIFFERENCES} more"
             raise ConfigError(
-                f"{self.folder} holds a run with another configuration ({shown}). Take another folder, or the old "
-                "configuration to go on."
+                f"{self.folder} holds a run with another configuration ({shown}). "
+                "Take another folder, or the old configuration to go on."
             )
+
+
+def _differences(before: dict, now: dict, above: str = "") -> Iterator[str]:
+    """Yields what differs between two configurations, one sentence for each value, those of FREE_KEYS left out."""
+    for key in sorted((before.keys() | now.keys()) - set(FREE_KEYS), key=str):
+        old, new, name = before.get(key), now.get(key), f"{above}{key}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{name}: ")
+        elif old != new:
+            yield f"{name}: {old!r} there, {new!r} now"
