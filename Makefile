@@ -14,7 +14,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## The main job, from stems to a page of results in demo/ (BACH10=FOLDER: on the real Bach10)
-	$(PY) -m recipes.demo --out demo $(if $(BACH10),--bach10 "$(BACH10)")
+	$(PY) -m recipes.demo $(if $(BACH10),--out demo/bach10 --bach10 "$(BACH10)",--out demo)
 
 test: $(READY) ## The tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2

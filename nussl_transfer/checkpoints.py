@@ -8,6 +8,7 @@ are opened under an allow-list (contract 6).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,6 +101,15 @@ def write_checkpoint(
     with written_aside(path) as aside:
         torch.save({"state_dict": state, "config": json.dumps(model.config), "metadata": metadata}, aside)
     return path
+
+
+def fingerprint(model: SeparationModel) -> str:
+    """Returns the SHA-256 of a network's weights and buffers: the same for the same network on any machine."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:

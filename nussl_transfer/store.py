@@ -11,6 +11,8 @@ drawing reads no audio, and an item reads only its own excerpt, by seek.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -105,6 +107,17 @@ class Store:
                 "manifest was written; prepare the store again."
             )
         return audio
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 of what the manifest says of the stems: length, level and where each sounds.
+
+        Other audio under the same names gives another; the same stems prepared again give the same.
+        """
+        measured = [
+            [track.name, track.frames, {label: [stem.rms, stem.peak, stem.active] for label, stem in track.stems.items()}]
+            for track in self.tracks
+        ]
+        return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
     def minutes(self, label: str | None = None) -> float:
         """Returns the minutes of music, or of one label's stem, that the store's tracks hold."""

@@ -19,7 +19,7 @@ from nussl.ml.train import BackwardsEvents, ValidationEvents, create_train_and_v
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .checkpoints import CheckpointInfo, write_checkpoint
+from .checkpoints import CheckpointInfo, fingerprint, write_checkpoint
 from .clipping import AutoClip
 from .closures import TransferClosure, TransferValidationClosure
 from .errors import ConfigError, TransferError
@@ -59,7 +59,8 @@ def fit(
         raise ConfigError(
             f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}."
         )
-    run = Run(out, {**plain(asdict(config)), "training": describe(train), "validation": describe(valid)})
+    decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
+    run = Run(out, {**plain(asdict(config)), **decides})
     with run.logged(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         _Fit(model.to(config.device), train, valid, config, run, info, probe).run()
@@ -246,5 +247,6 @@ def describe(mixtures: Mixtures | None) -> dict | None:
     if mixtures is None:
         return None
     names = ("samples", "length", "seed", "coherent", "num_sources", "fewest_sources", "gain_db", "span")
-    stems = {track.name: track.frames for track in mixtures.store.tracks}
-    return plain({**{name: getattr(mixtures, name) for name in names}, "tracks": stems})
+    tracks = mixtures.store.tracks
+    values = {"tracks": len(tracks), "stems": mixtures.store.fingerprint()}
+    return plain({**{name: getattr(mixtures, name) for name in names}, **values})

@@ -7,6 +7,7 @@ in ``demo/``; run again, a step that is finished is not done twice.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -15,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,7 +37,15 @@ from nussl_transfer.store import Store, write_stem
 from nussl_transfer.zoo import resolve
 from recipes.corpora.bach10 import render_bach10
 
-TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "from scratch, equal iterations"
+TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "scratch, half-way"
+# What each step makes, and nothing else: it is what `again` throws away.
+MADE = {
+    "corpus": ("corpus", "stores"),
+    "fine-tuned": ("runs/fine-tuned",),
+    "from-scratch": ("runs/from-scratch",),
+    "scores": ("scores.json",),
+    "page": ("separated", "example", "curves.json", "about.json", "curves.png", "page.html"),
+}
 PROBED = 24  # excerpts that the curves are measured on
 
 
@@ -69,8 +79,11 @@ def demo(
     body: str = "body",
     seed: int = 0,
     threads: int = os.cpu_count() or 1,
+    again: list[Literal["corpus", "fine-tuned", "from-scratch", "scores", "page"]] | None = None,
 ) -> int:
     """Fine-tunes the bundled body on chorales, trains the same network from scratch, and compares them.
+
+    A step that is finished is not done twice, unless ``again`` names it; those after it then follow.
 
     Args:
         out: Folder for everything that is made.
@@ -83,19 +96,25 @@ def demo(
         body: Checkpoint to fine-tune, by name or path.
         seed: Every random choice follows from it.
         threads: Threads that compute.
+        again: Steps whose results are thrown away and made anew.
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
     folder = Path(out)
+    for name in again or ():
+        for made in MADE[name]:
+            remove(folder / made)
     stores = corpora(folder, bach10, minutes, seed)
     settings = Demo(folder, body, iterations, batch_size, excerpt_seconds, coherent, seed, stores)
     tuned = train(settings, "fine-tuned", body, iterations)
     scratch = train(settings, "from-scratch", None, 2 * iterations, keep=(iterations,))
     models = {TUNED: tuned.best, SCRATCH: scratch.best, SCRATCH_EQUAL: scratch.kept(iterations)}
     scores = compared(settings, models)
-    example = pick_example(settings)
-    separate_piece(settings, example["track"], tuned.best)
-    write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
+    step("Page")
+    if not is_newer(folder / "page.html", folder / "scores.json"):
+        example = pick_example(settings)
+        separate_piece(settings, example["track"], tuned.best)
+        write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
     print(f"\n{text_table(scores)}\n")
     print(
         f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}."
@@ -147,6 +166,9 @@ def train(settings: Demo, name: str, source: str | None, iterations: int, keep: 
 def compared(settings: Demo, models: dict[str, Path]) -> dict:
     """Scores all networks and the mixture on the same held-out excerpts."""
     step(f"Scores, on {len(settings.excerpts)} held-out excerpts")
+    path = settings.out / "scores.json"
+    if is_newer(path, *models.values()):
+        return json.loads(path.read_text(encoding="utf-8"))
     return evaluate(models, settings.stores["test"], settings.excerpts, settings.out, oracle=True)
 
 
@@ -171,7 +193,6 @@ def write_report(
     settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: dict, bach10: str | None
 ) -> None:
     """Writes what the page is made from, the page and the curves."""
-    step("Page")
     shutil.rmtree(settings.out / "example", ignore_errors=True)
     write_example(models, settings.stores["test"], example, settings.out / "example")
     write_json(settings.out / "curves.json", {name: run.read_curve() for name, run in runs.items()})
@@ -207,6 +228,19 @@ def write_report(
     )
     write_curves(settings.out, settings.out / "curves.png")
     write_page(settings.out, settings.out / "page.html")
+
+
+def is_newer(made: Path, *sources: Path) -> bool:
+    """Returns whether a file was made after all those that it is made from."""
+    return made.exists() and all(made.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def step(title: str) -> None:

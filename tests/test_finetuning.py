@@ -121,9 +121,11 @@ def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
     write_tracks(tmp_path / "songs" / "train", {"one": 1.5, "two": 1.5})
     write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
     run = finetune(tmp_path / "songs", tmp_path / "run", body, **SHORT)
-    assert [name.split("/")[-1] for name in run.config["validation"]["tracks"]] == ["three"]
-    assert sorted(name.split("/")[-1] for name in run.config["training"]["tracks"]) == ["one", "two"]
     assert "No validation tracks" not in said.text
+    material = divide(Store(run.folder / "store"))
+    assert [name.split("/")[-1] for name in names(material.valid)] == ["three"]
+    assert sorted(name.split("/")[-1] for name in names(material.train)) == ["one", "two"]
+    assert read_info(run.best).data["tracks"] == 2
 
 
 def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
