@@ -122,6 +122,7 @@ def test_a_network_without_masks_is_refused():
 @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]])
 def test_a_transplant_copies_all_but_the_mask_head_bit_for_bit(small_chimera, labels):
     source = small_chimera(num_sources=3)
+    source({"mix_magnitude": torch.rand(2, 9, 33, 1)})  # statistics that a new network does not have
     model, report = transplant(source, labels)
     given, made = source.state_dict(), model.state_dict()
     mask = {"layers.mask.linear.weight", "layers.mask.linear.bias"}

@@ -15,7 +15,9 @@ def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
         aside.write_text("new")
         assert not path.exists()
         assert aside.parent == path.parent, "a rename is atomic only within one file system"
+        written = aside.stat().st_ino
     assert path.read_text() == "new"
+    assert path.stat().st_ino == written, "it was copied: a reader could have found half of it"
     assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
