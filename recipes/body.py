@@ -29,7 +29,7 @@ from recipes.corpora.ensembles import render_ensembles
 
 MODELS = Path(nussl_transfer.__file__).parent / "models"
 VALID_BATCHES, VALID_SEED = 24, 1
-FIRST_ITERATIONS, SECOND_ITERATIONS = 10_000, 2_500
+FIRST_ITERATIONS, SECOND_ITERATIONS = 8_800, 1800
 
 
 def pretrain(

@@ -1,0 +1,66 @@
+"""The deep clustering loss alone, forward and backward: nussl's beside ours, each in its own process.
+
+Peak memory is that of the process above what its inputs take. The last line is JSON: ``speed_ratio`` (nussl's time over
+ours), ``memory_ratio`` (our memory over nussl's), and what they were taken at.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+SHAPE = (4, 1250, 257, 20)  # nb, nt, nf, D: the paper's ten seconds, a sixth of its batch
+SOURCES, REPEATS, THREADS = 4, 5, 2
+
+
+def measure(name: str) -> dict:
+    """Returns the median seconds of a step of one loss, and the megabytes that it takes above its inputs."""
+    import nussl_transfer  # noqa: F401  isort: skip
+    import nussl
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    nb, nt, nf, size = SHAPE
+    embedding = torch.nn.functional.normalize(torch.randn(nb, nt, nf, 1, size), dim=-1).requires_grad_()
+    assignments = torch.nn.functional.one_hot(torch.randint(SOURCES, (nb, nt, nf, 1)), SOURCES).float()
+    weights = torch.rand(nb, nt, nf, 1)
+    embedding.grad = torch.zeros_like(embedding)  # the gradient has to be somewhere in either case
+    loss = getattr(nussl.ml.train.loss, name)()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        value = loss(embedding, assignments, weights)
+        value.backward()
+        seconds.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": statistics.median(seconds), "megabytes": (peak - before) / 1024, "loss": value.item()}
+
+
+def main() -> None:
+    """Runs both, one after the other, and prints the ratios."""
+    found = {}
+    for name in ("DeepClusteringLoss", "GramDeepClusteringLoss"):
+        run = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
+        found[name] = json.loads(run.stdout.splitlines()[-1])
+        print(f"{name:24} {found[name]['seconds']:.3f} s, {found[name]['megabytes']:.0f} MB, {found[name]['loss']:.6f}")
+    theirs, ours = found.values()
+    ratios = {
+        "speed_ratio": round(theirs["seconds"] / ours["seconds"], 2),
+        "memory_ratio": round(ours["megabytes"] / theirs["megabytes"], 3),
+        "shape": SHAPE,
+        "threads": THREADS,
+    }
+    print(json.dumps(ratios))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(sys.argv[1])))
+    else:
+        main()
