@@ -382,19 +382,23 @@ def test_the_same_store_elsewhere_is_the_same_run(train, tiny_store, unbroken, s
 # Not a number ---------------------------------------------------------------------------------------------------------
 
 
-class Spoilt(Mixtures):
-    """Item 13, in the batch of iteration 7, is not a number."""
+def spoilt(key: str):
+    """Returns mixtures of which item 13, in the batch of iteration 7, is not a number."""
 
-    def __getitem__(self, index):
-        item = super().__getitem__(index)
-        return {**item, "source_audio": item["source_audio"] * float("nan")} if index == 13 else item
+    class Spoilt(Mixtures):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            return {**item, key: item[key] * float("nan")} if index == 13 else item
+
+    return Spoilt
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_items(train, small_chimera, tmp_path):
+@pytest.mark.parametrize(("key", "what"), [("source_audio", "loss"), ("mix_audio", "gradient's norm")])
+def test_what_is_not_a_number_stops_the_run_before_it_spoils_the_weights(train, small_chimera, tmp_path, key, what):
     model = small_chimera()
-    with pytest.raises(TransferError, match="nan at iteration 7, items 12 to 13.*last good state is saved"):
-        train(model, mixtures=Spoilt)
-    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()), "it reached the weights"
+    with pytest.raises(TransferError, match=f"The {what} became nan at iteration 7, items 12 to 13.*good state is saved"):
+        train(model, mixtures=spoilt(key))
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["iteration"] == 4
     assert [point["iteration"] for point in json.loads((tmp_path / "run" / "curve.json").read_text())["points"]] == [0, 4]
