@@ -3,12 +3,12 @@
     compat          0   what nussl 1.1.9 needs to run on today's packages
     datasets        1   stems on disk -> tracks: {label: [files to sum]}
     check               what is wrong with a folder of stems, all of it at once (inspection, audio)
-    prepare, store  2   tracks -> mono stems at the model's rate, with a manifest (parts)
+    prepare, store  2   tracks -> mono stems at the model's rate, with a manifest (parts, manifest)
     mixing          3   an item, coherent or incoherent, is a function of (seed, index)
     targets         4   batch of audio -> magnitudes, ideal binary mask, weights
     builders        5   the paper's ChimeraNet; a pretrained body under a new mask head
     losses              the deep clustering loss, without its copies of the embedding
-    closures        6   what is frozen and which loss is taken: pretrain | whole | mask
+    closures        6   what is frozen and which loss is taken: pretrain | whole | mask (freezing)
     checkpoints         nussl's own file, with labels and provenance
     training        7   fit: engines, schedule, validation, resuming (clipping, runs)
     zoo             8   name -> checkpoint
