@@ -31,3 +31,8 @@ def write_json(path: str | Path, value: object) -> None:
     """Writes a value as JSON, aside and renamed."""
     with written_aside(path) as aside:
         aside.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def is_newer(made: Path, *sources: Path) -> bool:
+    """Returns whether a file is there and was made after all those that it is made from."""
+    return made.exists() and all(made.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)

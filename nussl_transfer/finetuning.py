@@ -88,7 +88,7 @@ def finetune(
         keep_at: Iterations whose network is kept besides latest and best.
         seed: Of the new layers and of the mixtures.
         device: 'cpu' or 'cuda'.
-        bf16: Whether linear layers run in bfloat16.
+        bf16: Whether linear and recurrent layers compute in bfloat16.
         workers: Processes that load.
         probe: Measures the network in training, for the curve.
 

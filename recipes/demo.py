@@ -27,7 +27,7 @@ from nussl_transfer.checkpoints import read_info
 from nussl_transfer.datasets import open_tracks
 from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation import SourceSeparationProbe, evaluate, make_excerpts, write_example
-from nussl_transfer.files import write_json
+from nussl_transfer.files import is_newer, write_json
 from nussl_transfer.finetuning import finetune
 from nussl_transfer.prepare import prepare
 from nussl_transfer.report import text_table, write_curves, write_page
@@ -230,11 +230,6 @@ def write_report(
     write_page(settings.out, settings.out / "page.html")
 
 
-def is_newer(made: Path, *sources: Path) -> bool:
-    """Returns whether a file was made after all those that it is made from."""
-    return made.exists() and all(made.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
-
-
 def remove(path: Path) -> None:
     """Removes a file or a folder, if it is there."""
     if path.is_dir():
@@ -250,7 +245,7 @@ def step(title: str) -> None:
 
 def main() -> int:
     """Runs the demo; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
     logging.getLogger("nussl_transfer").setLevel(logging.INFO)
     try:
         return auto_cli(demo, as_positional=False)

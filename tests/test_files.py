@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from nussl_transfer.files import write_json, written_aside
+from nussl_transfer.files import is_newer, write_json, written_aside
 
 
 def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
@@ -52,3 +53,12 @@ def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_file_is_newer_only_than_what_was_written_before_it(tmp_path):
+    old, made, late = tmp_path / "old", tmp_path / "made", tmp_path / "late"
+    for time, path in enumerate((old, made, late), start=1):
+        path.write_text("x")
+        os.utime(path, ns=(time, time))
+    assert is_newer(made, old)
+    assert not is_newer(made, old, late) and not is_newer(made, made) and not is_newer(tmp_path / "absent", old)

@@ -130,18 +130,24 @@ def _png(levels: np.ndarray, colours: matplotlib.colors.Colormap) -> bytes:
 
 
 def _name_lines(axes: matplotlib.axes.Axes, curves: Curves, models: Sequence[str], ground: int) -> None:
-    """Writes each curve's name and last value right of its last point, pushed apart where they would meet."""
+    """Writes each curve's name and last value right of its last point, pushed apart where they would meet.
+
+    A curve that ends before the others has its name above its last point: right of it, the others go on.
+    """
     low, high = axes.get_ylim()
     gap, previous = 0.08 * (high - low), -np.inf
+    end = max(points[-1][0] for points in curves.values())
     for name, points in sorted(curves.items(), key=lambda item: item[1][-1][1]):
         iteration, value = points[-1]
-        previous = max(value, previous + gap)
+        if iteration == end:
+            previous = max(value, previous + gap)
+            place = {"xy": (iteration, previous), "xytext": (8, 0), "va": "center"}
+        else:
+            place = {"xy": (iteration, value), "xytext": (0, 8), "ha": "right"}
         axes.annotate(
             f"{name}  {_minus(value)}",
-            (iteration, previous),
-            xytext=(8, 0),
+            **place,
             textcoords="offset points",
-            va="center",
             fontsize=9,
             color=MUTED[ground] if name == MIXTURE else colour_of(models, MODELS, name, ground),
             annotation_clip=False,
