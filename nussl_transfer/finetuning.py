@@ -18,7 +18,7 @@ from .errors import CheckpointError, ConfigError, DataError
 from .manifest import MANIFEST
 from .mixing import Mixtures
 from .prepare import prepare
-from .runs import Run, logger
+from .runs import Run, logged_to, logger
 from .store import Store
 from .training import FitConfig, fit
 from .zoo import resolve
@@ -121,41 +121,40 @@ def finetune(
     )
     checkpoint = resolve(like if source is None else source)
     pretrained, parent = read_checkpoint(checkpoint)
-    store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
-    material = divide(store, seed)
-    labels = material.train.labels
-    seconds = fitting_seconds(material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds)
-    if coherent > 0 and not (_has_whole_tracks(material.train) and _has_whole_tracks(material.valid)):
-        logger.info("Not enough tracks have all of %s: every mixture is incoherent.", ", ".join(labels))
-        coherent = 0.0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, report = transplant(pretrained, labels, parent.labels, fresh=source is None)
-    logger.info("Network: %s.", report)
-    channels = model.layers[MASK_HEAD].num_audio_channels
-    if channels != 1:
-        raise CheckpointError(
-            f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
-            "Take a network for 1 channel."
+    with logged_to(out):
+        store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
+        material = divide(store, seed)
+        labels = material.train.labels
+        seconds = fitting_seconds(material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds)
+        if coherent > 0 and not (_has_whole_tracks(material.train) and _has_whole_tracks(material.valid)):
+            logger.info("Not enough tracks have all of %s: every mixture is incoherent.", ", ".join(labels))
+            coherent = 0.0
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model, report = transplant(pretrained, labels, parent.labels, fresh=source is None)
+        logger.info("Network: %s.", report)
+        channels = model.layers[MASK_HEAD].num_audio_channels
+        if channels != 1:
+            raise CheckpointError(
+                f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
+                "Take a network for 1 channel."
+            )
+        train = Mixtures(material.train, seconds, iterations * batch_size, seed, coherent, span=material.train_span)
+        valid = Mixtures(material.valid, seconds, VALID_ITEMS, seed + 1, coherent, span=material.valid_span)
+        info = CheckpointInfo(
+            labels=labels,
+            mode=mode,
+            sample_rate=parent.sample_rate,
+            stft_params=parent.stft_params,
+            excerpt_seconds=seconds,
+            parent=None if source is None else _name_of(checkpoint),
+            data={
+                "name": store.dataset,
+                "minutes": round(material.train.minutes(), 1),
+                "tracks": len(material.train.tracks),
+            },
         )
-    train = Mixtures(
-        material.train, seconds, iterations * batch_size, seed, coherent, span=material.train_span
-    )
-    valid = Mixtures(material.valid, seconds, VALID_ITEMS, seed + 1, coherent, span=material.valid_span)
-    info = CheckpointInfo(
-        labels=labels,
-        mode=mode,
-        sample_rate=parent.sample_rate,
-        stft_params=parent.stft_params,
-        excerpt_seconds=seconds,
-        parent=None if source is None else _name_of(checkpoint),
-        data={
-            "name": store.dataset,
-            "minutes": round(material.train.minutes(), 1),
-            "tracks": len(material.train.tracks),
-        },
-    )
-    return fit(model, train, valid, config, out, info, probe)
+        return fit(model, train, valid, config, out, info, probe)
 
 
 def open_store(
@@ -174,9 +173,7 @@ def open_store(
     if isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file():
         store = stems if isinstance(stems, Store) else Store(stems)
         if groups or ignore:
-            raise ConfigError(
-                f"{store.folder} is a store: its labels are made. Group or leave out when preparing it."
-            )
+            raise ConfigError(f"{store.folder} is a store: its labels are made. Group or leave out when preparing it.")
         if store.sample_rate != sample_rate:
             raise DataError(
                 f"Stems at {sample_rate} Hz are needed: the store {store.folder} is at {store.sample_rate} Hz. Prepare it "

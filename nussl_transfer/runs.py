@@ -154,17 +154,8 @@ class Run:
     @contextmanager
     def logged(self) -> Iterator[None]:
         """Within the block, what the package logs also goes to ``run.log``."""
-        handler = logging.FileHandler(self.folder / "run.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        level = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        try:
+        with logged_to(self.folder):
             yield
-        finally:
-            logger.setLevel(level)
-            logger.removeHandler(handler)
-            handler.close()
 
     def _read_state(self) -> dict | None:
         if not self._state.exists():
@@ -189,6 +180,27 @@ class Run:
                 f"{self.folder} holds a run with another configuration ({shown}). "
                 "Take another folder, or the old configuration to go on."
             )
+
+
+@contextmanager
+def logged_to(folder: str | Path) -> Iterator[None]:
+    """Within the block, what the package logs also goes to ``run.log`` in a folder; blocks of one folder may nest."""
+    path = Path(folder).absolute() / "run.log"
+    if any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _differences(before: dict, now: dict, above: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from nussl.ml import SeparationModel
 from nussl.ml.train import BackwardsEvents, ValidationEvents, create_train_and_validation_engines
 from torch.utils.data import DataLoader
@@ -37,6 +37,7 @@ def fit(
     out: str | Path,
     info: CheckpointInfo,
     probe: Callable[[SeparationModel], float] | None = None,
+    attach: Callable[[Engine, Engine], None] | None = None,
 ) -> Run:
     """Trains a network and returns the folder of the run; called again, it goes on where it was broken off.
 
@@ -49,6 +50,8 @@ def fit(
         info: What the checkpoints are to say of themselves.
         probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in
             it.
+        attach: Adds handlers to the trainer and the validator, such as nussl's
+            ``lambda trainer, _: nussl.ml.train.add_tensorboard_handler("logs", trainer)``.
 
     Raises:
         ConfigError: The folder holds another run, or the number of mixtures is not the run's.
@@ -56,14 +59,12 @@ def fit(
     """
     items = config.iterations * config.batch_size
     if len(train) != items:
-        raise ConfigError(
-            f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}."
-        )
+        raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
     run = Run(out, {**plain(asdict(config)), **decides})
     with run.logged(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        _Fit(model.to(config.device), train, valid, config, run, info, probe).run()
+        _Fit(model.to(config.device), train, valid, config, run, info, probe, attach).run()
     model.eval()
     return run
 
@@ -71,7 +72,7 @@ def fit(
 class _Fit:
     """The parts of one run, wired together."""
 
-    def __init__(self, model, train, valid, config, run, info, probe):
+    def __init__(self, model, train, valid, config, run, info, probe, attach):
         self.model, self.valid, self.config = model, valid, config
         self.folder, self.info, self.probe = run, info, probe
         parameters = trainable_parameters(model, config.mode, config.frozen)
@@ -105,6 +106,8 @@ class _Fit:
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
+        if attach is not None:
+            attach(self.trainer, self.validator)
 
     def run(self) -> None:
         config, done = self.config, self.folder.iteration
@@ -134,9 +137,7 @@ class _Fit:
     def _on_iteration(self, engine) -> None:
         loss = engine.state.output["loss"]
         self._refuse_not_finite("loss", loss, engine.state.iteration)
-        self.bar.set_postfix(
-            loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False
-        )
+        self.bar.set_postfix(loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False)
         self.bar.update()
 
     def _on_epoch(self, engine) -> None:
@@ -150,6 +151,8 @@ class _Fit:
             "validation/loss": losses,
         }
         self._save(engine, is_best=losses[-1] == min(losses))
+        # Where nussl's own handlers look for what was saved.
+        engine.state.saved_model_path, engine.state.output_folder = str(self.folder.latest), str(self.folder.folder)
         engine.fire_event(ValidationEvents.VALIDATION_COMPLETED)
 
     def _record(self, iteration: int, train_loss: float | None) -> dict:

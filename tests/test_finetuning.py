@@ -314,3 +314,10 @@ def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
     assert (info.sample_rate, info.stft_params) == (4000, params)
     manifest = json.loads((tmp_path / "run" / "store" / "manifest.json").read_text())
     assert manifest["sample_rate"] == 4000 and manifest["tracks"][0]["frames"] == 12000
+
+
+def test_the_log_of_a_run_has_what_was_decided_before_training_and_each_line_once(tmp_path, body):
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}), tmp_path / "run", body, **SHORT)
+    log = (run.folder / "run.log").read_text()
+    for decided in ("No validation tracks were given: held out", "Network: copied", "iteration 4 "):
+        assert log.count(decided) == 1, decided

@@ -37,12 +37,12 @@ def info(tiny_stft) -> CheckpointInfo:
 def train(tiny_store, small_chimera, info, tmp_path):
     """Returns a function that trains a small network on the tiny store, in tmp_path/run unless told otherwise."""
 
-    def run(model=None, mixtures=Mixtures, valid=True, out=tmp_path / "run", probe=None, seed=1, **plan):
+    def run(model=None, mixtures=Mixtures, valid=True, out=tmp_path / "run", probe=None, seed=1, attach=None, **plan):
         config = FitConfig(**{**PLAN, **plan})
         model = small_chimera(num_layers=2, dropout=0.5) if model is None else model
         items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
         held_out = Mixtures(tiny_store, SECONDS, 3, seed + 1) if valid else None
-        return model, fit(model, items, held_out, config, out, info, probe)
+        return model, fit(model, items, held_out, config, out, info, probe, attach)
 
     return run
 
@@ -439,3 +439,16 @@ def test_layers_frozen_by_name_stay_and_unknown_ones_are_refused(train, small_ch
 def test_bfloat16_trains(train):
     points = train(bf16=True)[1].read_curve()["points"]
     assert all(point["valid_loss"] > 0 for point in points)
+
+
+def test_nussls_own_handlers_can_be_attached(train, tmp_path, caplog):
+    caplog.set_level("INFO")
+
+    def attach(trainer, validator):
+        nussl.ml.train.add_stdout_handler(trainer, validator)
+        nussl.ml.train.add_tensorboard_handler(str(tmp_path / "logs"), trainer)
+
+    _, run = train(attach=attach)
+    assert caplog.text.count("EPOCH SUMMARY") == len(run.read_curve()["points"]) - 1
+    assert str(run.latest) in caplog.text
+    assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
