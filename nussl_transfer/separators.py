@@ -117,7 +117,7 @@ def separate_files(
     birth = nussl.AudioSignal(audio_data_array=np.zeros((1, 4096), np.float32), sample_rate=16000)
     separator = TransferMaskEstimation(birth, model_path=model, device=device)
     written, failed = {}, []
-    for path, folder in tqdm(folders.items(), desc="separating", unit="file", disable=not progress):
+    for path, folder in tqdm(folders.items(), desc="separating", unit="file", disable=None if progress else True):
         try:
             estimates, rate = _separate(separator, path, keep_rate)
         except DataError as error:

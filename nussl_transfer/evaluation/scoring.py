@@ -62,7 +62,7 @@ def score(
     name = str(model) if name is None else name
     estimator = _estimator(model, store, device, stft_params)
     rows = []
-    with tqdm(total=len(excerpts), desc=f"scoring {name}", unit="excerpt", disable=not progress) as bar:
+    with tqdm(total=len(excerpts), desc=f"scoring {name}", unit="excerpt", disable=None if progress else True) as bar:
         for batch in batches(excerpts, batch_size):
             references, sounds = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
             ratios = si_sdr(references, estimator(references.sum(axis=1), references))  # [nb, ns]
