@@ -16,8 +16,6 @@ from ..audio import LENGTH_TOLERANCE, align, read
 from ..errors import ConfigError, DataError
 from .labels import Groups, counted, group_tracks, labels_of, missing_labels, without_ignored
 
-SPLITS = ("train", "valid", "test")
-
 
 @dataclass(frozen=True)
 class Track:
