@@ -1,0 +1,58 @@
+"""Folders of stems that are nobody's data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .sound import RATE, tone, write
+
+# The names that tests of a generic folder use, and the pitch that makes each stem recognisable.
+STEMS = {"bass": 110.0, "drums": 1760.0, "vocals": 440.0}
+
+
+def track_major(
+    folder: Path,
+    tracks: tuple[str, ...] = ("Song A", "Song B"),
+    stems=tuple(STEMS),
+    mixture: str | None = "mixture",
+    suffix: str = ".wav",
+    seconds: float = 1.0,
+    rate: int = RATE,
+) -> Path:
+    """A folder for each track, a file for each stem, as MUSDB18-HQ has them; names may hold a split, 'train/Song A'."""
+    for number, track in enumerate(tracks):
+        audio = {stem: stem_audio(stem, number, seconds, rate) for stem in stems}
+        for stem in stems:
+            write(folder / track / f"{stem}{suffix}", audio[stem], rate)
+        if mixture:
+            write(folder / track / f"{mixture}{suffix}", sum(audio.values()), rate)
+    return folder
+
+
+def stem_major(
+    folder: Path, tracks: tuple[str, ...] = ("one", "two"), stems=tuple(STEMS), mix: str | None = "mix", prefix: str = ""
+) -> Path:
+    """A folder for each stem and one for the mixtures, the same file name in each: nussl's MixSourceFolder."""
+    for number, track in enumerate(tracks):
+        audio = {stem: stem_audio(stem, number) for stem in stems}
+        for stem in stems:
+            write(folder / prefix / stem / f"{track}.wav", audio[stem])
+        if mix:
+            write(folder / prefix / mix / f"{track}.wav", sum(audio.values()))
+    return folder
+
+
+def pool(folder: Path, stems=("Bass", "Kick", "Snare"), each: int = 3) -> Path:
+    """A folder for each stem, files that have nothing to do with each other: what the RemixPacks scripts make."""
+    for stem in stems:
+        for number in range(each):
+            audio = stem_audio(stem, number, seconds=0.5 + number)
+            write(folder / stem / f"Pack {stem[0]}{number} ({stem} take)(symlink).wav", audio)
+    return folder
+
+
+def stem_audio(stem: str, number: int = 0, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
+    """The audio of a stem: its own pitch, another one in each track."""
+    return tone(STEMS.get(stem, 330.0) * (1 + number / 12), seconds, rate, phase=number)
