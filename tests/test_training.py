@@ -16,13 +16,12 @@ import torch
 import yaml
 
 import nussl_transfer
-from nussl_transfer import training
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint
 from nussl_transfer.errors import ConfigError, TransferError
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.runs import FitConfig
 from nussl_transfer.store import Store
-from nussl_transfer.training import fit
+from nussl_transfer.training import engine, fit
 
 SECONDS = 0.1
 PLAN = {"iterations": 12, "batch_size": 2, "validate_every": 4, "progress": False, "frame_step": 2}
@@ -168,13 +167,13 @@ class Scripted:
 
 def script(monkeypatch, valid_losses, train_losses=None):
     """Has validations (of one batch each) and iterations give these losses."""
-    monkeypatch.setattr(training, "TransferValidationClosure", lambda *_, **__: Scripted(valid_losses))
+    monkeypatch.setattr(engine, "TransferValidationClosure", lambda *_, **__: Scripted(valid_losses))
 
     def closure(optimizer, model, **_):
         model.metadata.update(optimizer={}, loss_dictionary={})
         return Scripted(np.ones(10_000) if train_losses is None else train_losses, model)
 
-    monkeypatch.setattr(training, "TransferClosure", closure)
+    monkeypatch.setattr(engine, "TransferClosure", closure)
     # All of the validation data in one batch, so that there is one loss a validation.
     monkeypatch.setitem(PLAN, "batch_size", 3)
 
