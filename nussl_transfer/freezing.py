@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from nussl.ml import SeparationModel
 from torch import nn
 
-from .builders import EMBEDDING_HEAD, MASK_HEAD
+from .builders import EMBEDDING_HEAD, MASK_HEAD, PAPER
 from .errors import ConfigError
 
 MODES = ("pretrain", "whole", "mask")
@@ -61,6 +61,50 @@ def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str
         if name not in held
         for parameter in layer.parameters()
     ]
+
+
+def parameter_groups(
+    model: SeparationModel,
+    mode: str,
+    frozen: Sequence[str] = (),
+    learning_rate: float = PAPER.learning_rate,
+    body_learning_rate: float | None = None,
+) -> list[dict]:
+    """Returns what a mode trains as groups for an optimizer, each with its learning rate: the heads first, then the body.
+
+    The heads are the mask head and the embedding head; the body is all that comes before them. What is pretrained well
+    can so be moved more slowly than a mask head that is new. A schedule that multiplies the rates of all groups, such as
+    torch's ``ReduceLROnPlateau``, keeps their ratio.
+
+    Args:
+        model: The network.
+        mode: 'pretrain', 'whole' or 'mask'.
+        frozen: Layers frozen besides those of the mode.
+        learning_rate: Of the heads, and of the body where it has none of its own.
+        body_learning_rate: Of the body. None: there is one group, at one rate, as in the paper.
+
+    Raises:
+        ConfigError: As :func:`layers_of_mode`; or the body has a rate of its own and is frozen, or the heads are.
+
+    References:
+        Howard, Ruder, "Universal language model fine-tuning for text classification", ACL 2018, section 3.2.
+    """
+    if body_learning_rate is None:
+        return [{"params": trainable_parameters(model, mode, frozen), "lr": learning_rate}]
+    body = [name for name in model.layers if name not in (EMBEDDING_HEAD, MASK_HEAD)]
+    heads = [name for name in model.layers if name not in body]
+    held = layers_of_mode(model, mode, frozen)
+    groups = []
+    for part, layers, rate in (("heads", heads, learning_rate), ("body", body, body_learning_rate)):
+        trained = [p for name in layers if name not in held for p in model.layers[name].parameters()]
+        if not trained:
+            besides = f" with {', '.join(frozen)} frozen" if frozen else ""
+            raise ConfigError(
+                f"A learning rate of its own was asked for the body, {body_learning_rate:g}: mode {mode!r}{besides} trains "
+                f"nothing of the {part}. Leave body_learning_rate out."
+            )
+        groups.append({"params": trained, "lr": rate})
+    return groups
 
 
 def freeze(model: SeparationModel, layers: Sequence[str]) -> None:

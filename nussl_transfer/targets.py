@@ -1,7 +1,8 @@
 """Stage 4, targets: a batch of audio becomes what a ChimeraNet is trained on, on the batch's own device.
 
-Equal to nussl's ``MagnitudeSpectrumApproximation``, ``MagnitudeWeights`` and ``ToSeparationModel`` applied
-item by item (contract 3), but batched and in torch: audio crosses to the device, spectra are made there.
+Equal to nussl's ``MagnitudeSpectrumApproximation`` (or, when asked, ``PhaseSensitiveSpectrumApproximation``),
+``MagnitudeWeights`` and ``ToSeparationModel`` applied item by item (contract 3), but batched and in torch: audio
+crosses to the device, spectra are made there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ class Targets:
 
     Args:
         stft_params: Window length, hop (both in samples) and window of the STFT.
+        phase_sensitive: Whether ``source_magnitudes`` and, through them, ``ideal_binary_mask`` are those of
+            :func:`phase_sensitive_magnitudes`. The paper's are plain magnitudes. What the network is given is the same
+            for both, and so is separating with it.
 
     Shape:
         In: ``mix_audio`` [nb, nc, samples], ``source_audio`` [nb, nc, samples, ns] (may be absent).
@@ -25,20 +29,21 @@ class Targets:
         ``ideal_binary_mask`` [nb, nt, nf, nc, ns].
     """
 
-    def __init__(self, stft_params: STFTParams):
-        self.stft_params = stft_params
+    def __init__(self, stft_params: STFTParams, phase_sensitive: bool = False):
+        self.stft_params, self.phase_sensitive = stft_params, phase_sensitive
 
     def __call__(self, batch: dict) -> dict:
         """Returns the batch with spectra and targets; the one given stays as it is."""
         batch = dict(batch)
-        batch["mix_magnitude"] = magnitude(batch["mix_audio"], self.stft_params)  # [nb, nt, nf, nc]
+        mix = spectrogram(batch["mix_audio"], self.stft_params)  # [nb, nt, nf, nc]
+        batch["mix_magnitude"] = mix.abs()
         batch["weights"] = magnitude_weights(batch["mix_magnitude"])
         if "source_audio" in batch:
             sources = batch["source_audio"].movedim(-1, 0)  # [ns, nb, nc, samples]
-            batch["source_magnitudes"] = magnitude(sources, self.stft_params).movedim(
-                0, -1
-            )  # [nb, nt, nf, nc, ns]
-            batch["ideal_binary_mask"] = ideal_binary_mask(batch["source_magnitudes"])
+            sources = spectrogram(sources, self.stft_params).movedim(0, -1)  # [nb, nt, nf, nc, ns]
+            made = phase_sensitive_magnitudes(sources, mix) if self.phase_sensitive else sources.abs()
+            batch["source_magnitudes"] = made
+            batch["ideal_binary_mask"] = ideal_binary_mask(made)
         return batch
 
 
@@ -109,13 +114,45 @@ def istft(spectrum: torch.Tensor, stft_params: STFTParams, samples: int) -> torc
     return (signal[:, inside] / power[:, inside]).reshape(*shape[:-2], samples)
 
 
+def spectrogram(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
+    """Returns the STFT in nussl's order of axes.
+
+    Shape:
+        audio [..., nc, samples] -> complex64 [..., nt, nf, nc]
+    """
+    return stft(audio, stft_params).movedim(-3, -1).transpose(-3, -2)
+
+
 def magnitude(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
     """Returns the magnitude spectrogram in nussl's order of axes.
 
     Shape:
         audio [..., nc, samples] -> float32 [..., nt, nf, nc]
     """
-    return stft(audio, stft_params).abs().movedim(-3, -1).transpose(-3, -2)
+    return spectrogram(audio, stft_params).abs()
+
+
+def phase_sensitive_magnitudes(sources: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
+    """Returns the part of each source that is in phase with the mixture, from 0 to the mixture's magnitude.
+
+    An estimate has the mixture's phase. The best it can do for a source S in a mixture X is its projection on X,
+    |S| cos(angle of S - angle of X) = Re(S X*) / |X|; a mask between 0 and 1 reaches it from 0 to |X|.
+
+    Shape:
+        complex [..., ns], complex [...] -> float [..., ns]
+
+    References:
+        Erdogan, Hershey, Watanabe, Le Roux, "Phase-sensitive and recognition-boosted speech separation using deep
+        recurrent neural networks", ICASSP 2015.
+
+    >>> phase_sensitive_magnitudes(torch.tensor([[3j, 4 + 0j, -1j, 9j]]), torch.tensor([5j]))
+    tensor([[3., 0., 0., 5.]])
+    """
+    mix = mix[..., None]
+    magnitude = mix.abs()
+    # Where the mixture is 0, so is the product, and the bound.
+    along = (sources * mix.conj()).real / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
+    return along.clamp(min=0.0).minimum(magnitude)
 
 
 def ideal_binary_mask(source_magnitudes: torch.Tensor) -> torch.Tensor:

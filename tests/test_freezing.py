@@ -15,6 +15,7 @@ from nussl_transfer.freezing import (
     layers_of_mode,
     outputs_of_mode,
     outputs_only,
+    parameter_groups,
     trainable_parameters,
 )
 
@@ -69,6 +70,55 @@ def test_a_mode_that_needs_a_head_the_network_lacks_is_an_error(mask_inference, 
 
 def test_a_mask_inference_network_can_be_trained_in_mode_mask(mask_inference):
     assert trainable_parameters(mask_inference, "mask") == list(mask_inference.layers["mask"].parameters())
+
+
+def test_one_rate_for_all_is_one_group_of_what_the_mode_trains(small_chimera):
+    model = small_chimera()
+    (group,) = parameter_groups(model, "whole", ["normalization"], learning_rate=0.5)
+    assert group["lr"] == 0.5
+    expected = trainable_parameters(model, "whole", ["normalization"])
+    assert [id(p) for p in group["params"]] == [id(p) for p in expected]
+
+
+@pytest.mark.parametrize(
+    ("mode", "frozen", "heads", "body"),
+    [
+        ("whole", [], {"embedding", "mask"}, {"normalization", "recurrent_stack"}),
+        ("whole", ["embedding"], {"mask"}, {"normalization", "recurrent_stack"}),
+        ("pretrain", ["normalization"], {"embedding"}, {"recurrent_stack"}),
+    ],
+)
+def test_a_rate_of_its_own_for_the_body_makes_a_group_of_it(small_chimera, mode, frozen, heads, body):
+    model = small_chimera()
+    groups = parameter_groups(model, mode, frozen, learning_rate=1e-2, body_learning_rate=1e-4)
+    layer_of = {id(p): name.split(".")[1] for name, p in model.named_parameters()}
+    assert [{layer_of[id(p)] for p in group["params"]} for group in groups] == [heads, body]
+    assert [group["lr"] for group in groups] == [1e-2, 1e-4]
+    together = {id(p) for group in groups for p in group["params"]}
+    assert together == {id(p) for p in trainable_parameters(model, mode, frozen)}
+
+
+def test_the_first_step_of_adam_moves_each_part_by_its_own_rate_and_a_plateau_scales_both(small_chimera):
+    model = small_chimera()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    groups = parameter_groups(model, "whole", learning_rate=1e-2, body_learning_rate=1e-4)
+    optimizer = torch.optim.Adam(groups, eps=0.0)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()  # Adam's first step is the rate, whatever the gradient
+    for name, p in model.named_parameters():
+        rate = 1e-2 if name.split(".")[1] in ("embedding", "mask") else 1e-4
+        torch.testing.assert_close(before[name] - p, torch.full_like(p, rate), rtol=1e-2, atol=1e-6)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    for loss in (1.0, 2.0):
+        schedule.step(loss)
+    assert [group["lr"] for group in optimizer.param_groups] == [5e-3, 5e-5]
+
+
+def test_a_rate_for_a_body_that_is_frozen_is_an_error(small_chimera):
+    for mode, frozen, part in (("mask", [], "body"), ("whole", ["embedding", "mask"], "heads")):
+        with pytest.raises(ConfigError, match=f"'{mode}'.* trains nothing of the {part}. Leave body_learning_rate out"):
+            parameter_groups(small_chimera(), mode, frozen, body_learning_rate=1e-4)
 
 
 def test_freezing_and_thawing_sets_what_takes_gradients(small_chimera):
