@@ -45,8 +45,10 @@ class FitConfig:
         iterations: Batches in all.
         batch_size: Mixtures a batch.
         learning_rate: Of Adam.
+        body_learning_rate: Of all layers but the two heads; None: the same for all.
         autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
         dc_weight: Weight of the deep clustering loss in mode 'whole'.
+        phase_sensitive: Whether targets are those of :func:`~nussl_transfer.targets.phase_sensitive_magnitudes`.
         frame_step: See :class:`~nussl_transfer.closures.TransferClosure`.
         frozen: Layers frozen besides those of the mode.
         validate_every: Iterations between validations.
@@ -64,8 +66,10 @@ class FitConfig:
     iterations: int = PAPER.finetune_iterations
     batch_size: int = PAPER.batch_size
     learning_rate: float = PAPER.learning_rate
+    body_learning_rate: float | None = None
     autoclip_percentile: float = PAPER.autoclip_percentile
     dc_weight: float = PAPER.dc_weight
+    phase_sensitive: bool = False
     frame_step: int = 1
     frozen: tuple[str, ...] = ()
     validate_every: int = PAPER.validate_every
@@ -90,8 +94,10 @@ class FitConfig:
                 f"The network was to be kept at iterations {missed}: these must be multiples of {self.validate_every}, the "
                 f"iterations between validations, up to {self.iterations}."
             )
-        if self.batch_size < 1 or not self.learning_rate > 0:
-            raise ConfigError(f"Batch size {self.batch_size} and learning rate {self.learning_rate} must be above 0.")
+        rates = [rate for rate in (self.learning_rate, self.body_learning_rate) if rate is not None]
+        if self.batch_size < 1 or not all(rate > 0 for rate in rates):
+            shown = ", ".join(f"{rate:g}" for rate in rates)
+            raise ConfigError(f"Batch size {self.batch_size} and learning rate {shown} must be above 0.")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
 

@@ -451,3 +451,29 @@ def test_nussls_own_handlers_can_be_attached(train, tmp_path, caplog):
     assert caplog.text.count("EPOCH SUMMARY") == len(run.read_curve()["points"]) - 1
     assert str(run.latest) in caplog.text
     assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
+
+
+def test_phase_sensitive_training_leaves_a_checkpoint_like_any_other(train):
+    model, run = train(phase_sensitive=True)
+    assert not same(model.state_dict(), train(out=run.folder.parent / "plain")[0].state_dict())
+    metadata = nussl.ml.SeparationModel.load(run.latest)[1]
+    made = [type(transform).__name__ for transform in metadata["train_dataset"]["transforms"].transforms]
+    assert made == ["MagnitudeSpectrumApproximation", "MagnitudeWeights", "ToSeparationModel"]
+    mixture = nussl.AudioSignal(audio_data_array=np.random.default_rng(0).standard_normal((1, 4000)), sample_rate=8000)
+    estimates = nussl.separation.deep.DeepMaskEstimation(mixture, str(run.latest))()
+    np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
+
+
+def test_a_body_with_a_rate_of_its_own_moves_less_and_the_run_goes_on_exactly(train, small_chimera, tmp_path):
+    start = small_chimera(num_layers=2).state_dict()
+    slow = {"body_learning_rate": 1e-6, "model": small_chimera(num_layers=2)}
+    trained, run = train(**slow)
+    moved = {name: (trained.state_dict()[name] - start[name]).abs().max() for name, _ in trained.named_parameters()}
+    for name, distance in moved.items():
+        assert (distance > 1e-3) == (name.split(".")[1] in ("embedding", "mask")), name
+    assert run.read_curve()["points"][0]["learning_rate"] == 1e-3, "the curve has the rate of the heads"
+    broken = {**slow, "model": small_chimera(num_layers=2), "out": tmp_path / "broken"}
+    with pytest.raises(Stop):
+        train(**broken, mixtures=stop_at_item(17))
+    again, _ = train(**{**broken, "model": small_chimera(num_layers=2)})
+    assert same(again.state_dict(), trained.state_dict())

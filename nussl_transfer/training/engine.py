@@ -31,7 +31,7 @@ class Training:
         shared = {
             "mode": config.mode,
             "dc_weight": config.dc_weight,
-            "targets": Targets(info.stft_params),
+            "targets": Targets(info.stft_params, config.phase_sensitive),
             "frame_step": config.frame_step,
             "autocast": config.bf16,
         }

@@ -7,13 +7,14 @@ import math
 import torch
 from nussl.ml import SeparationModel
 
-from ..freezing import trainable_parameters
+from ..freezing import parameter_groups
 from ..runs import FitConfig
 
 
 def optimizer_of(model: SeparationModel, config: FitConfig) -> torch.optim.Optimizer:
-    """Returns Adam on what the mode trains, and on nothing that is frozen."""
-    return torch.optim.Adam(trainable_parameters(model, config.mode, config.frozen), lr=config.learning_rate)
+    """Returns Adam on what the mode trains, and on nothing that is frozen; its first group has the heads."""
+    groups = parameter_groups(model, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
+    return torch.optim.Adam(groups)
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, config: FitConfig) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
