@@ -22,6 +22,7 @@ from nussl.ml import SeparationModel
 
 from .builders import MASK_HEAD
 from .compat import safe_load
+from .compat.networks import config_of
 from .errors import CheckpointError
 from .files import written_aside
 
@@ -126,7 +127,7 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     info = _info(path, content)
     try:
         with torch.random.fork_rng(devices=[]):  # a new network draws weights, here to be replaced at once
-            model = SeparationModel(_config(content))
+            model = SeparationModel(config_of(content))
         model.load_state_dict(content["state_dict"])
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -183,14 +184,8 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     return info
 
 
-def _config(content: dict) -> dict:
-    """Returns the network's configuration: where there are two, the one that nussl goes by."""
-    config = content.get("config") or content["metadata"]["config"]
-    return json.loads(config) if isinstance(config, str) else config
-
-
 def _count_masks(content: dict) -> int:
-    head = _config(content)["modules"].get(MASK_HEAD, {})
+    head = config_of(content)["modules"].get(MASK_HEAD, {})
     return int(head.get("args", {}).get("embedding_size", 0))
 
 

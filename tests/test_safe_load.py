@@ -112,8 +112,7 @@ def test_tensors_go_to_the_device_asked_for(old_checkpoint):
 def test_a_foreign_function_is_refused_by_name_and_not_run(tmp_path, name, zip_file):
     content = checkpoint(train_dataset={"transforms": [traps(tmp_path)[name]]})
     path = save(content, tmp_path / "model.pth", _use_new_zipfile_serialization=zip_file)
-    said = name if zip_file else name.removeprefix("builtins.")
-    refusal = rf"model\.pth: it asks for ([\w.]+, )*{said}[,.].*nothing of it was run.*SeparationModel\.save"
+    refusal = rf"model\.pth: it asks for ([\w.]+, )*{name}[,.].*nothing of it was run.*SeparationModel\.save"
     with pytest.raises(CheckpointError, match=refusal):
         safe_load(path)
     assert not (tmp_path / "sprung").exists()
@@ -204,7 +203,7 @@ def test_a_truncated_file_is_refused(tmp_path, old_checkpoint, kept, zip_file):
         safe_load(tmp_path / "model.pth")
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02"], ids=["zip", "pickle"])
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02\x8a\n"], ids=["zip", "pickle"])
 def test_noise_that_begins_like_a_checkpoint_is_refused(tmp_path, start):
     for seed in range(20):
         noise = np.random.default_rng(seed).bytes(500)

@@ -2,7 +2,8 @@
 
 * ``imports``: what has to hold while nussl is imported, and is taken away again.
 * ``patches``: what is mended in nussl's modules afterwards, each by its own ``views.View`` of a library.
-* ``loading``: ``safe_load``, the one way in which checkpoints are read.
+* ``loading``: ``safe_load``, the one way in which checkpoints are read; it has ``outline`` and ``networks`` hold a file
+  to what it declares before anything of it is made.
 * ``cache``: the same care for nussl's cached data sets.
 """
 

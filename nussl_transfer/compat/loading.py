@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError
+from . import networks, outline
 
 # torch keeps one list for the whole process: two threads must not set it at once.
 _LIST_LOCK = threading.RLock()
@@ -47,16 +47,19 @@ def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, A
     """
     path = Path(path)
     _check_torch_wrote_it(path)
+    _check_what_it_declares(path)
     with only(checkpoint_globals()):
         try:
             loaded = torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:  # a broken pickle can end in any of them: KeyError, struct.error, ...
-            raise CheckpointError(_why_not(path, error)) from error
+            raise CheckpointError(_damaged(path, error)) from error
     if not isinstance(loaded, dict):
         raise CheckpointError(
             f"Checkpoint {path}: it holds one {type(loaded).__name__}, not a dictionary of "
             f"weights and metadata. Save the model with nussl's SeparationModel.save."
         )
+    if isinstance(loaded.get("state_dict"), dict) and isinstance(loaded.get("metadata"), dict):
+        networks.refuse_unfit(path, loaded)
     return loaded
 
 
@@ -143,33 +146,36 @@ def _check_torch_wrote_it(path: Path) -> None:
         raise CheckpointError(f"Checkpoint {path}: it cannot be read ({error}).") from error
     if not start:
         raise CheckpointError(f"Checkpoint {path}: the file is empty. Copy or download it again.")
-    # torch >= 1.6 writes a zip archive; before that it wrote pickles, each of which begins with 0x80.
-    if start != b"PK\x03\x04" and start[:1] != b"\x80":
+    # torch >= 1.6 writes a zip archive; before that it wrote pickles, the first of them of one number.
+    if start != b"PK\x03\x04" and start != outline.LEGACY_START[:4]:
         raise CheckpointError(
             f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with {start!r}). Give a .pth file."
         )
 
 
-def _why_not(path: Path, error: Exception) -> str:
-    """Returns the sentence for a file that torch would not load; to be called inside `only`."""
-    foreign = _foreign_names(path, error)
+def _check_what_it_declares(path: Path) -> None:
+    """Refuses a file that names what is not allowed, or declares more than it has, before any of it is made."""
+    allowed = {name for _, name in checkpoint_globals()} | outline.TORCH_NAMES
+    try:
+        foreign = sorted(outline.names_declared(path) - allowed)
+    except outline.Refused as error:
+        raise CheckpointError(
+            f"Checkpoint {path}: {error}. No nussl checkpoint does, so the file was refused and nothing of it was run. "
+            "Copy or download it again, and doubt whoever made it."
+        ) from error
+    except Exception as error:  # a broken pickle or archive can end in any of them
+        raise CheckpointError(_damaged(path, error)) from error
     if foreign:
-        return (
+        raise CheckpointError(
             f"Checkpoint {path}: it asks for {', '.join(foreign)}. No nussl checkpoint needs that, and "
             f"it could run anything, so the file was refused and nothing of it was run. If you trust its "
             f"author, ask for it saved again with nussl's SeparationModel.save and nothing in its "
             f"metadata but plain values and nussl's own transforms."
         )
+
+
+def _damaged(path: Path, error: Exception) -> str:
     return (
         f"Checkpoint {path}: it cannot be read as a checkpoint, and nothing of it was run. It is "
         f"damaged, cut short, or another kind of file ({torch_reason(error)}). Copy or download it again."
     )
-
-
-def _foreign_names(path: Path, error: Exception) -> list[str]:
-    """Returns the functions and classes that a file names and the list has not, without running it."""
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # damaged, or older than the zip format: then torch's refusal names the first of them
-        names = re.findall(r"GLOBAL ([\w.]+)", torch_reason(error))[:1]
-    return sorted(names)

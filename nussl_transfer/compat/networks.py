@@ -1,0 +1,102 @@
+"""The network that a checkpoint describes, held to its weights before it is built.
+
+A configuration is text from a stranger as well: it names the class of each layer and says how large to make it. A
+network of 10^9 hidden units is refused here without memory being taken for it: it is built on torch's ``meta``
+device, where tensors have shapes and no numbers, and those shapes must be the ones of the weights in the file.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ..errors import CheckpointError
+
+# torch's own layers that a network may have beside nussl's: those whose arguments are plain values.
+TORCH_LAYERS = frozenset(
+    """Linear Conv1d Conv2d ConvTranspose1d ConvTranspose2d LSTM GRU RNN BatchNorm1d BatchNorm2d GroupNorm LayerNorm
+    InstanceNorm1d InstanceNorm2d Dropout Dropout2d ReLU PReLU LeakyReLU ELU GELU Sigmoid Tanh Softmax Softplus
+    Identity Flatten Unflatten AvgPool1d AvgPool2d MaxPool1d MaxPool2d Upsample""".split()
+)
+MOST_LAYERS = 1000
+# Layers that compute a matrix of this many numbers by NumPy, which the meta device does not keep from it.
+_MATRICES = (("num_frequencies", "num_mels"), ("num_filters", "filter_length"))
+
+
+def config_of(content: dict) -> Any:
+    """Returns the configuration in a checkpoint: where there are two, the one that nussl goes by."""
+    config = content.get("config") or content["metadata"].get("config")
+    return json.loads(config) if isinstance(config, str) else config
+
+
+def refuse_unfit(path: object, content: dict) -> None:
+    """Refuses a checkpoint whose weights are not those of the network that it describes.
+
+    Raises:
+        CheckpointError: A layer is of no known class, or larger than its weights, or the shapes differ.
+    """
+    state = content.get("state_dict")
+    try:
+        config = config_of(content)
+        if not config:
+            return  # weights alone: no network is built of them
+        _refuse_layers(config, state)
+        wanted = _shapes(json.dumps(config))
+        found = {key: tuple(tensor.shape) for key, tensor in state.items()}
+        differing = [key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)]
+        if differing:
+            key = min(differing)
+            raise ValueError(f"{key} should be {wanted.get(key, 'absent')}, it is {found.get(key, 'absent')}")
+    except Exception as error:  # a configuration may name any layer, and give it any argument
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+        raise CheckpointError(
+            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). "
+            "Fetch or make it again."
+        ) from error
+
+
+@functools.lru_cache(maxsize=16)  # nussl reads the source code of every layer that it builds
+def _shapes(config: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights and buffers of a network, which takes no memory for them."""
+    from nussl.ml import SeparationModel
+
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        return {key: tuple(tensor.shape) for key, tensor in SeparationModel(json.loads(config)).state_dict().items()}
+
+
+def _refuse_layers(config: dict, state: dict) -> None:
+    from nussl.ml.networks import modules
+
+    elements = sum(tensor.numel() for tensor in state.values())
+    layers = [layer for layer in config["modules"].values() if "class" in layer]
+    if len(layers) > MOST_LAYERS:
+        raise ValueError(f"it describes {len(layers)} layers, the most allowed is {MOST_LAYERS}")
+    for layer in layers:
+        kind, args = layer["class"], layer.get("args", {})
+        found = getattr(modules, kind, None)
+        ours = isinstance(found, type) and issubclass(found, torch.nn.Module)
+        if not ours and kind not in TORCH_LAYERS:
+            raise ValueError(f"it asks for a layer {kind!r}, which no nussl network has")
+        for name, value in _numbers(args):
+            most = len(state) if name == "num_layers" else max(elements, 2**20)
+            if not abs(value) <= most:
+                raise ValueError(f"its layer {kind} has {name} {value}, and the file has {elements} weights")
+        for first, second in _MATRICES:
+            if int(args.get(first) or 0) * int(args.get(second) or 0) > max(elements, 2**20):
+                raise ValueError(f"its layer {kind} has {first} {args[first]} and {second} {args[second]}")
+
+
+def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yields every number in the arguments of a layer, with the argument's name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
