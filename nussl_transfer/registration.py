@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .builders import build_transfer_chimera
 from .closures import TransferClosure, TransferValidationClosure
-from .datasets import Bach10, StemFolder
+from .datasets import Bach10, ChoirSet, StemFolder
 from .errors import TransferError
 from .losses import GramDeepClusteringLoss
 
@@ -27,6 +27,7 @@ class Part(NamedTuple):
 
 TABLE = (
     Part("nussl.datasets", "Bach10", Bach10),
+    Part("nussl.datasets", "ChoirSet", ChoirSet),
     Part("nussl.datasets", "StemFolder", StemFolder),
     Part("nussl.ml.networks.builders", "build_transfer_chimera", build_transfer_chimera),
     # nussl's closures look a loss up here, by the name it has in the loss dictionary.

@@ -13,12 +13,14 @@ from pathlib import Path
 from ..errors import ConfigError, DataError
 from .bach10 import Bach10
 from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
+from .choirset import ChoirSet
 from .labels import Groups, counted, labels_of, missing_labels, normalise
 from .scan import find_files
 from .stem_folder import StemFolder
 
 __all__ = [
     "Bach10",
+    "ChoirSet",
     "DATASETS",
     "StemDataset",
     "StemFolder",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 # The specific before the general: the first that recognises a folder reads it.
-DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in (Bach10, StemFolder)}
+DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in (Bach10, ChoirSet, StemFolder)}
 
 # Trees that are known and not read: a stem folder's error, or a stem folder's reading of them, would mislead.
 _FOREIGN = (
@@ -42,7 +44,10 @@ _FOREIGN = (
         "Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1 itself, or say dataset='Bach10'.",
     ),
     (r"(^|/)Track\d{5}/(stems/S\d\d|mix)\.(wav|flac)$", "This looks like Slakh2100, which is not read yet."),
-    (r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$", "This looks like Dagstuhl ChoirSet, which is not read yet."),
+    (
+        r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$",
+        "Dagstuhl ChoirSet lies in it, with other audio beside it: give its own folder, or say dataset='ChoirSet'.",
+    ),
     (
         r"\.stem\.mp4$",
         "This looks like MUSDB18 in .stem.mp4 files: decode them with `musdbconvert`, or get MUSDB18-HQ.",

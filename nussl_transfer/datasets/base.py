@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -89,7 +90,13 @@ class StemDataset(nussl.datasets.BaseDataset):
 
         Raises:
             DataError: The folder does not hold this data set.
+            ConfigError: It has no such option, or not that value of it.
         """
+        known = list(inspect.signature(cls._find).parameters)[3:]
+        for option in options:
+            if option not in known:
+                has = f"Its options are {', '.join(known)}" if known else "It has no options"
+                raise ConfigError(f"{option}={options[option]!r} was asked for of {cls.NAME}. {has}.")
         ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         tracks = without_ignored(cls._find(Path(folder), groups=groups, ignore=ignore, **options), ignore)
         if not tracks:

@@ -75,7 +75,7 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     """Returns the tracks with their stems merged: ``{'male': ['tenor', 'bass']}`` makes one of two.
 
     Stems that belong to no group are left out of the track's ``stems`` and kept in its ``left_out``. A track
-    may come out with a group missing: see ``missing_labels``.
+    may come out with a group missing: see ``missing_labels``. Of a pool only the tracks that a group takes remain.
 
     Raises:
         DataError: A group takes no stem of any track.
@@ -99,7 +99,9 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     nowhere = Counter(label for track in tracks for label in track.stems if group_of(label, members) is None)
     if nowhere:
         LOGGER.warning("left out, in no group: %s", counted(nowhere, len(tracks)))
-    return grouped
+    # A file of a pool belongs to nothing that could miss it.
+    pool = all(len(track.stems) == 1 for track in tracks)
+    return [track for track in grouped if track.stems] if pool else grouped
 
 
 def without_ignored(tracks: Iterable[Track], ignore: Sequence[str]) -> list[Track]:

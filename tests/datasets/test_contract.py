@@ -10,8 +10,9 @@ import nussl
 import pytest
 from nussl.datasets import transforms
 
-from nussl_transfer.datasets import DATASETS, StemDataset, Track, open_tracks
-from nussl_transfer.errors import DataError
+from nussl_transfer.audio import header
+from nussl_transfer.datasets import DATASETS, StemDataset, Track, labels_of, open_tracks
+from nussl_transfer.errors import ConfigError, DataError
 
 STFT = nussl.STFTParams(512, 128, "sqrt_hann")
 
@@ -24,6 +25,11 @@ def dataset(request):
 @pytest.fixture
 def folder(dataset, tmp_path):
     return layouts.TREES[dataset.NAME](tmp_path)
+
+
+def is_pool(tracks):
+    """Whether each track is one file of one stem, so that mixtures of them can only be incoherent."""
+    return all(len(track.stems) == 1 for track in tracks)
 
 
 def test_it_says_what_it_is_in_the_same_words(dataset):
@@ -43,7 +49,11 @@ def test_it_finds_tracks_that_are_sorted_unique_and_safe_to_name_files_by(datase
         assert not path.is_absolute() and ".." not in path.parts
         assert list(track.stems) == sorted(track.stems)
         assert all(isinstance(file, Path) and file.is_file() for files in track.stems.values() for file in files)
-        assert not dataset.LABELS or tuple(track.stems) == dataset.LABELS
+        if is_pool(tracks):
+            assert set(track.stems) <= set(dataset.LABELS)
+        else:
+            assert not dataset.LABELS or tuple(track.stems) == dataset.LABELS
+    assert not dataset.LABELS or labels_of(tracks) == dataset.LABELS
 
 
 def test_it_is_recognised_and_opened(dataset, folder):
@@ -72,13 +82,17 @@ def test_it_is_in_nussl(dataset):
 
 def test_its_items_are_nussls_and_sum_to_the_mix(dataset, folder):
     hook = dataset(folder)
-    assert isinstance(hook, nussl.datasets.BaseDataset) and isinstance(hook.folder, str) and len(hook) == 2
-    for item in hook:
+    assert isinstance(hook, nussl.datasets.BaseDataset) and isinstance(hook.folder, str)
+    tracks = dataset.find_tracks(folder)
+    assert len(hook) == len(tracks) > 1
+    for item, track in zip(hook, tracks, strict=True):
         assert isinstance(item["mix"], nussl.AudioSignal)
-        assert item["metadata"]["labels"] == sorted(item["sources"]) == list(item["sources"]) == hook.metadata["labels"]
+        assert list(item["sources"]) == sorted(item["sources"]) == list(track.stems)
+        assert item["metadata"]["labels"] == hook.metadata["labels"] == list(labels_of(tracks))
         total = sum(source.audio_data for source in item["sources"].values())
         assert np.allclose(item["mix"].audio_data, total, atol=1e-6) and np.abs(total).max() > 0.05
-        assert all(source.sample_rate == item["mix"].sample_rate == 44100 for source in item["sources"].values())
+        rate = header(next(iter(track.stems.values()))[0]).sample_rate
+        assert all(source.sample_rate == item["mix"].sample_rate == rate for source in item["sources"].values())
 
 
 def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
@@ -92,13 +106,19 @@ def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
     )
     hook = dataset(folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False)
     item = hook[0]
-    sources = len(hook.metadata["labels"])
+    sources = 1 if is_pool(hook.items) else len(hook.metadata["labels"])
     assert item["mix_magnitude"].shape == (100, 257, 1)
     assert item["source_magnitudes"].shape == item["ideal_binary_mask"].shape == (100, 257, 1, sources)
 
 
 def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, folder):
     first, second, *others = dataset(folder).labels
-    grouped = dataset(folder, groups={"two": [first, second], "one": others}, split="train")
-    assert grouped.metadata["labels"] == ["one", "two"] and 0 < len(grouped) < 2
+    groups = {"two": [first, second], **({"one": others} if others else {})}
+    grouped = dataset(folder, groups=groups, split="train")
+    assert grouped.metadata["labels"] == sorted(groups) and 0 < len(grouped) < len(dataset(folder))
     assert dataset(folder, ignore=[first]).metadata["labels"] == [second, *others]
+
+
+def test_an_option_that_it_does_not_have_is_refused_with_those_it_has(dataset, folder):
+    with pytest.raises(ConfigError, match=f"colour='red' was asked for of {dataset.NAME}. Its options are [a-z]"):
+        open_tracks(folder, dataset.NAME, colour="red")

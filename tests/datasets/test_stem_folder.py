@@ -345,7 +345,6 @@ def test_wrong_folders_say_what_was_found_and_what_to_do(tmp_path):
     ("name", "sentence"),
     [
         ("Track00001/stems/S00.wav", "looks like Slakh2100"),
-        ("audio_wav_22050_mono/DCS_LI_QuartetA_Take01_S2_DYN.wav", "looks like Dagstuhl ChoirSet"),
         ("train/A - B.stem.mp4", "looks like MUSDB18 in .stem.mp4"),
         ("audio_stems/03_ChristederdubistTagundLicht_violin.RESYN.wav", "derived from Bach10"),
     ],

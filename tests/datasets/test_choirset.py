@@ -1,0 +1,198 @@
+"""Dagstuhl ChoirSet: which of its 1657 files make a source, and which takes must not stand on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pytest
+
+from nussl_transfer.check import inspect
+from nussl_transfer.datasets import ChoirSet, labels_of, missing_labels, open_tracks
+from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.prepare import prepare
+
+AUDIO = "audio_wav_22050_mono"
+# Of the sorted names of all audio in version 1.2.3, as mirdata 0.3.8 indexes them.
+REAL_NAMES = "4d2befb0a48bc451c2e45544bdd96eb99dffb35b3be0603e98f74fdb8b7963ca"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return layouts.choirset(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def all_names(tmp_path_factory):
+    """Every audio file of the real data set, by name: looking for tracks reads no audio."""
+    root = tmp_path_factory.mktemp("all") / "DagstuhlChoirSet_V1.2.3" / AUDIO
+    root.mkdir(parents=True)
+    for take in layouts.ALL_CHOIRSET_TAKES:
+        for singer, microphone in layouts.microphones(take):
+            (root / f"DCS_{take}_{singer}_{microphone}.wav").touch()
+    return root.parent
+
+
+def singers(tracks, split):
+    paths = [path for track in tracks if track.split == split for files in track.stems.values() for path in files]
+    return {path.stem.split("_")[4] for path in paths}
+
+
+def test_the_names_are_those_of_the_real_data_set_and_all_of_them_are_known(all_names):
+    names = sorted(path.name for path in all_names.rglob("*.wav"))
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest() == REAL_NAMES
+    known = [path for track in ChoirSet.find_tracks(all_names, exercises=True) for path in track.left_out]
+    used = [path for track in ChoirSet.find_tracks(all_names, exercises=True)
+            for files in track.stems.values() for path in files]  # fmt: skip
+    others = [name for name in names if "_Basses_" in name or "_Solo" in name]
+    assert len(names) == 1657 == len(known) + len(used) + len(others)
+    assert ChoirSet.recognises(all_names)
+
+
+def test_23_takes_are_of_songs_for_four_voices_and_83_with_the_exercises(all_names):
+    tracks = ChoirSet.find_tracks(all_names)
+    assert Counter(track.name.rsplit("_", 1)[0] for track in tracks) == {
+        "LI_FullChoir": 3, "LI_QuartetA": 7, "LI_QuartetB": 6, "TP_FullChoir": 5, "TP_QuartetA": 2
+    }  # fmt: skip
+    for microphone in ("DYN", "LRX"):
+        assert len(ChoirSet.find_tracks(all_names, microphone=microphone)) == 23
+        assert len(ChoirSet.find_tracks(all_names, microphone=microphone, exercises=True)) == 83
+
+
+def test_each_voice_has_one_dynamic_microphone_and_sections_have_two(all_names):
+    for track in ChoirSet.find_tracks(all_names, exercises=True):
+        assert {label: "".join(path.stem.split("_")[4][0] for path in files) for label, files in track.stems.items()} == {
+            "female": "AS", "male": "BT"
+        }  # fmt: skip
+    voices = ChoirSet.find_tracks(all_names, exercises=True, voices=True)
+    assert {tuple(map(len, track.stems.values())) for track in voices} == {(1, 1, 1, 1)}
+    assert labels_of(voices) == ("alto", "bass", "soprano", "tenor")
+    larynx = ChoirSet.find_tracks(all_names, voices=True, microphone="LRX")
+    assert Counter(tuple(map(len, track.stems.values())) for track in larynx) == {(2, 2, 2, 2): 8, (1, 1, 1, 1): 15}
+
+
+def test_no_song_is_on_two_sides(all_names):
+    tracks = ChoirSet.find_tracks(all_names, exercises=True)
+    assert {(track.name[:2], track.split) for track in tracks} == {("LI", "train"), ("SE", "train"), ("TP", "test")}
+    assert Counter(track.split for track in ChoirSet.find_tracks(all_names)) == {"train": 16, "test": 7}
+
+
+@pytest.mark.parametrize(("microphone", "counts"), [("DYN", (14, 9)), ("LRX", (6, 9))])
+def test_no_singer_is_on_two_sides_when_split_by_quartet(all_names, microphone, counts):
+    tracks = ChoirSet.find_tracks(all_names, split_scheme="quartet", microphone=microphone)
+    assert tuple(sum(track.split == split for track in tracks) for split in ("train", "test")) == counts
+    assert singers(tracks, "train") == {"S1", "A2", "T2", "B2"}
+    assert singers(tracks, "test") == {"S2", "A1", "T1", "B1"}
+
+
+def test_neither_piano_nor_room_is_a_stem(folder):
+    take = next(track for track in ChoirSet.find_tracks(folder, exercises=True) if "Piano" in track.name)
+    used = [path.name for files in take.stems.values() for path in files]
+    assert all(name.endswith("_DYN.wav") for name in used) and take.mixture is None
+    left = Counter(path.stem.split("_", 4)[4] for path in take.left_out)
+    assert {"Piano_SPL", "Piano_SPR", "Stereo_STM", "Stereo_STL", "Stereo_STR", "StereoReverb_STM", "A1_LRX"} <= set(left)
+
+
+@pytest.mark.parametrize("place", [".", "..", AUDIO])
+def test_it_is_found_from_above_and_from_inside(folder, place):
+    assert open_tracks(folder / place)[0] == "ChoirSet"
+    assert [track.name for track in ChoirSet.find_tracks(folder / place)] == list(layouts.CHOIRSET_TAKES)
+
+
+def test_it_is_found_without_its_top_folder(tmp_path):
+    layouts.choirset(tmp_path, top="")
+    assert [track.name for track in open_tracks(tmp_path)[1]] == list(layouts.CHOIRSET_TAKES)
+
+
+def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence(folder):
+    hook = ChoirSet(folder, split="train")
+    item = hook[[track.name for track in hook.items].index("LI_QuartetA_Take01")]
+    male = item["sources"]["male"].audio_data[0]
+    parts = ChoirSet(folder, voices=True)
+    voices = parts[[track.name for track in parts.items].index("LI_QuartetA_Take01")]["sources"]
+    assert np.allclose(male, voices["tenor"].audio_data[0] + voices["bass"].audio_data[0], atol=1e-6)
+    assert not voices["tenor"].audio_data[0, -40:].any() and voices["bass"].audio_data[0, -40:].any()
+    assert hook[0]["mix"].sample_rate == 22050
+
+
+def test_voices_can_be_grouped_or_passed_over(folder):
+    _, tracks = open_tracks(folder, groups={"outer": ["soprano", "bass"], "inner": ["alto", "tenor"]})
+    assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
+    (track, *_) = ChoirSet.find_tracks(folder, ignore=["bass"])
+    assert [path.stem.split("_")[4] for path in track.stems["male"]] == ["T2"]
+    assert labels_of(ChoirSet.find_tracks(folder, voices=True, ignore=["bass"])) == ("alto", "soprano", "tenor")
+
+
+def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
+    (folder / AUDIO / "DCS_LI_QuartetA_Take01_T1_DYN.wav").unlink()
+    tracks = ChoirSet.find_tracks(folder)
+    assert missing_labels(tracks) == {"LI_QuartetA_Take01": ("male",)}
+    assert "take LI_QuartetA_Take01 lacks tenor, so it has no source 'male'" in caplog.text
+    assert "DCS_LI_QuartetA_Take01_B1_DYN.wav" in [path.name for path in tracks[1].left_out]
+    errors = [str(finding) for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
+    assert errors == ["error: LI_QuartetA_Take01: lacks male."]
+
+
+def test_a_voice_that_no_take_has_is_missed(folder):
+    for path in (folder / AUDIO).glob("*_T?_DYN.wav"):
+        path.unlink()
+    with pytest.raises(DataError, match="takes looked at: 4, and in none is a microphone DYN of tenor. Copy the data set"):
+        open_tracks(folder)
+    assert len(open_tracks(folder, microphone="LRX")[1]) == 4
+
+
+def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
+    first = folder / AUDIO / "DCS_LI_FullChoir_Take01_S1_DYN.wav"
+    shutil.copy(first, first.with_name(first.name.replace("S1", "S2")))
+    with pytest.raises(DataError, match="take LI_FullChoir_Take01 has .*_S1_DYN.wav and .*_S2_DYN.wav. Remove the one"):
+        ChoirSet.find_tracks(folder)
+
+
+def test_two_copies_are_refused_with_both_places(folder):
+    shutil.copytree(folder / AUDIO, folder / "copy")
+    with pytest.raises(DataError, match="is there twice, .*audio_wav.* and .*copy.*Give one copy"):
+        ChoirSet.find_tracks(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"microphone": "HSM"}, "no soprano of ChoirSet wore a headset.*Say 'DYN' .dynamic. or 'LRX'"),
+        ({"microphone": "STM"}, "microphone='STM' was asked for. It is one of DYN, LRX: all others hear the room"),
+        ({"split_scheme": "random"}, "split_scheme='random' was asked for. It is one of song, quartet"),
+    ],
+)
+def test_a_choice_that_cannot_work_is_refused(folder, options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        ChoirSet.find_tracks(folder, **options)
+
+
+def test_a_part_without_songs_says_what_is_there(tmp_path):
+    root = layouts.choirset(tmp_path, takes=layouts.CHOIRSET_OTHERS)
+    with pytest.raises(DataError, match=r"its 3 takes \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*say"):
+        open_tracks(root)
+    assert [track.name for track in ChoirSet.find_tracks(root, exercises=True)] == ["SE_QuartetA_CadenceMajorPiano01"]
+
+
+def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
+    layouts.track_major(folder / "mine")
+    with pytest.raises(DataError, match="ChoirSet lies in it, with other audio beside it"):
+        open_tracks(folder)
+    assert len(open_tracks(folder, dataset="choirset")[1]) == 4
+
+
+def test_other_audio_is_refused_with_what_was_looked_for(tmp_path):
+    layouts.track_major(tmp_path)
+    with pytest.raises(DataError, match="DCS_LI_QuartetA_Take01_S2_DYN.wav were looked for, none found. Give the folder"):
+        ChoirSet.find_tracks(tmp_path)
+
+
+def test_it_is_prepared_with_its_splits(folder, tmp_path):
+    store = prepare(ChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="ChoirSet", progress=False)
+    assert store.labels == ("female", "male")
+    assert [track.split for track in store.tracks] == ["train", "train", "train", "test"]
+    assert {track.frames for track in store.tracks} == {16000}
