@@ -14,7 +14,7 @@
     zoo             8   name -> checkpoint
     separators      9   checkpoint + audio -> one file a label
     evaluation      10  fixed excerpts -> SI-SDR -> significance
-    finetuning          all of it for one folder of stems: what the command and the demo call
+    finetuning          all of it for one folder of stems: what the command and the demo call (material)
     report          11  scores and curves -> one page
     cli                 the command nussl-transfer
 

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from nussl.ml import SeparationModel
 
 from .builders import MASK_HEAD, PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
-from .datasets import open_tracks
-from .errors import CheckpointError, ConfigError, DataError
-from .manifest import MANIFEST
-from .mixing import Mixtures
-from .prepare import prepare
-from .runs import Run, logged_to, logger
+from .errors import CheckpointError, ConfigError
+from .material import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
+from .runs import FitConfig, Run, logged_to, logger
 from .store import Store
-from .training import FitConfig, fit
+from .training import fit
 from .zoo import resolve
 
-# With one track, its last quarter is kept for validation; with more, one track in ten, at least one.
-VALID_SPAN = 0.25
-VALID_SHARE = 0.1
-VALID_ITEMS = 48
-
+UNTRAINED = ("a", "b")
 
 @dataclass(frozen=True)
-class Material:
-    """What is trained on and what is validated on: two stores, and the part of every track that is used."""
+class Start:
+    """Where training starts: a network, what it was trained on, and its name; one without a name is only a plan."""
 
-    train: Store
-    valid: Store
-    train_span: tuple[float, float] = (0.0, 1.0)
-    valid_span: tuple[float, float] = (0.0, 1.0)
+    network: SeparationModel
+    info: CheckpointInfo
+    name: str | None = None
+
+    @classmethod
+    def read(cls, source: str | Path | None, like: str | Path = "body") -> Start:
+        """Returns the network of a checkpoint; with no source, one to be made anew, of the sizes of another.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read, or its network is not for mono audio.
+        """
+        checkpoint = resolve(like if source is None else source)
+        network, info = read_checkpoint(checkpoint)
+        channels = network.layers[MASK_HEAD].num_audio_channels
+        if channels != 1:
+            raise CheckpointError(
+                f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
+                "Take a network for 1 channel."
+            )
+        return cls(network, info, None if source is None else _name_of(checkpoint))
 
 
 def finetune(
@@ -53,8 +60,11 @@ def finetune(
     ignore: Sequence[str] = (),
     frozen: Sequence[str] = (),
     learning_rate: float = PAPER.learning_rate,
+    body_learning_rate: float | None = None,
+    phase_sensitive: bool = False,
     frame_step: int = 4,
     validate_every: int = PAPER.validate_every,
+    valid_items: int = VALID_ITEMS,
     keep_at: Sequence[int] = (),
     seed: int = 0,
     device: str = "cpu",
@@ -83,8 +93,11 @@ def finetune(
         ignore: Stems to leave out.
         frozen: Layers to freeze besides those of the mode.
         learning_rate: Of Adam.
+        body_learning_rate: Of all layers but the two heads; None: the same.
+        phase_sensitive: Whether masks are to be learnt of the part of a source that is in phase with the mixture.
         frame_step: The deep clustering loss is taken at every so-many-th frame; the paper's is 1.
         validate_every: Iterations between validations.
+        valid_items: Mixtures that a validation takes.
         keep_at: Iterations whose network is kept besides latest and best.
         seed: Of the new layers and of the mixtures.
         device: 'cpu' or 'cuda'.
@@ -110,6 +123,8 @@ def finetune(
         iterations=iterations,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        body_learning_rate=body_learning_rate,
+        phase_sensitive=phase_sensitive,
         frame_step=frame_step,
         frozen=tuple(frozen),
         validate_every=min(validate_every, iterations),
@@ -119,127 +134,68 @@ def finetune(
         device=device,
         workers=workers,
     )
-    checkpoint = resolve(like if source is None else source)
-    pretrained, parent = read_checkpoint(checkpoint)
+    start = Start.read(source, like)
     with logged_to(out):
-        store = open_store(stems, Path(out) / "store", parent.sample_rate, groups, ignore)
-        material = divide(store, seed)
-        labels = material.train.labels
-        seconds = fitting_seconds(material, parent.excerpt_seconds if excerpt_seconds is None else excerpt_seconds)
-        if coherent > 0 and not (_has_whole_tracks(material.train) and _has_whole_tracks(material.valid)):
-            logger.info("Not enough tracks have all of %s: every mixture is incoherent.", ", ".join(labels))
-            coherent = 0.0
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model, report = transplant(pretrained, labels, parent.labels, fresh=source is None)
-        logger.info("Network: %s.", report)
-        channels = model.layers[MASK_HEAD].num_audio_channels
-        if channels != 1:
-            raise CheckpointError(
-                f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
-                "Take a network for 1 channel."
-            )
-        train = Mixtures(material.train, seconds, iterations * batch_size, seed, coherent, span=material.train_span)
-        valid = Mixtures(material.valid, seconds, VALID_ITEMS, seed + 1, coherent, span=material.valid_span)
+        store = open_store(stems, Path(out) / "store", start.info.sample_rate, groups, ignore)
+        drawing = Drawing(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
+        return train_on([divide(store, seed)], start, drawing, config, out, probe, valid_items)
+
+
+def train_on(
+    materials: Sequence[Material],
+    start: Start,
+    drawing: Drawing,
+    config: FitConfig,
+    out: str | Path,
+    probe: Callable[[SeparationModel], float] | None = None,
+    valid_items: int = VALID_ITEMS,
+) -> Run:
+    """Trains a network on material, and returns the folder of the run.
+
+    Args:
+        materials: What to train on and to validate on.
+        start: Where to start. Modes 'whole' and 'mask' put a mask head for the material's labels on it.
+        drawing: How mixtures are drawn; shortened, or made incoherent, where the material asks for it.
+        config: How to train.
+        out: Folder of the run.
+        probe: Measures the network in training, for the curve.
+        valid_items: Mixtures that a validation takes.
+
+    Raises:
+        ConfigError: A choice cannot work.
+        DataError: The material is not fit for training.
+    """
+    with logged_to(out):
+        drawing = fit_to(materials, drawing)
+        train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
+        labels = () if config.mode == "pretrain" else train.labels
+        model = _network(start, labels, config)
         info = CheckpointInfo(
             labels=labels,
-            mode=mode,
-            sample_rate=parent.sample_rate,
-            stft_params=parent.stft_params,
-            excerpt_seconds=seconds,
-            parent=None if source is None else _name_of(checkpoint),
+            mode=config.mode,
+            sample_rate=start.info.sample_rate,
+            stft_params=start.info.stft_params,
+            excerpt_seconds=drawing.duration,
+            parent=start.name,
             data={
-                "name": store.dataset,
-                "minutes": round(material.train.minutes(), 1),
-                "tracks": len(material.train.tracks),
+                "name": "+".join(material.train.dataset for material in materials),
+                "minutes": round(sum(material.train.minutes() for material in materials), 1),
+                "tracks": sum(len(material.train.tracks) for material in materials),
             },
         )
         return fit(model, train, valid, config, out, info, probe)
 
 
-def open_store(
-    stems: str | Path | Store,
-    out: str | Path,
-    sample_rate: int,
-    groups: dict[str, list[str]] | None = None,
-    ignore: Sequence[str] = (),
-) -> Store:
-    """Returns the store of what was given: a store as it is, raw stems prepared below ``out``.
-
-    Raises:
-        DataError: The store has another rate, or the stems are not fit for one.
-        ConfigError: Groups were asked for of a store, whose labels are made already.
-    """
-    if isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file():
-        store = stems if isinstance(stems, Store) else Store(stems)
-        if groups or ignore:
-            raise ConfigError(f"{store.folder} is a store: its labels are made. Group or leave out when preparing it.")
-        if store.sample_rate != sample_rate:
-            raise DataError(
-                f"Stems at {sample_rate} Hz are needed: the store {store.folder} is at {store.sample_rate} Hz. Prepare it "
-                f"again with --sample-rate {sample_rate}."
-            )
-        return store
-    dataset, tracks = open_tracks(stems, groups=groups, ignore=ignore)
-    return prepare(tracks, out, sample_rate=sample_rate, dataset=dataset)
-
-
-def divide(store: Store, seed: int = 0) -> Material:
-    """Returns what to train on and what to validate on; tracks of split 'test' are in neither.
-
-    Validation is the tracks of split 'valid'; without such, one track in ten, at least one; where that would
-    take a label away from either side, or there is one track, it is the last quarter of every track. What was
-    chosen is logged.
-
-    Raises:
-        DataError: There are only test tracks, fewer than two stems, or none to validate one of them.
-    """
-    names = {split: [t.name for t in store.tracks if t.split == split] for split in ("valid", "test")}
-    free = [track for track in store.tracks if track.split not in ("valid", "test")]
-    if not free:
-        raise DataError(f"{store.folder} was to be trained on: all its tracks are for validation or testing.")
-    rest = store.where(names=[track.name for track in free])
-    if len(rest.labels) < 2:
-        raise DataError(
-            f"{store.folder} was to be trained on: its only stem is {rest.labels[0]!r}, and there is nothing to separate "
-            "it from. Give the stems of two sources at least."
-        )
-    if names["valid"]:
-        valid = store.where(names=names["valid"])
-        if valid.labels != rest.labels:
-            raise DataError(
-                f"{store.folder} was to be trained on {', '.join(rest.labels)}: its validation tracks have "
-                f"{', '.join(valid.labels)}. Give both the same stems, leave some out, or let no track be for validation."
-            )
-        return Material(rest, valid)
-    order = np.random.default_rng(seed).permutation(len(free))
-    held = [free[i].name for i in order[: max(1, round(VALID_SHARE * len(free)))]]
-    if len(free) > 1:
-        train = store.where(names={track.name for track in free} - set(held))
-        valid = store.where(names=held)
-        if train.labels == valid.labels == rest.labels:
-            logger.info("No validation tracks were given: held out %s.", ", ".join(sorted(held)))
-            return Material(train, valid)
-    logger.info("No validation tracks were given, or to be spared: held out the last quarter of every track.")
-    return Material(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0))
-
-
-def fitting_seconds(material: Material, asked: float) -> float:
-    """Returns the length of a mixture: as asked, or as long as the longest track of either side, which is then logged."""
-    rate = material.train.sample_rate
-    longest = min(
-        max(track.frames for track in store.tracks) * (span[1] - span[0]) / rate
-        for store, span in ((material.train, material.train_span), (material.valid, material.valid_span))
-    )
-    if asked <= longest:
-        return asked
-    fitting = math.floor(100 * longest) / 100
-    logger.info("Mixtures of %g s were asked for: there is too little sound for that, they are %g s.", asked, fitting)
-    return fitting
-
-
-def _has_whole_tracks(store: Store) -> bool:
-    return any(len(track.stems) == len(store.labels) for track in store.tracks)
+def _network(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:
+    """Returns the network to train; in mode 'pretrain' its mask head stays whatever it is."""
+    if not labels and start.name is not None:
+        return start.network
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        # A mask head that nobody trains has two masks, the least that a separator of nussl's accepts.
+        network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)
+    logger.info("Network: %s.", report)
+    return network
 
 
 def _name_of(checkpoint: Path) -> str:

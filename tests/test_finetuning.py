@@ -13,19 +13,14 @@ import soundfile
 import torch
 from nussl import STFTParams
 
-from nussl_transfer import finetuning
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
-from nussl_transfer.finetuning import Material, divide, finetune, fitting_seconds, open_store
+from nussl_transfer.finetuning import finetune
+from nussl_transfer.material import divide
 from nussl_transfer.store import Store, StoreWriter
 
 LABELS = ("bass", "drums", "voice")
-SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "workers": 0}
-
-
-@pytest.fixture(autouse=True)
-def few_validation_items(monkeypatch):
-    monkeypatch.setattr(finetuning, "VALID_ITEMS", 4)
+SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "valid_items": 4, "workers": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -226,12 +221,6 @@ def test_a_store_at_another_rate_is_refused(tmp_path, body):
         finetune(store, tmp_path / "run", body, **SHORT)
 
 
-def test_groups_of_a_store_are_refused(tiny_store):
-    for options in ({"groups": {"low": ["bass"]}}, {"ignore": ["bass"]}):
-        with pytest.raises(ConfigError, match="its labels are made"):
-            open_store(tiny_store, "unused", 8000, **options)
-
-
 def test_a_single_stem_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
     with pytest.raises(DataError, match="only stem is 'voice'"):
@@ -245,64 +234,10 @@ def test_a_network_for_two_channels_together_is_refused(tmp_path, tiny_store, sm
         finetune(tiny_store, tmp_path / "run", body, **SHORT)
 
 
-# Training and validation ----------------------------------------------------------------------------------------------
-
-
-def test_tracks_for_testing_are_in_neither_part(tmp_path):
-    tracks = {"a": ("train", 2, LABELS), "b": ("train", 2, LABELS), "c": ("valid", 2, LABELS), "d": ("test", 2, LABELS)}
-    material = divide(make_store(tmp_path, tracks))
-    assert (names(material.train), names(material.valid)) == (["a", "b"], ["c"])
-    assert material.train_span == material.valid_span == (0.0, 1.0)
-
-
-@pytest.mark.parametrize(("tracks", "held"), [(2, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
-def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
-    store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
-    material = divide(store)
-    assert len(material.valid.tracks) == held
-    assert sorted(names(material.train) + names(material.valid)) == names(store)
-    assert names(divide(store).valid) == names(material.valid), "the same seed holds out the same tracks"
-    assert len({tuple(names(divide(store, seed).valid)) for seed in range(20)}) > 1
-
-
-def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path, said):
-    tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
-    for seed in range(5):
-        material = divide(make_store(tmp_path, tracks), seed)
-        assert material.train.labels == material.valid.labels == ("bass", "drums")
-    assert "held out the last quarter of every track" in said.text
-
-
-def test_only_tracks_for_testing_are_refused(tmp_path):
-    store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
-    with pytest.raises(DataError, match="all its tracks are for validation or testing"):
-        divide(store)
-
-
-def test_validation_tracks_with_other_stems_are_refused(tmp_path):
-    store = make_store(tmp_path, {"a": ("train", 2, LABELS), "b": ("valid", 2, ("bass", "voice"))})
-    with pytest.raises(DataError, match="bass, drums, voice: its validation tracks have bass, voice"):
-        divide(store)
-
-
 def test_labels_that_only_test_tracks_have_get_no_mask(tmp_path, body):
     tracks = {"a": (None, 2, ("bass", "voice")), "b": (None, 2, ("bass", "voice")), "c": ("test", 2, LABELS)}
     run = finetune(make_store(tmp_path / "store", tracks), tmp_path / "run", body, **SHORT)
     assert read_info(run.best).labels == ("bass", "voice")
-
-
-@pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
-def test_mixtures_are_as_long_as_asked_or_as_the_longest_track(tmp_path, said, asked, seconds):
-    store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
-    assert fitting_seconds(Material(store, store), asked) == seconds
-    assert ("too little sound" in said.text) == (asked > seconds)
-
-
-def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
-    for number, seconds in enumerate((1.237, 4.999, 0.5678, 12.3456)):
-        store = make_store(tmp_path / str(number), {"a": (None, seconds, LABELS)})
-        fitting = fitting_seconds(Material(store, store, (0.0, 0.75), (0.75, 1.0)), 100.0)
-        assert 0.25 * seconds - 0.02 < fitting <= 0.25 * seconds
 
 
 def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):

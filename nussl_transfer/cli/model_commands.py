@@ -114,7 +114,7 @@ def evaluate(
     """
     from ..checkpoints import read_info
     from ..evaluation import evaluate, make_excerpts, read_excerpts, write_excerpts
-    from ..finetuning import open_store
+    from ..material import open_store
     from ..report import text_table
     from ..zoo import resolve
 
