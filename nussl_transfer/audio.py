@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from .errors import DataError
+from . import containers
+from .errors import AudioFileError, DataError
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 # Stems of one track may differ in length by this share of the longest: an MP3 frame, a bounce that stops
@@ -25,17 +26,6 @@ BLOCK = 1 << 18
 RESAMPLING = "HQ"
 _UNKNOWN_FRAMES = 1 << 50
 _STREAMED_SIZES = (0, 0xFFFFFFFF)
-
-
-class AudioFileError(DataError):
-    """One audio file cannot be used; ``what`` says why, ``what_to_do`` the next step."""
-
-    def __init__(self, path: str | Path, what: str, what_to_do: str):
-        super().__init__(f"{path} {what}. {what_to_do}")
-        self.path, self.what, self.what_to_do = Path(path), what, what_to_do
-
-    def __reduce__(self):
-        return type(self), (self.path, self.what, self.what_to_do)
 
 
 @dataclass(frozen=True)
@@ -56,18 +46,25 @@ class Header:
 def header(path: str | Path) -> Header:
     """Returns what a file says of itself, without decoding it.
 
+    Args:
+        path: The file, or a stream in a stem file: ``Artist - Title.stem.mp4/vocals``.
+
     Raises:
         AudioFileError: It is not there, may not be read, is empty, was cut, or is no audio.
     """
     path = Path(path)
+    file_of = containers.on_disk(path)
     try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
+        size = file_of.stat().st_size
+        with open(file_of, "rb") as file:
             missing = _missing_bytes(file, size)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(file_of, error) from None
     if size == 0:
-        raise AudioFileError(path, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
+        raise AudioFileError(file_of, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
+    if containers.is_stream(path):
+        stream = containers.stream(path)
+        return Header(stream.sample_rate, stream.channels, stream.frames, stream.codec)
     if missing > 0:
         raise AudioFileError(path, f"was cut: its header promises {missing} bytes more", "Copy it again from its source.")
     try:
@@ -141,12 +138,32 @@ def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
     """
     rate = header(path).sample_rate
     averaged = (block.mean(axis=1) - np.float32(offset) for block in blocks(path))  # [frames]
+    return np.concatenate(list(resampled(averaged, rate, sample_rate)))
+
+
+def resampled(pieces: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yields a signal at another rate, piece by piece, as if it had been resampled whole.
+
+    Args:
+        pieces: The signal, in pieces of any length.
+        rate: Its rate in Hz.
+        sample_rate: Rate of the result in Hz.
+
+    Shape:
+        float32 [frames] or [frames, channels] each; the same out
+    """
     if rate == sample_rate:
-        return np.concatenate(list(averaged))
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=RESAMPLING)
-    parts = [stream.resample_chunk(block) for block in averaged]
-    parts.append(stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
-    return np.concatenate(parts)
+        yield from pieces
+        return
+    stream, nothing = None, None
+    for piece in pieces:
+        if stream is None:
+            nothing = np.zeros_like(piece[:0])
+            channels = 1 if piece.ndim == 1 else piece.shape[1]
+            stream = soxr.ResampleStream(rate, sample_rate, channels, dtype="float32", quality=RESAMPLING)
+        yield stream.resample_chunk(np.ascontiguousarray(piece))
+    if stream is not None:
+        yield stream.resample_chunk(nothing, last=True)
 
 
 def align(signals: Mapping[str, np.ndarray], tolerance: float = LENGTH_TOLERANCE) -> dict[str, np.ndarray]:
@@ -186,6 +203,9 @@ def too_unequal(lengths, tolerance: float = LENGTH_TOLERANCE) -> bool:
 
 
 def _decode(path: str | Path, frames: int) -> Iterator[np.ndarray]:
+    if containers.is_stream(Path(path)):
+        yield from containers.decoded(Path(path), frames)
+        return
     try:
         with soundfile.SoundFile(str(path)) as file:
             while len(block := file.read(frames, dtype="float32", always_2d=True)):
