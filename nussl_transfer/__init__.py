@@ -4,7 +4,7 @@
     datasets        1   stems on disk -> tracks: {label: [files to sum]}
     check               what is wrong with a folder of stems, all of it at once (inspection, audio)
     prepare, store  2   tracks -> mono stems at the model's rate, with a manifest (parts, manifest)
-    mixing          3   an item, coherent or incoherent, is a function of (seed, index)
+    mixing          3   an item, coherent or incoherent, is a function of (seed, index) (augment)
     targets         4   batch of audio -> magnitudes, ideal binary mask, weights
     builders        5   the paper's ChimeraNet; a pretrained body under a new mask head
     losses              the deep clustering loss, without its copies of the embedding

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,18 @@ class Store:
         """Every label that any track has, in alphabetical order: nussl's order of sources."""
         return tuple(sorted({label for track in self.tracks for label in track.stems}))
 
-    def where(self, split: str | None = None, names: Iterable[str] | None = None) -> Store:
+    def where(
+        self, split: str | None = None, names: Iterable[str] | None = None, labels: Iterable[str] | None = None
+    ) -> Store:
         """Returns a view of the tracks of one split, or of these names, in the order of the manifest.
 
+        Args:
+            split: 'train', 'valid' or 'test'.
+            names: Names of tracks.
+            labels: Of these stems alone; tracks that have none of them are left out.
+
         Raises:
-            DataError: No track is left.
+            DataError: No track is left, or a label is not in the store.
         """
         wanted = None if names is None else set(names)
         view = object.__new__(type(self))
@@ -77,6 +85,21 @@ class Store:
                 f"Asked {self.folder} for {asked}: none there. It has {len(self.tracks)} tracks, splits "
                 f"{', '.join(splits)}. Name one of these."
             )
+        return view if labels is None else view._with_labels(sorted(set(labels)))
+
+    def _with_labels(self, labels: list[str]) -> Store:
+        unknown = sorted(set(labels) - set(self.labels))
+        if unknown or not labels:
+            raise DataError(
+                f"Asked {self.folder} for labels {labels}: it has {', '.join(self.labels)}. Name some of these."
+            )
+        kept = [
+            replace(track, stems={label: stem for label, stem in track.stems.items() if label in labels})
+            for track in self.tracks
+        ]
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.tracks = [track for track in kept if track.stems]
         return view
 
     def read(self, track: StoredTrack, label: str, start: int = 0, frames: int = -1) -> np.ndarray:

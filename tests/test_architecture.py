@@ -16,7 +16,7 @@ ORDER = """
     errors files logs locks devices compat
     containers audio datasets
     inspection check manifest store parts prepare
-    mixing targets
+    augment mixing targets
     builders losses freezing closures
     checkpoints clipping runs training
     zoo separators evaluation material finetuning
