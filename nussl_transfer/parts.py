@@ -13,8 +13,10 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from .audio import AudioFileError, header
+from .audio import header
+from .containers import on_disk
 from .datasets import Track
+from .errors import AudioFileError
 from .files import write_json
 from .manifest import MANIFEST, StoredStem, StoredTrack
 
@@ -24,7 +26,7 @@ _NO_ENTRY = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def describe_sources(track: Track) -> dict[str, list[dict]]:
-    """Returns path, size and modification time of each file of each stem.
+    """Returns path, size and modification time of each file of each stem; of a stream, those of its container.
 
     Raises:
         OSError: A file is not there.
@@ -32,7 +34,7 @@ def describe_sources(track: Track) -> dict[str, list[dict]]:
     return {
         label: [
             {"path": os.path.abspath(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-            for path, status in ((path, os.stat(path)) for path in files)
+            for path, status in ((path, os.stat(on_disk(path))) for path in files)
         ]
         for label, files in sorted(track.stems.items())
     }
