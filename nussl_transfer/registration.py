@@ -14,7 +14,7 @@ from .builders import build_transfer_chimera
 from .closures import TransferClosure, TransferValidationClosure
 from .datasets import Bach10, ChoirSet, StemFolder
 from .errors import TransferError
-from .losses import GramDeepClusteringLoss
+from .losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss
 
 
 class Part(NamedTuple):
@@ -32,6 +32,7 @@ TABLE = (
     Part("nussl.ml.networks.builders", "build_transfer_chimera", build_transfer_chimera),
     # nussl's closures look a loss up here, by the name it has in the loss dictionary.
     Part("nussl.ml.train.loss", "GramDeepClusteringLoss", GramDeepClusteringLoss),
+    Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", GramWhitenedKMeansLoss),
     Part("nussl.ml.train.closures", "TransferClosure", TransferClosure),
     Part("nussl.ml.train.closures", "TransferValidationClosure", TransferValidationClosure),
 )

@@ -1,16 +1,21 @@
-"""The deep clustering loss by Gram matrices is nussl's, in value and in gradient."""
+"""The losses by Gram matrices are nussl's, in value and in gradient."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from nussl.ml.train.loss import DeepClusteringLoss
+from nussl.ml.train.loss import DeepClusteringLoss, WhitenedKMeansLoss
 
 from nussl_transfer import losses
-from nussl_transfer.losses import GramDeepClusteringLoss
+from nussl_transfer.losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss
 
 NB, NT, NF, NC, SIZE, NS = 3, 6, 5, 2, 4, 3
 POINTS = NT * NF * NC
+BOTH = pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(GramDeepClusteringLoss(), DeepClusteringLoss()), (GramWhitenedKMeansLoss(), WhitenedKMeansLoss())],
+    ids=["deep clustering", "whitened k-means"],
+)
 
 
 def batch(seed: int = 0, sources: int = NS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -38,9 +43,10 @@ def piece(request, monkeypatch):
     return request.param
 
 
+@BOTH
 @pytest.mark.parametrize("seed", [0, 1])
-def test_value_and_gradient_are_nussls(piece, seed):
-    ours, theirs = (value_and_gradient(loss, *batch(seed)) for loss in (GramDeepClusteringLoss(), DeepClusteringLoss()))
+def test_value_and_gradient_are_nussls(piece, ours, theirs, seed):
+    ours, theirs = (value_and_gradient(loss, *batch(seed)) for loss in (ours, theirs))
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours[1], theirs[1], rtol=1e-4, atol=1e-5 * theirs[1].abs().max().item())
 
@@ -66,6 +72,7 @@ def spoil(case: str, embedding, mask, weights):
     return embedding, mask, weights
 
 
+@BOTH
 @pytest.mark.parametrize(
     "case",
     [
@@ -78,10 +85,10 @@ def spoil(case: str, embedding, mask, weights):
         "one weight for all",
     ],
 )
-def test_value_and_gradient_are_nussls_for_awkward_batches(case, monkeypatch):
+def test_value_and_gradient_are_nussls_for_awkward_batches(ours, theirs, case, monkeypatch):
     monkeypatch.setattr(losses, "PIECE", 17)
     given = spoil(case, *batch())
-    ours, theirs = (value_and_gradient(loss, *given) for loss in (GramDeepClusteringLoss(), DeepClusteringLoss()))
+    ours, theirs = (value_and_gradient(loss, *given) for loss in (ours, theirs))
     assert torch.isfinite(theirs[0]) and torch.isfinite(theirs[1]).all()
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
     for item in range(NB):
@@ -90,11 +97,20 @@ def test_value_and_gradient_are_nussls_for_awkward_batches(case, monkeypatch):
         )
 
 
+@BOTH
 @pytest.mark.parametrize("sources", [1, 2, 8])
-def test_value_and_gradient_are_nussls_for_any_number_of_sources(sources):
+def test_value_and_gradient_are_nussls_for_any_number_of_sources(ours, theirs, sources):
     given = batch(2, sources)
-    ours, theirs = (value_and_gradient(loss, *given) for loss in (GramDeepClusteringLoss(), DeepClusteringLoss()))
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    ours, theirs = (value_and_gradient(loss, *given) for loss in (ours, theirs))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@BOTH
+def test_an_embedding_of_any_length_costs_what_its_direction_does(ours, theirs):
+    embedding, mask, weights = batch()
+    unit = torch.nn.functional.normalize(embedding, dim=-1)
+    lengths = torch.rand(NB, NT, NF, NC, 1, generator=torch.Generator().manual_seed(1)) + 0.1
+    torch.testing.assert_close(ours(lengths * unit, mask, weights), theirs(unit, mask, weights), rtol=1e-5, atol=1e-5)
 
 
 def test_the_gradient_is_the_slope_of_nussls_loss_in_double_precision():
@@ -134,6 +150,14 @@ def test_a_bfloat16_embedding_is_taken_as_it_is_and_summed_in_float32():
     torch.testing.assert_close(gradient.float(), slope, rtol=2**-8, atol=1e-7)
 
 
+@BOTH
+def test_all_is_summed_in_float32_where_autocast_would_have_bfloat16(ours, theirs):
+    expected = theirs(*batch())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = ours(*batch())
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_the_same_batch_gives_the_same_bits():
     first, second = (value_and_gradient(GramDeepClusteringLoss(), *batch()) for _ in range(2))
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
@@ -160,5 +184,6 @@ def test_only_the_embedding_is_kept_for_the_way_back():
     assert len(of_its_size) == 1 and of_its_size[0].data_ptr() == embedding.data_ptr()
 
 
-def test_keys_are_those_of_nussls_loss():
-    assert GramDeepClusteringLoss.DEFAULT_KEYS == DeepClusteringLoss.DEFAULT_KEYS
+@BOTH
+def test_keys_are_those_of_nussls_loss(ours, theirs):
+    assert ours.DEFAULT_KEYS == theirs.DEFAULT_KEYS

@@ -22,6 +22,7 @@ def test_the_parts_are_in_nussl_under_their_names():
     assert nussl.ml.train.closures.TransferClosure is closures.TransferClosure
     assert nussl.ml.train.closures.TransferValidationClosure is closures.TransferValidationClosure
     assert nussl.ml.train.loss.GramDeepClusteringLoss is losses.GramDeepClusteringLoss
+    assert nussl.ml.train.loss.GramWhitenedKMeansLoss is losses.GramWhitenedKMeansLoss
 
 
 def test_a_loss_is_found_by_name_in_nussls_own_closures(tiny_model):
