@@ -1,4 +1,4 @@
-"""The commands `bach10` and `ensembles`; see `--help` of each."""
+"""A command for each corpus; see `--help` of each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from jsonargparse import auto_cli
 from nussl_transfer.errors import TransferError
 
 from .bach10 import render_bach10
+from .choirset import render_choirset
 from .ensembles import render_ensembles
+
+CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": render_ensembles}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     try:
-        done = auto_cli({"bach10": render_bach10, "ensembles": render_ensembles}, args=arguments,
-                        prog="python -m recipes.corpora")
+        done = auto_cli(CORPORA, as_positional=False, args=arguments, prog="python -m recipes.corpora")
     except TransferError as error:
         print(error, file=sys.stderr)
         return 2

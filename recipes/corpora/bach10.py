@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from nussl_transfer.errors import ConfigError
 
 from .expression import beats_to_seconds, perform
-from .finished import begin, finish, is_finished
+from .finished import begin, finish, is_finished, note
+from .making import sixteen_bit, write_about, write_sound
 from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
 from .synth import RATE, TAIL, Sound, default_soundfont, play
 
 # soprano to bass, as Bach10 has them ("saxphone" is its spelling): General MIDI program, range
 PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
 STEM_RMS = 0.09  # of every stem of the real Bach10
-LOUDEST = 0.98
 SCORES = "scores.json"
+SOURCES = "Chorales of Bach from the corpus of music21, none of them nor any of their melodies in Bach10."
+DIFFERENCES = """\
+* Other chorales than Bach10's, played by a soundfont's violin, clarinet, tenor saxophone and bassoon.
+* No alignment, no fundamental frequencies, no scores; no DC offset."""
 
 
 def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed: int = 0,
@@ -28,7 +31,7 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
 
     These are not the real Bach10: nobody plays, there is no room, no breath, and each part sounds of one sample set.
     They are in its form, its instruments, its levels, and of the same composer; no chorale of it is among them.
-    A finished corpus of the same request is left as it is; an unfinished one is made anew.
+    What is finished is left as it is; what was stopped goes on.
 
     Args:
         out: Folder; the trees become <out>/train/Bach10_v1.1 and <out>/test/Bach10_v1.1.
@@ -50,22 +53,30 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
     trees = {split: out / split / "Bach10_v1.1" for split in ("train", "test")}
     if is_finished(out, request):
         return trees
-    begin(out, keep=[SCORES])
+    done = begin(out, request, keep=[SCORES])
+
+    def made(split: str, number: int, title: str, work: str, seed: int) -> float:
+        name = f"{split}/{number:02d}-{title}"
+        if name not in done:
+            done[name] = {"seconds": render_chorale(trees[split], number, title, chorale(work, out), seed, soundfont)}
+            note(out, name, done[name])
+        return done[name]["seconds"]
+
     about = {"train": [], "test": []}
     bar_format = "{l_bar}{bar}| {n:.1f}/{total} min [{elapsed}]"
     with tqdm(total=minutes, desc="playing chorales", bar_format=bar_format) as bar:
         for number, (title, work) in enumerate(DEMO_TRAIN, start=1):
             if sum(about["train"]) >= minutes * 60:
                 break
-            parts = chorale(work, out)
-            about["train"].append(render_chorale(trees["train"], number, title, parts, seed, soundfont))
+            about["train"].append(made("train", number, title, work, seed))
             bar.update(min(about["train"][-1] / 60, bar.total - bar.n))
     if sum(about["train"]) < minutes * 60:
         raise ConfigError(f"Asked for {minutes} minutes to train on: the {len(DEMO_TRAIN)} chorales set aside for it "
                           f"are {sum(about['train']) / 60:.1f} minutes long. Ask for less.")
     for number, (title, work) in enumerate(DEMO_TEST[:held_out], start=1):
-        parts = chorale(work, out)
-        about["test"].append(render_chorale(trees["test"], number, title, parts, seed + 1, soundfont))
+        about["test"].append(made("test", number, title, work, seed + 1))
+    for tree in trees.values():
+        write_about(tree, "Bach10", SOURCES, request, DIFFERENCES)
     finish(out, request, {"seconds": about})
     return trees
 
@@ -83,18 +94,15 @@ def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray],
     played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0), breath=breath)
               for part in parts[:4]]
     seconds = max(notes[:, 1].max() for notes in played) + TAIL
-    stems = []
-    for notes, (_, program) in zip(played, PLAYERS, strict=True):
+    stems = {}
+    for notes, (player, program) in zip(played, PLAYERS, strict=True):
         sound = Sound(soundfont, program, detune=rng.normal(0, 4),
                       vibrato=(rng.uniform(0, 12), rng.uniform(4.5, 6)))
         audio = play(notes, sound, seconds)
-        stems.append(audio * (STEM_RMS / np.sqrt(np.square(audio).mean())))
-    stems = np.stack(stems)
-    stems *= min(1.0, LOUDEST / max(np.abs(stems.sum(axis=0)).max(), np.abs(stems).max()))
-    whole = np.round(stems * 32767).astype(np.int16)  # the mix is the sum of the stems as written, to the bit
+        stems[player] = audio * (STEM_RMS / np.sqrt(np.square(audio).mean()))
+    whole, mix = sixteen_bit(stems)
     name = f"{number:02d}-{title}"
-    (tree / name).mkdir(parents=True, exist_ok=True)
-    for (player, _), stem in zip(PLAYERS, whole, strict=True):
-        soundfile.write(tree / name / f"{name}-{player}.wav", stem, RATE, subtype="PCM_16")
-    soundfile.write(tree / name / f"{name}.wav", whole.sum(axis=0, dtype=np.int16), RATE, subtype="PCM_16")
+    for player, stem in whole.items():
+        write_sound(tree / name / f"{name}-{player}.wav", stem, RATE)
+    write_sound(tree / name / f"{name}.wav", mix, RATE)
     return seconds

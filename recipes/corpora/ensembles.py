@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from nussl_transfer.store import StoreWriter
 
 from .bands import band, drums
 from .finished import begin, finish, is_finished
+from .making import fonts_of
 from .processes import in_order
 from .rendering import SAMPLE_RATE, Piece, render_piece
 from .scores import body_scores, load_scores, melody, same_melody, tested_works, tune_scores, work_path
-from .synth import body_soundfonts
 
 BAND_SHARE = 0.3
 FEWEST_NOTES = 8
@@ -25,7 +25,7 @@ VALID_TRACKS = 30
 VALID_SHARE = 12  # one score in so many is for validation only
 
 
-def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfonts: Sequence[str] | None = None,
+def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,
                      workers: int = 2) -> Path:
     """Renders ensembles into a store of `nussl_transfer`, 16 kHz mono; returns its folder.
 
@@ -39,7 +39,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
         out: Folder of the store. The parsed scores are kept beside it, in <out>.scores.json.
         hours: Hours of stems, all tracks and parts together.
         seed: Every random choice follows from it.
-        soundfonts: Paths of General MIDI soundfonts, drawn from for each part; by default all that are found.
+        soundfont: Path of a General MIDI soundfont, or several, drawn from for each part; by default all that are found.
         workers: Processes.
 
     Raises:
@@ -49,7 +49,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
     out = Path(out)
     if hours <= 0 or workers < 1:
         raise ConfigError(f"Asked for {hours} hours by {workers} processes: both must be positive.")
-    fonts = tuple(soundfonts or body_soundfonts())
+    fonts = fonts_of(soundfont)
     request = {"kind": "ensembles", "hours": hours, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
     if is_finished(out, request):
         return out

@@ -54,3 +54,45 @@ def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float =
     start = np.maximum(start + late, 0.0)
     end = np.maximum(end + late, start + 0.05)
     return np.column_stack([start, end, part[:, 2], np.clip(np.round(velocity), 20, 127)])
+
+
+def voice_bends(notes: np.ndarray, seconds: float, rng: np.random.Generator, depth: float, rate: float,
+                scoop: float = 25.0, drift: float = 8.0, step: float = 0.015) -> np.ndarray:
+    """Returns how a singer's pitch moves: up into each note, a vibrato that grows on long ones, slow drift.
+
+    Args:
+        notes: [notes, 4] as of `perform`, one at a time.
+        seconds: Length.
+        rng: Source of chance.
+        depth: Of the vibrato, in cents.
+        rate: Of the vibrato, in Hz; it wavers by a few per cent.
+        scoop: Mean of how many cents below a note begins.
+        drift: Cents by which tuning wanders within some seconds; each note besides is off by half of it.
+        step: Seconds between two values.
+
+    Shape:
+        [seconds / step, 2]: time in seconds, cents
+    """
+    time = np.arange(0, seconds, step)
+    notes = notes[np.argsort(notes[:, 0])]
+    of = np.clip(np.searchsorted(notes[:, 0], time, side="right") - 1, 0, None)  # the note that sounds
+    since = np.maximum(time - notes[of, 0], 0.0)
+    starts, growth = rng.exponential(scoop, len(notes))[of], rng.uniform(0.25, 0.6, len(notes))[of]
+    off = rng.normal(0, drift / 2, len(notes))[of]
+    phase = 2 * np.pi * np.cumsum(rate * (1 + 0.06 * waves(time, rng, (0.5, 2.0)))) * step
+    vibrato = depth * np.clip((since - 0.1) / growth, 0, 1) * (1 + 0.3 * waves(time, rng, (0.5, 2.0))) * np.sin(phase)
+    cents = off + drift * waves(time, rng, (3.0, 12.0)) - starts * np.exp(-since / 0.05) + vibrato
+    return np.column_stack([time, cents])
+
+
+def swells(frames: int, rate: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
+    """Returns the gain of a player who gets louder and softer within some seconds, float32 [frames]."""
+    coarse = np.arange(0, frames + rate // 10, rate // 10)
+    decibels = depth_db * waves(coarse / rate, rng, (2.0, 9.0))
+    return (10 ** (np.interp(np.arange(frames), coarse, decibels) / 20)).astype(np.float32)
+
+
+def waves(time: np.ndarray, rng: np.random.Generator, periods: tuple[float, float], count: int = 3) -> np.ndarray:
+    """Returns a curve between -1 and 1 that looks like chance: sines of random periods (seconds) and phases."""
+    drawn = zip(rng.uniform(*periods, count), rng.uniform(0, 1, count), strict=True)
+    return sum(np.sin(2 * np.pi * (time / period + phase)) for period, phase in drawn) / count

@@ -119,23 +119,24 @@ def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator
     return np.column_stack([part[:, :2], moved, part[:, 3]])
 
 
-def colour(audio: np.ndarray, room: float, rng: np.random.Generator) -> np.ndarray:
+def colour(audio: np.ndarray, room: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Returns audio as another microphone in a room would take it: a tilt of the spectrum, a light reverberation.
 
     Args:
-        audio: Mono at 16 kHz.
+        audio: Mono.
         room: Reverberation time in seconds, 0 for none.
         rng: Source of chance.
+        rate: Sample rate of the audio.
 
     Shape:
         [frames] -> [frames]
     """
     if rng.random() < 0.5:
         corner = rng.uniform(300, 3000)
-        b, a = scipy.signal.butter(1, corner, fs=SAMPLE_RATE)
+        b, a = scipy.signal.butter(1, corner, fs=rate)
         audio = audio + rng.uniform(-0.6, 1.5) * scipy.signal.lfilter(b, a, audio)
     if room:
-        time = np.arange(int(room * SAMPLE_RATE)) / SAMPLE_RATE
+        time = np.arange(int(room * rate)) / rate
         tail = rng.normal(0, 1, len(time)) * 10 ** (-3 * time / room)
         tail *= rng.uniform(0.05, 0.4) / np.sqrt(np.square(tail).sum())
         audio = audio + scipy.signal.fftconvolve(audio, tail)[: len(audio)]

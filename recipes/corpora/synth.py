@@ -6,7 +6,7 @@ Tinysoundfont plays some thousand times faster than real time and gives the same
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from nussl_transfer.errors import DataError
 RATE = 44_100  # soundfonts hold samples at 44.1 kHz: played there, resampled once by soxr
 TAIL = 1.5  # seconds after the last note for it to fade
 DRUM_BANK = 128
+BEND_STEP = 0.015  # seconds between two bends of the pitch: they are not heard as steps
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Sound:
         drums: Whether the program is a drum kit.
         detune: Tuning of the whole part in cents.
         vibrato: Depth of a vibrato in cents, its rate in Hz; depth 0 for none.
+        bends: How the pitch moves instead of that, as rows of time in seconds and cents: see `expression.voice_bends`.
     """
 
     soundfont: str
@@ -36,6 +38,7 @@ class Sound:
     drums: bool = False
     detune: float = 0.0
     vibrato: tuple[float, float] = (0.0, 5.5)
+    bends: np.ndarray | None = field(default=None, compare=False)
 
 
 def default_soundfont() -> str:
@@ -76,7 +79,12 @@ def open_soundfont(path: str):
 
 
 def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Returns what a part sounds like, mono at 44.1 kHz, `seconds` long.
+    """Returns what `play_stereo` does, as mono float32 [frames]."""
+    return play_stereo(notes, sound, seconds).mean(axis=1)
+
+
+def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
+    """Returns what a part sounds like, stereo at 44.1 kHz as the soundfont places it, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
@@ -84,7 +92,7 @@ def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
         seconds: Length of the result.
 
     Shape:
-        [notes, 4] -> float32 [seconds * 44100]
+        [notes, 4] -> float32 [seconds * 44100, 2]
     """
     synth = open_soundfont(sound.soundfont)
     channel = 9 if sound.drums else 0
@@ -110,7 +118,7 @@ def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
             synth.pitchbend(channel, value)
     if position < len(out):
         synth.generate(len(out) - position, memoryview(out[position:]).cast("B"))
-    return out.mean(axis=1)
+    return out
 
 
 def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
@@ -120,11 +128,14 @@ def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
         found.append((round(start * RATE), 2, "on", int(pitch), int(velocity)))
         found.append((round(max(end, start + 0.02) * RATE), 0, "off", int(pitch), 0))
     depth, rate = sound.vibrato
-    if depth > 0 and len(notes):
-        # pitch wheel: 8192 is the middle, +-8192 is +-2 semitones; a step every 15 ms is not heard as steps
-        times = np.arange(0, notes[:, 1].max(), 0.015)
-        bends = 8192 + 8192 * depth / 200 * np.sin(2 * np.pi * rate * times)
-        found += [(round(t * RATE), 1, "bend", int(bend), 0) for t, bend in zip(times, bends, strict=True)]
+    bends = sound.bends
+    if bends is None and depth > 0 and len(notes):
+        times = np.arange(0, notes[:, 1].max(), BEND_STEP)
+        bends = np.column_stack([times, depth * np.sin(2 * np.pi * rate * times)])
+    if bends is not None:
+        # pitch wheel: 8192 is the middle, +-8192 is +-2 semitones
+        wheel = np.clip(8192 + 8192 * bends[:, 1] / 200, 0, 16383)
+        found += [(round(t * RATE), 1, "bend", int(bend), 0) for t, bend in zip(bends[:, 0], wheel, strict=True)]
     return [(frame, kind, value, velocity) for frame, _, kind, value, velocity in sorted(found)]
 
 

@@ -1,0 +1,206 @@
+"""A stand-in for Dagstuhl ChoirSet: choral works sung by a soundfont's voices, under the data set's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from nussl_transfer.errors import ConfigError
+
+from .choir_works import TEST, TRAIN, work_file
+from .expression import beats_to_seconds, perform, swells, voice_bends
+from .finished import begin, is_finished
+from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
+from .rendering import colour, play_audibly
+from .scores import load_scores
+from .synth import RATE, TAIL, Sound, active_rms
+
+CHOIR_RATE = 22_050
+TREE, AUDIO = "DagstuhlChoirSet_V1.2.3", "audio_wav_22050_mono"
+SCORES = "scores.json"
+USUAL_SECONDS, LONGEST = 60.0, 120.0
+NOTE = 0.8  # seconds that a note lasts, in the mean
+EVERY_TEST = 5  # one take in so many is for the test
+# Who sings, and who of them has a dynamic microphone.
+SETTINGS = {"QuartetA": ("S2", "A1", "T1", "B1"), "QuartetB": ("S1", "A2", "T2", "B2"),
+            "FullChoir": ("S1", "S2", "A1", "A2", "T1", "T2", "B1", "B2")}
+MICROPHONES = {"QuartetA": SETTINGS["QuartetA"], "QuartetB": SETTINGS["QuartetB"], "FullChoir": SETTINGS["QuartetB"]}
+# The song stands for the split: the data set is split by song, Locus Iste to train on and Tebe Poem for the test.
+SONGS = {"train": ("LI", ("QuartetA", "QuartetB", "FullChoir"), TRAIN), "test": ("TP", ("FullChoir", "QuartetA"), TEST)}
+# Semitones by which a voice's formants lie below those of the samples, at least and at most.
+THROATS = {"S": (-2, 0), "A": (-1, 1), "T": (0, 2), "B": (1, 3)}
+SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs, synth voice: how often
+DYN_RMS = 0.06
+FEWEST_NOTES = 4  # of each voice, in a work that is cut
+ROOM_PEAK = 0.7
+
+
+@dataclass(frozen=True)
+class Take:
+    """One take: a work, who sings it and how fast."""
+
+    name: str
+    setting: str
+    work: str
+    parts: tuple[np.ndarray, ...]
+    bpm: float
+    seed: tuple[int, int, int]
+    soundfonts: tuple[str, ...]
+    folder: str
+
+
+def render_choirset(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
+                    soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
+    """Renders a stand-in for Dagstuhl ChoirSet; returns its tree, <out>/DagstuhlChoirSet_V1.2.3.
+
+    Chorales of Bach and madrigals of Monteverdi, sung on vowels: two quartets and a choir of eight, each singer with a
+    voice, tuning, vibrato and timing of their own, drawn anew for each take. Files are named as the data set's: each voice
+    on a dynamic microphone, and the room. Every take is another work. One in five is named as the song Tebe Poem,
+    which the data set's split tests on, and those works share neither score nor melody with the others.
+    What is finished is left as it is; what was stopped goes on.
+
+    Args:
+        out: Folder.
+        tracks: Takes; None for as many as `minutes` needs.
+        minutes: Minutes of music; with `tracks`, each take is cut to its share of them. In any case to two minutes.
+        seed: Every random choice follows from it.
+        soundfont: Path of a General MIDI soundfont, or several, drawn from for each singer; by default all that are found.
+        workers: Processes.
+
+    Raises:
+        ConfigError: The request is impossible, or the folder holds other things or a finished corpus of another request.
+    """
+    out = Path(out)
+    sizes(tracks, minutes, USUAL_SECONDS)
+    fonts = fonts_of(soundfont)
+    request = {"kind": "choirset", "tracks": tracks, "minutes": minutes, "seed": seed,
+               "soundfonts": [Path(font).name for font in fonts]}
+    tree = out / TREE
+    if is_finished(out, request):
+        return tree
+    done = begin(out, request, keep=[SCORES])
+    takes = list(plan_takes(out / SCORES, tracks, minutes, seed, fonts, tree / AUDIO, workers))
+    write_about(tree, "Dagstuhl ChoirSet", "Bach's chorales and Monteverdi's third and fourth books of madrigals, from "
+                "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. Which work each "
+                "take is, `corpus.json` in the folder above says.", request, DIFFERENCES)
+    make_tracks(out, request, done, takes, render_take, workers)
+    return tree
+
+
+DIFFERENCES = """\
+* Every take is a work of its own; in the data set, all takes of a song are the same music. LI stands for what is trained
+  on, TP for the test. No work and no melody is in both.
+* Nobody sings words, breathes or coughs. A microphone hears its own singer only, besides some of the room: no bleed.
+* Of the microphones there are DYN (each voice) and Stereo_STM (the room); no annotations. No exercises, no solos.
+* Singers are drawn anew for each take."""
+
+
+def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int, fonts: Sequence[str], folder: Path,
+               workers: int = 1) -> Iterator[Take]:
+    """Yields the takes, the first for training, the second for the test, then one in five for it.
+
+    Raises:
+        ConfigError: There are fewer works than are needed.
+    """
+    longest = LONGEST if tracks is None or minutes is None else min(LONGEST, minutes * 60 / tracks)
+    works = {split: works_in_order(names, cache, seed, workers) for split, (_, _, names) in SONGS.items()}
+    counts = dict.fromkeys(SONGS, 0)
+    index, seconds = 0, 0.0
+    while index < tracks if tracks is not None else seconds < minutes * 60:
+        split = "test" if index % EVERY_TEST == 1 else "train"
+        song, settings, names = SONGS[split]
+        work, parts = next(works[split], (None, None))
+        if work is None:
+            raise ConfigError(f"Asked for {tracks or minutes} {'takes' if tracks else 'minutes'} of choir: there are "
+                              f"{len(TRAIN)} works to train on and {len(TEST)} for the test, and take {index + 1} would "
+                              f"need another to {split}. Ask for less.")
+        number, setting = counts[split] // len(settings) + 1, settings[counts[split] % len(settings)]
+        counts[split] += 1
+        mean_note = np.mean([part[:, 1].mean() for part in parts])  # Monteverdi's are twice as long as Bach's, on paper
+        bpm = float(60 * mean_note / NOTE * np.random.default_rng([seed, index, 0]).uniform(0.85, 1.2))
+        cut = cut_parts(parts, longest * bpm / 60)
+        seconds += max(float((part[:, 0] + part[:, 1]).max()) for part in cut) * 60 / bpm
+        name = f"DCS_{song}_{setting}_Take{number:02d}"
+        yield Take(name, setting, work, cut, bpm, (seed, index, 1), tuple(fonts), str(folder))
+        index += 1
+
+
+def works_in_order(names: Sequence[str], cache: Path, seed: int, workers: int) -> Iterator[tuple[str, list]]:
+    """Yields (work, its four parts), every work once, shuffled; scores are parsed as they are needed."""
+    shuffled = [names[i] for i in np.random.default_rng([seed, len(names)]).permutation(len(names))]
+    at_once = 1
+    while shuffled:
+        some, shuffled = shuffled[:at_once], shuffled[at_once:]
+        scores = load_scores({name: work_file(name) for name in some}, cache, workers)
+        yield from ((name, four_voices(scores[name])) for name in some if name in scores)
+        at_once = min(2 * at_once, 64)
+
+
+def four_voices(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns soprano, alto, tenor and bass, by mean pitch; of five voices the second sopranos are silent."""
+    ordered = sorted(parts, key=lambda part: -part[:, 2].mean())
+    return ordered if len(ordered) == 4 else [ordered[0], *ordered[2:]]
+
+
+def cut_parts(parts: list[np.ndarray], quarters: float) -> tuple[np.ndarray, ...]:
+    """Returns the first stretch of so many quarters in which all four voices sing; a longer one where there is none."""
+    length = max(float((part[:, 0] + part[:, 1]).max()) for part in parts)
+    if quarters >= length:
+        return tuple(parts)
+    for start in np.arange(0, max(length - quarters, 1), 4):
+        inside = [part[(part[:, 0] >= start) & (part[:, 0] < start + quarters)] for part in parts]
+        if min(map(len, inside)) >= FEWEST_NOTES:
+            return tuple(part - np.array([start, 0, 0, 0], dtype=np.float32) for part in inside)
+    return cut_parts(parts, quarters + 4)
+
+
+def render_take(take: Take) -> dict:
+    """Writes the files of one take: each voice's dynamic microphone, and the room; returns what is to be noted."""
+    rng = np.random.default_rng(take.seed)
+    key = int(rng.integers(-2, 3))
+    to_seconds = beats_to_seconds(list(take.parts), take.bpm, hold=rng.uniform(0.3, 1.0))
+    breath, room = rng.uniform(0.15, 0.5), rng.uniform(0.4, 1.0)
+    voices = dict(zip("SATB", take.parts, strict=True))
+    played = {}
+    for singer in SETTINGS[take.setting]:
+        part = voices[singer[0]] + np.array([0, 0, key, 0], dtype=np.float32)
+        played[singer] = perform(part, to_seconds, rng, lag=0.04, jitter=0.02, length=rng.uniform(0.93, 1.0),
+                                 loudness=rng.uniform(75, 95), swing=12.0, breath=breath)
+    seconds = max(notes[:, 1].max() for notes in played.values()) + TAIL
+    sung = {singer: sing(notes, singer[0], seconds, room, take.soundfonts, rng) for singer, notes in played.items()}
+    dynamic, _ = sixteen_bit({singer: sung[singer] for singer in MICROPHONES[take.setting]})
+    whole = colour(sum(sung.values()), 1.2, rng, CHOIR_RATE)
+    room_mix, _ = sixteen_bit({"room": whole * (ROOM_PEAK / np.abs(whole).max())})
+    for singer, audio in dynamic.items():
+        write_sound(Path(take.folder) / f"{take.name}_{singer}_DYN.wav", audio, CHOIR_RATE)
+    write_sound(Path(take.folder) / f"{take.name}_Stereo_STM.wav", room_mix["room"], CHOIR_RATE)
+    return {"seconds": len(whole) / CHOIR_RATE, "work": take.work, "key": key}
+
+
+def sing(notes: np.ndarray, voice: str, seconds: float, room: float, soundfonts: Sequence[str],
+         rng: np.random.Generator) -> np.ndarray:
+    """Returns what one singer's microphone hears, float32 at 22,050 Hz, at a level of about `DYN_RMS`.
+
+    A throat of another length than that of the samples: notes are played higher and faster, and the sound is slowed down
+    by as much, so that pitch and time are as they should be and the formants lower.
+    """
+    syllables, weights = zip(*SYLLABLES, strict=True)
+    throat = int(rng.integers(*THROATS[voice], endpoint=True))
+    slower = 2 ** (throat / 12)
+    depth, rate = rng.uniform(8, 40), rng.uniform(4.6, 6.6)
+    bends = voice_bends(notes, seconds, rng, depth, rate)
+    faster = notes / np.array([slower, slower, 1, 1]) + np.array([0, 0, throat, 0])
+    sound = Sound("", int(rng.choice(syllables, p=weights)), detune=rng.normal(0, 7),
+                  bends=bends / np.array([slower, 1]))
+    audio = play_audibly(faster, sound, seconds / slower, list(rng.permutation(soundfonts)))
+    if audio is None:
+        raise ConfigError(f"Program {sound.program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
+    audio = soxr.resample(audio, RATE / slower, CHOIR_RATE, quality="HQ").astype(np.float32)
+    frames = round(seconds * CHOIR_RATE)
+    audio = np.pad(audio, (0, frames))[:frames]
+    audio = colour(audio * swells(frames, CHOIR_RATE, rng, 4.0), room, rng, CHOIR_RATE)
+    return audio * np.float32(DYN_RMS * 10 ** (rng.uniform(-2, 2) / 20) / active_rms(audio, CHOIR_RATE))

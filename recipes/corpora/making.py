@@ -1,0 +1,112 @@
+"""Tracks made by several processes, each whole or not there, and the page that says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.files import written_aside
+
+from .finished import finish, note
+from .processes import in_order
+from .synth import body_soundfonts
+
+LOUDEST = 0.98  # of full scale: no stem and no mixture comes above it
+MOST_BITS = 32767
+
+
+def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the paths of the soundfonts that were asked for: one, several, or for None all that are found."""
+    if soundfont is None:
+        return tuple(body_soundfonts())
+    return (soundfont,) if isinstance(soundfont, str) else tuple(soundfont)
+
+
+def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tuple[int, float]:
+    """Returns the number of tracks and the mean length of one in seconds.
+
+    Args:
+        tracks: Tracks, or None for as many of the usual length as `minutes` has.
+        minutes: Minutes of music, all tracks together, or None for tracks of the usual length.
+        usual_seconds: Mean length of a track of the data set.
+
+    Raises:
+        ConfigError: One is not positive, or neither is given.
+    """
+    given = [size for size in (tracks, minutes) if size is not None]
+    if not given or min(given) <= 0:
+        raise ConfigError(f"Asked for {tracks} tracks and {minutes} minutes: give one or both, above 0.")
+    if tracks is None:
+        tracks = max(1, round(minutes * 60 / usual_seconds))
+    return tracks, usual_seconds if minutes is None else minutes * 60 / tracks
+
+
+def make_tracks(out: Path, request: dict, done: dict[str, dict], jobs: Sequence, render: Callable, workers: int) -> None:
+    """Renders what is not done and notes each track as it is whole; then the corpus is finished.
+
+    Args:
+        out: Folder that `finished.begin` has made ready.
+        request: What was asked for.
+        done: What is done already, as `finished.begin` says.
+        jobs: What is to be rendered, each with a `name`.
+        render: Function of a module that renders one job, and returns what is to be noted of it, with its 'seconds'.
+        workers: Processes.
+    """
+    made = dict(done)
+    left = [job for job in jobs if job.name not in done]
+    workers = min(workers, len(left)) or 1
+    with tqdm(total=len(jobs), initial=len(jobs) - len(left), desc=f"playing {request['kind']}", unit="track") as bar:
+        for job, about in in_order(render, left, workers):
+            note(out, job.name, about)
+            made[job.name] = about
+            bar.set_postfix_str(job.name, refresh=False)
+            bar.update()
+    minutes = sum(about["seconds"] for about in made.values()) / 60
+    finish(out, request, {"minutes": minutes, "tracks": {job.name: made[job.name] for job in jobs}})
+
+
+def sixteen_bit(stems: dict[str, np.ndarray], loudest: float = LOUDEST) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns stems as 16-bit integers and the mixture, which is their sum to the bit.
+
+    All are made softer by one factor where the mixture or a stem would come above `loudest`.
+
+    Shape:
+        Each stem and the mixture: [frames] or [frames, channels]
+    """
+    peak = max(np.abs(audio).max() for audio in (*stems.values(), sum(stems.values())))
+    softer = min(1.0, loudest / max(peak, 1e-9))
+    whole = {label: np.round(stem * softer * MOST_BITS).astype(np.int16) for label, stem in stems.items()}
+    return whole, np.sum(list(whole.values()), axis=0, dtype=np.int16)
+
+
+def write_sound(path: Path, audio: np.ndarray, rate: int) -> None:
+    """Writes 16-bit audio as WAV or FLAC, by the ending of the name; the file is whole or not there."""
+    with written_aside(path) as aside:
+        soundfile.write(aside, audio, rate, format=path.suffix[1:].upper(), subtype="PCM_16")
+
+
+def write_about(tree: Path, data_set: str, sources: str, request: dict, differences: str) -> None:
+    """Writes the page that says, in a rendered tree, that it is a stand-in, and of what.
+
+    Args:
+        tree: The folder that has the data set's layout.
+        data_set: Name of the data set.
+        sources: From which scores, in a sentence.
+        request: What was asked for.
+        differences: What is otherwise than in the data set.
+    """
+    asked = "\n".join(f"* {key}: {value}" for key, value in request.items())
+    text = (
+        f"# A rendered stand-in for {data_set}\n\n**This is not {data_set}.** Nobody plays or sings here: a program played "
+        "scores on the samples of a General MIDI soundfont and wrote them under the names and in the folders that the data "
+        f"set has, so that software can be tried and networks trained without it. A score measured on these files says "
+        f"nothing of {data_set}.\n\n## From what\n\n{sources}\n\n## What is otherwise\n\n{differences}\n\n"
+        f"## What was asked for\n\n{asked}\n\nMade by `python -m recipes.corpora` of nussl_transfer.\n"
+    )
+    with written_aside(tree / "README.md") as aside:
+        aside.write_text(text, encoding="utf-8")
