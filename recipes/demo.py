@@ -26,13 +26,20 @@ import nussl_transfer
 from nussl_transfer.checkpoints import read_info
 from nussl_transfer.datasets import open_tracks
 from nussl_transfer.errors import TransferError
-from nussl_transfer.evaluation import SourceSeparationProbe, evaluate, make_excerpts, write_example
+from nussl_transfer.evaluation import (
+    MixtureExcerpt,
+    SourceSeparationProbe,
+    evaluate,
+    make_excerpts,
+    of_track,
+    write_example,
+)
 from nussl_transfer.files import is_newer, write_json
 from nussl_transfer.finetuning import finetune
 from nussl_transfer.prepare import prepare
 from nussl_transfer.report import text_table, write_curves, write_page
 from nussl_transfer.runs import Run
-from nussl_transfer.separators import separate_files
+from nussl_transfer.separators import FileSeparator
 from nussl_transfer.store import Store, write_stem
 from nussl_transfer.zoo import resolve
 from recipes.corpora.bach10 import render_bach10
@@ -63,7 +70,7 @@ class Demo:
     stores: dict[str, Store]
 
     @property
-    def excerpts(self) -> list[dict]:
+    def excerpts(self) -> list[MixtureExcerpt]:
         """Every held-out excerpt, side by side."""
         return make_excerpts(self.stores["test"], self.excerpt_seconds)
 
@@ -113,7 +120,7 @@ def demo(
     step("Page")
     if not is_newer(folder / "page.html", folder / "scores.json"):
         example = pick_example(settings)
-        separate_piece(settings, example["track"], tuned.best)
+        separate_piece(settings, example.track, tuned.best)
         write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
     print(f"\n{text_table(scores)}\n")
     print(
@@ -172,11 +179,11 @@ def compared(settings: Demo, models: dict[str, Path]) -> dict:
     return evaluate(models, settings.stores["test"], settings.excerpts, settings.out, oracle=True)
 
 
-def pick_example(settings: Demo) -> dict:
+def pick_example(settings: Demo) -> MixtureExcerpt:
     """Returns ten seconds from the middle of the first held-out piece."""
     track = settings.stores["test"].tracks[0]
     frames = min(track.frames, 10 * settings.stores["test"].sample_rate)
-    return {"track": track.name, "start": (track.frames - frames) // 2, "frames": frames}
+    return of_track(track, (track.frames - frames) // 2, frames)
 
 
 def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
@@ -186,11 +193,11 @@ def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
     mixture = sum(store.read(track, label) for label in store.labels)
     path = settings.out / "separated" / f"{track_name.replace('/', '_')}.wav"
     write_stem(path, mixture, store.sample_rate)
-    separate_files([path], model, settings.out / "separated")
+    FileSeparator(model).separate(path, settings.out / "separated" / path.stem)
 
 
 def write_report(
-    settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: dict, bach10: str | None
+    settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: MixtureExcerpt, bach10: str | None
 ) -> None:
     """Writes what the page is made from, the page and the curves."""
     shutil.rmtree(settings.out / "example", ignore_errors=True)

@@ -196,5 +196,5 @@ def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, t
     assert run("evaluate run stems --out scores --seconds 1 --oracle") == 0
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert set(scores["scores"]) == {"run", "mixture", "oracle"} and len(scores["excerpts"]) == 6
-    assert run("evaluate run stems --out again --excerpts scores/excerpts.json") == 0
+    assert run("evaluate run stems --out again --excerpts scores/excerpts.jams") == 0
     assert json.loads((tmp_path / "again" / "scores.json").read_text())["scores"]["run"] == scores["scores"]["run"]

@@ -24,12 +24,10 @@ from nussl_transfer.evaluation import (
     compare,
     evaluate,
     make_excerpts,
-    read_excerpts,
     score,
     si_sdr,
     summarise,
     write_example,
-    write_excerpts,
 )
 from nussl_transfer.store import StoreWriter
 
@@ -110,19 +108,17 @@ def test_si_sdr_has_a_number_for_a_perfect_and_for_a_silent_estimate_and_none_fo
 
 
 def test_excerpts_lie_side_by_side_and_a_short_track_is_one(store):
-    assert make_excerpts(store, 1.0) == [
-        {"track": "one", "start": 0, "frames": RATE},
-        {"track": "one", "start": RATE, "frames": RATE},
-        {"track": "short", "start": 0, "frames": 9000},
-        {"track": "two", "start": 0, "frames": RATE},
-        {"track": "two", "start": RATE, "frames": RATE},
+    found = make_excerpts(store, 1.0)
+    assert [(excerpt.track, excerpt.start, excerpt.frames) for excerpt in found] == [
+        ("one", 0, RATE),
+        ("one", RATE, RATE),
+        ("short", 0, 9000),
+        ("two", 0, RATE),
+        ("two", RATE, RATE),
     ]
-    assert [e["start"] for e in make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)] == [
-        0,
-        8000,
-        16000,
-        24000,
-    ]
+    assert all([source.label for source in excerpt.sources] == list(LABELS) for excerpt in found)
+    half = make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)
+    assert [excerpt.start for excerpt in half] == [0, 8000, 16000, 24000]
 
 
 def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(store):
@@ -133,9 +129,9 @@ def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(st
         make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
     )
     lengths = {track.name: track.frames for track in store.tracks}
-    assert all(0 <= e["start"] and e["start"] + e["frames"] <= lengths[e["track"]] for e in first)
+    assert all(0 <= e.start and e.start + e.frames <= lengths[e.track] for e in first)
     # A track is drawn as often as it is long: 40000 of 89000 samples.
-    assert 70 <= sum(e["track"] == "one" for e in first) <= 110
+    assert 70 <= sum(e.track == "one" for e in first) <= 110
 
 
 @pytest.mark.parametrize("wrong", [{"duration": 0}, {"duration": 1, "hop": -1}, {"duration": 1, "count": 0}])
@@ -144,35 +140,10 @@ def test_excerpts_of_no_length_hop_or_number_are_refused(store, wrong):
         make_excerpts(store, **wrong)
 
 
-def test_a_list_of_excerpts_comes_back_from_its_file(store, tmp_path):
-    excerpts = make_excerpts(store, 1.0, count=5)
-    write_excerpts(tmp_path / "excerpts.json", excerpts, store.sample_rate)
-    assert read_excerpts(tmp_path / "excerpts.json", store) == excerpts
-
-
-def test_a_list_of_excerpts_that_is_not_of_this_store_is_refused(store, tmp_path):
-    path = tmp_path / "excerpts.json"
-    for excerpt in (
-        {"track": "gone", "start": 0, "frames": 9},
-        {"track": "short", "start": 8999, "frames": 2},
-    ):
-        write_excerpts(path, [excerpt], RATE)
-        with pytest.raises(DataError, match=f"of '{excerpt['track']}' from"):
-            read_excerpts(path, store)
-    write_excerpts(path, [], 44100)
-    with pytest.raises(DataError, match="44100 Hz, the store"):
-        read_excerpts(path, store)
-    path.write_text('{"excerpts": [{"track": "one"}]}')
-    with pytest.raises(DataError, match="was to be a list of excerpts"):
-        read_excerpts(path, store)
-
-
 def through_nussl(store, checkpoint, excerpt):
     """SI-SDR by label of the estimates, and of the mixture, by nussl's separator and nussl's evaluation."""
-    track = next(track for track in store.tracks if track.name == excerpt["track"])
-    references = [
-        as_signal(store.read(track, label, excerpt["start"], excerpt["frames"])) for label in LABELS
-    ]
+    track = next(track for track in store.tracks if track.name == excerpt.track)
+    references = [as_signal(store.read(track, label, excerpt.start, excerpt.frames)) for label in LABELS]
     mixture = as_signal(sum(reference.audio_data for reference in references))
     estimates = DeepMaskEstimation(mixture, model_path=str(checkpoint))()
     found = BSSEvalScale(references, estimates, source_labels=list(LABELS)).evaluate()
@@ -191,7 +162,7 @@ def test_scores_are_those_of_nussls_separator_and_evaluation(store, checkpoint, 
             found = {
                 row["label"]: row["si_sdr"]
                 for row in rows
-                if (row["track"], row["start"]) == (excerpt["track"], excerpt["start"])
+                if (row["track"], row["start"]) == (excerpt.track, excerpt.start)
             }
             assert found == pytest.approx({label: expected[label][which] for label in LABELS}, abs=1e-3)
     assert {row["estimate"] for row in ours} == {"x"}
@@ -239,7 +210,8 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
 
 def rows(values, track="t"):
     return [
-        {"track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"} for i, v in enumerate(values)
+        {"excerpt": i, "track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"}
+        for i, v in enumerate(values)
     ]
 
 
@@ -283,7 +255,7 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     scores = evaluate(models, store, excerpts, tmp_path / "run", oracle=True, progress=False)
     assert json.loads((tmp_path / "run" / "scores.json").read_text()) == json.loads(json.dumps(scores))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["scores.json"]
-    assert scores["excerpts"] == excerpts and scores["labels"] == list(LABELS)
+    assert scores["excerpts"] == [excerpt.plain() for excerpt in excerpts] and scores["labels"] == list(LABELS)
     pairs = [(entry["better"], entry["than"]) for entry in scores["comparisons"]]
     assert pairs == [("first", "second"), ("first", "mixture"), ("second", "mixture")]
     assert list(scores["scores"]) == ["first", "second", "mixture", "oracle"]

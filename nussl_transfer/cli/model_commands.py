@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
+from .signals import terminated_as_interrupted
 from .words import parse_groups, parse_list, short_names
 
 
@@ -84,6 +86,8 @@ def evaluate(
     seconds: float | None = None,
     groups: str = "",
     ignore: str = "",
+    incoherent: bool = False,
+    sounding: bool = False,
     oracle: bool = False,
     batch_size: int = 8,
     seed: int = 0,
@@ -98,9 +102,12 @@ def evaluate(
     Args:
         models: names, files or runs
         stems: folder of stems, or a store
-        out: folder for scores.json and excerpts.json
-        excerpts: list to score, such as an earlier excerpts.json
+        out: folder for scores.json and excerpts.jams
+        excerpts: list to score, such as an earlier excerpts.jams
         count: draw this many; all, side by side, when not given
+        incoherent: sources of different songs and times, as there is no other in
+            some data sets; with --count
+        sounding: only excerpts in which every source sounds
         seconds: length of an excerpt; the first model's when not given
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
@@ -113,7 +120,7 @@ def evaluate(
         nussl-transfer evaluate tuned scratch my-test-stems
     """
     from ..checkpoints import read_info
-    from ..evaluation import evaluate, make_excerpts, read_excerpts, write_excerpts
+    from ..evaluation import evaluate, make_excerpts, read_excerpts, silent_excerpts, write_excerpts
     from ..material import open_store
     from ..report import text_table
     from ..zoo import resolve
@@ -124,26 +131,46 @@ def evaluate(
     if any(track.split == "test" for track in store.tracks):
         store = store.where(split="test")
     if excerpts is None:
-        chosen = make_excerpts(store, seconds or first.excerpt_seconds, count, seed)
-        write_excerpts(out / "excerpts.json", chosen, store.sample_rate)
+        how = {"coherent": not incoherent, "sounding": sounding}
+        chosen = make_excerpts(store, seconds or first.excerpt_seconds, count, seed, **how)
+        write_excerpts(out / "excerpts.jams", chosen, store.sample_rate)
     else:
         chosen = read_excerpts(excerpts, store)
     scores = evaluate(checkpoints, store, chosen, out, oracle=oracle, batch_size=batch_size, device=device)
-    print(f"{len(chosen)} excerpts of {len(store.tracks)} tracks. Every score is in {out / 'scores.json'}.")
+    silent = silent_excerpts(chosen, store)
+    print(f"{len(chosen)} excerpts of {len(store.tracks)} tracks, {silent} of them with a silent source.")
+    print(f"Every score is in {out / 'scores.json'}.")
     print(text_table(scores))
 
 
 def separate(
-    audio: list[Path], *, model: str, out: Path, keep_rate: bool = False, device: str = "cpu"
-) -> None:
-    """Separates audio files, into one file a label.
+    audio: list[Path],
+    *,
+    model: str,
+    out: Path,
+    labels: str = "",
+    residual: bool = False,
+    keep_rate: bool = False,
+    format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
+    device: str = "cpu",
+    bf16: bool = False,
+    chunk_seconds: float | None = None,
+) -> int:
+    """Separates audio files of any length, into one file a label.
+
+    Status 1: some could not be separated; the others were.
 
     Args:
-        audio: files to separate
+        audio: files to separate, or folders of them
         model: name, file or run
         out: folder to write: OUT/SONG/LABEL.wav
+        labels: labels to write: violin,cello; all when not given
+        residual: also write the mixture minus those labels
         keep_rate: write at the rate of the file, not of the model
+        format: of the files written
         device: cpu or cuda
+        bf16: compute in bfloat16, faster where the processor has it
+        chunk_seconds: of the chunks; the model's when not given
 
     Example:
         nussl-transfer separate song.wav --model run --out separated
@@ -151,19 +178,47 @@ def separate(
     from ..separators import separate_files
     from ..zoo import resolve
 
-    written = separate_files(audio, resolve(model), out, keep_rate=keep_rate, device=device)
-    for files in written.values():
+    with terminated_as_interrupted():
+        result = separate_files(
+            audio,
+            resolve(model),
+            out,
+            labels=parse_list(labels),
+            residual=residual,
+            keep_rate=keep_rate,
+            format=format,
+            device=device,
+            bf16=bf16,
+            chunk_seconds=chunk_seconds,
+        )
+    for files in result.written.values():
         for path in files.values():
             print(path)
+    for message in result.failed.values():
+        print(f"not separated: {message}", file=sys.stderr)
+    return 1 if result.failed else 0
 
 
-def models() -> None:
-    """Lists the models that have a name.
+def models(name: str | None = None) -> None:
+    """Lists the models that have a name, or shows the card of one.
+
+    Args:
+        name: model whose card is shown
 
     Example:
-        nussl-transfer models
+        nussl-transfer models body
     """
-    from ..zoo import models
+    from .. import zoo
 
-    for name, about in models().items():
-        print(f"{name:<10} {about['what']}")
+    if name is not None:
+        print(zoo.card(name), end="")
+        return
+    rows = [("name", "sources", "mode", "from", "trained on", "SI-SDR", "MB", "licence")]
+    for known, about in zoo.models().items():
+        size = f"{about['bytes'] / 1e6:.1f}" if "bytes" in about else ""
+        others = [about.get(key) or "" for key in ("mode", "parent", "data", "score")]
+        rows.append((known, ", ".join(about.get("sources") or ["-"]), *map(str, others), size, about.get("license", "")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\nnussl-transfer models NAME says more. Where a model is asked for, a path or an address does as well.")

@@ -4,8 +4,8 @@
 
     {"format": 1, "sample_rate": 16000, "labels": ["bassoon", ...],
      "models": {"fine-tuned": "runs/fine-tuned/checkpoints/best.model.pth", ...},
-     "excerpts": [{"track", "start", "frames"}, ...],                                  start and frames in samples
-     "scores": {"fine-tuned": [{"track", "start", "label", "si_sdr", "estimate"}, ...], ...},   dB; null: left out
+     "excerpts": [{"frames", "sources": [{"track", "label", "start", "frames", "gain", "pitch", "stretch"}, ...]}, ...],
+     "scores": {"fine-tuned": [{"excerpt", "track", "start", "label", "si_sdr", "estimate"}, ...], ...},  dB; null: left out
      "summary": [{"estimate", "label", "n", "mean", "median"}, ...],                   label null: all together
      "comparisons": [{"better", "than", "n", "p_value", "mean_difference", "median_difference", ...}, ...],
      "left_out": 3}                                                                    references that are silent
@@ -23,13 +23,15 @@ from ..errors import ConfigError, DataError
 from ..files import write_json, written_aside
 from ..separators import safe_names
 from ..store import Store, write_stem
-from .excerpts import load_excerpts, make_excerpts, read_excerpts, write_excerpts
+from .excerpts import MixtureExcerpt, drawn_excerpts, load_excerpts, make_excerpts, of_track, silent_excerpts
+from .lists import read_excerpts, write_excerpts
 from .metrics import LIMIT_DB, compare, si_sdr, summarise
 from .scoring import MIXTURE, ORACLE, SourceSeparationProbe, estimate_sources, load_for, score
 
 __all__ = [
-    "LIMIT_DB", "MIXTURE", "ORACLE", "SourceSeparationProbe", "compare", "estimate_sources", "evaluate",
-    "make_excerpts", "read_excerpts", "score", "si_sdr", "summarise", "write_example", "write_excerpts",
+    "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "compare", "drawn_excerpts",
+    "estimate_sources", "evaluate", "make_excerpts", "of_track", "read_excerpts", "score", "si_sdr", "silent_excerpts",
+    "summarise", "write_example", "write_excerpts",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -38,7 +40,7 @@ FORMAT = 1
 def evaluate(
     models: Mapping[str, str | Path],
     store: Store,
-    excerpts: Sequence[dict],
+    excerpts: Sequence[MixtureExcerpt],
     out: str | Path,
     oracle: bool = False,
     batch_size: int = 8,
@@ -97,7 +99,7 @@ def evaluate(
         "sample_rate": store.sample_rate,
         "labels": list(store.labels),
         "models": {name: str(path) for name, path in models.items()},
-        "excerpts": list(excerpts),
+        "excerpts": [excerpt.plain() for excerpt in excerpts],
         "scores": scores,
         "summary": [entry for rows in scores.values() for entry in summarise(rows)],
         "comparisons": comparisons,
@@ -109,7 +111,7 @@ def evaluate(
 
 
 def write_example(
-    models: Mapping[str, str | Path], store: Store, excerpt: dict, folder: str | Path, device: str = "cpu"
+    models: Mapping[str, str | Path], store: Store, excerpt: MixtureExcerpt, folder: str | Path, device: str = "cpu"
 ) -> None:
     """Writes what one excerpt sounds and looks like, for the page that `nussl_transfer.report` makes.
 
@@ -120,7 +122,7 @@ def write_example(
     Args:
         models: A name and a checkpoint each.
         store: Where the excerpt lies.
-        excerpt: ``{"track", "start", "frames"}``.
+        excerpt: As from `make_excerpts` or `of_track`.
         folder: Folder to write.
         device: 'cpu' or 'cuda'.
 
@@ -149,7 +151,9 @@ def write_example(
             np.savez_compressed(file, **dict(zip(store.labels, small, strict=True)))
         ratios[model_name] = si_sdr(references[0], estimates[0])
     about = {
-        **excerpt,
+        "track": excerpt.track,
+        "start": excerpt.start,
+        **excerpt.plain(),
         "sample_rate": store.sample_rate,
         "labels": list(store.labels),
         "si_sdr": {

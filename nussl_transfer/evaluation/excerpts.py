@@ -1,24 +1,60 @@
-"""Which seconds of which tracks are scored: a list, made once and kept in a file."""
+"""Which seconds of which tracks are scored: a list, made once and kept in a file (`nussl_transfer.evaluation.lists`)."""
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import write_json
+from ..manifest import StoredTrack
+from ..mixing import Excerpt, Mixtures, read_excerpt, sounds
 from ..store import Store
 
-FORMAT = 1
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MixtureExcerpt:
+    """One mixture to be scored: of ``frames`` samples, the sum of these sources, one a label at most, in their order.
+
+    A label of the store that no source has is silent.
+    """
+
+    frames: int
+    sources: tuple[Excerpt, ...]
+
+    @property
+    def track(self) -> str:
+        """The track that it is of; all of them, where the sources are of several."""
+        return " + ".join(dict.fromkeys(source.track.name for source in self.sources))
+
+    @property
+    def start(self) -> int:
+        """First sample of the first source in its track."""
+        return self.sources[0].start
+
+    def plain(self) -> dict:
+        """Returns it as plain values, for JSON; the samples of a source are those that are read from its stem."""
+        names = ("label", "start", "frames", "gain", "pitch", "stretch")
+        sources = [
+            {"track": source.track.name, **{name: getattr(source, name) for name in names}} for source in self.sources
+        ]
+        return {"frames": self.frames, "sources": sources}
 
 
 def make_excerpts(
-    store: Store, duration: float, count: int | None = None, seed: int = 0, hop: float | None = None
-) -> list[dict]:
-    """Returns the excerpts of a store that are to be scored.
+    store: Store,
+    duration: float,
+    count: int | None = None,
+    seed: int = 0,
+    hop: float | None = None,
+    coherent: bool = True,
+    sounding: bool = False,
+) -> list[MixtureExcerpt]:
+    """Returns the excerpts of a store that are to be scored; how many have a silent source is logged.
 
     Without ``count``, each track is cut into excerpts side by side; what is left at its end is not scored. With it, so
     many excerpts are drawn anywhere, a track as often as it is long: the paper's way. A track shorter than
@@ -31,79 +67,91 @@ def make_excerpts(
         seed: Of the drawing; the same seed gives the same list on any machine.
         hop: Seconds from one excerpt to the next, ``duration`` by default. Overlapping excerpts are not independent:
             a test of significance on them promises too much.
+        coherent: Stems of one track at one time. False, for data that has no such, such as Remixpacks: each source has
+            its own track and time, and ``count`` is needed.
+        sounding: Only excerpts in which every source sounds.
 
     Returns:
-        ``{"track": name, "start": first sample, "frames": number of samples}``, in order of track and start.
+        In order of track and start; where drawn incoherent or sounding, as drawn.
 
     Raises:
-        ConfigError: ``duration``, ``hop`` or ``count`` is not above zero.
+        ConfigError: ``duration``, ``hop`` or ``count`` is not above zero, or missing where it is needed.
+        DataError: There is no such excerpt.
     """
     for name, value in (("duration", duration), ("hop", hop), ("count", count)):
         if value is not None and value <= 0:
             raise ConfigError(f"Excerpts were asked for with {name} {value}: give a number above zero.")
-    frames = round(duration * store.sample_rate)
+    if not coherent and count is None:
+        raise ConfigError("Incoherent excerpts are drawn, not cut side by side: say how many, with count.")
+    if count is not None and (sounding or not coherent):
+        mixtures = Mixtures(store, duration, count, seed, coherent=float(coherent), sounding=sounding)
+        found = drawn_excerpts(mixtures)
+    else:
+        found = _of_tracks(store, round(duration * store.sample_rate), count, seed, hop)
+        every = len(found)
+        found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
+        if not found:
+            raise DataError(
+                f"Excerpts of {duration:g} s in which every source sounds were asked for: none of the {every} excerpts "
+                f"of {store.folder} is such. Take longer ones, or set sounding to False."
+            )
+    LOGGER.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
+    return found
+
+
+def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
+    """Returns what a set of mixtures draws, as a list that can be scored and written to a file."""
+    found = []
+    for index in range(len(mixtures)):
+        sources = sorted(mixtures.draw(index), key=lambda source: source.label)
+        longest = max(round(source.frames / source.stretch) for source in sources)
+        found.append(MixtureExcerpt(min(mixtures.samples, longest), tuple(sources)))
+    return found
+
+
+def silent_excerpts(excerpts: Sequence[MixtureExcerpt], store: Store) -> int:
+    """Returns how many excerpts have a source that the manifest says is silent, or that their track does not have."""
+    return sum(_has_silence(excerpt, store) for excerpt in excerpts)
+
+
+def of_track(track: StoredTrack, start: int, frames: int) -> MixtureExcerpt:
+    """Returns the excerpt that is these samples of a track, all its stems as they are."""
+    return MixtureExcerpt(frames, tuple(Excerpt(track, label, start, frames) for label in sorted(track.stems)))
+
+
+def _has_silence(excerpt: MixtureExcerpt, store: Store) -> bool:
+    return {source.label for source in excerpt.sources if sounds(source)} != set(store.labels)
+
+
+def _of_tracks(
+    store: Store, frames: int, count: int | None, seed: int, hop: float | None
+) -> list[MixtureExcerpt]:
+    """Returns coherent excerpts, side by side or drawn."""
+    tracks = {track.name: track for track in store.tracks}
     lengths = {track.name: min(frames, track.frames) for track in store.tracks}
     if count is None:
-        step = max(1, round((hop or duration) * store.sample_rate))
+        step = frames if hop is None else max(1, round(hop * store.sample_rate))
         found = [
             (track.name, start)
             for track in store.tracks
-            for start in range(0, track.frames - lengths[track.name] + 1, step)
+            for start in range(0, track.frames - lengths[track.name] + 1, max(1, step))
         ]
     else:
         generator = np.random.default_rng(seed)
-        seconds = np.array([track.frames for track in store.tracks], dtype=np.float64)
-        drawn = generator.choice(len(store.tracks), size=count, p=seconds / seconds.sum())
-        tracks = [store.tracks[index] for index in drawn]
+        weights = np.array([track.frames for track in store.tracks], dtype=np.float64)
+        drawn = generator.choice(len(store.tracks), size=count, p=weights / weights.sum())
+        chosen = [store.tracks[index] for index in drawn]
         found = [
-            (track.name, int(generator.integers(track.frames - lengths[track.name] + 1))) for track in tracks
+            (track.name, int(generator.integers(track.frames - lengths[track.name] + 1))) for track in chosen
         ]
-    return [{"track": name, "start": start, "frames": lengths[name]} for name, start in sorted(found)]
+    return [of_track(tracks[name], start, lengths[name]) for name, start in sorted(found)]
 
 
-def write_excerpts(path: str | Path, excerpts: Sequence[dict], sample_rate: int) -> None:
-    """Writes a list of excerpts as JSON."""
-    write_json(path, {"format": FORMAT, "sample_rate": sample_rate, "excerpts": list(excerpts)})
-
-
-def read_excerpts(path: str | Path, store: Store) -> list[dict]:
-    """Returns the list of excerpts in a file, checked against the store.
-
-    Raises:
-        DataError: The file cannot be read, or an excerpt is not in the store.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        excerpts = [
-            {"track": str(entry["track"]), "start": int(entry["start"]), "frames": int(entry["frames"])}
-            for entry in content["excerpts"]
-        ]
-        rate = content["sample_rate"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} was to be a list of excerpts: {type(error).__name__}, {error}. Make it with make_excerpts."
-        ) from error
-    if rate != store.sample_rate:
-        raise DataError(
-            f"{path} counts samples at {rate} Hz, the store {store.folder} is at {store.sample_rate} Hz. Make the list "
-            "from this store."
-        )
-    lengths = {track.name: track.frames for track in store.tracks}
-    for excerpt in excerpts:
-        length = lengths.get(excerpt["track"], 0)
-        if excerpt["start"] < 0 or excerpt["frames"] < 1 or excerpt["start"] + excerpt["frames"] > length:
-            raise DataError(
-                f"{path} lists {excerpt['frames']} samples of {excerpt['track']!r} from {excerpt['start']}: the store "
-                f"{store.folder} has {length} samples of it. Make the list from this store."
-            )
-    return excerpts
-
-
-def batches(excerpts: Sequence[dict], size: int) -> Iterator[list[dict]]:
+def batches(excerpts: Sequence[MixtureExcerpt], size: int) -> Iterator[list[MixtureExcerpt]]:
     """Yields the excerpts, in order, in batches of neighbours that are equally long."""
-    batch: list[dict] = []
+    batch: list[MixtureExcerpt] = []
     for excerpt in excerpts:
-        if batch and (len(batch) == size or excerpt["frames"] != batch[0]["frames"]):
+        if batch and (len(batch) == size or excerpt.frames != batch[0].frames):
             yield batch
             batch = []
         batch.append(excerpt)
@@ -111,7 +159,7 @@ def batches(excerpts: Sequence[dict], size: int) -> Iterator[list[dict]]:
         yield batch
 
 
-def load_excerpts(store: Store, excerpts: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the references of equally long excerpts, and which of them sound.
 
     A reference sounds where the manifest says so: where any tenth of a second of it is above -60 dBFS. A label that a
@@ -120,17 +168,13 @@ def load_excerpts(store: Store, excerpts: Sequence[dict]) -> tuple[np.ndarray, n
     Shape:
         float32 [nb, ns, samples], bool [nb, ns]
     """
-    tracks = {track.name: track for track in store.tracks}
-    shape = (len(excerpts), len(store.labels))
-    references = np.zeros((*shape, excerpts[0]["frames"]), dtype=np.float32)
-    sounds = np.zeros(shape, dtype=bool)
+    labels = {label: number for number, label in enumerate(store.labels)}
+    shape = (len(excerpts), len(labels))
+    references = np.zeros((*shape, excerpts[0].frames), dtype=np.float32)
+    sounding = np.zeros(shape, dtype=bool)
     for index, excerpt in enumerate(excerpts):
-        track, start = tracks[excerpt["track"]], excerpt["start"]
-        for source, label in enumerate(store.labels):
-            if label not in track.stems:
-                continue
-            references[index, source] = store.read(track, label, start, excerpt["frames"])
-            active = track.stems[label].active
-            overlaps = any(begin < start + excerpt["frames"] and end > start for begin, end in active)
-            sounds[index, source] = overlaps and np.ptp(references[index, source]) > 0
-    return references, sounds
+        for source in excerpt.sources:
+            place = index, labels[source.label]
+            references[place] = read_excerpt(store, source, excerpt.frames)
+            sounding[place] = sounds(source) and np.ptp(references[place]) > 0
+    return references, sounding

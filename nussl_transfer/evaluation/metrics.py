@@ -92,7 +92,7 @@ def summarise(rows: Sequence[dict]) -> list[dict]:
 
 
 def _key(row: dict) -> tuple:
-    return row["track"], row["start"], row["label"]
+    return row["excerpt"], row["track"], row["start"], row["label"]
 
 
 def _mean_and_median(values: np.ndarray) -> tuple[float | None, float | None]:

@@ -14,11 +14,10 @@ from tqdm import tqdm
 from ..builders import PAPER
 from ..checkpoints import read_checkpoint
 from ..errors import CheckpointError
-from ..freezing import outputs_only
-from ..separators import refuse_untrained
+from ..separators import refuse_untrained, run_network
 from ..store import Store
 from ..targets import istft, stft
-from .excerpts import batches, load_excerpts
+from .excerpts import MixtureExcerpt, batches, load_excerpts
 from .metrics import si_sdr
 
 MIXTURE, ORACLE = "mixture", "oracle"
@@ -31,7 +30,7 @@ Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def score(
     model: str | Path,
     store: Store,
-    excerpts: Sequence[dict],
+    excerpts: Sequence[MixtureExcerpt],
     name: str | None = None,
     batch_size: int = 8,
     device: str = "cpu",
@@ -52,8 +51,8 @@ def score(
         stft_params: Of the oracle's masks; a checkpoint brings its own.
 
     Returns:
-        Rows ``{"track", "start", "label", "si_sdr", "estimate"}``; ``si_sdr`` in dB, None where the reference is
-        silent.
+        Rows ``{"excerpt", "track", "start", "label", "si_sdr", "estimate"}``: the excerpt's place in the list, the
+        reference's track and first sample; ``si_sdr`` in dB, None where the reference is silent.
 
     Raises:
         CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not the
@@ -67,10 +66,12 @@ def score(
             references, sounds = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
             ratios = si_sdr(references, estimator(references.sum(axis=1), references))  # [nb, ns]
             for index, excerpt in enumerate(batch):
-                for source, label in enumerate(store.labels):
-                    value = float(ratios[index, source]) if sounds[index, source] else None
-                    where = {"track": excerpt["track"], "start": excerpt["start"], "label": label}
-                    rows.append({**where, "si_sdr": value, "estimate": name})
+                sources = {source.label: source for source in excerpt.sources}
+                for number, label in enumerate(store.labels):
+                    value = float(ratios[index, number]) if sounds[index, number] else None
+                    source = sources.get(label, excerpt.sources[0])  # one that is not there has no place of its own
+                    where = {"track": source.track.name, "start": source.start, "label": label}
+                    rows.append({"excerpt": bar.n + index, **where, "si_sdr": value, "estimate": name})
             bar.update(len(batch))
     return rows
 
@@ -90,7 +91,7 @@ class SourceSeparationProbe:
         mixture_si_sdr: The same mean with the mixture as the estimate; NaN, as every measure, if no reference sounds.
     """
 
-    def __init__(self, store: Store, excerpts: Sequence[dict], stft_params: STFTParams, batch_size: int = 16):
+    def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt], stft_params: STFTParams, batch_size: int = 16):
         self.stft_params = stft_params
         self.batches = [load_excerpts(store, batch) for batch in batches(excerpts, batch_size)]
         self.mixture_si_sdr = self._mean(lambda mixtures, references: mixtures[:, None])
@@ -119,13 +120,10 @@ def estimate_sources(
     audio = torch.from_numpy(np.ascontiguousarray(mixtures)).to(next(model.parameters()).device)
     try:
         model.eval()
-        with torch.no_grad(), outputs_only(model, ["mask"]):
-            spectrum = stft(audio, stft_params)  # [nb, nf, nt]
-            magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
-            masks = model({"mix_magnitude": magnitude})["mask"][..., 0, :].permute(
-                0, 3, 2, 1
-            )  # [nb, ns, nf, nt]
-            estimates = istft(masks * spectrum[:, None], stft_params, audio.shape[-1])
+        spectrum = stft(audio, stft_params)  # [nb, nf, nt]
+        magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
+        masks = run_network(model, magnitude, "mask")[..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
+        estimates = istft(masks * spectrum[:, None], stft_params, audio.shape[-1])
     finally:
         # Not model.train(): a frozen part may have been left in eval on purpose.
         for module, training in flags:

@@ -43,7 +43,11 @@ def test_it_leaves_checkpoints_audio_curves_and_a_page(done):
 
 def test_the_last_piece_is_held_out_of_both_trainings(done):
     out, _ = done
-    tested = {row["track"] for row in json.loads((out / "scores.json").read_text())["excerpts"]}
+    tested = {
+        source["track"]
+        for excerpt in json.loads((out / "scores.json").read_text())["excerpts"]
+        for source in excerpt["sources"]
+    }
     assert len(tested) == 1
     trained = {path.name for path in (out / "stores" / "train").iterdir() if path.is_dir()}
     assert len(trained - {".parts"}) == 2 and not tested & trained
