@@ -13,13 +13,13 @@ PACKAGE = ROOT / "nussl_transfer"
 # The way of the data, first to last: a module imports only from those before it (and, in a package, from its own).
 # A new module gets its place here.
 ORDER = """
-    errors files logs locks devices compat
+    errors files fetching logs locks devices compat
     containers audio datasets
     inspection check manifest store parts prepare
     augment mixing targets
     builders losses freezing closures
-    checkpoints clipping runs training
-    zoo separators evaluation material finetuning
+    checkpoints clipping provenance runs training
+    zoo separators evaluation material finetuning experiments
     report
     cli __main__
     registration __init__

@@ -3,8 +3,10 @@
     data_commands.py, model_commands.py   what each command does, and, by its signature, takes
     parsers.py                            signatures become options and help
     words.py                              lists in one word
+    signals.py                            SIGTERM
 
-Status 0: done; 1: `check` found what must be mended; 2: what was asked for cannot be; 130: stopped by Ctrl-C.
+Status 0: done; 1: `check` found what must be mended, or `separate` could not separate every file; 2: what was asked
+for cannot be; 130: stopped by Ctrl-C; 143: stopped by SIGTERM.
 Nothing of the package but these modules is imported before a command runs.
 """
 
@@ -17,12 +19,13 @@ from contextlib import contextmanager
 from importlib import metadata
 
 from ..errors import ConfigError, TransferError
-from .data_commands import check, prepare
+from .data_commands import check, fetch, prepare
 from .model_commands import evaluate, finetune, models, separate
 from .parsers import PROGRAM, nearest, parser_of, summary_of
+from .signals import Terminated
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    command.__name__: command for command in (check, prepare, finetune, evaluate, separate, models)
+    command.__name__: command for command in (fetch, check, prepare, finetune, evaluate, separate, models)
 }
 
 
@@ -47,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TransferError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(
             f"\n{PROGRAM}: stopped; no file is half written. Give the same command again: prepare and "
             "finetune go on from what is finished, the others start anew.",
             file=sys.stderr,
         )
-        return 130
+        return 143 if isinstance(stopped, Terminated) else 130
 
 
 def overview() -> str:

@@ -1,4 +1,4 @@
-"""Stage 11, the commands on data: `check` and `prepare`. How a signature becomes options: see `parsers`."""
+"""Stage 11, the commands on data: `fetch`, `check` and `prepare`. How a signature becomes options: see `parsers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,32 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from .parsers import PROGRAM
 from .words import parse_groups, parse_list
+
+
+def fetch(name: str | None = None, *, out: Path = Path("."), keep_archive: bool = False) -> None:
+    """Fetches a data set that anyone may have, and says of the others whom to ask.
+
+    Without a name it lists them. The same command again goes on where it was broken off.
+
+    Args:
+        name: data set: ChoirSet, MUSDB18-HQ, Slakh, BabySlakh
+        out: folder to put the data set's own folder into
+        keep_archive: keep the archive beside it
+
+    Example:
+        nussl-transfer fetch BabySlakh --out data
+    """
+    from ..datasets.archives import ARCHIVES, ON_REQUEST, fetch_dataset
+
+    if name is None:
+        for known, archive in ARCHIVES.items():
+            print(f"{known:<11} {archive.gigabytes:6.1f} GB  licence: {archive.license}")
+        for known, sentence in ON_REQUEST.items():
+            print(f"{known:<11} {sentence}")
+        return
+    print(f"Next: {PROGRAM} check {fetch_dataset(name, out, keep_archive)}")
 
 
 def check(

@@ -69,6 +69,8 @@ def _settings(parameter: inspect.Parameter, hint: object) -> dict:
     """Returns what `add_argument` has to know besides the name and the help."""
     if parameter.kind is not parameter.KEYWORD_ONLY:
         several = typing.get_origin(hint) is list
+        if parameter.default is None:  # `str | None`: it may be left out
+            return {"type": typing.get_args(hint)[0], "nargs": "?"}
         return {"type": typing.get_args(hint)[0], "nargs": "+"} if several else {"type": hint}
     settings: dict = {"dest": parameter.name}
     if hint is bool:
@@ -94,7 +96,8 @@ def _usage(name: str, parameters: Iterable[inspect.Parameter], hints: dict) -> s
     words = [f"{PROGRAM} {name}"]
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY:
-            words.append(parameter.name.upper())
+            word = parameter.name.upper()
+            words.append(word if parameter.default is parameter.empty else f"[{word}]")
             words += ["..."] if typing.get_origin(hints[parameter.name]) is list else []
         elif parameter.default is parameter.empty:
             words.append(f"{_name(parameter)} {parameter.name.upper()}")
