@@ -112,8 +112,8 @@ def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
         raise AudioFileError(container, what, "Copy it again from its source.") from None
     try:
         return tuple(
-            Stream(int(one["index"]), int(one["sample_rate"]), int(one["channels"]), _frames(one), one["codec_name"].upper())
-            for one in streams
+            Stream(int(of["index"]), int(of["sample_rate"]), int(of["channels"]), _frames(of), of["codec_name"].upper())
+            for of in streams
         )
     except (KeyError, ValueError, ZeroDivisionError) as error:
         what = f"does not say what its streams are ({error})"
