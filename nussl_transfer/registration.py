@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .builders import build_transfer_chimera
 from .closures import TransferClosure, TransferValidationClosure
-from .datasets import Bach10, ChoirSet, StemFolder
+from .datasets import MUSDB18, Bach10, ChoirSet, Remixpacks, Slakh, StemFolder
 from .errors import TransferError
 from .losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss
 
@@ -28,7 +28,11 @@ class Part(NamedTuple):
 TABLE = (
     Part("nussl.datasets", "Bach10", Bach10),
     Part("nussl.datasets", "ChoirSet", ChoirSet),
+    Part("nussl.datasets", "Remixpacks", Remixpacks),
+    Part("nussl.datasets", "Slakh", Slakh),
     Part("nussl.datasets", "StemFolder", StemFolder),
+    # nussl has a hook of the name MUSDB18 already.
+    Part("nussl.datasets", "TransferMUSDB18", MUSDB18),
     Part("nussl.ml.networks.builders", "build_transfer_chimera", build_transfer_chimera),
     # nussl's closures look a loss up here, by the name it has in the loss dictionary.
     Part("nussl.ml.train.loss", "GramDeepClusteringLoss", GramDeepClusteringLoss),

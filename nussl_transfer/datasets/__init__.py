@@ -15,13 +15,19 @@ from .bach10 import Bach10
 from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
 from .choirset import ChoirSet
 from .labels import Groups, counted, labels_of, missing_labels, normalise
+from .musdb18 import MUSDB18
+from .remixpacks import Remixpacks
 from .scan import find_files
+from .slakh import Slakh
 from .stem_folder import StemFolder
 
 __all__ = [
     "Bach10",
     "ChoirSet",
     "DATASETS",
+    "MUSDB18",
+    "Remixpacks",
+    "Slakh",
     "StemDataset",
     "StemFolder",
     "Track",
@@ -35,7 +41,8 @@ __all__ = [
 ]
 
 # The specific before the general: the first that recognises a folder reads it.
-DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in (Bach10, ChoirSet, StemFolder)}
+_ALL = (Bach10, ChoirSet, MUSDB18, Slakh, Remixpacks, StemFolder)
+DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
 
 # Trees that are known and not read: a stem folder's error, or a stem folder's reading of them, would mislead.
 _FOREIGN = (
@@ -43,14 +50,18 @@ _FOREIGN = (
         r"(^|/)\d{2}-\w+/\d{2}-\w+-(violin|clarinet|saxo?phone|bassoon)\.wav$",
         "Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1 itself, or say dataset='Bach10'.",
     ),
-    (r"(^|/)Track\d{5}/(stems/S\d\d|mix)\.(wav|flac)$", "This looks like Slakh2100, which is not read yet."),
+    (
+        r"(^|/)Track\d{5}/(stems/S\d\d|mix)\.(wav|flac)$",
+        "Slakh2100 lies in it, with other audio beside it: give its own folder, or say dataset='Slakh'.",
+    ),
     (
         r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$",
         "Dagstuhl ChoirSet lies in it, with other audio beside it: give its own folder, or say dataset='ChoirSet'.",
     ),
     (
         r"\.stem\.mp4$",
-        "This looks like MUSDB18 in .stem.mp4 files: decode them with `musdbconvert`, or get MUSDB18-HQ.",
+        "It holds .stem.mp4 files, and other audio or other songs than MUSDB18's. If their streams are mixture, drums, "
+        "bass, other, vocals, give their own folder and say dataset='MUSDB18'.",
     ),
     (
         r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$",

@@ -73,6 +73,11 @@ class StemFolder(StemDataset):
         return tracks
 
 
+def tracks_of_pool(folder: Path, files: Sequence[PurePosixPath]) -> list[Track]:
+    """Returns a track with one stem for each audio file, given relative to the folder whose folders are the stems."""
+    return [track for track in _tracks_of_files(folder, find_units(folder, files), {}, pool=True) if track.stems]
+
+
 def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str, str]) -> list[Track]:
     places = {(unit.split, unit.place): unit for unit in units}
     deeper: dict[Unit, list[Path]] = {}

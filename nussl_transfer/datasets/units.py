@@ -46,6 +46,11 @@ def is_reserved(label: str) -> bool:
     return label in MIXTURES or label in SUBMIXES
 
 
+def split_of(name: str) -> str | None:
+    """Returns the split that a folder of this name holds: 'train', 'valid', 'test' or None."""
+    return _SPLIT_OF.get(name.lower())
+
+
 def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[Unit]:
     """Returns the folders that hold audio, sorted; levels above them that mean nothing are taken off.
 
@@ -59,7 +64,7 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[Unit]:
     root, files = _without_outer_levels(folder, files)
     tops = {file.parts[0] for file in files if len(file.parts) > 1}
     stray = [file for file in files if len(file.parts) == 1]
-    splits = {top for top in tops if top.lower() in _SPLIT_OF}
+    splits = {top for top in tops if split_of(top)}
     _refuse_misplaced(root, tops, splits, stray)
     places: dict[PurePosixPath, list[Path]] = {}
     for file in files:
@@ -81,7 +86,7 @@ def _without_outer_levels(folder: Path, files: Sequence[PurePosixPath]) -> tuple
     """Goes down while there is one way and folders of audio lie deeper: what unpacking an archive adds."""
     files = list(files)
     while len({file.parts[0] for file in files}) == 1 and all(len(file.parts) > 2 for file in files):
-        if files[0].parts[0].lower() in _SPLIT_OF:
+        if split_of(files[0].parts[0]):
             break
         folder = folder / files[0].parts[0]
         files = [PurePosixPath(*file.parts[1:]) for file in files]
@@ -105,4 +110,4 @@ def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> U
             f"{root / place} holds audio directly ({few(file.name for file in files)}): a folder for each "
             f"track was looked for in it, {place}/<track>/<stem>.wav. Make these folders."
         )
-    return Unit(PurePosixPath(*inner), _SPLIT_OF[prefix.lower()], prefix, tuple(files))
+    return Unit(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))

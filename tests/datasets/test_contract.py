@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 import layouts
@@ -72,12 +73,14 @@ def test_an_empty_and_an_absent_folder_are_errors_and_never_a_data_set_of_length
 def test_a_broken_file_is_named(dataset, folder):
     path = next(iter(dataset.find_tracks(folder)[0].stems.values()))[0]
     path.write_bytes(b"RIFF, but no more")
-    with pytest.raises(DataError, match=path.name):
+    with pytest.raises(DataError, match=re.escape(path.name)):
         dataset(folder)
 
 
 def test_it_is_in_nussl(dataset):
-    assert getattr(nussl.datasets, dataset.NAME) is dataset
+    # nussl has a MUSDB18 of its own.
+    name = "TransferMUSDB18" if dataset.NAME == "MUSDB18" else dataset.NAME
+    assert getattr(nussl.datasets, name) is dataset
 
 
 def test_its_items_are_nussls_and_sum_to_the_mix(dataset, folder):
@@ -104,7 +107,9 @@ def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
             transforms.GetExcerpt(100),
         ]
     )
-    hook = dataset(folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False)
+    hook = dataset(
+        folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False, num_channels=1
+    )
     item = hook[0]
     sources = 1 if is_pool(hook.items) else len(hook.metadata["labels"])
     assert item["mix_magnitude"].shape == (100, 257, 1)

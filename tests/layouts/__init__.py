@@ -8,6 +8,9 @@ from __future__ import annotations
 from .bach10 import BACH10_PARTS, BACH10_PIECES, bach10
 from .choirset import ALL_CHOIRSET_TAKES, CHOIRSET_OTHERS, CHOIRSET_RATE, CHOIRSET_TAKES, choirset, microphones
 from .folders import STEMS, pool, stem_audio, stem_major, track_major
+from .musdb18 import MUSDB18_SONGS, MUSDB18_STEMS, musdb18, musdb18_containers
+from .remixpacks import PACKS, remixpacks
+from .slakh import SLAKH_TRACKS, slakh, slakh_metadata
 from .sound import FORMATS, RATE, tone, write
 
 __all__ = [
@@ -18,13 +21,22 @@ __all__ = [
     "CHOIRSET_RATE",
     "CHOIRSET_TAKES",
     "FORMATS",
+    "MUSDB18_SONGS",
+    "MUSDB18_STEMS",
+    "PACKS",
     "RATE",
+    "SLAKH_TRACKS",
     "STEMS",
     "TREES",
     "bach10",
     "choirset",
     "microphones",
+    "musdb18",
+    "musdb18_containers",
     "pool",
+    "remixpacks",
+    "slakh",
+    "slakh_metadata",
     "stem_audio",
     "stem_major",
     "tone",
@@ -33,4 +45,11 @@ __all__ = [
 ]
 
 # data set -> what builds its tree and returns the folder to open: one for every data set there is.
-TREES = {"Bach10": bach10, "ChoirSet": choirset, "StemFolder": track_major}
+TREES = {
+    "Bach10": bach10,
+    "ChoirSet": choirset,
+    "MUSDB18": musdb18,
+    "Slakh": slakh,
+    "Remixpacks": remixpacks,
+    "StemFolder": track_major,
+}

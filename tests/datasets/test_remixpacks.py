@@ -1,0 +1,292 @@
+"""Remixpacks: labels from folders' names, links as the author made them, his split and one that keeps songs together."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import layouts
+import pytest
+
+from nussl_transfer.check import inspect
+from nussl_transfer.datasets import Remixpacks, labels_of, missing_labels, open_tracks
+from nussl_transfer.datasets.pools import song_words, songs_of, split_by_song
+from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.mixing import Mixtures
+from nussl_transfer.prepare import prepare
+
+PURE = "symlinks_to_files/fine/Pure"
+# What train_test_split_incoherent.py itself put into `test` from the folder that `drawn_from` makes, with p = 0.9; it was
+# run once, numpy's type of strings by its present name.
+AUTHORS_TEST = {
+    "acoustic_guitar": [4],
+    "cymbals": [4, 18, 21],
+    "kick": [19, 28, 29, 30],
+    "snare": [1, 6],
+    "kick_rolls": [0],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return layouts.remixpacks(tmp_path)
+
+
+@pytest.fixture
+def drawn_from(tmp_path):
+    """A folder of labels with files that only have names, one label empty, one with a file that is no audio."""
+    counts = {"Acoustic_Guitar": 7, "Cymbals": 23, "Kick": 31, "Snare": 10, "kick rolls": 1, "Empty": 0}
+    for label, count in counts.items():
+        (tmp_path / label).mkdir()
+        for number in range(count):
+            (tmp_path / label / f"Pack {number:02d}(symlink).wav").touch()
+    (tmp_path / "Snare" / "Pack 03(symlink).wav.npy").touch()
+    return tmp_path
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def counts(tracks):
+    return Counter(label for track in tracks for label in track.stems)
+
+
+def sides(tracks, split):
+    return [track.name for track in tracks if track.split == split]
+
+
+# What is found
+
+
+def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folder, caplog):
+    caplog.set_level("INFO")
+    name, tracks = open_tracks(folder)
+    assert name == "Remixpacks" and counts(tracks) == {"cymbals": 5, "kick_drum": 5, "snare": 5}
+    assert missing_labels(tracks) == {}
+    assert "other labels are acoustic_guitar (5), synth_pad (1)" in caplog.text
+    assert "passed over symlinks_to_files/fine/Mixed, symlinks_to_files/simple, symlinks_to_files/simple/Mix" in caplog.text
+
+
+def test_names_are_those_of_the_links_without_their_mark(folder):
+    names = [track.name for track in Remixpacks.find_tracks(folder, labels="snare")]
+    assert names == [f"snare/{pack} stems Snare {number}" for number, pack in enumerate(layouts.PACKS, 1)]
+
+
+@pytest.mark.parametrize("place", [".", "symlinks_to_files", "symlinks_to_files/fine", PURE])
+def test_it_is_found_from_any_level(folder, place):
+    assert open_tracks(folder / place)[0] == "Remixpacks"
+    assert Remixpacks.find_tracks(folder / place) == [
+        track for track in Remixpacks.find_tracks(folder) if track in Remixpacks.find_tracks(folder / place)
+    ]
+    assert len(Remixpacks.find_tracks(folder / place)) == 15
+
+
+def test_resampled_copies_are_found_by_the_folders_name(tmp_path):
+    touch(tmp_path, *(f"fine_16k/Pure/{label}/x {label}.wav" for label in ("Kick", "Snare_Drum", "Crash_Cymbal")))
+    for place in ("", "fine_16k", "fine_16k/Pure"):
+        name, tracks = open_tracks(tmp_path / place)
+        assert name == "Remixpacks" and labels_of(tracks) == Remixpacks.LABELS
+
+
+def test_plain_folders_are_read_when_asked_for(tmp_path):
+    names = [f"{label}/song {number} {label}.wav" for label in ("Kick", "Snare", "Cymbals") for number in range(3)]
+    touch(tmp_path, *names)
+    assert open_tracks(tmp_path)[0] == "StemFolder"
+    assert counts(open_tracks(tmp_path, "remixpacks")[1]) == {"cymbals": 3, "kick_drum": 3, "snare": 3}
+
+
+@pytest.mark.parametrize("kick", ["Kick", "Kick_Drum", "KICKS", "Bass Drum", "kick_2"])
+def test_usual_names_of_the_papers_sources_are_one_label(tmp_path, kick):
+    touch(tmp_path, f"{kick}/a(symlink).wav", "Snares/b(symlink).wav", "Ride/c(symlink).wav", "Crash/d(symlink).wav")
+    assert counts(open_tracks(tmp_path)[1]) == {"cymbals": 2, "kick_drum": 1, "snare": 1}
+
+
+def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
+    touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
+    with pytest.raises(DataError, match=r"cymbals is not there. There are hihat \(1 files\), .*Choose by `labels`"):
+        open_tracks(tmp_path)
+    assert labels_of(open_tracks(tmp_path, labels=["kick", "Snare"])[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, ignore=["cymbals"])[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, labels="all")[1]) == ("hihat", "kick_drum", "snare")
+
+
+def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
+    groups = {"drums": ["Kick_Drum", "snare"], "guitar": ["acoustic guitar"]}
+    assert counts(open_tracks(folder, groups=groups)[1]) == {"drums": 10, "guitar": 5}
+    touch(folder / PURE, "Kick/one more(symlink).wav")
+    assert counts(open_tracks(folder, groups={"k": "kick", "s": "snare"})[1]) == {"k": 1, "s": 5}
+    assert counts(open_tracks(folder, groups={"k": "kick_drum", "s": "snare"})[1]) == {"k": 6, "s": 5}
+
+
+def test_files_of_several_instruments_come_only_when_asked_for(folder):
+    tracks = Remixpacks.find_tracks(folder, mixed=True)
+    assert counts(tracks) == {"cymbals": 5, "kick_drum": 6, "snare": 6}
+    assert "Mixed/snare/Aurora Lights – North (Stems) drum loop" in [track.name for track in tracks]
+    with pytest.raises(DataError, match="only files of several instruments .Mixed. lie there. Say mixed=True"):
+        Remixpacks.find_tracks(folder / "symlinks_to_files", ignore=["Pure", "simple"])
+
+
+def test_two_trees_of_labels_are_refused_with_their_places(folder):
+    touch(folder, "organized_files/fine_16k/Pure/Snare/x.wav")
+    with pytest.raises(DataError, match="at 2 places, organized_files/fine_16k/Pure, symlinks_to.*Give one"):
+        open_tracks(folder)
+
+
+def test_the_packs_alone_and_loose_files_are_refused(folder, tmp_path):
+    with pytest.raises(DataError, match="only original_files lie there. Sort them into a folder for each label"):
+        Remixpacks.find_tracks(folder, ignore=["symlinks_to_files"])
+    with pytest.raises(DataError, match="a.wav lies in it directly. Give the folder above, or move that away"):
+        Remixpacks.find_tracks(touch(tmp_path / "loose", "a.wav", "Kick/b.wav"))
+
+
+# Links and names
+
+
+def test_a_loop_of_links_and_a_broken_one_are_dealt_with(tmp_path):
+    tracks = Remixpacks.find_tracks(layouts.remixpacks(tmp_path, broken=True))
+    assert len(tracks) == 16
+    (error,) = [finding for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
+    assert error.track == "snare/Béla Ünal - Ŝafo (Multitrack) gone"
+    assert "is a broken link to" in error.what and error.what_to_do == "Mend the link or remove it."
+    with pytest.raises(DataError, match="1 thing is wrong with the data set:\n.*is a broken link to"):
+        prepare(tracks, tmp_path / "store", progress=False)
+
+
+def test_a_name_as_long_as_a_file_system_takes_can_be_prepared(tmp_path):
+    root = tmp_path / "root"
+    for label in ("Kick", "Snare", "Cymbals"):
+        for end in "ab":
+            layouts.write(root / label / f"{'é' * 120}{end}(symlink).wav", layouts.tone(200))
+    tracks = Remixpacks.find_tracks(root)
+    assert len({track.name for track in tracks}) == 6 and all(len(track.name.encode()) < 220 for track in tracks)
+    assert len(prepare(tracks, tmp_path / "store", progress=False).tracks) == 6
+
+
+# Splits
+
+
+def test_the_papers_split_is_the_one_that_the_authors_script_draws(drawn_from):
+    tracks = Remixpacks.find_tracks(drawn_from, labels="all", split_scheme="paper")
+    expected = [f"{label}/Pack {number:02d}" for label, numbers in AUTHORS_TEST.items() for number in numbers]
+    assert sorted(sides(tracks, "test")) == sorted(expected)
+    three = Remixpacks.find_tracks(drawn_from, split_scheme="paper")
+    assert len(sides(three, "test")) == 3 + 4 + 2 and len(sides(three, "train")) == 20 + 27 + 8
+
+
+def test_no_song_is_on_two_sides_and_every_label_is_on_each(folder):
+    tracks = Remixpacks.find_tracks(folder)
+    where = {}
+    for track in tracks:
+        where.setdefault(track.name.split("/")[1].split(" stems")[0], set()).add(track.split)
+    assert len(where) == 5 and all(len(splits) == 1 for splits in where.values())
+    for split in ("train", "valid", "test"):
+        assert set(counts(track for track in tracks if track.split == split)) == set(Remixpacks.LABELS)
+
+
+def test_songs_are_told_by_the_packs_that_links_point_into_and_else_by_names(folder):
+    # Two packs of an artist are two songs where the links tell, one where only names do.
+    for label in ("Kick_Drum", "Snare"):
+        link = folder / PURE / label / f"Aurora Lights – South (Stems) {label}(symlink).wav"
+        link.symlink_to(folder / "original_files" / "Aurora Lights – South (Stems)" / "gone.wav")
+    tracks = Remixpacks.find_tracks(folder)
+    assert len(set(songs_of(tracks, "original_files").values())) == 6
+    copy = folder.parent / "copy" / "fine_16k" / "Pure"
+    for track in tracks:
+        label = next(iter(track.stems))
+        touch(copy, f"{label}/{track.name.split('/')[1]}.wav")
+    songs = songs_of(Remixpacks.find_tracks(copy), "original_files")
+    assert sorted(set(songs.values())) == ["aurora lights", "béla ünal", "dj zorro", "kite runner", "umbrella"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Artist Name - Some Song Kick 1", ("artist", "name")),
+        ("02 Snare_Umbrella_120bpm", ("umbrella",)),
+        ("Béla–Ünal (Multitrack)", ("béla", "ünal")),
+        ("Song 2 drums", ("song",)),
+        ("kick 01", ()),
+    ],
+)
+def test_a_song_is_the_first_two_words_that_tell_of_one(name, words):
+    assert song_words(name) == words
+
+
+def test_a_name_of_one_word_takes_longer_ones_that_begin_with_it(tmp_path):
+    touch(tmp_path, "Kick/umbrella kick.wav", "Snare/umbrella wet snare.wav", "Cymbals/umbria ride.wav")
+    songs = songs_of(Remixpacks.find_tracks(tmp_path), "original_files")
+    assert [songs[name] for name in sorted(songs)] == ["umbria", "umbrella", "umbrella"]
+
+
+def test_many_songs_are_split_nine_to_one_for_each_label_whatever_the_order(tmp_path):
+    names = [f"{label}/Artist{n:03d} Song {label} {take}.wav" for n in range(60) for take in "ab"
+             for label in ("Kick", "Snare", "Cymbals")[: 1 + n % 3]]  # fmt: skip
+    tracks = Remixpacks.find_tracks(touch(tmp_path, *names))
+    songs = songs_of(tracks, "original_files")
+    assert len(set(songs.values())) == 60
+    splits = {(songs[track.name], track.split) for track in tracks}
+    assert len(splits) == 60
+    total, test = counts(tracks), counts(track for track in tracks if track.split == "test")
+    assert all(0.1 <= test[label] / total[label] <= 0.12 for label in total)
+    assert split_by_song(tracks[::-1], songs) == tracks[::-1]
+    assert split_by_song(tracks, songs, seed=1) != tracks
+
+
+def test_a_label_of_one_song_stays_in_training_and_is_said_to_be_missing_in_the_test(tmp_path, caplog):
+    touch(tmp_path, *(f"{label}/Artist{n} Song.wav" for n in range(9) for label in ("Kick", "Snare")))
+    touch(tmp_path, "Ride/Artist0 Song.wav")
+    tracks = Remixpacks.find_tracks(tmp_path)
+    assert {track.split for track in tracks if "cymbals" in track.stems} == {"train"}
+    assert sides(tracks, "valid") == []
+    assert "no song with cymbals could be spared for the test" in caplog.text
+
+
+def test_the_song_can_be_found_by_an_expression_of_ones_own(tmp_path, caplog):
+    touch(tmp_path, *(f"{label}/{label} 12 - {song}.wav" for label in ("Kick", "Snare", "Ride") for song in "xyz"))
+    tracks = Remixpacks.find_tracks(tmp_path, song=r" - (\w)$")
+    assert all(len({track.split for track in tracks if track.name.endswith(song)}) == 1 for song in "xyz")
+    caplog.clear()
+    Remixpacks.find_tracks(tmp_path, song="12 - [xy]")
+    assert "the song of 3 of 9 files cannot be told" in caplog.text
+    with pytest.raises(ConfigError, match=r"song='\(' was asked for: that is no regular expression"):
+        Remixpacks.find_tracks(tmp_path, song="(")
+
+
+def test_a_split_on_disk_is_kept_and_songs_on_both_sides_are_said(drawn_from, caplog):
+    for label in ("Cymbals", "Kick", "Snare"):
+        touch(drawn_from / "fine_16k", *(f"{split}/{label}/Umbrella {n}.wav" for split, n in (("train", 1), ("test", 2))))
+        touch(drawn_from / "fine_16k", f"train/{label}/Other song.wav")
+    for scheme in ("song", "paper"):
+        tracks = Remixpacks.find_tracks(drawn_from / "fine_16k", split_scheme=scheme)
+        assert Counter(track.split for track in tracks) == {"train": 6, "test": 3}
+        assert "1 songs are in more than one split, such as umbrella" in caplog.text
+        assert sides(tracks, "test")[0] == "test/cymbals/Umbrella 2"
+
+
+def test_a_scheme_that_does_not_exist_is_refused(folder):
+    with pytest.raises(ConfigError, match="split_scheme='random' was asked for. It is one of song, paper"):
+        Remixpacks.find_tracks(folder, split_scheme="random")
+
+
+# What comes after
+
+
+def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
+    store = prepare(Remixpacks.find_tracks(folder), tmp_path / "store", dataset="Remixpacks", progress=False)
+    assert store.labels == Remixpacks.LABELS and len(store.tracks) == 15
+    for split in ("train", "valid", "test"):
+        item = Mixtures(store.where(split=split), 0.5, 4, coherent=0.0)[3]
+        assert item["source_audio"].shape == (1, 8000, 3)
+        assert (item["source_audio"].abs().amax(dim=(0, 1)) > 0).any()
+    with pytest.raises(DataError, match="no track of .* has all of cymbals, kick_drum, snare"):
+        Mixtures(store, 0.5, 1, coherent=1.0)
+
+
+def test_what_a_link_points_at_may_be_moved_with_the_links(folder, tmp_path):
+    shutil.move(folder / "original_files", tmp_path / "elsewhere")
+    errors = [finding for finding in inspect(Remixpacks.find_tracks(folder), progress=False).findings]
+    assert sum("is a broken link to" in str(finding) for finding in errors) == 15
