@@ -9,6 +9,7 @@ are opened under an allow-list (contract 6).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,9 +25,12 @@ from .builders import MASK_HEAD
 from .compat import safe_load
 from .compat.networks import config_of
 from .errors import CheckpointError
-from .files import written_aside
+from .files import write_durably
 
 KEY = "nussl_transfer"
+# Above what any network works with: a file that says more asks for memory that nothing needs.
+MOST_HZ = 1_000_000
+MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,18 @@ def write_checkpoint(
         **(training or {}),
         KEY: ours,
     }
-    path = Path(path)
-    with written_aside(path) as aside:
-        torch.save({"state_dict": state, "config": json.dumps(model.config), "metadata": metadata}, aside)
-    return path
+    save_durably(path, {"state_dict": state, "config": json.dumps(model.config), "metadata": metadata})
+    return Path(path)
+
+
+def save_durably(path: str | Path, value: object) -> None:
+    """Writes what ``torch.save`` makes of a value, whole or not at all.
+
+    By way of memory: where the disk is full in the middle, torch says that something failed, and Python what.
+    """
+    content = io.BytesIO()
+    torch.save(value, content)
+    write_durably(path, content.getbuffer())
 
 
 def fingerprint(model: SeparationModel) -> str:
@@ -173,10 +185,16 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
             parent=ours.get("parent"),
             data=dict(ours.get("data") or {}),
         )
+        window, hop = int(info.stft_params.window_length), int(info.stft_params.hop_length)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} was opened as a checkpoint: what it says of itself is damaged ({error!r}). Fetch or make it again."
         ) from error
+    if not (0 < sample_rate <= MOST_HZ and 0 < info.excerpt_seconds <= MOST_SECONDS and 0 < hop <= window <= MOST_HZ):
+        raise CheckpointError(
+            f"{path} was opened as a checkpoint: it says that it works at {sample_rate} Hz, with a window of {window} and "
+            f"a hop of {hop} samples, on {info.excerpt_seconds} seconds. No network does. Fetch or make it again."
+        )
     if info.labels and len(info.labels) != masks:
         raise CheckpointError(
             f"{path} names {len(info.labels)} sources and makes {masks} masks. Fetch or make it again."

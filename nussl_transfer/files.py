@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# No space on the device, no more for this user, a file larger than may be.
+NO_ROOM = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 
 
 @contextmanager
@@ -15,7 +19,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
     A reader, and a run that is killed or meets a full disk, finds the old file or the new one, never half of
     one. The name starts with a dot and ends in ``.part``, so that no search for audio or checkpoints takes it
-    for one.
+    for one. An error of the system, such as a full disk, names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,8 +27,20 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     try:
         yield aside
         os.replace(aside, path)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_durably(path: str | Path, content: bytes | memoryview) -> None:
+    """Writes bytes, aside and renamed once they are on the disk: a power cut, too, leaves the old file or the new one."""
+    with written_aside(path) as aside, aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: str | Path, value: object) -> None:

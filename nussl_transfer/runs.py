@@ -8,32 +8,34 @@
     <run>/curve.json                             at each validation: losses, learning rate, test SI-SDR if asked for
     <run>/config.yml                             the configuration as resolved
     <run>/run.log                                what the run said
+    <run>/tensorboard/                           the curve again, where that was asked for
     <run>/state.pt                               all that is needed to go on as if nothing had happened
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import yaml
 
 from .builders import PAPER
+from .checkpoints import save_durably
 from .compat import safe_load
+from .devices import refuse_absent
 from .errors import CheckpointError, ConfigError
 from .files import write_json, written_aside
+from .logs import logged_to, logger
 
-FORMAT = 1
+__all__ = ["FitConfig", "Run", "logged_to", "logger", "plain"]
+
+FORMAT = 2
 SHOWN_DIFFERENCES = 5
 # What may differ between the runs that together make one: where and how fast they compute, not what.
-FREE_KEYS = ("device", "workers", "progress")
-
-logger = logging.getLogger("nussl_transfer")
+FREE_KEYS = ("device", "workers", "progress", "tensorboard", "skip_limit")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,14 @@ class FitConfig:
         keep_at: Iterations, multiples of ``validate_every``, whose network is kept besides latest and best.
         plateau_iterations: Iterations without a better validation loss after which the learning rate falls.
         plateau_factor: What it is then multiplied by.
+        stop_after: Iterations without a better validation loss after which the run ends early; 0: never.
+        skip_limit: Steps that may be skipped in all, because loss or gradient is not a number, before the run stops.
         bf16: Whether linear and recurrent layers compute in bfloat16.
         seed: Of all that is random in the training itself (dropout).
         device: 'cpu' or 'cuda'.
         workers: Processes that load; 0 loads in this one.
         progress: Whether to draw a bar on a terminal.
+        tensorboard: Whether nussl's handler writes the curve for TensorBoard, into ``<run>/tensorboard``.
     """
 
     mode: str = "whole"
@@ -76,11 +81,14 @@ class FitConfig:
     keep_at: tuple[int, ...] = ()
     plateau_iterations: int = PAPER.plateau_iterations
     plateau_factor: float = PAPER.plateau_factor
+    stop_after: int = 0
+    skip_limit: int = 10
     bf16: bool = False
     seed: int = 0
     device: str = "cpu"
     workers: int = 0
     progress: bool = True
+    tensorboard: bool = False
 
     def __post_init__(self):
         if self.iterations < 1 or self.validate_every < 1 or self.iterations % self.validate_every:
@@ -98,8 +106,9 @@ class FitConfig:
         if self.batch_size < 1 or not all(rate > 0 for rate in rates):
             shown = ", ".join(f"{rate:g}" for rate in rates)
             raise ConfigError(f"Batch size {self.batch_size} and learning rate {shown} must be above 0.")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"Device {self.device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
+        if self.stop_after < 0 or self.skip_limit < 0:
+            raise ConfigError(f"stop_after and skip_limit are 0 or above: got {self.stop_after} and {self.skip_limit}.")
+        refuse_absent(self.device)
 
 
 def plain(value):
@@ -114,14 +123,15 @@ class Run:
 
     Args:
         folder: Made when absent.
-        config: The resolved configuration, as plain values.
+        config: The resolved configuration, as plain values: a run goes on only with the same.
+        provenance: What is written down beside it, as plain values, and may differ: versions, commit.
 
     Raises:
         ConfigError: Another configuration was begun in this folder.
         CheckpointError: The state that should be gone on from cannot be read.
     """
 
-    def __init__(self, folder: str | Path, config: dict):
+    def __init__(self, folder: str | Path, config: dict, provenance: dict | None = None):
         self.folder = Path(folder)
         self.config = config
         self.latest = self.folder / "checkpoints" / "latest.model.pth"
@@ -133,8 +143,9 @@ class Run:
             self._refuse_other(self.state["config"])
         for half_written in (*self.folder.glob(".*.part"), *self.latest.parent.glob(".*.part")):
             half_written.unlink()  # by a run that was killed
+        written = {**config, "provenance": provenance} if provenance else config
         with written_aside(self.folder / "config.yml") as aside:
-            aside.write_text(yaml.safe_dump(config, sort_keys=True, allow_unicode=True), encoding="utf-8")
+            aside.write_text(yaml.safe_dump(written, sort_keys=True, allow_unicode=True), encoding="utf-8")
 
     @property
     def iteration(self) -> int:
@@ -149,12 +160,16 @@ class Run:
         """Returns what ``curve.json`` holds."""
         return json.loads(self.curve.read_text(encoding="utf-8"))
 
-    def save(self, state: dict, points: list[dict], mixture_si_sdr: float | None = None) -> None:
-        """Saves the curve, then the state, which is what counts: until it is there, all else will be made again."""
-        write_json(self.curve, {"points": points, "mixture_si_sdr": mixture_si_sdr})
-        state = {**state, "format": FORMAT, "config": self.config, "points": points}
-        with written_aside(self._state) as aside:
-            torch.save(state, aside)
+    def save(self, state: dict, mixture_si_sdr: float | None = None) -> None:
+        """Saves the curve, then the state, which is what counts: until it is there, all else will be made again.
+
+        Args:
+            state: What is needed to go on; ``state["curve"]["points"]`` is the curve.
+            mixture_si_sdr: What the curve's SI-SDR is to be compared with, in dB.
+        """
+        write_json(self.curve, {"points": state["curve"]["points"], "mixture_si_sdr": mixture_si_sdr})
+        state = {**state, "format": FORMAT, "config": self.config}
+        save_durably(self._state, state)
         self.state = state
 
     @contextmanager
@@ -186,27 +201,6 @@ class Run:
                 f"{self.folder} holds a run with another configuration ({shown}). "
                 "Take another folder, or the old configuration to go on."
             )
-
-
-@contextmanager
-def logged_to(folder: str | Path) -> Iterator[None]:
-    """Within the block, what the package logs also goes to ``run.log`` in a folder; blocks of one folder may nest."""
-    path = Path(folder).absolute() / "run.log"
-    if any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _differences(before: dict, now: dict, above: str = "") -> Iterator[str]:

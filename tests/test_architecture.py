@@ -17,7 +17,7 @@ ORDER = """
     containers audio datasets
     inspection check manifest store parts prepare
     augment mixing targets
-    builders losses freezing closures
+    builders losses freezing passes closures
     checkpoints clipping provenance runs training
     zoo separators evaluation material finetuning experiments
     report

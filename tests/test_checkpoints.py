@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickletools
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -16,7 +18,7 @@ from nussl.datasets import transforms as tfm
 from nussl.ml import SeparationModel
 from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_dpcl
 
-from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.checkpoints import KEY, CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.compat import safe_load
 from nussl_transfer.errors import CheckpointError
 from nussl_transfer.targets import istft, magnitude, stft
@@ -202,12 +204,11 @@ def test_half_precision_halves_the_file_and_is_computed_in_float32(tmp_path, sma
 def test_a_checkpoint_is_replaced_as_a_whole_or_not_at_all(path, small_chimera, info, monkeypatch):
     before = path.read_bytes()
 
-    def save_half(value, file):
-        file.write_bytes(before[:1000])
-        raise OSError("No space left on device")
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", save_half)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         write_checkpoint(path, small_chimera(seed=1), info)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["model.pth"]
@@ -335,6 +336,22 @@ def test_what_a_file_says_of_itself_is_not_trusted(path, ours):
         assert read_info(path).labels == ("source0", "source1", "source2")
         return
     with pytest.raises(CheckpointError, match="says of itself is damaged"):
+        read_info(path)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e12, float("inf"), float("nan")])
+def test_a_length_of_mixtures_that_none_has_is_refused(path, seconds):
+    change(path, metadata=lambda metadata: {**metadata, KEY: {**metadata[KEY], "excerpt_seconds": seconds}})
+    with pytest.raises(CheckpointError, match=f"on {seconds} seconds. No network does"):
+        read_info(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sample_rate": 0}, {"sample_rate": 10**9}, {"stft_params": STFTParams(2**40, 1, "hann")}]
+)
+def test_a_scale_that_no_network_works_at_is_refused(path, changes):
+    change(path, metadata=lambda metadata: {**metadata, **changes})
+    with pytest.raises(CheckpointError, match="No network does"):
         read_info(path)
 
 

@@ -4,7 +4,11 @@ One iteration is one batch; ``validate_every`` iterations are an epoch of nussl'
 there, and a run that was broken off goes on from there, to the same weights as one that was not (contract 7).
 
     optimizing.py   the optimizer and its schedule
-    loading.py      batches of mixtures
+    loading.py      batches of mixtures, and which item it was where one cannot be made
+    curve.py        losses, the points made of them, and whether they still fall
+    faults.py       steps that were skipped
+    interrupts.py   Ctrl-C and SIGTERM
+    progress.py     the bar, and a line every hundred iterations
     saving.py       what is saved, and taken up again
     engine.py       nussl's engines, and what happens at each iteration and each validation
 """
@@ -21,6 +25,7 @@ from nussl.ml import SeparationModel
 
 from ..checkpoints import CheckpointInfo, fingerprint
 from ..errors import ConfigError
+from ..locks import locked
 from ..mixing import Mixtures
 from ..runs import FitConfig, Run, plain
 from .engine import Training
@@ -37,8 +42,11 @@ def fit(
     info: CheckpointInfo,
     probe: Callable[[SeparationModel], float] | None = None,
     attach: Callable[[Engine, Engine], None] | None = None,
+    provenance: dict | None = None,
 ) -> Run:
     """Trains a network and returns the folder of the run; called again, it goes on where it was broken off.
+
+    Ctrl-C and SIGTERM end it after the iteration at hand, which is saved; a second Ctrl-C at once.
 
     Args:
         model: The network; trained in place.
@@ -50,20 +58,27 @@ def fit(
         probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in
             it.
         attach: Adds handlers to the trainer and the validator, such as nussl's
-            ``lambda trainer, _: nussl.ml.train.add_tensorboard_handler("logs", trainer)``.
+            ``lambda trainer, _: nussl.ml.train.add_stdout_handler(trainer)``.
+        provenance: Written into ``config.yml`` beside the configuration, as plain values.
 
     Raises:
-        ConfigError: The folder holds another run, or the number of mixtures is not the run's.
-        TransferError: The loss is not a number any more.
+        ConfigError: The folder holds another run, or another process is at work there; or the number of mixtures is not
+            the run's.
+        DataError: An item could not be made, or a process that was at one died.
+        CheckpointError: Nothing can be saved, or what was saved cannot be read.
+        TransferError: Loss or gradient is not a number too often.
+        KeyboardInterrupt: Ctrl-C; all that was done is saved.
+        SystemExit: SIGTERM; likewise, with status 0.
     """
     items = config.iterations * config.batch_size
     if len(train) != items:
         raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
-    run = Run(out, {**plain(asdict(config)), **decides})
-    with run.logged(), torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        Training(model.to(config.device), train, valid, config, run, info, probe, attach).run()
+    with locked(out), torch.random.fork_rng():
+        run = Run(out, {**plain(asdict(config)), **decides}, provenance)
+        with run.logged():
+            torch.manual_seed(config.seed)
+            Training(model.to(config.device), train, valid, config, run, info, probe, attach).run()
     model.eval()
     return run
 
@@ -72,7 +87,4 @@ def describe(mixtures: Mixtures | None) -> dict | None:
     """Returns what decides the items of a data set, as plain values: a run goes on only with the same."""
     if mixtures is None:
         return None
-    names = ("samples", "length", "seed", "coherent", "num_sources", "fewest_sources", "gain_db", "span")
-    tracks = mixtures.store.tracks
-    values = {"tracks": len(tracks), "stems": mixtures.store.fingerprint()}
-    return plain({**{name: getattr(mixtures, name) for name in names}, **values})
+    return plain(mixtures.describe())

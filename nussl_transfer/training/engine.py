@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 
-from ignite.engine import Events
-from nussl.ml.train import BackwardsEvents, ValidationEvents, create_train_and_validation_engines
-from tqdm import tqdm
+from ignite.engine import Engine, Events
+from nussl.ml.train import (
+    BackwardsEvents,
+    ValidationEvents,
+    add_tensorboard_handler,
+    create_train_and_validation_engines,
+)
 
 from ..clipping import AutoClip
 from ..closures import TransferClosure, TransferValidationClosure
@@ -15,8 +18,12 @@ from ..errors import TransferError
 from ..freezing import trainable_parameters
 from ..runs import logger
 from ..targets import Targets
-from .loading import batches
+from .curve import Curve
+from .faults import SkippedSteps
+from .interrupts import Interrupts
+from .loading import Batches, deaths_told
 from .optimizing import optimizer_of, schedule_of
+from .progress import Progress
 from .saving import Saver
 
 
@@ -28,6 +35,7 @@ class Training:
         self.optimizer = optimizer_of(model, config)
         self.schedule = schedule_of(self.optimizer, config)
         self.autoclip = AutoClip(trainable_parameters(model, config.mode, config.frozen), config.autoclip_percentile)
+        self.curve, self.skipped = Curve(), SkippedSteps(config)
         shared = {
             "mode": config.mode,
             "dc_weight": config.dc_weight,
@@ -40,96 +48,149 @@ class Training:
             TransferValidationClosure(model, **shared),
             device=config.device,
         )
-        parts = {"optimizer": self.optimizer, "schedule": self.schedule, "autoclip": self.autoclip}
+        parts = {
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "autoclip": self.autoclip,
+            "skipped": self.skipped,
+            "curve": self.curve,
+        }
         self.saver = Saver(run, model, info, config, parts)
-        self.points = self.saver.restore()
-        done = self.folder.iteration
-        items = range(done * config.batch_size, len(train))
-        self.train_loader = batches(train, items, config.batch_size, config.workers)
-        self.valid_loader = None if valid is None else batches(valid, range(len(valid)), config.batch_size, config.workers)
+        self.saver.restore()
+        done, size, workers = self.folder.iteration, config.batch_size, config.workers
+        self.train_batches = Batches(train, range(done * size, len(train)), size, workers, "training")
+        self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), size, workers, "validation")
+        self.interrupts, self.progress = Interrupts(), Progress(config, done)
+        self.spoilt = False
+        self._attach(attach)
+
+    def run(self) -> None:
+        """Trains until the run is done, or a signal breaks it off.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; all that was done is saved.
+            SystemExit: SIGTERM; likewise, with status 0.
+        """
+        config, done = self.config, self.folder.iteration
+        every = config.validate_every
+        self.trainer.load_state_dict(
+            {"iteration": done, "epoch_length": every, "max_epochs": config.iterations // every}
+        )
+        if done:
+            logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
+        with self.interrupts, deaths_told(self.train_batches, self.valid_batches), self.progress:
+            if done % every == 0 and self.curve.last != done:
+                self._on_validation(self.trainer)  # before training; or the one in which the run was broken off
+            if not (self._is_over(self.trainer) or self.interrupts.name):
+                self.trainer.run(self.train_batches)
+            self._leave_if_interrupted()
+        self._tell_end()
+
+    def _attach(self, attach) -> None:
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
-        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_epoch)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_validation)
+        self.validator.add_event_handler(Events.ITERATION_COMPLETED, self._on_validation_batch)
+        if self.config.tensorboard:
+            add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         if attach is not None:
             attach(self.trainer, self.validator)
 
-    def run(self) -> None:
-        """Trains until the run is done."""
-        config, done = self.config, self.folder.iteration
-        if done >= config.iterations:
-            logger.info("%s: all %d iterations are done", self.folder.folder, done)
-            return
-        if done:
-            logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
-        self.started = time.monotonic() - (self.points[-1]["seconds"] if self.points else 0.0)
-        if not self.points:
-            self._record(0, train_loss=None)
-        self.trainer.load_state_dict(
-            {
-                "iteration": done,
-                "epoch_length": config.validate_every,
-                "max_epochs": config.iterations // config.validate_every,
-            }
-        )
-        hidden = None if config.progress else True  # None: hidden where there is no terminal
-        with tqdm(total=config.iterations, initial=done, unit="it", disable=hidden) as self.bar:
-            self.trainer.run(self.train_loader)
+    def _on_gradient(self, engine: Engine) -> None:
+        """Clips; a gradient that is not a number is taken away before the step, which then changes nothing."""
+        self.spoilt = not math.isfinite(self.autoclip())
+        if self.spoilt:
+            self.autoclip.history.pop()
+            self.optimizer.zero_grad(set_to_none=True)
 
-    def _on_gradient(self, engine) -> None:
-        """Clips; before the step, so that a gradient that is not a number never reaches the weights."""
-        self._refuse_not_finite("gradient's norm", self.autoclip(), engine.state.iteration)
+    def _on_iteration(self, engine: Engine) -> None:
+        iteration, output = engine.state.iteration, engine.state.output
+        self.curve.gather(output["loss"])
+        self.skipped.note(iteration, self.spoilt)
+        self.progress.step(iteration, output["loss"], self._rate())
+        # At the end of an epoch the handler below decides, which comes after this one.
+        if self.interrupts.name and iteration % self.config.validate_every:
+            engine.terminate()
 
-    def _on_iteration(self, engine) -> None:
-        loss = engine.state.output["loss"]
-        self._refuse_not_finite("loss", loss, engine.state.iteration)
-        self.bar.set_postfix(loss=f"{loss:.4f}", lr=f"{self.optimizer.param_groups[0]['lr']:.1e}", refresh=False)
-        self.bar.update()
+    def _on_validation_batch(self, engine: Engine) -> None:
+        if self.interrupts.name:
+            engine.terminate()
 
-    def _on_epoch(self, engine) -> None:
+    def _on_validation(self, engine: Engine) -> None:
+        """Validates, adds a point to the curve, lowers the learning rate where it is due, and saves."""
+        self.skipped.settle()
+        iteration = engine.state.iteration
         engine.fire_event(ValidationEvents.VALIDATION_STARTED)
-        history = engine.state.iter_history["loss"]
-        point = self._record(engine.state.iteration, sum(history) / len(history))
-        self.schedule.step(point["valid_loss"])
-        losses = [p["valid_loss"] for p in self.points[1:]]
-        engine.state.epoch_history = {
-            "train/loss": [p["train_loss"] for p in self.points[1:]],
-            "validation/loss": losses,
-        }
-        is_best = losses[-1] == min(losses)
-        self.saver.save(engine, self.points, is_best, getattr(self.probe, "mixture_si_sdr", None))
+        measured = self._measure(iteration)
+        if measured is None:  # a signal came: this validation is for who goes on
+            engine.terminate()
+            return
+        point = self.curve.add(iteration, *measured)
+        shown = {name: value for name, value in point.items() if name not in ("iteration", "seconds")}
+        self.progress.line(iteration, **shown)
+        self.progress.resume()
+        if iteration == 0:
+            return
+        self.schedule.step(math.inf if point["valid_loss"] is None else point["valid_loss"])
+        engine.state.epoch_history = self.curve.history()
+        self._save(is_best=self.curve.is_best())
         # Where nussl's own handlers look for what was saved.
         engine.state.saved_model_path, engine.state.output_folder = str(self.folder.latest), str(self.folder.folder)
         engine.fire_event(ValidationEvents.VALIDATION_COMPLETED)
+        if self._is_over(engine) or self.interrupts.name:
+            engine.terminate()
 
-    def _record(self, iteration: int, train_loss: float | None) -> dict:
-        """Validates, and adds a point to the curve."""
-        valid_loss = train_loss
-        if self.valid_loader is not None:
-            self.validator.run(self.valid_loader)
-            losses = self.validator.state.iter_history["loss"]
+    def _measure(self, iteration: int) -> tuple[float | None, float, float | None] | None:
+        """Returns validation loss, learning rate and test SI-SDR; None where a signal broke it off."""
+        valid_loss = test_si_sdr = None
+        if self.valid_batches is not None:
+            self.validator.run(self.valid_batches)
+            losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
+            if len(losses) < len(self.valid_batches):
+                return None  # a signal came
             valid_loss = sum(losses) / len(losses)
-            self._refuse_not_finite("validation loss", valid_loss, iteration)
-        test_si_sdr = None
+            if not math.isfinite(valid_loss):
+                raise TransferError(
+                    f"The validation loss became {valid_loss} at iteration {iteration}. The last good state is saved; "
+                    "lower the learning rate, or look at the validation mixtures."
+                )
         if self.probe is not None:
             self.model.eval()
             test_si_sdr = self.probe(self.model)
-        point = {
-            "iteration": iteration,
-            "train_loss": train_loss,
-            "valid_loss": valid_loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "test_si_sdr": test_si_sdr,
-            "seconds": round(time.monotonic() - self.started, 2),
-        }
-        self.points.append(point)
-        shown = " ".join(f"{key} {value:.4g}" for key, value in point.items() if value is not None)
-        logger.info("%s", shown)
-        return point
+        return valid_loss, self._rate(), test_si_sdr
 
-    def _refuse_not_finite(self, what: str, value: float, iteration: int) -> None:
-        if not math.isfinite(value):
-            end = iteration * self.config.batch_size
-            raise TransferError(
-                f"The {what} became {value} at iteration {iteration}, items {end - self.config.batch_size} to "
-                f"{end - 1}. The last good state is saved; lower the learning rate, or look at these items."
-            )
+    def _save(self, is_best: bool = False) -> None:
+        self.saver.save(self.trainer, is_best, getattr(self.probe, "mixture_si_sdr", None))
+
+    def _is_over(self, engine: Engine) -> bool:
+        return engine.state.iteration >= self.config.iterations or self._is_stale()
+
+    def _is_stale(self) -> bool:
+        return 0 < self.config.stop_after <= self.curve.without_improvement()
+
+    def _leave_if_interrupted(self) -> None:
+        if self.interrupts.name is None:
+            return
+        self.skipped.settle()
+        iteration = self.trainer.state.iteration
+        if iteration > self.folder.iteration:
+            self._save()
+        message = (
+            f"Stopped by {self.interrupts.name} after iteration {iteration} of {self.config.iterations}; all of it is "
+            f"saved in {self.folder.folder}. The same command goes on from there."
+        )
+        logger.info("%s", message)
+        self.interrupts.leave(message)
+
+    def _tell_end(self) -> None:
+        iteration = self.trainer.state.iteration
+        if iteration >= self.config.iterations:
+            logger.info("%s: all %d iterations are done", self.folder.folder, iteration)
+            return
+        logger.info(
+            "%s: stopped early, at iteration %d of %d: no better validation loss in %d iterations",
+            self.folder.folder, iteration, self.config.iterations, self.curve.without_improvement(),
+        )  # fmt: skip
+
+    def _rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]

@@ -7,6 +7,7 @@ from ignite.engine import Engine
 from nussl.ml import SeparationModel
 
 from ..checkpoints import CheckpointInfo, write_checkpoint
+from ..errors import CheckpointError
 from ..runs import FitConfig, Run
 
 
@@ -26,15 +27,29 @@ class Saver:
         self.folder, self.model, self.info, self.config = run, model, info, config
         self.parts = {"model": model, **parts}
 
-    def save(self, engine: Engine, points: list[dict], is_best: bool, mixture_si_sdr: float | None = None) -> None:
+    def save(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None = None) -> None:
         """Writes the checkpoints, the curve, and last the state, which makes all of them count.
 
         Args:
             engine: The trainer.
-            points: The curve.
             is_best: Whether the network is the best so far.
             mixture_si_sdr: What the curve's SI-SDR is to be compared with.
+
+        Raises:
+            CheckpointError: There is no room, or the files cannot be written; what was saved before is whole.
         """
+        before, iteration = self.folder.iteration, engine.state.iteration
+        try:
+            self._write(engine, is_best, mixture_si_sdr)
+        except OSError as error:
+            kept = f"what was saved at iteration {before} is whole" if before else "nothing was saved before"
+            found = f"{error.strerror}, writing {error.filename}" if error.filename else str(error)
+            raise CheckpointError(
+                f"Iteration {iteration} was to be saved in {self.folder.folder}: {found}; {kept}. Make room there, and "
+                "give the same command again: it goes on from that."
+            ) from error
+
+    def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None) -> None:
         training = self._training_metadata(engine)
         write_checkpoint(self.folder.latest, self.model, self.info, training)
         if is_best:
@@ -46,19 +61,18 @@ class Saver:
         state.update(iteration=iteration, random=torch.get_rng_state())
         if self.config.device.startswith("cuda"):
             state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
-        self.folder.save(state, points, mixture_si_sdr)
+        self.folder.save(state, mixture_si_sdr)
 
-    def restore(self) -> list[dict]:
-        """Puts back what was saved, if anything was, and returns the curve."""
+    def restore(self) -> None:
+        """Puts back what was saved, if anything was."""
         state = self.folder.state
         if state is None:
-            return []
+            return
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and self.config.device.startswith("cuda"):
             torch.cuda.set_rng_state(state["random_cuda"], self.config.device)
-        return list(state["points"])
 
     def _training_metadata(self, engine: Engine) -> dict:
         """Returns what nussl's own trainer would put into a checkpoint."""
@@ -69,9 +83,9 @@ class Saver:
                 "epoch": engine.state.epoch,
                 "epoch_length": engine.state.epoch_length,
                 "max_epochs": engine.state.max_epochs,
-                "output": engine.state.output,
+                "output": {name: float(value) for name, value in (engine.state.output or {}).items()},
                 "metrics": {},
                 "seed": None,
             },
-            "trainer.state.epoch_history": engine.state.epoch_history,
+            "trainer.state.epoch_history": self.parts["curve"].history(),
         }

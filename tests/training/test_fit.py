@@ -4,61 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import nussl
 import pytest
 import torch
 import yaml
+from tiny_runs import PLAN, SECONDS, assert_same_runs, at_item, same, stop
 
-import nussl_transfer
-from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint
-from nussl_transfer.errors import ConfigError, TransferError
+from nussl_transfer.checkpoints import read_checkpoint
+from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.runs import FitConfig
 from nussl_transfer.store import Store
 from nussl_transfer.training import engine, fit
-
-SECONDS = 0.1
-PLAN = {"iterations": 12, "batch_size": 2, "validate_every": 4, "progress": False, "frame_step": 2}
-
-
-@pytest.fixture
-def info(tiny_stft) -> CheckpointInfo:
-    return CheckpointInfo(("bass", "drums", "voice"), "whole", 8000, tiny_stft, SECONDS, data={"name": "tiny"})
-
-
-@pytest.fixture
-def train(tiny_store, small_chimera, info, tmp_path):
-    """Returns a function that trains a small network on the tiny store, in tmp_path/run unless told otherwise."""
-
-    def run(model=None, mixtures=Mixtures, valid=True, out=tmp_path / "run", probe=None, seed=1, attach=None, **plan):
-        config = FitConfig(**{**PLAN, **plan})
-        model = small_chimera(num_layers=2, dropout=0.5) if model is None else model
-        items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
-        held_out = Mixtures(tiny_store, SECONDS, 3, seed + 1) if valid else None
-        return model, fit(model, items, held_out, config, out, info, probe, attach)
-
-    return run
-
-
-@pytest.fixture
-def unbroken(train, tmp_path) -> dict:
-    """The final weights of a run that nothing broke off."""
-    return train(out=tmp_path / "unbroken")[0].state_dict()
-
-
-def same(one: dict, other: dict) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def points_without_time(path: Path) -> list[dict]:
-    return [{**point, "seconds": None} for point in json.loads(path.read_text())["points"]]
-
 
 # What a run leaves ----------------------------------------------------------------------------------------------------
 
@@ -234,109 +193,6 @@ def test_a_plateau_that_is_no_multiple_of_the_validations_ends_at_the_next_one(t
 # Going on -------------------------------------------------------------------------------------------------------------
 
 
-class Stop(Exception):
-    """Stands for whatever ends a process."""
-
-
-def stop_at_item(number: int):
-    """Returns mixtures that break off when this item is asked for."""
-
-    class Stopping(Mixtures):
-        def __getitem__(self, index):
-            if index == number:
-                raise Stop
-            return super().__getitem__(index)
-
-    return Stopping
-
-
-# Items 0 to 7 are the first epoch's: in the first batch, at the end of the epoch, within the second, at the very last.
-@pytest.mark.parametrize("number", [1, 7, 13, 23])
-def test_a_run_broken_off_at_any_item_ends_as_the_unbroken_one(train, unbroken, tmp_path, number):
-    with pytest.raises(Stop):
-        train(mixtures=stop_at_item(number))
-    model, run = train()
-    assert same(model.state_dict(), unbroken)
-    assert same(read_checkpoint(run.latest)[0].state_dict(), unbroken)
-    assert points_without_time(run.curve) == points_without_time(tmp_path / "unbroken" / "curve.json")
-    best = [read_checkpoint(folder / "checkpoints" / "best.model.pth")[0] for folder in (run.folder, tmp_path / "unbroken")]
-    assert same(best[0].state_dict(), best[1].state_dict())
-
-
-@pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
-def test_a_run_broken_off_while_it_saves_ends_as_the_unbroken_one(train, unbroken, monkeypatch, call):
-    save, calls = torch.save, []
-
-    def full_disk(value, path):
-        calls.append(path)
-        if len(calls) == call:
-            path.write_bytes(b"PK\x03\x04 half of it")
-            raise OSError("No space left on device")
-        save(value, path)
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        train()
-    monkeypatch.undo()
-    model, run = train()
-    assert same(model.state_dict(), unbroken)
-    assert same(read_checkpoint(run.latest)[0].state_dict(), unbroken)
-    assert not list(run.folder.rglob("*.part"))
-
-
-def test_a_run_goes_on_with_another_number_of_workers_to_the_same_weights(train, unbroken):
-    with pytest.raises(Stop):
-        train(mixtures=stop_at_item(13))
-    assert same(train(workers=2)[0].state_dict(), unbroken)
-
-
-KILLED = """
-import sys
-import nussl_transfer, nussl, torch
-from nussl_transfer.builders import build_transfer_chimera
-from nussl_transfer.checkpoints import CheckpointInfo
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.runs import FitConfig
-from nussl_transfer.store import Store
-from nussl_transfer.training import fit
-
-torch.set_num_threads(1)
-
-class Waiting(Mixtures):
-    def __getitem__(self, index):
-        if index == 13:
-            print("in the middle", flush=True)
-            sys.stdin.read()  # until killed
-        return super().__getitem__(index)
-
-store = Store({store!r})
-torch.manual_seed(0)
-size = dict(num_features=33, hidden_size=8, num_layers=2, embedding_size=5, dropout=0.5)
-model = nussl.ml.SeparationModel(build_transfer_chimera(3, **size))
-info = CheckpointInfo(store.labels, "whole", 8000, nussl.STFTParams(64, 16, "sqrt_hann"), {seconds})
-items = Waiting(store, {seconds}, 24, 1, coherent=0.5)
-fit(model, items, Mixtures(store, {seconds}, 3, 2), FitConfig(**{plan!r}), {out!r}, info)
-"""
-
-
-def test_a_run_killed_by_sigkill_ends_as_the_unbroken_one(train, unbroken, tiny_store, tmp_path):
-    program = KILLED.format(store=str(tiny_store.folder), seconds=SECONDS, plan=PLAN, out=str(tmp_path / "run"))
-    above = str(Path(nussl_transfer.__file__).parent.parent)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": above},
-    )
-    with process:
-        assert process.stdout.readline() == "in the middle\n"
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["iteration"] == 4
-    assert same(train()[0].state_dict(), unbroken)
-
-
 def test_a_finished_run_is_not_done_again(train, monkeypatch):
     model, run = train()
     before = {path: path.read_bytes() for path in run.folder.rglob("*.p*t*") if path.is_file()}
@@ -370,44 +226,12 @@ def test_a_run_of_another_length_than_its_items_is_refused(tiny_store, small_chi
 def test_the_same_store_elsewhere_is_the_same_run(train, tiny_store, unbroken, small_chimera, info, tmp_path):
     moved = tmp_path / "moved"
     os.symlink(tiny_store.folder, moved)
-    with pytest.raises(Stop):
-        train(mixtures=stop_at_item(13))
+    with pytest.raises(DataError):
+        train(mixtures=at_item(13, stop))
     model = small_chimera(num_layers=2, dropout=0.5)
     items = Mixtures(Store(moved), SECONDS, 24, 1, coherent=0.5)
-    fit(model, items, Mixtures(Store(moved), SECONDS, 3, 2), FitConfig(**PLAN), tmp_path / "run", info)
-    assert same(model.state_dict(), unbroken)
-
-
-# Not a number ---------------------------------------------------------------------------------------------------------
-
-
-def spoilt(key: str):
-    """Returns mixtures of which item 13, in the batch of iteration 7, is not a number."""
-
-    class Spoilt(Mixtures):
-        def __getitem__(self, index):
-            item = super().__getitem__(index)
-            return {**item, key: item[key] * float("nan")} if index == 13 else item
-
-    return Spoilt
-
-
-@pytest.mark.parametrize(("key", "what"), [("source_audio", "loss"), ("mix_audio", "gradient's norm")])
-def test_what_is_not_a_number_stops_the_run_before_it_spoils_the_weights(train, small_chimera, tmp_path, key, what):
-    model = small_chimera()
-    with pytest.raises(TransferError, match=f"The {what} became nan at iteration 7, items 12 to 13.*good state is saved"):
-        train(model, mixtures=spoilt(key))
-    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    assert state["iteration"] == 4
-    assert [point["iteration"] for point in json.loads((tmp_path / "run" / "curve.json").read_text())["points"]] == [0, 4]
-
-
-def test_a_validation_loss_that_is_not_a_number_stops_the_run_before_it_is_saved(train, monkeypatch, tmp_path):
-    script(monkeypatch, [1.0, 0.9, float("nan")])
-    with pytest.raises(TransferError, match="validation loss became nan at iteration 8"):
-        train()
-    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["iteration"] == 4
+    run = fit(model, items, Mixtures(Store(moved), SECONDS, 3, 2), FitConfig(**PLAN), tmp_path / "run", info)
+    assert_same_runs(run.folder, unbroken)
 
 
 # Modes ----------------------------------------------------------------------------------------------------------------
@@ -473,7 +297,7 @@ def test_a_body_with_a_rate_of_its_own_moves_less_and_the_run_goes_on_exactly(tr
         assert (distance > 1e-3) == (name.split(".")[1] in ("embedding", "mask")), name
     assert run.read_curve()["points"][0]["learning_rate"] == 1e-3, "the curve has the rate of the heads"
     broken = {**slow, "model": small_chimera(num_layers=2), "out": tmp_path / "broken"}
-    with pytest.raises(Stop):
-        train(**broken, mixtures=stop_at_item(17))
+    with pytest.raises(DataError):
+        train(**broken, mixtures=at_item(17, stop))
     again, _ = train(**{**broken, "model": small_chimera(num_layers=2)})
     assert same(again.state_dict(), trained.state_dict())

@@ -1,0 +1,92 @@
+"""How far a run is: a bar where there is a terminal, and in any case a line every hundred iterations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ..runs import FitConfig, logger
+
+LINE_EVERY = 100
+# A loss on a GPU is waited for when it is looked at, so it is looked at seldom.
+SECONDS_BETWEEN_LOOKS = 0.5
+BAR = "{n_fmt}/{total_fmt} |{bar}|{postfix}"
+
+
+class Progress:
+    """Tells of iterations as they are done.
+
+    Args:
+        config: How is trained.
+        done: Iterations that are done already.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, config: FitConfig, done: int, clock: Callable[[], float] = time.monotonic):
+        self.config, self.clock = config, clock
+        self.first, self.began = done, clock()
+        self.looked = self.began
+        self.iteration = self.items = 0
+        self.busy, self.since = 0.0, self.began
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Progress:
+        self.bar = self._stack.enter_context(
+            tqdm(
+                total=self.config.iterations,
+                initial=self.first,
+                bar_format=BAR,
+                dynamic_ncols=True,
+                disable=None if self.config.progress else True,  # None: not where there is no terminal
+            )
+        )
+        if not self.bar.disable:
+            self._stack.enter_context(logging_redirect_tqdm([logger]))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def step(self, iteration: int, loss: float | torch.Tensor, learning_rate: float) -> None:
+        """Counts an iteration that is done.
+
+        Args:
+            iteration: Its number, from 1.
+            loss: Its loss; looked at only when it is shown.
+            learning_rate: The optimizer's.
+        """
+        now = self.clock()
+        self.busy, self.since = self.busy + now - self.since, now
+        self.iteration, self.items = iteration, self.items + self.config.batch_size
+        if not self.bar.disable and now - self.looked >= SECONDS_BETWEEN_LOOKS:
+            self.looked = now
+            self.bar.n = iteration
+            self.bar.set_postfix_str(f" {self._told(loss, learning_rate)}", refresh=True)
+        if iteration % LINE_EVERY == 0 and iteration % self.config.validate_every:
+            self.line(iteration, loss=loss, learning_rate=learning_rate)
+
+    def line(self, iteration: int, **values: float | torch.Tensor | None) -> None:
+        """Logs where the run is, with these values, leaving out those that are None."""
+        shown = [f"{name} {float(value):.4g}" for name, value in values.items() if value is not None]
+        logger.info("iteration %d of %d %s", iteration, self.config.iterations, " ".join([*shown, self._pace()]).rstrip())
+        self.items, self.busy = 0, 0.0
+
+    def resume(self) -> None:
+        """Leaves out of the items a second what was done since the last iteration: it was not training."""
+        self.since = self.clock()
+
+    def _told(self, loss: float | torch.Tensor, learning_rate: float) -> str:
+        return f"loss {float(loss):.4f}, lr {learning_rate:.1e}, {self._pace()}"
+
+    def _pace(self) -> str:
+        """Returns items a second since the last line, and the time left at the rate of all since the beginning."""
+        done = self.iteration - self.first
+        if done <= 0 or not self.busy:
+            return ""
+        left = (self.clock() - self.began) / done * (self.config.iterations - self.iteration)
+        return f"{self.items / self.busy:.1f} items/s, {tqdm.format_interval(left)} left"

@@ -1,0 +1,44 @@
+"""Runs of a small network on the tiny store."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_runs import PLAN, SECONDS
+
+from nussl_transfer.checkpoints import CheckpointInfo
+from nussl_transfer.mixing import Mixtures
+from nussl_transfer.runs import FitConfig
+from nussl_transfer.training import fit
+
+
+@pytest.fixture(scope="session")
+def info(tiny_stft) -> CheckpointInfo:
+    return CheckpointInfo(("bass", "drums", "voice"), "whole", 8000, tiny_stft, SECONDS, data={"name": "tiny"})
+
+
+@pytest.fixture(scope="session")
+def train_into(tiny_store, small_chimera, info):
+    """Returns a function that trains a small network on the tiny store, in a folder."""
+
+    def run(
+        out, model=None, mixtures=Mixtures, valid=Mixtures, probe=None, seed=1, attach=None, provenance=None, **plan
+    ):  # fmt: skip
+        config = FitConfig(**{**PLAN, **plan})
+        model = small_chimera(num_layers=2, dropout=0.5) if model is None else model
+        items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
+        held_out = valid(tiny_store, SECONDS, 3, seed + 1) if valid else None
+        return model, fit(model, items, held_out, config, out, info, probe, attach, provenance)
+
+    return run
+
+
+@pytest.fixture
+def train(train_into, tmp_path):
+    """Returns a function that trains in tmp_path/run, unless told otherwise."""
+    return lambda *given, out=tmp_path / "run", **options: train_into(out, *given, **options)
+
+
+@pytest.fixture(scope="session")
+def unbroken(train_into, tmp_path_factory):
+    """The folder of a run that nothing broke off; shared, not to be changed."""
+    return train_into(tmp_path_factory.mktemp("unbroken") / "run")[1].folder
