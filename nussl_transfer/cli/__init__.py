@@ -5,8 +5,9 @@
     words.py                              lists in one word
     signals.py                            SIGTERM
 
-Status 0: done; 1: `check` found what must be mended, or `separate` could not separate every file; 2: what was asked
-for cannot be; 130: stopped by Ctrl-C; 143: stopped by SIGTERM.
+Status 0: done, or training was stopped by SIGTERM, and has saved all that it did; 1: `check` found what must be
+mended, or `separate` could not separate every file; 2: what was asked for cannot be; 130: stopped by Ctrl-C; 143:
+stopped by SIGTERM.
 Nothing of the package but these modules is imported before a command runs.
 """
 
@@ -20,12 +21,12 @@ from importlib import metadata
 
 from ..errors import ConfigError, TransferError
 from .data_commands import check, fetch, prepare
-from .model_commands import evaluate, finetune, models, separate
+from .model_commands import evaluate, finetune, models, publish, separate
 from .parsers import PROGRAM, nearest, parser_of, summary_of
 from .signals import Terminated
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    command.__name__: command for command in (fetch, check, prepare, finetune, evaluate, separate, models)
+    command.__name__: command for command in (fetch, check, prepare, finetune, evaluate, separate, publish, models)
 }
 
 
@@ -51,11 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(
-            f"\n{PROGRAM}: stopped; no file is half written. Give the same command again: prepare and "
-            "finetune go on from what is finished, the others start anew.",
-            file=sys.stderr,
-        )
+        if not stopped.args:  # a run in training has said itself where it stopped
+            print(
+                f"\n{PROGRAM}: stopped; no file is half written. Give the same command again: prepare and "
+                "finetune go on from what is finished, the others start anew.",
+                file=sys.stderr,
+            )
         return 143 if isinstance(stopped, Terminated) else 130
 
 

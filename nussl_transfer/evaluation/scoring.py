@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..builders import PAPER
 from ..checkpoints import read_checkpoint
+from ..devices import refuse_absent
 from ..errors import CheckpointError
 from ..separators import refuse_untrained, run_network
 from ..store import Store
@@ -136,7 +137,9 @@ def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[Separ
 
     Raises:
         CheckpointError: See `score`.
+        ConfigError: There is no such device.
     """
+    refuse_absent(device)
     model, info = read_checkpoint(path)
     refuse_untrained(path, info.mode, model)
     asked = f"{path} was to be scored on {store.folder}"

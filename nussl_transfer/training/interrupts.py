@@ -43,7 +43,7 @@ class Interrupts:
         """Ends what was interrupted, as its signal would have it; what was not goes on.
 
         Args:
-            message: What to tell of it.
+            message: What was told of it.
 
         Raises:
             KeyboardInterrupt: It was Ctrl-C; whoever lets it end the process makes that status 130.
@@ -58,7 +58,7 @@ class Interrupts:
         if self.name is None:
             self._note("Ctrl-C")
         elif time.monotonic() - self._came > SECONDS_OF_ONE:
-            raise KeyboardInterrupt("Stopped at once; what was saved before is whole. The same command goes on from that.")
+            raise KeyboardInterrupt
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if self.name is None:

@@ -105,7 +105,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing_saved(train, unbroken, 
         time.sleep(2 * SECONDS_OF_ONE)
         send(signal.SIGINT)()
 
-    with pytest.raises(KeyboardInterrupt, match="Stopped at once; what was saved before is whole"):
+    with pytest.raises(KeyboardInterrupt, match="^$"):
         train(mixtures=at_item(13, twice))
     assert state_of(tmp_path / "run")["iteration"] == 4
     assert_same_runs(train()[1].folder, unbroken)
