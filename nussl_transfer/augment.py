@@ -72,12 +72,8 @@ def augment(
     Raises:
         ConfigError: The change is greater than can be made well, or python-stretch is not installed.
     """
+    _refuse_too_much(pitch, stretch)
     ratio = 2 ** (pitch / 12)
-    if not FASTEST >= stretch / ratio >= SLOWEST:
-        raise ConfigError(
-            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} was asked for: together they scale time by "
-            f"{stretch / ratio:.2f}, and {SLOWEST:g} to {FASTEST:g} sounds well. Ask for less."
-        )
     context = context_samples(sample_rate)
     excerpt = source_samples(samples, stretch)
     if pitch == 0 and stretch == 1:
@@ -91,21 +87,32 @@ def augment(
     return _placed(changed[round(context / stretch) :], samples, 0)
 
 
-def change_range(name: str, limits: tuple[float, float] | None, neutral: float) -> tuple[float, float]:
-    """Returns the limits that a change is drawn between; None is no change.
+def change_ranges(
+    pitch: tuple[float, float] | None, stretch: tuple[float, float] | None
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Returns the limits that pitch (semitones) and stretch (tempo) are drawn between; None is no change.
 
     Raises:
-        ConfigError: They are not two numbers in order, or cannot be made.
+        ConfigError: They are not two numbers in order, or some pair of values between them is more than can be made well.
     """
-    if limits is None:
-        return neutral, neutral
-    low, high = limits
-    bottom, top = (-12.0, 12.0) if name == "pitch" else (SLOWEST, FASTEST)
-    if not (math.isfinite(low) and math.isfinite(high) and bottom <= low <= high <= top):
+    found = []
+    for name, limits in (("pitch", (0.0, 0.0) if pitch is None else pitch), ("stretch", stretch or (1.0, 1.0))):
+        low, high = limits
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ConfigError(f"A range of {name} is two numbers, the lower first: got {tuple(limits)}.")
+        found.append((float(low), float(high)))
+    for semitones, tempo in zip(found[0][::-1], found[1], strict=True):
+        _refuse_too_much(semitones, tempo)
+    return found[0], found[1]
+
+
+def _refuse_too_much(pitch: float, stretch: float) -> None:
+    speed = stretch / 2 ** (pitch / 12) if abs(pitch) <= 24 else math.inf
+    if not (SLOWEST <= speed <= FASTEST and SLOWEST <= stretch <= FASTEST):
         raise ConfigError(
-            f"A range of {name} is two numbers, the lower first, between {bottom:g} and {top:g}: got {tuple(limits)}."
+            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} was asked for: together they scale time by "
+            f"{speed:.2f}, and {SLOWEST:g} to {FASTEST:g} sounds well. Ask for less."
         )
-    return float(low), float(high)
 
 
 def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:

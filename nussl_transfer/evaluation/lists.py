@@ -22,8 +22,8 @@ from pathlib import Path
 
 import jams
 
-from ..augment import FASTEST, SLOWEST
-from ..errors import DataError
+from ..augment import change_ranges
+from ..errors import ConfigError, DataError
 from ..files import written_aside
 from ..manifest import StoredTrack
 from ..mixing import Excerpt
@@ -128,12 +128,12 @@ def _excerpt(path: str | Path, value: dict, store: Store, tracks: dict[str, Stor
             f"{path} lists {frames} samples of {label!r} of {name!r} from {start}: the store {store.folder} has {length} "
             "samples of it. Make the list from this store."
         )
-    speed = stretch / 2 ** (pitch / 12) if math.isfinite(pitch) and abs(pitch) <= 48 else math.nan
-    if not (math.isfinite(gain) and SLOWEST <= speed <= FASTEST and SLOWEST <= stretch <= FASTEST):
-        raise DataError(
-            f"{path} lists {name!r} with gain {gain:g}, pitch {pitch:g} and stretch {stretch:g}: such cannot be made. Make "
-            "the list again."
-        )
+    try:
+        change_ranges((pitch, pitch), (stretch, stretch))
+    except ConfigError as error:
+        raise DataError(f"{path} lists {name!r} in a way that cannot be made. {error}") from error
+    if not math.isfinite(gain):
+        raise DataError(f"{path} lists {name!r} with a gain of {gain}. Make the list again.")
     return Excerpt(track, label, start, frames, gain, pitch, stretch)
 
 

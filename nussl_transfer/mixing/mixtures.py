@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..augment import change_range, source_samples
+from ..augment import change_ranges, source_samples
 from ..errors import ConfigError, DataError
 from ..manifest import StoredTrack
 from ..store import Store
@@ -70,7 +70,7 @@ class Mixtures(Dataset):
         self.store = store
         self.samples = round(duration * store.sample_rate)
         self.length, self.seed, self.coherent, self.gain_db, self.span = length, seed, coherent, gain_db, span
-        self.pitch, self.stretch = change_range("pitch", pitch, 0.0), change_range("stretch", stretch, 1.0)
+        self.pitch, self.stretch = change_ranges(pitch, stretch)
         self.sounding = sounding
         self.labels = store.labels
         self.num_sources, self.fewest_sources = _numbers_of_sources(store, num_sources, fewest_sources)

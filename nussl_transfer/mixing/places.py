@@ -83,12 +83,10 @@ def covered(intervals: np.ndarray, at_least: int) -> np.ndarray:
     array([[0, 6],
            [8, 9]])
     """
-    edges, where = np.unique(intervals, return_inverse=True)
-    steps = np.zeros(len(edges) + 2, dtype=np.int64)
-    np.add.at(steps[1:-1], where.reshape(intervals.shape), np.array([1, -1]))
-    inside = np.cumsum(steps) >= at_least
-    changes = np.flatnonzero(np.diff(inside))
-    return edges[changes].reshape(-1, 2)
+    edges, where = np.unique(intervals.ravel(), return_inverse=True)
+    steps = np.bincount(where[::2], minlength=len(edges)) - np.bincount(where[1::2], minlength=len(edges))
+    inside = np.concatenate([[False], np.cumsum(steps) >= at_least])
+    return edges[np.flatnonzero(np.diff(inside))].reshape(-1, 2)
 
 
 def draw_start(rng: np.random.Generator, starts: np.ndarray) -> int:
