@@ -17,6 +17,7 @@ from .errors import CheckpointError, ConfigError
 
 MASK_HEAD = "mask"
 EMBEDDING_HEAD = "embedding"
+NORMALIZATION = "normalization"
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,27 @@ def transplant(
     network.load_state_dict(state)
     dropped = [name for name in given if name not in copied]
     return network, TransplantReport(tuple(copied), tuple(made_new), tuple(dropped))
+
+
+def without_embedding(model: SeparationModel) -> SeparationModel:
+    """Returns a network that makes the same masks and has no embedding head: smaller, and all that a separator asks for.
+
+    Raises:
+        CheckpointError: Its masks are made of the embedding, or it makes none.
+    """
+    config = copy.deepcopy(model.config)
+    config["modules"].pop(EMBEDDING_HEAD, None)
+    config["connections"] = [connection for connection in config["connections"] if connection[0] != EMBEDDING_HEAD]
+    config["output"] = [name for name in config["output"] if name != EMBEDDING_HEAD]
+    named = {name for _, inputs in config["connections"] for name in inputs if isinstance(name, str)}
+    if EMBEDDING_HEAD in named or MASK_HEAD not in config["modules"]:
+        raise CheckpointError(
+            f"The masks alone were asked for of network {config.get('name')!r}: it has layers "
+            f"{', '.join(sorted(config['modules']))}, and its masks are not made beside an embedding. Keep it whole."
+        )
+    smaller = SeparationModel(config)
+    smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) != EMBEDDING_HEAD})
+    return smaller.eval()
 
 
 def _layer(name: str) -> str:

@@ -20,7 +20,7 @@ ORDER = """
     builders losses freezing passes closures
     checkpoints clipping provenance runs training
     zoo separators evaluation material finetuning experiments
-    report
+    publishing report
     cli __main__
     registration __init__
 """.split()

@@ -1,4 +1,4 @@
-"""Stage 11, the commands on models: `finetune`, `evaluate`, `separate`, `models`. See `parsers`."""
+"""Stage 11, the commands on models: `finetune`, `evaluate`, `separate`, `publish`, `models`. See `parsers`."""
 
 from __future__ import annotations
 
@@ -120,11 +120,13 @@ def evaluate(
         nussl-transfer evaluate tuned scratch my-test-stems
     """
     from ..checkpoints import read_info
+    from ..devices import refuse_absent
     from ..evaluation import evaluate, make_excerpts, read_excerpts, silent_excerpts, write_excerpts
     from ..material import open_store
     from ..report import text_table
     from ..zoo import resolve
 
+    refuse_absent(device)  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
     first = read_info(next(iter(checkpoints.values())))
     store = open_store(stems, out / "store", first.sample_rate, parse_groups(groups), parse_list(ignore))
@@ -197,6 +199,63 @@ def separate(
     for message in result.failed.values():
         print(f"not separated: {message}", file=sys.stderr)
     return 1 if result.failed else 0
+
+
+def publish(
+    model: str,
+    *,
+    name: str,
+    license: str,
+    out: Path = Path("releases"),
+    what: str = "",
+    data_license: str = "",
+    half: bool = False,
+    test: Path | None = None,
+    seconds: float | None = None,
+    groups: str = "",
+    ignore: str = "",
+    url: str = "",
+    device: str = "cpu",
+) -> None:
+    """Makes a folder of a model that can be given to others: weights, card, hash.
+
+    Args:
+        model: run, file or name
+        name: what to call it
+        license: of the weights: MIT, CC-BY-4.0, ...
+        out: folder to make the release's own folder in
+        what: one line on what it is for
+        data_license: of what it was trained on
+        half: weights in half precision: half the size
+        test: stems or store it was not trained on: score it, before and after
+        seconds: length of an excerpt of these; as it was trained when not given
+        groups: stems of these to merge: male=tenor+bass
+        ignore: stems, files and folders of these to pass over
+        url: where the file is going to be
+        device: where to score: cpu or cuda
+
+    Example:
+        nussl-transfer publish run --name quartet --license CC-BY-4.0 --half
+    """
+    import json
+    import tempfile
+
+    from ..checkpoints import read_info
+    from ..material import open_store
+    from ..publishing import publish
+    from ..zoo import resolve
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = None
+        if test is not None:
+            rate = read_info(resolve(model)).sample_rate
+            store = open_store(test, Path(folder) / "store", rate, parse_groups(groups), parse_list(ignore))
+        how = {"half": half, "test": store, "seconds": seconds, "url": url, "device": device}
+        made = publish(model, name, license, out, what, data_license, **how)
+    for path in sorted(made.iterdir()):
+        print(path)
+    entry = json.loads((made / "zoo.json").read_text(encoding="utf-8"))[name]
+    print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you give it away.")
 
 
 def models(name: str | None = None) -> None:
