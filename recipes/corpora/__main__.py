@@ -11,8 +11,10 @@ from nussl_transfer.errors import TransferError
 from .bach10 import render_bach10
 from .choirset import render_choirset
 from .ensembles import render_ensembles
+from .musdb18 import render_musdb18
 
-CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": render_ensembles}
+CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": render_ensembles,
+           "musdb18": render_musdb18}
 
 
 def main(arguments: list[str] | None = None) -> int:

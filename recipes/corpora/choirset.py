@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 from nussl_transfer.errors import ConfigError
 
 from .choir_works import TEST, TRAIN, work_file
-from .expression import beats_to_seconds, perform, swells, voice_bends
+from .expression import beats_to_seconds, perform
 from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
-from .rendering import colour, play_audibly
+from .rendering import colour
 from .scores import load_scores
-from .synth import RATE, TAIL, Sound, active_rms
+from .synth import TAIL, active_rms
+from .voices import sing
 
 CHOIR_RATE = 22_050
 TREE, AUDIO = "DagstuhlChoirSet_V1.2.3", "audio_wav_22050_mono"
@@ -33,7 +33,6 @@ MICROPHONES = {"QuartetA": SETTINGS["QuartetA"], "QuartetB": SETTINGS["QuartetB"
 SONGS = {"train": ("LI", ("QuartetA", "QuartetB", "FullChoir"), TRAIN), "test": ("TP", ("FullChoir", "QuartetA"), TEST)}
 # Semitones by which a voice's formants lie below those of the samples, at least and at most.
 THROATS = {"S": (-2, 0), "A": (-1, 1), "T": (0, 2), "B": (1, 3)}
-SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs, synth voice: how often
 DYN_RMS = 0.06
 FEWEST_NOTES = 4  # of each voice, in a work that is cut
 ROOM_PEAK = 0.7
@@ -171,7 +170,11 @@ def render_take(take: Take) -> dict:
         played[singer] = perform(part, to_seconds, rng, lag=0.04, jitter=0.02, length=rng.uniform(0.93, 1.0),
                                  loudness=rng.uniform(75, 95), swing=12.0, breath=breath)
     seconds = max(notes[:, 1].max() for notes in played.values()) + TAIL
-    sung = {singer: sing(notes, singer[0], seconds, room, take.soundfonts, rng) for singer, notes in played.items()}
+    sung = {}
+    for singer, notes in played.items():
+        throat = int(rng.integers(*THROATS[singer[0]], endpoint=True))
+        audio = colour(sing(notes, throat, seconds, take.soundfonts, rng, CHOIR_RATE), room, rng, CHOIR_RATE)
+        sung[singer] = audio * np.float32(DYN_RMS * 10 ** (rng.uniform(-2, 2) / 20) / active_rms(audio, CHOIR_RATE))
     dynamic, _ = sixteen_bit({singer: sung[singer] for singer in MICROPHONES[take.setting]})
     whole = colour(sum(sung.values()), 1.2, rng, CHOIR_RATE)
     room_mix, _ = sixteen_bit({"room": whole * (ROOM_PEAK / np.abs(whole).max())})
@@ -179,28 +182,3 @@ def render_take(take: Take) -> dict:
         write_sound(Path(take.folder) / f"{take.name}_{singer}_DYN.wav", audio, CHOIR_RATE)
     write_sound(Path(take.folder) / f"{take.name}_Stereo_STM.wav", room_mix["room"], CHOIR_RATE)
     return {"seconds": len(whole) / CHOIR_RATE, "work": take.work, "key": key}
-
-
-def sing(notes: np.ndarray, voice: str, seconds: float, room: float, soundfonts: Sequence[str],
-         rng: np.random.Generator) -> np.ndarray:
-    """Returns what one singer's microphone hears, float32 at 22,050 Hz, at a level of about `DYN_RMS`.
-
-    A throat of another length than that of the samples: notes are played higher and faster, and the sound is slowed down
-    by as much, so that pitch and time are as they should be and the formants lower.
-    """
-    syllables, weights = zip(*SYLLABLES, strict=True)
-    throat = int(rng.integers(*THROATS[voice], endpoint=True))
-    slower = 2 ** (throat / 12)
-    depth, rate = rng.uniform(8, 40), rng.uniform(4.6, 6.6)
-    bends = voice_bends(notes, seconds, rng, depth, rate)
-    faster = notes / np.array([slower, slower, 1, 1]) + np.array([0, 0, throat, 0])
-    sound = Sound("", int(rng.choice(syllables, p=weights)), detune=rng.normal(0, 7),
-                  bends=bends / np.array([slower, 1]))
-    audio = play_audibly(faster, sound, seconds / slower, list(rng.permutation(soundfonts)))
-    if audio is None:
-        raise ConfigError(f"Program {sound.program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
-    audio = soxr.resample(audio, RATE / slower, CHOIR_RATE, quality="HQ").astype(np.float32)
-    frames = round(seconds * CHOIR_RATE)
-    audio = np.pad(audio, (0, frames))[:frames]
-    audio = colour(audio * swells(frames, CHOIR_RATE, rng, 4.0), room, rng, CHOIR_RATE)
-    return audio * np.float32(DYN_RMS * 10 ** (rng.uniform(-2, 2) / 20) / active_rms(audio, CHOIR_RATE))

@@ -26,7 +26,7 @@ def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
 
 def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float = 0.015, jitter: float = 0.012,
             length: float = 0.95, loudness: float = 84.0, swing: float = 14.0,
-            breath: float = 0.0) -> np.ndarray:
+            breath: float = 0.0, accent: np.ndarray | float = 0.0) -> np.ndarray:
     """Returns a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
 
     Args:
@@ -39,6 +39,7 @@ def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float =
         loudness: Mean velocity.
         swing: How far velocity moves over a phrase.
         breath: Seconds of silence after a fermata.
+        accent: What is added to the velocity of each note.
 
     Shape:
         [notes, 4] -> [notes, 4]: onset and end in seconds, pitch, velocity
@@ -50,7 +51,7 @@ def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float =
     # two slow waves of random period make the phrases; each note then differs a little
     periods = rng.uniform(4, 16, 2)
     phrase = sum(np.sin(2 * np.pi * (start / period + rng.uniform())) for period in periods) / 2
-    velocity = loudness + swing * phrase + rng.normal(0, 4, len(part))
+    velocity = loudness + swing * phrase + rng.normal(0, 4, len(part)) + accent
     start = np.maximum(start + late, 0.0)
     end = np.maximum(end + late, start + 0.05)
     return np.column_stack([start, end, part[:, 2], np.clip(np.round(velocity), 20, 127)])

@@ -1,0 +1,106 @@
+"""A band in the studio: a program for each role, its part played, its place between left and right, a little room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.signal
+
+from nussl_transfer.errors import ConfigError
+
+from .programs import KITS, programs_of
+from .rendering import colour, draw_vibrato, fit_range, play_audibly
+from .songs import Song, play_part
+from .synth import RATE, TAIL, Sound, active_rms
+from .voices import sing
+
+# General MIDI programs by role; guitars and pianos as Slakh's recipe for a band counts them.
+PROGRAMS_OF = {
+    "bass": (32, 33, 34, 35, 36, 38), "guitar": (24, 25, 26, 27, 28, 29, 30), "piano": (0, 0, 2, 3, 4, 5, 7),
+    "pad": (*programs_of(("strings",)), 89, 90, 92, 16, 17, 18, 19, 61, 62),
+    "arpeggio": (8, 10, 11, 12, 46, 48, 80, 81, 84, 90, 104, 105, 107),
+    "lead": (*programs_of(("winds",)), 40, 42, 56, 57, 59, 60, 80, 81, 84, 87, 110),
+}
+LEVELS = {"drums": 0.075, "bass": 0.065, "vocals": 0.07, "lead": 0.05}  # RMS where it sounds, before +-2 dB
+LEVEL = 0.035  # of every other role
+# Lowest and highest note of a voice, and its throat: see `voices.sing`.
+SINGERS = {"high": (57, 79, (-2, 1)), "low": (46, 68, (0, 3))}
+
+
+def draw_band(roles: Sequence[str], rng: np.random.Generator) -> dict[str, int]:
+    """Returns a program for each role but voices and drums, none twice, and the preset of a kit for drums."""
+    chosen: dict[str, int] = {}
+    for role in roles:
+        if role in PROGRAMS_OF:
+            free = [program for program in PROGRAMS_OF[role] if program not in chosen.values()]
+            chosen[role] = int(rng.choice(free))
+    return chosen | {"drums": int(rng.choice(list(KITS)))}
+
+
+def perform_role(role: str, song: Song, program: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns an instrument's part as played, moved into its range: see `perform`."""
+    part = song.parts[role]
+    if role != "drums":
+        part = fit_range(part, program, 0, rng)
+    long = role in ("pad", "lead", "bass")
+    return play_part(part, song, rng, lag=rng.uniform(0, 0.015), jitter=rng.uniform(0.002, 0.01),
+                     length=rng.uniform(0.85, 1.0) if long else rng.uniform(0.5, 1.0), loudness=rng.uniform(70, 100),
+                     swing=rng.uniform(4, 14))
+
+
+def play_role(notes: np.ndarray, program: int, drums: bool, seconds: float, soundfonts: Sequence[str],
+              rng: np.random.Generator) -> np.ndarray:
+    """Returns what an instrument sounds like, mono float32 at 44.1 kHz, its colour and tuning drawn.
+
+    Raises:
+        ConfigError: It is silent in all soundfonts.
+    """
+    sound = Sound("", program, drums, 0.0 if drums else rng.normal(0, 4), draw_vibrato(program, drums, rng))
+    audio = play_audibly(notes, sound, seconds, list(rng.permutation(soundfonts)))
+    if audio is None:
+        raise ConfigError(f"Program {program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
+    return colour(audio, 0.0, rng, RATE)
+
+
+def sing_role(song: Song, role: str, singer: str, seconds: float, soundfonts: Sequence[str],
+              rng: np.random.Generator) -> np.ndarray:
+    """Returns what a singer sounds like, mono float32 at 44.1 kHz."""
+    low, high, throats = SINGERS[singer]
+    part = song.parts[role].copy()
+    part[:, 2] = np.where(part[:, 2] < low, part[:, 2] + 12 * np.ceil((low - part[:, 2]) / 12), part[:, 2])
+    part[:, 2] = np.where(part[:, 2] > high, part[:, 2] - 12 * np.ceil((part[:, 2] - high) / 12), part[:, 2])
+    notes = play_part(part, song, rng, lag=0.03, jitter=0.015, length=rng.uniform(0.9, 1.0), loudness=90, swing=10)
+    throat = int(rng.integers(*throats, endpoint=True))
+    return colour(sing(notes, throat, seconds, soundfonts, rng, RATE), 0.0, rng, RATE)
+
+
+def levelled(audio: np.ndarray, role: str, rng: np.random.Generator) -> np.ndarray:
+    """Returns audio at the level of its role, give or take 2 dB."""
+    wanted = LEVELS.get(role, LEVEL) * 10 ** (rng.uniform(-2, 2) / 20)
+    return (audio * (wanted / max(active_rms(audio, RATE), 1e-9))).astype(np.float32)
+
+
+def place(audio: np.ndarray, pan: float) -> np.ndarray:
+    """Returns mono audio [frames] between left (-1) and right (1), as [frames, 2] float32 of the same power."""
+    angle = (pan + 1) * np.pi / 4
+    return audio[:, None] * np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
+
+
+def draw_room(rng: np.random.Generator) -> np.ndarray:
+    """Returns the echoes of a room at two ears, [frames, 2] float32: noise that dies away in 0.3 to 1.2 seconds."""
+    seconds = rng.uniform(0.3, 1.2)
+    time = np.arange(int(seconds * RATE)) / RATE
+    tails = rng.normal(0, 1, (len(time), 2)) * 10 ** (-3 * time / seconds)[:, None]
+    return (tails * rng.uniform(0.1, 0.3) / np.sqrt(np.square(tails).sum(axis=0))).astype(np.float32)
+
+
+def in_room(audio: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Returns stereo audio with the echoes of a room, [frames, 2]."""
+    wet = scipy.signal.oaconvolve(audio.mean(axis=1, keepdims=True), room, axes=0)[: len(audio)]
+    return audio + wet.astype(np.float32)
+
+
+def length_of(song: Song) -> float:
+    """Returns how long a song is in seconds, with what sounds on after its last note."""
+    return float(max(song.seconds(notes[:, 0] + notes[:, 1]).max() for notes in song.parts.values())) + TAIL
