@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from .parsers import PROGRAM
-from .words import parse_groups, parse_list
+from .words import parse_groups, parse_list, parse_options
 
 
 def fetch(name: str | None = None, *, out: Path = Path("."), keep_archive: bool = False) -> None:
-    """Fetches a data set that anyone may have, and says of the others whom to ask.
+    """Fetches a data set, or says whom to ask for it.
 
-    Without a name it lists them. The same command again goes on where it was broken off.
+    Without a name it lists them. The same command again goes on where it was
+    broken off.
 
     Args:
         name: data set: ChoirSet, MUSDB18-HQ, Slakh, BabySlakh
@@ -40,7 +41,7 @@ def check(
     deep: bool = False,
     json_: Path | None = None,
     dataset: str | None = None,
-    layout: str | None = None,
+    options: str = "",
     groups: str = "",
     ignore: str = "",
     sample_rate: int | None = None,
@@ -54,7 +55,7 @@ def check(
         deep: decode every file: finds silence, NaN, clipping, cut files
         json_: write what was found as JSON, to a file or (-) the terminal
         dataset: name of the data set; recognised when not given
-        layout: of a stem folder: track-major, stem-major or pool
+        options: of the data set: sources=band,split_scheme=redux; layout=pool
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         sample_rate: say where files have less than this many Hz
@@ -64,7 +65,7 @@ def check(
     """
     from ..check import inspect
 
-    name, tracks = _open(data, dataset, layout, groups, ignore)
+    name, tracks = _open(data, dataset, options, groups, ignore)
     found = inspect(tracks, deep=deep, sample_rate=sample_rate)
     as_json = json.dumps({"dataset": name, **found.to_json()}, indent=1)
     if json_ == Path("-"):
@@ -81,7 +82,7 @@ def prepare(
     *,
     out: Path,
     dataset: str | None = None,
-    layout: str | None = None,
+    options: str = "",
     groups: str = "",
     ignore: str = "",
     sample_rate: int = 16000,
@@ -98,7 +99,7 @@ def prepare(
         data: folder of stems
         out: folder of the store
         dataset: name of the data set; recognised when not given
-        layout: of a stem folder: track-major, stem-major or pool
+        options: of the data set: sources=band,split_scheme=redux; layout=pool
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         sample_rate: rate of the store in Hz
@@ -112,7 +113,7 @@ def prepare(
     """
     from ..prepare import prepare
 
-    name, tracks = _open(data, dataset, layout, groups, ignore)
+    name, tracks = _open(data, dataset, options, groups, ignore)
     store = prepare(
         tracks,
         out,
@@ -129,10 +130,10 @@ def prepare(
     print(f"Next: nussl-transfer finetune {out} --out RUN")
 
 
-def _open(data: Path, dataset: str | None, layout: str | None, groups: str, ignore: str) -> tuple[str, list]:
+def _open(data: Path, dataset: str | None, options: str, groups: str, ignore: str) -> tuple[str, list]:
     from ..datasets import open_tracks
 
-    options = {}
-    if layout is not None:  # only a stem folder has one
-        dataset, options["layout"] = dataset or "StemFolder", layout
-    return open_tracks(data, dataset, parse_groups(groups), parse_list(ignore), **options)
+    values = parse_options(options)
+    if "layout" in values:  # only a stem folder has one
+        dataset = dataset or "StemFolder"
+    return open_tracks(data, dataset, parse_groups(groups), parse_list(ignore), **values)

@@ -217,7 +217,7 @@ def publish(
     url: str = "",
     device: str = "cpu",
 ) -> None:
-    """Makes a folder of a model that can be given to others: weights, card, hash.
+    """Makes a folder of a model to give to others: weights, card, hash.
 
     Args:
         model: run, file or name
