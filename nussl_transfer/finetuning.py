@@ -12,7 +12,9 @@ from nussl.ml import SeparationModel
 from .builders import MASK_HEAD, PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
 from .errors import CheckpointError, ConfigError
+from .freezing import parameter_groups
 from .material import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
+from .provenance import provenance
 from .runs import FitConfig, Run, logged_to, logger
 from .store import Store
 from .training import fit
@@ -112,11 +114,6 @@ def finetune(
     """
     if mode not in ("whole", "mask"):
         raise ConfigError(f"Fine-tuning in mode {mode!r} was asked for: there are 'whole' and 'mask'.")
-    if mode == "mask" and source is None:
-        raise ConfigError(
-            "Mode 'mask' from scratch was asked for: a mask head on an untrained body learns nothing. Take mode 'whole', "
-            "or a checkpoint to start from."
-        )
     # First all that needs no audio: what cannot work is said before a store is made.
     config = FitConfig(
         mode=mode,
@@ -135,10 +132,21 @@ def finetune(
         workers=workers,
     )
     start = Start.read(source, like)
+    refuse_unfit(start, config)
     with logged_to(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, groups, ignore)
         drawing = Drawing(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
         return train_on([divide(store, seed)], start, drawing, config, out, probe, valid_items)
+
+
+def refuse_unfit(start: Start, config: FitConfig) -> None:
+    """Raises ConfigError where a run of this kind could not begin, whatever the stems: said before a store is made."""
+    if config.mode == "mask" and start.name is None:
+        raise ConfigError(
+            "Mode 'mask' from scratch was asked for: a mask head on an untrained body learns nothing. Take mode 'whole', "
+            "or a checkpoint to start from."
+        )
+    parameter_groups(start.network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 
 
 def train_on(
@@ -149,6 +157,7 @@ def train_on(
     out: str | Path,
     probe: Callable[[SeparationModel], float] | None = None,
     valid_items: int = VALID_ITEMS,
+    experiment: dict | None = None,
 ) -> Run:
     """Trains a network on material, and returns the folder of the run.
 
@@ -160,6 +169,7 @@ def train_on(
         out: Folder of the run.
         probe: Measures the network in training, for the curve.
         valid_items: Mixtures that a validation takes.
+        experiment: What was asked for, as plain values, to be written down beside the run.
 
     Raises:
         ConfigError: A choice cannot work.
@@ -183,7 +193,8 @@ def train_on(
                 "tracks": sum(len(material.train.tracks) for material in materials),
             },
         )
-        return fit(model, train, valid, config, out, info, probe)
+        came_from = provenance([material.train for material in materials], config.seed, experiment)
+        return fit(model, train, valid, config, out, info, probe, provenance=came_from)
 
 
 def _network(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:

@@ -12,7 +12,7 @@ import numpy as np
 from .datasets import open_tracks
 from .errors import ConfigError, DataError
 from .manifest import MANIFEST
-from .mixing import Mixtures
+from .mixing import JoinedMixtures, Mixtures
 from .prepare import prepare
 from .runs import logger
 from .store import Store
@@ -91,12 +91,17 @@ def open_store(
     return prepare(tracks, out, sample_rate=sample_rate, dataset=name, **preparing)
 
 
-def divide(store: Store, seed: int = 0) -> Material:
+def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
     """Returns what to train on and what to validate on; tracks of split 'test' are in neither.
 
     Validation is the tracks of split 'valid'; without such, one track in ten, at least one; where that would
     take a label away from either side, or there is one track, it is the last quarter of every track. What was
     chosen is logged.
+
+    Args:
+        store: What to divide.
+        seed: Of the choice.
+        share: Of the material, see :class:`Material`.
 
     Raises:
         DataError: There are only test tracks, fewer than two stems, or none to validate one of them.
@@ -118,7 +123,7 @@ def divide(store: Store, seed: int = 0) -> Material:
                 f"{store.folder} was to be trained on {', '.join(rest.labels)}: its validation tracks have "
                 f"{', '.join(valid.labels)}. Give both the same stems, leave some out, or let no track be for validation."
             )
-        return Material(rest, valid)
+        return Material(rest, valid, share=share)
     order = np.random.default_rng(seed).permutation(len(free))
     held = [free[i].name for i in order[: max(1, round(VALID_SHARE * len(free)))]]
     if len(free) > 1:
@@ -126,9 +131,9 @@ def divide(store: Store, seed: int = 0) -> Material:
         valid = store.where(names=held)
         if train.labels == valid.labels == rest.labels:
             logger.info("No validation tracks were given: held out %s.", ", ".join(sorted(held)))
-            return Material(train, valid)
+            return Material(train, valid, share=share)
     logger.info("No validation tracks were given, or to be spared: held out the last quarter of every track.")
-    return Material(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0))
+    return Material(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0), share)
 
 
 def fit_to(materials: Sequence[Material], drawing: Drawing) -> Drawing:
@@ -159,20 +164,18 @@ def fitting_seconds(material: Material, asked: float) -> float:
 
 def mixtures_of(
     materials: Sequence[Material], drawing: Drawing, items: int, valid_items: int = VALID_ITEMS, seed: int = 0
-) -> tuple[Mixtures, Mixtures]:
+) -> tuple[Mixtures | JoinedMixtures, Mixtures | JoinedMixtures]:
     """Returns what a run trains on and what it validates on; validation is never shifted or stretched.
 
     Raises:
         ConfigError: Some material has a share and some has none, or the parts have other labels.
     """
-    given = {name: value for name, value in asdict(drawing).items() if value or name == "coherent"}
-    plain = {name: value for name, value in given.items() if name not in ("pitch", "stretch")}
+    given = asdict(drawing)
+    plain = {**given, "pitch": None, "stretch": None}
     train = [Mixtures(m.train, length=items, seed=seed, span=m.train_span, **given) for m in materials]
     valid = [Mixtures(m.valid, length=valid_items, seed=seed + 1, span=m.valid_span, **plain) for m in materials]
     if len(materials) == 1:
         return train[0], valid[0]
-    from .mixing import JoinedMixtures
-
     shares = shares_of(materials)
     return JoinedMixtures(train, shares, items, seed), JoinedMixtures(valid, shares, valid_items, seed + 1)
 

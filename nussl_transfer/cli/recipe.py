@@ -1,0 +1,59 @@
+"""Stage 11, the words of a recipe: an experiment's file, a folder for the run, and what is different this time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from ..errors import ConfigError, TransferError
+from . import messages_shown
+
+
+def run_recipe(about: str, modes: Sequence[str], argv: Sequence[str] | None = None) -> int:
+    """Conducts the experiment that is named on the command line, and returns the exit status.
+
+    Args:
+        about: What the recipe says of itself; its first word is what is asked for, and a command that does it follows.
+        modes: Modes that this recipe trains in.
+        argv: The words after the program's name; those of this process when not given.
+    """
+    values = _parser(about).parse_args(argv)
+    try:
+        with messages_shown():
+            return _conduct(values.experiment, values.out, values.override, modes)
+    except (TransferError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:  # a run in training has said itself where it stopped
+            print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
+    from ..experiments import conduct, read_experiment
+
+    asked = read_experiment(experiment, overrides)
+    mode = asked.training.mode
+    if mode not in modes:
+        recipe = "recipes.pretrain" if mode == "pretrain" else "recipes.finetune"
+        raise ConfigError(
+            f"{experiment} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Take {recipe}, or set "
+            "training.mode."
+        )
+    run = conduct(asked, out)
+    print(f"Wrote {run.best}.")
+    return 0
+
+
+def _parser(about: str) -> ArgumentParser:
+    parser = ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("experiment", type=Path, help="YAML file, such as those in recipes/conf")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    changes = "what is different from the file: section.key=value, several if need be"
+    parser.add_argument("--override", type=str, nargs="+", default=[], metavar="KEY=VALUE", help=changes)
+    return parser
