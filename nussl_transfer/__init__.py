@@ -8,7 +8,7 @@
     targets         4   batch of audio -> magnitudes, ideal binary mask, weights
     builders        5   the paper's ChimeraNet; a pretrained body under a new mask head
     losses              the deep clustering loss, without its copies of the embedding
-    closures        6   what is frozen and which loss is taken: pretrain | whole | mask (freezing)
+    closures        6   what is frozen and which loss is taken: pretrain | whole | mask (freezing, passes)
     checkpoints         nussl's own file, with labels and provenance
     training        7   fit: engines, schedule, validation, resuming (clipping, runs)
     zoo             8   name -> checkpoint

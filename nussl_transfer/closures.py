@@ -11,17 +11,17 @@ mask       mask head               L1 of magnitudes                 no embedding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 
 import torch
 from nussl.ml import SeparationModel
 from nussl.ml.train.closures import TrainClosure, ValidationClosure
 from nussl.ml.train.trainer import BackwardsEvents
 
-from .builders import EMBEDDING_HEAD, PAPER
+from .builders import PAPER
 from .errors import ConfigError
-from .freezing import freeze, hold, layers_of_mode, outputs_of_mode, outputs_only, refuse_unknown
+from .freezing import freeze, hold, layers_of_mode, refuse_unknown
+from .passes import Pass
 
 
 class TransferClosure(TrainClosure):
@@ -47,6 +47,10 @@ class TransferClosure(TrainClosure):
             sample, at a quarter of the cost of the largest layer. The paper uses every frame. The masks' loss
             always does.
         autocast: Whether linear and recurrent layers compute in bfloat16; parameters and losses stay in float32.
+        accumulate: Parts in which a batch goes through the network, one after the other, for the memory of one and
+            the gradient of all.
+        as_floats: Whether losses are returned as floats, as nussl's closures do. Reading them waits for the device;
+            without it they are returned as tensors there, and a step waits for nothing.
 
     Raises:
         ConfigError: The mode or a layer is unknown, the network lacks one that the mode needs, or the optimizer
@@ -63,25 +67,37 @@ class TransferClosure(TrainClosure):
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
         autocast: bool = False,
+        accumulate: int = 1,
+        as_floats: bool = True,
     ):
         super().__init__(losses_of_mode(mode, dc_weight), optimizer, model)
-        self.forward = _Forward(model, mode, targets, frame_step, autocast)
+        if accumulate < 1:
+            raise ConfigError(f"accumulate counts parts of a batch and must be at least 1: got {accumulate}.")
+        self.forward = Pass(model, mode, targets, frame_step, autocast)
+        self.accumulate, self.as_floats = accumulate, as_floats
         self.frozen = layers_of_mode(model, mode, frozen)
         freeze(model, self.frozen)
         _refuse_frozen(optimizer, model, self.frozen)
 
     def __call__(self, engine, data: dict) -> dict:
-        """Takes one step on a batch and returns its losses as floats."""
+        """Takes one step on a batch and returns its losses.
+
+        Handlers of ``BACKWARDS_COMPLETED`` find outputs and losses in ``engine.state.model_output``; the outputs of
+        the last part, where a batch goes in parts.
+        """
         self.model.train()
         hold(self.model, self.frozen)
         self.optimizer.zero_grad(set_to_none=True)
         first_frame = 0 if engine is None else engine.state.iteration - 1
-        output, target = self.forward(data, first_frame)
-        losses = self.compute_loss(output, target)
-        losses["loss"].backward()
-        self._fire_event(engine, output, BackwardsEvents.BACKWARDS_COMPLETED)
+        losses: dict[str, torch.Tensor] = {}
+        for share, output, target in self.forward.in_parts(data, first_frame, self.accumulate):
+            of_part = self.compute_loss(output, target)
+            (share * of_part["loss"]).backward()
+            for name, value in of_part.items():
+                losses[name] = losses.get(name, 0) + share * value.detach()
+        self._fire_event(engine, {**output, **losses}, BackwardsEvents.BACKWARDS_COMPLETED)
         self.optimizer.step()
-        return {name: value.item() for name, value in losses.items()}
+        return _given_back(losses, self.as_floats)
 
 
 class TransferValidationClosure(ValidationClosure):
@@ -94,6 +110,7 @@ class TransferValidationClosure(ValidationClosure):
         targets: Makes spectra of a batch of audio.
         frame_step: As in :class:`TransferClosure`.
         autocast: As in :class:`TransferClosure`.
+        as_floats: As in :class:`TransferClosure`.
     """
 
     def __init__(
@@ -104,64 +121,18 @@ class TransferValidationClosure(ValidationClosure):
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
         autocast: bool = False,
+        as_floats: bool = True,
     ):
         super().__init__(losses_of_mode(mode, dc_weight), model)
-        self.forward = _Forward(model, mode, targets, frame_step, autocast)
+        self.forward = Pass(model, mode, targets, frame_step, autocast)
+        self.as_floats = as_floats
 
     def __call__(self, engine, data: dict) -> dict:
-        """Returns the losses of a batch as floats."""
+        """Returns the losses of a batch."""
         self.model.eval()
         with torch.no_grad():
-            output, target = self.forward(data, 0)
-            losses = self.compute_loss(output, target)
-        return {name: value.item() for name, value in losses.items()}
-
-
-class _Forward:
-    """Runs what a mode needs of the network, and no more."""
-
-    def __init__(self, model, mode, targets, frame_step, autocast):
-        if frame_step < 1:
-            raise ConfigError(f"frame_step counts frames and must be at least 1: got {frame_step}.")
-        self.model, self.mode, self.targets = model, mode, targets
-        self.frame_step, self.autocast = frame_step, autocast
-
-    def __call__(self, data: dict, first_frame: int) -> tuple[dict, dict]:
-        if "mix_magnitude" not in data:
-            if self.targets is None:
-                raise ConfigError(
-                    f"A batch with {', '.join(sorted(data))} came to a closure that makes no spectra. Give the data set "
-                    "nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
-                )
-            data = self.targets(data)
-        outputs = outputs_of_mode(self.mode)
-        # Only the deep clustering loss is thinned: in mode 'mask' there may be no embedding, nor targets for it.
-        step = self.frame_step if EMBEDDING_HEAD in outputs else 1
-        frames = slice(first_frame % step, None, step)
-        cast = nullcontext()
-        if self.autocast:
-            cast = torch.autocast(data["mix_magnitude"].device.type, dtype=torch.bfloat16)
-        with cast, outputs_only(self.model, outputs), self._thinned(frames):
-            output = self.model(data)
-        if step > 1:
-            data = {**data, **{key: data[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
-        # The Gram loss casts piece by piece; a whole embedding in float32 would be the largest tensor of the
-        # step.
-        return {key: value if key == EMBEDDING_HEAD else value.float() for key, value in output.items()}, data
-
-    @contextmanager
-    def _thinned(self, frames: slice) -> Iterator[None]:
-        """Lets the embedding head see these frames only of what the body gives."""
-        if frames.step == 1:
-            yield
-            return
-        hook = self.model.layers[EMBEDDING_HEAD].register_forward_pre_hook(
-            lambda _, inputs: (inputs[0][:, frames],)
-        )
-        try:
-            yield
-        finally:
-            hook.remove()
+            losses = self.compute_loss(*self.forward(data))
+        return _given_back(losses, self.as_floats)
 
 
 def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
@@ -177,10 +148,12 @@ def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
     }[mode]
 
 
+def _given_back(losses: dict[str, torch.Tensor], as_floats: bool) -> dict:
+    return dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True)) if as_floats else losses
+
+
 def _refuse_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, frozen: Sequence[str]) -> None:
-    names = {
-        id(p): f"{layer}.{name}" for layer in frozen for name, p in model.layers[layer].named_parameters()
-    }
+    names = {id(p): f"{layer}.{name}" for layer in frozen for name, p in model.layers[layer].named_parameters()}
     found = [names[id(p)] for group in optimizer.param_groups for p in group["params"] if id(p) in names]
     if found:
         raise ConfigError(

@@ -234,6 +234,26 @@ def test_a_step_leaves_the_network_as_it_was_with_all_frames_and_outputs(small_c
     assert output["embedding"].shape[:2] == output["mask"].shape[:2] == batches[0]["mix_magnitude"].shape[:2]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_step_leaves_the_heads_with_their_own_activations(small_chimera, batches, mode):
+    # In a step the loss makes the unit vectors, and the softmax is taken over another axis.
+    model = small_chimera()
+    closure_for(model, mode, learning_rate=0.0)(None, batches[0])
+    TransferValidationClosure(model, mode)(None, batches[0])
+    output, untouched = (one.eval()({"mix_magnitude": batches[0]["mix_magnitude"]}) for one in (model, small_chimera()))
+    assert model.layers["embedding"].activation == ["tanh", "unit_norm"] and model.layers["mask"].activation == ["softmax"]
+    torch.testing.assert_close(output["embedding"].norm(dim=-1), torch.ones_like(output["embedding"][..., 0]))
+    torch.testing.assert_close(output["mask"].sum(dim=-1), torch.ones_like(output["mask"][..., 0]))
+    assert untouched.keys() == output.keys()
+
+
+@pytest.mark.parametrize("activations", [(["sigmoid", "unit_norm"], ["sigmoid"]), (["tanh"], ["relu", "l1_norm"])])
+def test_heads_with_other_activations_cost_what_nussl_says_too(small_chimera, batches, activations):
+    model = small_chimera(embedding_activation=tuple(activations[0]), mask_activation=tuple(activations[1]))
+    expected = expected_losses(copy.deepcopy(model).train(), batches[0], "whole")
+    assert_losses(closure_for(model, "whole")(None, batches[0]), expected)
+
+
 def test_a_frame_step_below_one_is_refused(small_chimera):
     with pytest.raises(ConfigError, match="at least 1: got 0"):
         TransferValidationClosure(small_chimera(), frame_step=0)
@@ -256,6 +276,66 @@ def test_bfloat16_gives_nearly_the_same_losses_and_keeps_parameters_in_float32(s
     assert one != other, "nothing was computed in bfloat16"
     assert other["loss"] == pytest.approx(one["loss"], rel=0.03)
     assert all(parameter.dtype == torch.float32 for parameter in cast.model.parameters())
+
+
+# A batch in parts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def five(tiny_store, tiny_stft) -> dict:
+    """A batch of five items, of which one is much louder than the others."""
+    items = Mixtures(tiny_store, 0.25, 5, coherent=0.5)
+    audio = default_collate([items[i] for i in range(5)])
+    audio["mix_audio"][3] *= 30
+    audio["source_audio"][3] *= 30
+    return Targets(tiny_stft)(audio)
+
+
+@pytest.mark.parametrize("normalization", ["BatchNorm", "InstanceNorm"])
+@pytest.mark.parametrize(("mode", "frame_step"), [("pretrain", 1), ("whole", 1), ("whole", 3), ("mask", 1)])
+@pytest.mark.parametrize("parts", [2, 5, 8])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(small_chimera, five, normalization, mode, frame_step, parts):
+    found, expected = [], []
+    for accumulate, losses in ((parts, found), (1, expected)):
+        model = small_chimera(normalization_class=normalization)
+        start = snapshot(model)
+        optimizer = torch.optim.SGD(trainable_parameters(model, mode), 1.0)
+        closure = TransferClosure(optimizer, model, mode, frame_step=frame_step, accumulate=accumulate)
+        losses.append(closure(engine_at(2), five))
+        losses.append({name: tensor - start[name] for name, tensor in snapshot(model).items()})
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    for name, moved in expected[1].items():  # weights, by the gradient; and running statistics
+        torch.testing.assert_close(found[1][name], moved, rtol=1e-3, atol=1e-5 * moved.abs().max().item() + 1e-7, msg=name)
+
+
+def test_in_parts_the_largest_layers_see_a_part_at_a_time(small_chimera, five):
+    model, seen = small_chimera(), {}
+    for name, layer in model.layers.items():
+        layer.register_forward_hook(lambda *given, name=name: seen.setdefault(name, []).append(len(given[2])))
+    closure_for(model, "whole", accumulate=2)(None, five)
+    assert seen["recurrent_stack"] == seen["embedding"] == seen["mask"] == [3, 2]
+    assert seen["normalization"] == [5]
+
+
+def test_a_number_of_parts_below_one_is_refused(small_chimera):
+    with pytest.raises(ConfigError, match="at least 1: got 0"):
+        closure_for(small_chimera(), "whole", accumulate=0)
+
+
+# Nothing is read of the device ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_losses_are_left_on_the_device_where_floats_are_not_asked_for(small_chimera, batches, validates):
+    one, other = (
+        TransferValidationClosure(small_chimera(), "whole", as_floats=as_floats)
+        if validates
+        else closure_for(small_chimera(), "whole", as_floats=as_floats)
+        for as_floats in (True, False)
+    )
+    floats, tensors = one(None, batches[0]), other(None, batches[0])
+    assert all(isinstance(value, torch.Tensor) and not value.requires_grad for value in tensors.values())
+    assert {name: value.item() for name, value in tensors.items()} == floats
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -313,9 +393,7 @@ def songs(tiny_store, tiny_stft):
 def test_nussls_trainer_trains_and_saves_with_it_on_a_nussl_data_set(small_chimera, songs, tmp_path, mode):
     model = small_chimera()
     closure, before = closure_for(model, mode), snapshot(model)
-    trainer, validator = nussl.ml.train.create_train_and_validation_engines(
-        closure, TransferValidationClosure(model, mode)
-    )
+    trainer, validator = nussl.ml.train.create_train_and_validation_engines(closure, TransferValidationClosure(model, mode))
     loader = DataLoader(songs, batch_size=2)
     nussl.ml.train.add_validate_and_checkpoint(
         str(tmp_path), model, closure.optimizer, songs, trainer, val_data=loader, validator=validator
@@ -341,7 +419,7 @@ def test_clipping_handlers_of_nussls_users_see_the_gradients_before_the_step(sma
     def look(engine):
         seen.append(model.layers["mask"].linear.weight.grad.abs().max().item())
         assert not changed_layers(before, model)
-        assert {"mask", "estimates"} <= engine.state.model_output.keys()
+        assert {"mask", "estimates", "loss"} <= engine.state.model_output.keys()
 
     trainer.run(batches[:1], max_epochs=1)
     assert len(seen) == 1 and seen[0] > 0
