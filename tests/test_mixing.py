@@ -91,6 +91,7 @@ def test_sources_sum_to_the_mixture(tiny_store, coherent, changed):
         assert item["mix_audio"].abs().max() > 0
         total = item["source_audio"].double().sum(dim=-1)
         assert (total - item["mix_audio"]).abs().max() <= np.finfo(np.float32).eps * item["source_audio"].abs().max() * 3
+        assert np.array_equal(item["mix_audio"].numpy(), item["source_audio"].numpy().sum(axis=-1))
 
 
 def test_sources_are_in_alphabetical_order_of_their_labels(ramps):
