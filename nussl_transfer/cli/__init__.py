@@ -1,6 +1,6 @@
 """Stage 11, the command ``nussl-transfer``: words become one call, errors a message and a status.
 
-    data_commands.py, model_commands.py   what each command does, and, by its signature, takes
+    data_, model_, audio_commands.py      what each command does, and, by its signature, takes
     parsers.py                            signatures become options and help
     words.py                              lists in one word
     signals.py                            SIGTERM
@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from importlib import metadata
 
 from ..errors import ConfigError, TransferError
+from .audio_commands import separate
 from .data_commands import check, fetch, prepare
-from .model_commands import evaluate, finetune, models, publish, separate
+from .model_commands import evaluate, finetune, models, publish
 from .parsers import PROGRAM, nearest, parser_of, summary_of
 from .signals import Terminated
 
