@@ -19,6 +19,7 @@ LOGGER = logging.getLogger(__name__)
 VOICES = {"S": "soprano", "A": "alto", "T": "tenor", "B": "bass"}
 # The paper's two sources.
 SECTIONS = {"female": ("alto", "soprano"), "male": ("bass", "tenor")}
+SOURCES = ("paper", "voices")
 MICROPHONES = ("DYN", "LRX")
 SPLIT_SCHEMES = ("song", "quartet")
 # All names of version 1.2.3: the song or the exercises (SE), who sings, the take, the singer, the microphone.
@@ -48,8 +49,8 @@ class ChoirSet(StemDataset):
 
     Args:
         folder: Where the data set lies.
+        sources: 'paper' gives female (soprano and alto) and male (tenor and bass), 'voices' the four voices.
         microphone: 'DYN', dynamic and hand-held, or 'LRX', at the larynx; with that all eight of the choir are heard.
-        voices: Give soprano, alto, tenor and bass, not female (soprano and alto) and male (tenor and bass).
         exercises: Take also the 60 takes of scales, cadences and tuning: they are no song of the test.
         split_scheme: 'song' trains on Locus Iste (16 takes) and tests on Tebe Poem (7). 'quartet' trains on quartet B
             and the full choir, whose dynamic microphones have the same four singers (14), and tests on quartet A, the
@@ -69,13 +70,13 @@ class ChoirSet(StemDataset):
     def __init__(
         self,
         folder: str | Path,
+        sources: str = "paper",
         microphone: str = "DYN",
-        voices: bool = False,
         exercises: bool = False,
         split_scheme: str = "song",
         **kwargs,
     ):
-        options = {"microphone": microphone, "voices": voices, "exercises": exercises, "split_scheme": split_scheme}
+        options = {"sources": sources, "microphone": microphone, "exercises": exercises, "split_scheme": split_scheme}
         super().__init__(folder, find=options, **kwargs)
 
     @classmethod
@@ -92,12 +93,12 @@ class ChoirSet(StemDataset):
         folder: Path,
         groups: Groups | None = None,
         ignore: Sequence[str] = (),
+        sources: str = "paper",
         microphone: str = "DYN",
-        voices: bool = False,
         exercises: bool = False,
         split_scheme: str = "song",
     ) -> list[Track]:
-        _refuse_options(microphone, split_scheme)
+        _refuse_options(sources, microphone, split_scheme)
         takes = _takes(folder, find_audio(folder, ignore))
         tracks, solos = [], 0
         for take, files in takes.items():
@@ -120,10 +121,12 @@ class ChoirSet(StemDataset):
                 f"ChoirSet was asked for in {folder}: takes looked at: {len(tracks)}, and in none is a microphone "
                 f"{microphone} of {few(absent)}. Copy the data set again, or pass over these voices with `ignore`."
             )
-        return tracks if voices else [_sections(track, wanted) for track in tracks]
+        return tracks if sources == "voices" else [_sections(track, wanted) for track in tracks]
 
 
-def _refuse_options(microphone: str, split_scheme: str) -> None:
+def _refuse_options(sources: str, microphone: str, split_scheme: str) -> None:
+    if sources not in SOURCES:
+        raise ConfigError(f"sources={sources!r} was asked for of ChoirSet. It is one of {', '.join(SOURCES)}.")
     if microphone == "HSM":
         raise ConfigError(
             "microphone='HSM' was asked for: no soprano of ChoirSet wore a headset, so no take has all four voices on it. "

@@ -51,7 +51,7 @@ class Remixpacks(StemDataset):
 
     Args:
         folder: Where the data set lies: the folder of the labels, or one above it.
-        labels: Labels to take; None for the paper's three, 'all' for every folder. ``groups`` chooses too.
+        sources: 'paper' takes the paper's three, 'all' every label; or labels, 'kick+snare'. ``groups`` chooses too.
         mixed: Take the files of several instruments too.
         split_scheme: For a tree that is not split already. 'song' draws whole songs for the splits, so that no song is
             on two sides, until one file in ten of each label is for validation and one for the test. 'paper' is the
@@ -70,13 +70,13 @@ class Remixpacks(StemDataset):
     def __init__(
         self,
         folder: str | Path,
-        labels: str | Sequence[str] | None = None,
+        sources: str | Sequence[str] = "paper",
         mixed: bool = False,
         split_scheme: str = "song",
         song: str | None = None,
         **kwargs,
     ):
-        find = {"labels": labels, "mixed": mixed, "split_scheme": split_scheme, "song": song}
+        find = {"sources": sources, "mixed": mixed, "split_scheme": split_scheme, "song": song}
         super().__init__(folder, find=find, **kwargs)
 
     @classmethod
@@ -96,7 +96,7 @@ class Remixpacks(StemDataset):
         folder: Path,
         groups: Groups | None = None,
         ignore: Sequence[str] = (),
-        labels: str | Sequence[str] | None = None,
+        sources: str | Sequence[str] = "paper",
         mixed: bool = False,
         split_scheme: str = "song",
         song: str | None = None,
@@ -113,8 +113,11 @@ class Remixpacks(StemDataset):
             tracks += [replace(track, name=_short(PurePosixPath(prefix, track.name))) for track in found]
         members = members_of(groups) if groups else {}
         tracks = [replace(track, stems=_labelled(track.stems, members)) for track in tracks]
-        if not groups:
-            tracks = _chosen(folder, tracks, cls.LABELS if labels is None else labels, ignore)
+        if groups:
+            # The split is made for what is used; where that is nothing, the groups' own error says so.
+            tracks = [track for track in tracks if any(group_of(label, members) for label in track.stems)] or tracks
+        else:
+            tracks = _chosen(folder, tracks, sources, ignore)
         return _split(tracks, songs_of(tracks, _PACKS, song))
 
 
@@ -191,17 +194,18 @@ def _labelled(stems: Mapping[str, tuple], members: Mapping[str, str]) -> dict[st
     }
 
 
-def _chosen(folder: Path, tracks: Sequence[Track], labels: str | Sequence[str], ignore: Sequence[str]) -> list[Track]:
-    if labels == "all":
+def _chosen(folder: Path, tracks: Sequence[Track], sources: str | Sequence[str], ignore: Sequence[str]) -> list[Track]:
+    if sources == "all":
         return list(tracks)
-    asked = [normalise(label) for label in ([labels] if isinstance(labels, str) else labels)]
+    named = sources.split("+") if isinstance(sources, str) else sources
+    asked = Remixpacks.LABELS if sources == "paper" else [normalise(label) for label in named]
     wanted = {_LABEL_OF.get(label, label) for label in asked if not is_ignored(label, ignore)}
     found = Counter(label for track in tracks for label in track.stems)
     if lacking := wanted - set(found):
         listed = ", ".join(f"{label} ({count} files)" for label, count in sorted(found.items()))
         raise DataError(
             f"{', '.join(sorted(wanted))} of Remixpacks were asked for in {folder}: {', '.join(sorted(lacking))} is not "
-            f"there. There are {listed}. Choose by `labels`, or by `groups`: kick_drum=Kick+Boom."
+            f"there. There are {listed}. Choose by `sources`, or by `groups`: kick_drum=Kick+Boom."
         )
     if left := set(found) - wanted:
         LOGGER.info("Remixpacks: other labels are %s", ", ".join(f"{label} ({found[label]})" for label in sorted(left)))

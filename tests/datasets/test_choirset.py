@@ -68,10 +68,10 @@ def test_each_voice_has_one_dynamic_microphone_and_sections_have_two(all_names):
         assert {label: "".join(path.stem.split("_")[4][0] for path in files) for label, files in track.stems.items()} == {
             "female": "AS", "male": "BT"
         }  # fmt: skip
-    voices = ChoirSet.find_tracks(all_names, exercises=True, voices=True)
+    voices = ChoirSet.find_tracks(all_names, exercises=True, sources="voices")
     assert {tuple(map(len, track.stems.values())) for track in voices} == {(1, 1, 1, 1)}
     assert labels_of(voices) == ("alto", "bass", "soprano", "tenor")
-    larynx = ChoirSet.find_tracks(all_names, voices=True, microphone="LRX")
+    larynx = ChoirSet.find_tracks(all_names, sources="voices", microphone="LRX")
     assert Counter(tuple(map(len, track.stems.values())) for track in larynx) == {(2, 2, 2, 2): 8, (1, 1, 1, 1): 15}
 
 
@@ -112,7 +112,7 @@ def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence
     hook = ChoirSet(folder, split="train")
     item = hook[[track.name for track in hook.items].index("LI_QuartetA_Take01")]
     male = item["sources"]["male"].audio_data[0]
-    parts = ChoirSet(folder, voices=True)
+    parts = ChoirSet(folder, sources="voices")
     voices = parts[[track.name for track in parts.items].index("LI_QuartetA_Take01")]["sources"]
     assert np.allclose(male, voices["tenor"].audio_data[0] + voices["bass"].audio_data[0], atol=1e-6)
     assert not voices["tenor"].audio_data[0, -40:].any() and voices["bass"].audio_data[0, -40:].any()
@@ -124,7 +124,7 @@ def test_voices_can_be_grouped_or_passed_over(folder):
     assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
     (track, *_) = ChoirSet.find_tracks(folder, ignore=["bass"])
     assert [path.stem.split("_")[4] for path in track.stems["male"]] == ["T2"]
-    assert labels_of(ChoirSet.find_tracks(folder, voices=True, ignore=["bass"])) == ("alto", "soprano", "tenor")
+    assert labels_of(ChoirSet.find_tracks(folder, sources="voices", ignore=["bass"])) == ("alto", "soprano", "tenor")
 
 
 def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
@@ -163,6 +163,7 @@ def test_two_copies_are_refused_with_both_places(folder):
     [
         ({"microphone": "HSM"}, "no soprano of ChoirSet wore a headset.*Say 'DYN' .dynamic. or 'LRX'"),
         ({"microphone": "STM"}, "microphone='STM' was asked for. It is one of DYN, LRX: all others hear the room"),
+        ({"sources": "choir"}, "sources='choir' was asked for of ChoirSet. It is one of paper, voices"),
         ({"split_scheme": "random"}, "split_scheme='random' was asked for. It is one of song, quartet"),
     ],
 )

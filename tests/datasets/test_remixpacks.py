@@ -72,7 +72,7 @@ def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folde
 
 
 def test_names_are_those_of_the_links_without_their_mark(folder):
-    names = [track.name for track in Remixpacks.find_tracks(folder, labels="snare")]
+    names = [track.name for track in Remixpacks.find_tracks(folder, sources="snare")]
     assert names == [f"snare/{pack} stems Snare {number}" for number, pack in enumerate(layouts.PACKS, 1)]
 
 
@@ -107,16 +107,20 @@ def test_usual_names_of_the_papers_sources_are_one_label(tmp_path, kick):
 
 def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
     touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
-    with pytest.raises(DataError, match=r"cymbals is not there. There are hihat \(1 files\), .*Choose by `labels`"):
+    with pytest.raises(DataError, match=r"cymbals is not there. There are hihat \(1 files\), .*Choose by `sources`"):
         open_tracks(tmp_path)
-    assert labels_of(open_tracks(tmp_path, labels=["kick", "Snare"])[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, sources=["kick", "Snare"])[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, sources="kick+Snare")[1]) == ("kick_drum", "snare")
     assert labels_of(open_tracks(tmp_path, ignore=["cymbals"])[1]) == ("kick_drum", "snare")
-    assert labels_of(open_tracks(tmp_path, labels="all")[1]) == ("hihat", "kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, sources="all")[1]) == ("hihat", "kick_drum", "snare")
 
 
 def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
     groups = {"drums": ["Kick_Drum", "snare"], "guitar": ["acoustic guitar"]}
-    assert counts(open_tracks(folder, groups=groups)[1]) == {"drums": 10, "guitar": 5}
+    _, tracks = open_tracks(folder, groups=groups)
+    assert counts(tracks) == {"drums": 10, "guitar": 5} and {track.split for track in tracks} == {"train", "valid", "test"}
+    with pytest.raises(DataError, match="Group 'x' was to be made of flute: no track has such a stem"):
+        open_tracks(folder, groups={"x": "flute"})
     touch(folder / PURE, "Kick/one more(symlink).wav")
     assert counts(open_tracks(folder, groups={"k": "kick", "s": "snare"})[1]) == {"k": 1, "s": 5}
     assert counts(open_tracks(folder, groups={"k": "kick_drum", "s": "snare"})[1]) == {"k": 6, "s": 5}
@@ -170,7 +174,7 @@ def test_a_name_as_long_as_a_file_system_takes_can_be_prepared(tmp_path):
 
 
 def test_the_papers_split_is_the_one_that_the_authors_script_draws(drawn_from):
-    tracks = Remixpacks.find_tracks(drawn_from, labels="all", split_scheme="paper")
+    tracks = Remixpacks.find_tracks(drawn_from, sources="all", split_scheme="paper")
     expected = [f"{label}/Pack {number:02d}" for label, numbers in AUTHORS_TEST.items() for number in numbers]
     assert sorted(sides(tracks, "test")) == sorted(expected)
     three = Remixpacks.find_tracks(drawn_from, split_scheme="paper")
