@@ -6,6 +6,7 @@ there, and a run that was broken off goes on from there, to the same weights as 
     optimizing.py   the optimizer and its schedule
     loading.py      batches of mixtures, and which item it was where one cannot be made
     curve.py        losses, the points made of them, and whether they still fall
+    stepping.py     a gradient, clipped, becomes a step or none; the average of the weights
     faults.py       steps that were skipped
     interrupts.py   Ctrl-C and SIGTERM
     progress.py     the bar, and a line every hundred iterations

@@ -12,7 +12,6 @@ from nussl.ml.train import (
     create_train_and_validation_engines,
 )
 
-from ..clipping import AutoClip
 from ..closures import TransferClosure, TransferValidationClosure
 from ..errors import TransferError
 from ..freezing import trainable_parameters
@@ -25,6 +24,7 @@ from .loading import Batches, deaths_told
 from .optimizing import optimizer_of, schedule_of
 from .progress import Progress
 from .saving import Saver
+from .stepping import Stepping
 
 
 class Training:
@@ -34,7 +34,8 @@ class Training:
         self.model, self.config, self.folder, self.probe = model, config, run, probe
         self.optimizer = optimizer_of(model, config)
         self.schedule = schedule_of(self.optimizer, config)
-        self.autoclip = AutoClip(trainable_parameters(model, config.mode, config.frozen), config.autoclip_percentile)
+        parameters = trainable_parameters(model, config.mode, config.frozen)
+        self.stepping = Stepping(model, self.optimizer, parameters, config.autoclip_percentile, config.ema_decay)
         self.curve, self.skipped = Curve(), SkippedSteps(config)
         shared = {
             "mode": config.mode,
@@ -42,26 +43,26 @@ class Training:
             "targets": Targets(info.stft_params, config.phase_sensitive),
             "frame_step": config.frame_step,
             "autocast": config.bf16,
+            "as_floats": False,
         }
         self.trainer, self.validator = create_train_and_validation_engines(
-            TransferClosure(self.optimizer, model, frozen=config.frozen, **shared),
-            TransferValidationClosure(model, **shared),
+            TransferClosure(self.optimizer, model, frozen=config.frozen, accumulate=config.accumulate, **shared),
+            TransferValidationClosure(self.stepping.shown, **shared),
             device=config.device,
         )
         parts = {
             "optimizer": self.optimizer,
             "schedule": self.schedule,
-            "autoclip": self.autoclip,
+            "stepping": self.stepping,
             "skipped": self.skipped,
             "curve": self.curve,
         }
-        self.saver = Saver(run, model, info, config, parts)
+        self.saver = Saver(run, model, self.stepping.shown, info, config, parts)
         self.saver.restore()
         done, size, workers = self.folder.iteration, config.batch_size, config.workers
         self.train_batches = Batches(train, range(done * size, len(train)), size, workers, "training")
         self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), size, workers, "validation")
         self.interrupts, self.progress = Interrupts(), Progress(config, done)
-        self.spoilt = False
         self._attach(attach)
 
     def run(self) -> None:
@@ -76,37 +77,40 @@ class Training:
         self.trainer.load_state_dict(
             {"iteration": done, "epoch_length": every, "max_epochs": config.iterations // every}
         )
+        if self.curve.last == done and self._is_over(self.trainer):
+            self._end()
+            return
         if done:
             logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
+        if config.tensorboard:
+            add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         with self.interrupts, deaths_told(self.train_batches, self.valid_batches), self.progress:
             if done % every == 0 and self.curve.last != done:
                 self._on_validation(self.trainer)  # before training; or the one in which the run was broken off
             if not (self._is_over(self.trainer) or self.interrupts.name):
                 self.trainer.run(self.train_batches)
             self._leave_if_interrupted()
-        self._tell_end()
+        self._end()
 
     def _attach(self, attach) -> None:
+        self.trainer.add_event_handler(Events.ITERATION_STARTED, self._on_start)
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_validation)
         self.validator.add_event_handler(Events.ITERATION_COMPLETED, self._on_validation_batch)
-        if self.config.tensorboard:
-            add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         if attach is not None:
             attach(self.trainer, self.validator)
 
+    def _on_start(self, engine: Engine) -> None:
+        self.stepping.begin()
+
     def _on_gradient(self, engine: Engine) -> None:
-        """Clips; a gradient that is not a number is taken away before the step, which then changes nothing."""
-        self.spoilt = not math.isfinite(self.autoclip())
-        if self.spoilt:
-            self.autoclip.history.pop()
-            self.optimizer.zero_grad(set_to_none=True)
+        self.stepping.judge(engine.state.model_output["loss"])
 
     def _on_iteration(self, engine: Engine) -> None:
         iteration, output = engine.state.iteration, engine.state.output
         self.curve.gather(output["loss"])
-        self.skipped.note(iteration, self.spoilt)
+        self.skipped.note(iteration, self.stepping.end())
         self.progress.step(iteration, output["loss"], self._rate())
         # At the end of an epoch the handler below decides, which comes after this one.
         if self.interrupts.name and iteration % self.config.validate_every:
@@ -119,6 +123,8 @@ class Training:
     def _on_validation(self, engine: Engine) -> None:
         """Validates, adds a point to the curve, lowers the learning rate where it is due, and saves."""
         self.skipped.settle()
+        for losses in getattr(engine.state, "iter_history", {}).values():  # nussl keeps them all, to the end
+            losses[:] = [float(loss) for loss in losses]
         iteration = engine.state.iteration
         engine.fire_event(ValidationEvents.VALIDATION_STARTED)
         measured = self._measure(iteration)
@@ -155,8 +161,7 @@ class Training:
                     "lower the learning rate, or look at the validation mixtures."
                 )
         if self.probe is not None:
-            self.model.eval()
-            test_si_sdr = self.probe(self.model)
+            test_si_sdr = self.probe(self.stepping.shown.eval())
         return valid_loss, self._rate(), test_si_sdr
 
     def _save(self, is_best: bool = False) -> None:
@@ -182,7 +187,8 @@ class Training:
         logger.info("%s", message)
         self.interrupts.leave(message)
 
-    def _tell_end(self) -> None:
+    def _end(self) -> None:
+        self.stepping.finish()
         iteration = self.trainer.state.iteration
         if iteration >= self.config.iterations:
             logger.info("%s: all %d iterations are done", self.folder.folder, iteration)

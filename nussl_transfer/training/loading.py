@@ -82,9 +82,9 @@ def deaths_told(*loaders: Batches | None) -> Iterator[None]:
             for process, item in loader.at.tolist()
             if process in processes and item >= 0
         ]
-        said = str(error).splitlines()[0].strip()
+        said = str(error).splitlines()[0].strip(" .")
         raise DataError(
-            f"A process that makes mixtures died at {' and '.join(what) or 'its start'}. {said} Where memory "
+            f"A process that makes mixtures died at {' and '.join(what) or 'its start'}. {said}. Where memory "
             "ran out, take fewer workers or smaller batches; where a file is at fault, `workers=0` shows how. The same "
             "command goes on from what is saved."
         ) from error

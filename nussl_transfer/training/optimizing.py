@@ -14,7 +14,8 @@ from ..runs import FitConfig
 def optimizer_of(model: SeparationModel, config: FitConfig) -> torch.optim.Optimizer:
     """Returns Adam on what the mode trains, and on nothing that is frozen; its first group has the heads."""
     groups = parameter_groups(model, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
-    return torch.optim.Adam(groups)
+    # Fused, it can be told on the device to skip a step.
+    return torch.optim.Adam(groups, fused=True)
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, config: FitConfig) -> torch.optim.lr_scheduler.ReduceLROnPlateau:

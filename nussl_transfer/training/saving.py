@@ -16,15 +16,24 @@ class Saver:
 
     Args:
         run: The folder.
-        model: The network.
+        model: The network that is trained.
+        shown: The one that goes into checkpoints; where weights are averaged, the average.
         info: What the checkpoints say of themselves.
         config: How is trained.
         parts: Everything else that changes while training, by name: each has ``state_dict`` and
             ``load_state_dict``.
     """
 
-    def __init__(self, run: Run, model: SeparationModel, info: CheckpointInfo, config: FitConfig, parts: dict):
-        self.folder, self.model, self.info, self.config = run, model, info, config
+    def __init__(
+        self,
+        run: Run,
+        model: SeparationModel,
+        shown: SeparationModel,
+        info: CheckpointInfo,
+        config: FitConfig,
+        parts: dict,
+    ):
+        self.folder, self.model, self.shown, self.info, self.config = run, model, shown, info, config
         self.parts = {"model": model, **parts}
 
     def save(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None = None) -> None:
@@ -51,12 +60,12 @@ class Saver:
 
     def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None) -> None:
         training = self._training_metadata(engine)
-        write_checkpoint(self.folder.latest, self.model, self.info, training)
+        write_checkpoint(self.folder.latest, self.shown, self.info, training)
         if is_best:
-            write_checkpoint(self.folder.best, self.model, self.info, training)
+            write_checkpoint(self.folder.best, self.shown, self.info, training)
         iteration = engine.state.iteration
         if iteration in self.config.keep_at:
-            write_checkpoint(self.folder.kept(iteration), self.model, self.info, training)
+            write_checkpoint(self.folder.kept(iteration), self.shown, self.info, training)
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state.update(iteration=iteration, random=torch.get_rng_state())
         if self.config.device.startswith("cuda"):
