@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,18 @@ def chorale(work: str, out: Path) -> list[np.ndarray]:
 
 def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
     """Writes one piece, four stems and their mix, into a tree; returns its length in seconds."""
-    rng = np.random.default_rng([seed, number])
-    to_seconds = beats_to_seconds(parts, bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
+    stems, seconds = play_chorale(parts, np.random.default_rng([seed, number]), soundfont)
+    whole, mix = sixteen_bit(stems)
+    name = f"{number:02d}-{title}"
+    for player, stem in whole.items():
+        write_sound(tree / name / f"{name}-{player}.wav", stem, RATE)
+    write_sound(tree / name / f"{name}.wav", mix, RATE)
+    return seconds
+
+
+def play_chorale(parts: Sequence[np.ndarray], rng: np.random.Generator, soundfont: str) -> tuple[dict, float]:
+    """Returns what each player of a chorale sounds like, at Bach10's level, {player: [frames]}, and its seconds."""
+    to_seconds = beats_to_seconds(list(parts), bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
     breath = rng.uniform(0.1, 0.5)
     played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0), breath=breath)
               for part in parts[:4]]
@@ -100,9 +111,4 @@ def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray],
                       vibrato=(rng.uniform(0, 12), rng.uniform(4.5, 6)))
         audio = play(notes, sound, seconds)
         stems[player] = audio * (STEM_RMS / np.sqrt(np.square(audio).mean()))
-    whole, mix = sixteen_bit(stems)
-    name = f"{number:02d}-{title}"
-    for player, stem in whole.items():
-        write_sound(tree / name / f"{name}-{player}.wav", stem, RATE)
-    write_sound(tree / name / f"{name}.wav", mix, RATE)
-    return seconds
+    return stems, seconds

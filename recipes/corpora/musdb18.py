@@ -110,7 +110,7 @@ def render_song(plan: Plan) -> dict:
     for role in roles:
         if role in band:
             notes = perform_role(role, song, band[role], rng)
-            audio = play_role(notes, band[role], role == "drums", seconds, plan.soundfonts, rng)
+            audio, _ = play_role(notes, band[role], role == "drums", seconds, plan.soundfonts, rng)
         else:
             audio = sing_role(song, role, singer, seconds, plan.soundfonts, rng)
         pan = PANS.get(role, rng.uniform(-0.7, 0.7))

@@ -46,7 +46,7 @@ def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune
     Args:
         rng: Source of chance: key, tempo, form, chords, patterns.
         seconds: Length, to a bar.
-        roles: Of `PRESENCE`.
+        roles: Of `PRESENCE`; a second one of a kind has a number, 'guitar 2'.
         tune: Notes [notes, 4] of a tune in four quarters a bar, which makes the solos; or None.
     """
     roles = list(roles)
@@ -61,7 +61,7 @@ def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune
         letter = form[len(letters) % len(form)]
         length, section = sections[letter]
         for role in roles:
-            if form == "C" or rng.random() < PRESENCE[role][LETTERS.index(letter)]:
+            if form == "C" or rng.random() < PRESENCE[kind_of(role)][LETTERS.index(letter)]:
                 parts[role].append(later(section[role], at))
         at, letters = at + length, letters + letter
     swing = float(rng.uniform(0.05, 0.16)) if rng.random() < 0.25 else 0.0
@@ -85,10 +85,15 @@ def write_section(rng: np.random.Generator, letter: str, scale: tuple[str, int],
     makers = {"drums": lambda: drums(rng, bars), "bass": lambda: bass(rng, chords), "guitar": lambda: strum(rng, chords),
               "piano": lambda: comp(rng, chords), "pad": lambda: pad(rng, chords), "lead": lambda: melody,
               "arpeggio": lambda: arpeggio(rng, chords), "vocals": lambda: phrases(lead(rng, chords))}
-    section = {role: makers[role]() for role in roles if role != "backing"}
+    section = {role: makers[kind_of(role)]() for role in roles if role != "backing"}
     if "backing" in roles:
         section["backing"] = below(section["vocals"], chords)
     return bars, section
+
+
+def kind_of(role: str) -> str:
+    """Returns 'guitar' for 'guitar 2'."""
+    return role.partition(" ")[0]
 
 
 def draw_chords(rng: np.random.Generator, mode: str, key: int, bars: int) -> list[tuple[int, int]]:

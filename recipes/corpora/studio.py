@@ -9,9 +9,9 @@ import scipy.signal
 
 from nussl_transfer.errors import ConfigError
 
-from .programs import KITS, programs_of
+from .programs import KITS, PROGRAMS, programs_of
 from .rendering import colour, draw_vibrato, fit_range, play_audibly
-from .songs import Song, play_part
+from .songs import Song, kind_of, play_part
 from .synth import RATE, TAIL, Sound, active_rms
 from .voices import sing
 
@@ -32,10 +32,16 @@ def draw_band(roles: Sequence[str], rng: np.random.Generator) -> dict[str, int]:
     """Returns a program for each role but voices and drums, none twice, and the preset of a kit for drums."""
     chosen: dict[str, int] = {}
     for role in roles:
-        if role in PROGRAMS_OF:
-            free = [program for program in PROGRAMS_OF[role] if program not in chosen.values()]
+        if kind_of(role) in PROGRAMS_OF:
+            free = [program for program in PROGRAMS_OF[kind_of(role)] if program not in chosen.values()]
             chosen[role] = int(rng.choice(free))
     return chosen | {"drums": int(rng.choice(list(KITS)))}
+
+
+def other_patch(role: str, program: int, rng: np.random.Generator) -> int:
+    """Returns another program of the same eight, or another kit; the same one where there is none."""
+    alike = list(KITS) if role == "drums" else [other for other in PROGRAMS if other // 8 == program // 8]
+    return int(rng.choice([other for other in alike if other != program] or [program]))
 
 
 def perform_role(role: str, song: Song, program: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,24 +49,24 @@ def perform_role(role: str, song: Song, program: int, rng: np.random.Generator) 
     part = song.parts[role]
     if role != "drums":
         part = fit_range(part, program, 0, rng)
-    long = role in ("pad", "lead", "bass")
+    long = kind_of(role) in ("pad", "lead", "bass")
     return play_part(part, song, rng, lag=rng.uniform(0, 0.015), jitter=rng.uniform(0.002, 0.01),
                      length=rng.uniform(0.85, 1.0) if long else rng.uniform(0.5, 1.0), loudness=rng.uniform(70, 100),
                      swing=rng.uniform(4, 14))
 
 
 def play_role(notes: np.ndarray, program: int, drums: bool, seconds: float, soundfonts: Sequence[str],
-              rng: np.random.Generator) -> np.ndarray:
-    """Returns what an instrument sounds like, mono float32 at 44.1 kHz, its colour and tuning drawn.
+              rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Returns what an instrument sounds like, mono float32 at 44.1 kHz, and the soundfont that was drawn.
 
     Raises:
         ConfigError: It is silent in all soundfonts.
     """
     sound = Sound("", program, drums, 0.0 if drums else rng.normal(0, 4), draw_vibrato(program, drums, rng))
-    audio = play_audibly(notes, sound, seconds, list(rng.permutation(soundfonts)))
-    if audio is None:
-        raise ConfigError(f"Program {program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
-    return colour(audio, 0.0, rng, RATE)
+    for soundfont in rng.permutation(soundfonts):
+        if (audio := play_audibly(notes, sound, seconds, [str(soundfont)])) is not None:
+            return colour(audio, 0.0, rng, RATE), str(soundfont)
+    raise ConfigError(f"Program {program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
 
 
 def sing_role(song: Song, role: str, singer: str, seconds: float, soundfonts: Sequence[str],
@@ -77,7 +83,7 @@ def sing_role(song: Song, role: str, singer: str, seconds: float, soundfonts: Se
 
 def levelled(audio: np.ndarray, role: str, rng: np.random.Generator) -> np.ndarray:
     """Returns audio at the level of its role, give or take 2 dB."""
-    wanted = LEVELS.get(role, LEVEL) * 10 ** (rng.uniform(-2, 2) / 20)
+    wanted = LEVELS.get(kind_of(role), LEVEL) * 10 ** (rng.uniform(-2, 2) / 20)
     return (audio * (wanted / max(active_rms(audio, RATE), 1e-9))).astype(np.float32)
 
 

@@ -1,0 +1,95 @@
+"""Many chorales played by Bach10's four instruments, a folder of stems each: what the bundled quartet is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nussl_transfer.errors import ConfigError
+
+from .bach10 import PLAYERS, chorale, play_chorale
+from .choir_works import BACH_TRAIN
+from .finished import begin, is_finished
+from .making import fonts_of, make_tracks, sixteen_bit, write_about, write_sound
+from .synth import RATE
+
+SCORES = "scores.json"
+SOURCES = "Chorales of Bach from the corpus of music21. None of them, nor any of their melodies, is in Bach10 or in a test."
+DIFFERENCES = """\
+* Not Bach10 and not in its layout: a folder of stems for each chorale, with a violin, a clarinet, a tenor saxophone and a
+  bassoon of a soundfont."""
+
+
+@dataclass(frozen=True)
+class Quartet:
+    """One chorale, and how it is played."""
+
+    name: str
+    parts: tuple[np.ndarray, ...]
+    seed: tuple[int, int]
+    soundfont: str
+    folder: str
+
+
+def render_quartets(
+    out: str | Path,
+    tracks: int = 120,
+    seed: int = 0,
+    soundfont: str | list[str] | None = None,
+    workers: int = 2,
+) -> Path:
+    """Renders chorales as stems of violin, clarinet, saxophone and bassoon; returns the folder of stems, <out>/quartets.
+
+    Args:
+        out: Folder.
+        tracks: Number of chorales.
+        seed: Every random choice follows from it.
+        soundfont: Path of a General MIDI soundfont, or several, taken in turn; by default all that are found.
+        workers: Processes.
+
+    Raises:
+        ConfigError: There are fewer chorales, or the folder holds other things.
+    """
+    out = Path(out)
+    if not 1 <= tracks <= len(BACH_TRAIN):
+        raise ConfigError(f"Asked for {tracks} quartets: there are {len(BACH_TRAIN)} chorales. Give 1 to as many.")
+    fonts = fonts_of(soundfont)
+    request = {"kind": "quartets", "tracks": tracks, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
+    tree = out / "quartets"
+    if is_finished(out, request):
+        return tree
+    done = begin(out, request, keep=[SCORES])
+    write_about(tree, "Bach10", SOURCES, request, DIFFERENCES)
+    make_tracks(out, request, done, plan(out, tracks, seed, fonts, tree), render_quartet, workers)
+    return tree
+
+
+def plan(out: Path, tracks: int, seed: int, fonts: Sequence[str], tree: Path) -> list[Quartet]:
+    """Returns what is to be played: chorales in four parts, in an order drawn by the seed, soundfonts in turn.
+
+    Raises:
+        ConfigError: There are fewer chorales in four parts.
+    """
+    quartets: list[Quartet] = []
+    for index in np.random.default_rng(seed).permutation(len(BACH_TRAIN)):
+        work = BACH_TRAIN[index]
+        parts = chorale(work, out)
+        if len(parts) == len(PLAYERS):
+            font = fonts[len(quartets) % len(fonts)]
+            quartets.append(Quartet(work, tuple(parts), (seed, len(quartets)), font, str(tree)))
+        if len(quartets) == tracks:
+            return quartets
+    raise ConfigError(f"Asked for {tracks} quartets: {len(quartets)} of the chorales are in four parts. Ask for less.")
+
+
+def render_quartet(quartet: Quartet) -> dict:
+    """Writes the stems of one chorale; returns what is to be noted."""
+    stems, seconds = play_chorale(quartet.parts, np.random.default_rng(quartet.seed), quartet.soundfont)
+    whole, _ = sixteen_bit(stems)
+    for player, stem in whole.items():
+        name = "saxophone" if player == "saxphone" else player  # Bach10's spelling is its own
+        write_sound(Path(quartet.folder) / quartet.name / f"{name}.wav", stem, RATE)
+    return {"seconds": seconds, "soundfont": Path(quartet.soundfont).name}
