@@ -15,6 +15,7 @@
     separators      9   checkpoint + audio -> one file a label
     evaluation      10  fixed excerpts -> SI-SDR -> significance
     finetuning          all of it for one folder of stems: what the command and the demo call (material)
+    folds               the same k times, each without one k-th of the tracks, to be scored on these
     experiments         a YAML file, a difference from another -> a run: what recipes/pretrain.py and finetune.py call
     report          11  scores and curves -> one page
     cli                 the command nussl-transfer

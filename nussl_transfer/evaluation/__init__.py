@@ -29,7 +29,7 @@ from .metrics import LIMIT_DB, compare, si_sdr, summarise
 from .scoring import MIXTURE, ORACLE, SourceSeparationProbe, estimate_sources, load_for, score
 
 __all__ = [
-    "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "compare", "drawn_excerpts",
+    "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "collect", "compare", "drawn_excerpts",
     "estimate_sources", "evaluate", "make_excerpts", "of_track", "read_excerpts", "score", "si_sdr", "silent_excerpts",
     "summarise", "write_example", "write_excerpts",
 ]  # fmt: skip
@@ -81,33 +81,53 @@ def evaluate(
         for name, path in models.items()
     }
     scores[MIXTURE] = score(MIXTURE, store, excerpts, batch_size=batch_size, progress=progress)
-    comparisons = [
-        {"better": better, "than": than, **compare(scores[better], scores[than])}
-        for better, than in combinations(scores, 2)
-    ]
     if oracle:
         given = {"stft_params": stft_params[0]} if stft_params else {}
         scores[ORACLE] = score(ORACLE, store, excerpts, batch_size=batch_size, progress=progress, **given)
+    result = collect(scores, store, excerpts, models)
+    out = Path(out)
+    write_json(out if out.suffix == ".json" else out / "scores.json", result)
+    return result
+
+
+def collect(
+    scores: Mapping[str, Sequence[dict]],
+    store: Store,
+    excerpts: Sequence[MixtureExcerpt],
+    models: Mapping[str, str | Path],
+) -> dict:
+    """Returns what a ``scores.json`` holds: rows, their summary, and each estimate tested against those after it.
+
+    Args:
+        scores: Rows of `score` by estimate, the one expected to be best first, the mixture among them.
+        store: Where the excerpts lie.
+        excerpts: What was scored.
+        models: Where each model is.
+
+    Raises:
+        DataError: No reference in any excerpt sounds.
+    """
     left_out = sum(row["si_sdr"] is None for row in scores[MIXTURE])
     if left_out == len(scores[MIXTURE]):
         raise DataError(
             f"Scores on {len(excerpts)} excerpts of {store.folder} were asked for: no reference sounds in any of "
             "them. Take others."
         )
-    result = {
+    tested = [name for name in scores if name != ORACLE]
+    return {
         "format": FORMAT,
         "sample_rate": store.sample_rate,
         "labels": list(store.labels),
         "models": {name: str(path) for name, path in models.items()},
         "excerpts": [excerpt.plain() for excerpt in excerpts],
-        "scores": scores,
+        "scores": dict(scores),
         "summary": [entry for rows in scores.values() for entry in summarise(rows)],
-        "comparisons": comparisons,
+        "comparisons": [
+            {"better": better, "than": than, **compare(scores[better], scores[than])}
+            for better, than in combinations(tested, 2)
+        ],
         "left_out": left_out,
     }
-    out = Path(out)
-    write_json(out if out.suffix == ".json" else out / "scores.json", result)
-    return result
 
 
 def write_example(

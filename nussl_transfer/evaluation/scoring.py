@@ -61,7 +61,8 @@ def score(
     """
     name = str(model) if name is None else name
     estimator = _estimator(model, store, device, stft_params)
-    rows = []
+    rows: list[dict] = []
+    first = 0  # not the bar's count, which stays 0 where there is no terminal
     with tqdm(total=len(excerpts), desc=f"scoring {name}", unit="excerpt", disable=None if progress else True) as bar:
         for batch in batches(excerpts, batch_size):
             references, sounds = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
@@ -72,7 +73,8 @@ def score(
                     value = float(ratios[index, number]) if sounds[index, number] else None
                     source = sources.get(label, excerpt.sources[0])  # one that is not there has no place of its own
                     where = {"track": source.track.name, "start": source.start, "label": label}
-                    rows.append({"excerpt": bar.n + index, **where, "si_sdr": value, "estimate": name})
+                    rows.append({"excerpt": first + index, **where, "si_sdr": value, "estimate": name})
+            first += len(batch)
             bar.update(len(batch))
     return rows
 
