@@ -59,6 +59,9 @@ class FitConfig:
         plateau_factor: What it is then multiplied by.
         stop_after: Iterations without a better validation loss after which the run ends early; 0: never.
         skip_limit: Steps that may be skipped in all, because loss or gradient is not a number, before the run stops.
+        accumulate: Parts in which a batch goes through the network, for less memory; the step is that of the whole.
+        ema_decay: Of an exponential moving average of the weights, which is then what is validated and written into
+            checkpoints; such as 0.999. 0: none.
         bf16: Whether linear and recurrent layers compute in bfloat16.
         seed: Of all that is random in the training itself (dropout).
         device: 'cpu' or 'cuda'.
@@ -83,6 +86,8 @@ class FitConfig:
     plateau_factor: float = PAPER.plateau_factor
     stop_after: int = 0
     skip_limit: int = 10
+    accumulate: int = 1
+    ema_decay: float = 0.0
     bf16: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -108,6 +113,10 @@ class FitConfig:
             raise ConfigError(f"Batch size {self.batch_size} and learning rate {shown} must be above 0.")
         if self.stop_after < 0 or self.skip_limit < 0:
             raise ConfigError(f"stop_after and skip_limit are 0 or above: got {self.stop_after} and {self.skip_limit}.")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise ConfigError(f"accumulate is between 1 and the batch size, {self.batch_size}: got {self.accumulate}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay is from 0 up to, but not, 1: got {self.ema_decay:g}.")
         refuse_absent(self.device)
 
 
