@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ..errors import ConfigError
 
@@ -37,6 +40,30 @@ def parse_groups(text: str) -> dict[str, list[str]] | None:
             )
         groups.setdefault(name.strip(), []).extend(stems)
     return groups or None
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """Returns options of a data set by name; numbers, true and false are taken for what they are.
+
+    >>> parse_options("sources=paper+bass,split_scheme=split2,split_seed=1,exercises=true")
+    {'sources': 'paper+bass', 'split_scheme': 'split2', 'split_seed': 1, 'exercises': True}
+
+    Raises:
+        ConfigError: A part is not of that form.
+    """
+    options = {}
+    for part in parse_list(text):
+        name, _, value = part.partition("=")
+        try:
+            options[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[name.strip()] = value.strip()
+        if not name.strip() or not value.strip():
+            raise ConfigError(
+                f"Options were asked for as {text!r}: {part!r} is not NAME=VALUE. Write them like "
+                "sources=band,split_scheme=redux."
+            )
+    return options
 
 
 def short_names(models: Sequence[str]) -> list[str]:

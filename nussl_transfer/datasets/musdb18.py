@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,7 @@ def _songs(folder: Path, ignore: Sequence[str]) -> tuple[list[_Song], list[Path]
     for file in find_files(folder, ignore):
         path, label = folder / file, normalise(file.stem)
         # The folder that was given may itself be one song: its name is not in the relative path.
-        inside = path.absolute().parent
+        inside = Path(os.path.abspath(path)).parent
         if path.name.lower().endswith(SUFFIX):
             name = path.name[: -len(SUFFIX)]
             songs.setdefault(inside / name, _Song(name, inside)).container = path
@@ -133,7 +134,7 @@ def _songs(folder: Path, ignore: Sequence[str]) -> tuple[list[_Song], list[Path]
             extra.append(path)
     others = []
     for path in extra:
-        song = songs.get(path.absolute().parent)
+        song = songs.get(Path(os.path.abspath(path)).parent)
         (others if song is None else song.extra).append(path)
     return list(songs.values()), others
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,14 +44,15 @@ def find_track_files(folder: Path, ignore: Sequence[str]) -> tuple[list[TrackFil
     others: list[Path] = []
     for file in find_files(folder, ignore):
         path = folder / file
-        audio = path.suffix.lower() in EXTENSIONS
         # The folder that was given may itself be a track: its name is not in the relative path.
-        above = next((up for up in path.absolute().parents if _TRACK.match(up.name)), None)
+        whole = Path(os.path.abspath(path))
+        audio = path.suffix.lower() in EXTENSIONS
+        above = next((up for up in whole.parents if _TRACK.match(up.name)), None)
         if above is None:
             others += [path] * audio
             continue
         place = places.setdefault(above, TrackFiles(above))
-        inside = path.absolute().relative_to(above).parts
+        inside = whole.relative_to(above).parts
         if len(inside) == 2 and inside[0] == "stems" and (stem := _STEM.match(inside[1])):
             # Of a stem that is there twice, flac comes before the wav made of it.
             kept = place.stems.setdefault(stem[1], path)
