@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from .audio import LENGTH_TOLERANCE, AudioFileError, Header, blocks, header, too_unequal
 from .datasets import Track, counted, labels_of, missing_labels
+from .datasets.units import few
 from .errors import DataError
 from .inspection import LEVELS, Finding, Inspection, StemRow
 
@@ -197,7 +198,7 @@ def _findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], tolera
                 )
                 found.append(Finding("note", track.name, None, what, what_to_do))
         if track.left_out:
-            names = ", ".join(path.name for path in track.left_out)
+            names = few(path.name for path in track.left_out)
             found.append(Finding("note", track.name, None, f"left out: {names}"))
     return found
 

@@ -6,7 +6,6 @@ holds.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +15,12 @@ from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
 from .choirset import ChoirSet
 from .labels import Groups, counted, labels_of, missing_labels, normalise
 from .musdb18 import MUSDB18
+from .nearest import nearest_dataset, nearest_layouts
 from .remixpacks import Remixpacks
-from .scan import find_files
+from .scan import find_audio, find_files
 from .slakh import Slakh
 from .stem_folder import StemFolder
+from .units import LayoutError
 
 __all__ = [
     "Bach10",
@@ -43,31 +44,6 @@ __all__ = [
 # The specific before the general: the first that recognises a folder reads it.
 _ALL = (Bach10, ChoirSet, MUSDB18, Slakh, Remixpacks, StemFolder)
 DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
-
-# Trees that are known and not read: a stem folder's error, or a stem folder's reading of them, would mislead.
-_FOREIGN = (
-    (
-        r"(^|/)\d{2}-\w+/\d{2}-\w+-(violin|clarinet|saxo?phone|bassoon)\.wav$",
-        "Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1 itself, or say dataset='Bach10'.",
-    ),
-    (
-        r"(^|/)Track\d{5}/(stems/S\d\d|mix)\.(wav|flac)$",
-        "Slakh2100 lies in it, with other audio beside it: give its own folder, or say dataset='Slakh'.",
-    ),
-    (
-        r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$",
-        "Dagstuhl ChoirSet lies in it, with other audio beside it: give its own folder, or say dataset='ChoirSet'.",
-    ),
-    (
-        r"\.stem\.mp4$",
-        "It holds .stem.mp4 files, and other audio or other songs than MUSDB18's. If their streams are mixture, drums, "
-        "bass, other, vocals, give their own folder and say dataset='MUSDB18'.",
-    ),
-    (
-        r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$",
-        "This looks like a set derived from Bach10 (Sibelius, mf0-synth): sort its stems into a folder for each piece.",
-    ),
-)
 
 
 def open_tracks(
@@ -101,20 +77,14 @@ def open_tracks(
     else:
         specific = [known for known in DATASETS.values() if known is not StemFolder]
         chosen = next((known for known in specific if known.recognises(folder)), StemFolder)
-        if chosen is StemFolder and (hint := _foreign(folder)):
-            raise DataError(f"Stems were asked for in {folder}. {hint}")
-    return chosen.NAME, chosen.find_tracks(folder, groups=groups, ignore=ignore, **options)
+        if chosen is StemFolder and (sentence := nearest_dataset(folder, find_files(folder))):
+            raise DataError(f"Stems were asked for in {folder}: no data set is recognised. {sentence}")
+    try:
+        return chosen.NAME, chosen.find_tracks(folder, groups=groups, ignore=ignore, **options)
+    except LayoutError as error:
+        raise DataError(f"{error}\n{nearest_layouts(find_audio(folder, ignore))}") from None
 
 
 def _is_store(folder: Path) -> bool:
     manifest = folder / "manifest.json"
     return manifest.is_file() and b'"sample_rate"' in manifest.read_bytes()[:1000]
-
-
-def _foreign(folder: Path) -> str:
-    """Returns what a folder looks like that no data set here reads; '' if like nothing."""
-    for path in map(str, find_files(folder)):
-        for tree, sentence in _FOREIGN:
-            if re.search(tree, path):
-                return sentence
-    return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .base import StemDataset, Track
-from .labels import Groups
+from .labels import Groups, is_ignored, labels_of
 from .scan import find_audio
 
 # Stand-ins rendered in this tree may go on after piece 10.
@@ -47,13 +47,13 @@ class Bach10(StemDataset):
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder holds Bach10 and no other audio."""
+        """Tells whether a folder holds pieces of Bach10 and no other audio."""
         try:
-            return len(cls.find_tracks(folder)) > 0 and all(
-                _PIECE.match((Path(folder) / file).absolute().parent.name) for file in find_audio(folder)
-            )
+            files = [(Path(folder) / file).absolute() for file in find_audio(folder)]
         except DataError:
             return False
+        stems = [file for file in files if (match := _STEM.match(file.stem)) and match["piece"] == file.parent.name]
+        return bool(stems) and all(_PIECE.match(file.parent.name) for file in files)
 
     @classmethod
     def _find(
@@ -77,6 +77,12 @@ class Bach10(StemDataset):
                 "unpacked; for stems of your own use a stem folder."
             )
         _refuse_twice(folder, tracks, pieces)
+        absent = [label for label in cls.LABELS if label not in labels_of(tracks) and not is_ignored(label, ignore)]
+        if absent and not groups:
+            raise DataError(
+                f"Bach10 was asked for in {folder}: none of its {len(tracks)} pieces has a {' or a '.join(absent)}. Copy "
+                "the data set again, or go without by `ignore`."
+            )
         return tracks if held_out is None else _held_out(tracks, held_out)
 
     @staticmethod

@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import DataError
 from .labels import group_of, normalise, without_number
-from .units import MIXTURES, Unit, few, is_reserved
+from .units import MIXTURES, LayoutError, Unit, few, is_reserved
 
 LAYOUTS = ("track-major", "stem-major", "pool")
 STEM_WORDS = frozenset(
@@ -39,7 +38,7 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
         members: Names that the user's groups ask for: they are names of stems.
 
     Raises:
-        DataError: Names and counts do not tell.
+        LayoutError: Names and counts do not tell.
     """
     folders = Counter(normalise(unit.place.name) for unit in units)
     files = Counter(normalise(path.stem) for unit in units for path in unit.files)
@@ -55,7 +54,7 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
         return "track-major"
     # A group may well leave out most stems: one name found is enough. Words are in titles too: half must fit.
     asked = [_share(these, lambda name: group_of(name, members) is not None) for these in (names, folders)]
-    worded = [_share(these, _has_stem_word) for these in (names, folders)]
+    worded = [_share(these, has_stem_word) for these in (names, folders)]
     for (inside, outside), enough in ((asked, 1e-9), (worded, 0.5)):
         if inside >= enough > outside:
             return "track-major"
@@ -66,7 +65,7 @@ def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str
         return "track-major"
     if not prefixed and 2 * len(folders) <= len(names):
         return stem_major
-    raise DataError(
+    raise LayoutError(
         f"Stems were looked for in {folder}: folders such as {few(folders)} hold files such as {few(names)}, "
         "and which of them name the stems is not clear. If each folder is one track, say "
         "layout='track-major'; if each folder is one stem, say layout='stem-major' (the same file name in "
@@ -79,5 +78,6 @@ def _share(names: Mapping[str, int], is_stem: Callable[[str], bool]) -> float:
     return sum(count for name, count in names.items() if is_stem(name)) / max(1, sum(names.values()))
 
 
-def _has_stem_word(name: str) -> bool:
+def has_stem_word(name: str) -> bool:
+    """Tells whether a normalised name has a word for an instrument or a voice in it."""
     return any(without_number(word) in STEM_WORDS for word in name.split("_"))

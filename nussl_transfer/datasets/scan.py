@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ..audio import EXTENSIONS
@@ -32,8 +33,8 @@ def find_audio(folder: str | Path, ignore: Sequence[str] = ()) -> list[PurePosix
     if not audio:
         raise DataError(
             f"Stems were asked for in {folder}: no audio file ({', '.join(EXTENSIONS)}) lies below it. Found "
-            f"{_census(files)}. Give the folder that holds the tracks, or convert the audio to one of these "
-            "formats."
+            f"{_census(files)}. Give the folder that holds the tracks, unpack an archive first, or convert the "
+            "audio to one of these formats."
         )
     return audio
 
@@ -63,7 +64,7 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: Sequence[
     here = (status.st_dev, status.st_ino)
     if here in above:
         # A link to a folder that is being walked: its files were seen already.
-        LOGGER.warning("%s links back to a folder above it and is passed over", folder)
+        _warn_once(f"{folder} links back to a folder above it and is passed over")
         return
     for entry in entries:
         path = relative / entry.name
@@ -73,8 +74,14 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: Sequence[
             yield from _walk(folder / entry.name, path, (*above, here), ignore)
         else:
             if entry.is_symlink() and not path.suffix and not os.path.exists(entry.path):
-                LOGGER.warning("%s is a broken link to %s", entry.path, os.readlink(entry.path))
+                _warn_once(f"{entry.path} is a broken link to {os.readlink(entry.path)}")
             yield path
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(what: str) -> None:
+    """Warns of a place once, however often a folder is walked until it is known what it holds."""
+    LOGGER.warning("%s", what)
 
 
 def _ignored(path: PurePosixPath, ignore: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from .base import StemDataset, Track
 from .labels import Groups, group_of, members_of, normalise
 from .layout import LAYOUTS, choose_layout
 from .scan import find_audio
-from .units import MIXTURES, Unit, few, find_units, is_reserved
+from .units import MIXTURES, LayoutError, Unit, few, find_units, is_reserved
 
 # More files than this in one folder are a pool of files, not the stems of one track.
 _MOST_STEMS = 64
@@ -92,7 +92,7 @@ def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str
             deeper.setdefault(above, []).extend(unit.files)
     depths = {len(unit.place.parts) for unit in tracks}
     if len(depths) > 1 or max(depths) > _DEEPEST:
-        raise DataError(
+        raise LayoutError(
             f"A folder for each track was looked for in {folder}: the folders that hold audio, such as "
             f"{few((unit.name for unit in tracks), 3)}, lie "
             f"{'at different depths' if len(depths) > 1 else 'too deep'}. Give the folder whose folders are "
@@ -103,7 +103,7 @@ def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str
 
 def _track_of_folder(folder: Path, unit: Unit, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
     if len(unit.files) > _MOST_STEMS:
-        raise DataError(
+        raise LayoutError(
             f"The stems of one track were looked for in {folder / unit.name}: {len(unit.files)} audio files "
             f"lie there ({few(path.name for path in unit.files)}). Put each track, or each stem, into a "
             "folder of its own; if these are all of one stem, say layout='pool'."
@@ -132,7 +132,7 @@ def _tracks_of_files(folder: Path, units: Sequence[Unit], members: Mapping[str, 
     left_out: dict[str, list[Path]] = {}
     for unit in units:
         if len(unit.place.parts) != 1:
-            raise DataError(
+            raise LayoutError(
                 f"A folder for each stem was looked for in {folder}: {unit.name or folder} does not lie "
                 "directly in it, or in its splits. Give the folder whose folders are the stems."
             )

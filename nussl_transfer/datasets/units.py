@@ -22,6 +22,10 @@ MIXTURES = ("mixture", "mix", "linear_mixture")
 SUBMIXES = ("accompaniment", "residual", "residuals", "instrumental", "instrumentals")
 
 
+class LayoutError(DataError):
+    """Audio does not lie as in any layout that is known, or in more than one."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """A folder that directly holds audio: its place below the root (the split taken off), split, and files.
@@ -59,7 +63,7 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[Unit]:
         files: The audio files below it, relative to it.
 
     Raises:
-        DataError: Audio lies where no layout has any: beside the splits, or beside the folders of stems.
+        LayoutError: Audio lies where no layout has any: beside the splits, or beside the folders of stems.
     """
     root, files = _without_outer_levels(folder, files)
     tops = {file.parts[0] for file in files if len(file.parts) > 1}
@@ -97,16 +101,16 @@ def _refuse_misplaced(root: Path, tops: set[str], splits: set[str], stray: Seque
     what_to_do = "Move that away, or name it in `ignore`."
     if splits and (splits != tops or stray):
         others = few([*(tops - splits), *stray])
-        raise DataError(f"{root} has the splits {few(splits)}, and audio beside them: {others}. {what_to_do}")
+        raise LayoutError(f"{root} has the splits {few(splits)}, and audio beside them: {others}. {what_to_do}")
     loose = [file for file in stray if not is_reserved(normalise(file.stem))]
     if tops and loose:
-        raise DataError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
+        raise LayoutError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
 
 
 def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> Unit:
     prefix, *inner = place.parts
     if not inner:
-        raise DataError(
+        raise LayoutError(
             f"{root / place} holds audio directly ({few(file.name for file in files)}): a folder for each "
             f"track was looked for in it, {place}/<track>/<stem>.wav. Make these folders."
         )

@@ -8,7 +8,7 @@ import layouts
 import numpy as np
 import pytest
 
-from nussl_transfer.datasets import Bach10, open_tracks
+from nussl_transfer.datasets import Bach10, labels_of, missing_labels, open_tracks
 from nussl_transfer.errors import DataError
 
 
@@ -105,6 +105,34 @@ def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
 def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
     layouts.bach10(tmp_path)
     layouts.track_major(tmp_path / "mine")
-    with pytest.raises(DataError, match="Bach10 lies in it, with other audio beside it: give the folder Bach10_v1.1"):
+    with pytest.raises(DataError, match="nearest to Bach10: 8 files are named as there.*its own folder, .*Bach10_v1.1, or"):
         open_tracks(tmp_path)
     assert len(open_tracks(tmp_path, dataset="bach10")[1]) == 2
+
+
+def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
+    for piece in folder.iterdir():
+        (piece / f"{piece.name}-bassoon.wav").unlink()
+    with pytest.raises(DataError, match="none of its 2 pieces has a bassoon. Copy the data set again, or go without by"):
+        open_tracks(folder)
+    assert labels_of(open_tracks(folder, ignore=["bassoon"])[1]) == ("clarinet", "saxophone", "violin")
+    assert labels_of(open_tracks(folder, groups={"high": "violin", "low": "saxophone"})[1]) == ("high", "low")
+
+
+def test_a_part_that_one_piece_lacks_is_missing_there(folder):
+    (folder / "01-AchGottundHerr" / "01-AchGottundHerr-violin.wav").unlink()
+    assert missing_labels(open_tracks(folder)[1]) == {"01-AchGottundHerr": ("violin",)}
+
+
+def test_ten_pieces_give_ten_folds_and_nine_to_one_when_the_last_is_held_out(tmp_path):
+    for number in range(1, 11):
+        place = tmp_path / "Bach10_v1.1" / f"{number:02d}-Piece"
+        place.mkdir(parents=True)
+        for part in layouts.BACH10_PARTS:
+            (place / f"{place.name}-{part}.wav").touch()
+    tracks = Bach10.find_tracks(tmp_path)
+    held = {name: [track.name for track in fold if track.split == "test"] for name, fold in Bach10.folds(tracks)}
+    assert len(held) == 10 and all(names == [name] for name, names in held.items())
+    assert all(sum(track.split == "train" for track in fold) == 9 for _, fold in Bach10.folds(tracks))
+    paper = Bach10.find_tracks(tmp_path, held_out=10)
+    assert [track.split for track in paper] == ["train"] * 9 + ["test"]

@@ -181,7 +181,7 @@ def test_a_part_without_songs_says_what_is_there(tmp_path):
 
 def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
     layouts.track_major(folder / "mine")
-    with pytest.raises(DataError, match="ChoirSet lies in it, with other audio beside it"):
+    with pytest.raises(DataError, match="nearest to ChoirSet: .*To read it alone, .*say dataset='ChoirSet'"):
         open_tracks(folder)
     assert len(open_tracks(folder, dataset="choirset")[1]) == 4
 

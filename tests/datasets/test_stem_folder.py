@@ -341,20 +341,6 @@ def test_wrong_folders_say_what_was_found_and_what_to_do(tmp_path):
         open_tracks(tmp_path / "stray")
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("Track00001/stems/S00.wav", "looks like Slakh2100"),
-        ("train/A - B.stem.mp4", "looks like MUSDB18 in .stem.mp4"),
-        ("audio_stems/03_ChristederdubistTagundLicht_violin.RESYN.wav", "derived from Bach10"),
-    ],
-)
-def test_a_known_tree_that_is_not_read_is_named(tmp_path, name, sentence):
-    touch(tmp_path, name)
-    with pytest.raises(DataError, match=sentence):
-        open_tracks(tmp_path)
-
-
 def test_a_store_is_not_taken_for_a_data_set(tmp_path):
     touch(tmp_path, "A/bass.wav")
     (tmp_path / "manifest.json").write_text('{"format": 1, "sample_rate": 16000}')
@@ -363,7 +349,7 @@ def test_a_store_is_not_taken_for_a_data_set(tmp_path):
 
 
 def test_a_data_set_that_is_not_known_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="Data set 'musdb' was asked for. Known are Bach10, StemFolder"):
+    with pytest.raises(ConfigError, match="Data set 'musdb' was asked for. Known are Bach10, .*StemFolder"):
         open_tracks(tmp_path, dataset="musdb")
 
 

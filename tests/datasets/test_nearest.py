@@ -1,0 +1,110 @@
+"""Folders that are not read: what they are nearest to, and what they lack of it."""
+
+from __future__ import annotations
+
+import re
+
+import layouts
+import pytest
+
+from nussl_transfer.datasets import open_tracks
+from nussl_transfer.datasets.nearest import KINDRED, STRANGERS
+from nussl_transfer.datasets.scan import find_audio
+from nussl_transfer.errors import DataError
+
+PIECE = "01-AchGottundHerr"
+UUID = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def said(folder, **options):
+    with pytest.raises(DataError) as error:
+        open_tracks(folder, **options)
+    return str(error.value)
+
+
+def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
+    touch(tmp_path, *(f"Sources/{PIECE}-{part}.wav" for part in ("violin", "clarinet", "saxophone")))
+    message = said(tmp_path)
+    assert f"nearest to Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
+    assert "Not found: a folder for each piece, any bassoon. Bach10 lies as 01-AchGottundHerr/01-Ach" in message
+    assert "Copy it again as unpacked, or, for stems of your own, say dataset='StemFolder'" in message
+    touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
+    assert "Not found: a folder for each piece. " in said(tmp_path)
+    assert open_tracks(tmp_path, "StemFolder")[0] == "StemFolder"
+
+
+def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):
+    touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
+    message = said(tmp_path)
+    assert "nearest to Slakh: 3 files are named as there" in message
+    assert "Not found: any audio of stems, in a folder stems right below the track's. Slakh lies as Track00001/" in message
+
+
+def test_slakh_without_audio_says_so(tmp_path):
+    message = said(touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid"))
+    assert "Not found: any audio of stems" in message
+
+
+def test_stem_files_of_other_songs_without_splits_lack_these(tmp_path):
+    message = said(touch(tmp_path, "My band - My song.stem.mp4"))
+    assert "nearest to MUSDB18: 1 files are named as there, such as My band - My song.stem.mp4." in message
+    assert "Not found: a folder train or test. MUSDB18 lies as train/Artist - Title.stem.mp4" in message
+
+
+def test_a_data_set_beside_other_audio_is_found_where_it_lies(tmp_path):
+    message = said(touch(tmp_path, "sets/DCS/DCS_LI_QuartetA_Take01_S2_DYN.wav", "mine/vocals.wav", "mine/bass.wav"))
+    assert "and 2 audio files are not, such as mine/bass.wav, mine/vocals.wav." in message
+    assert f"give its own folder, {tmp_path}/sets/DCS, or say dataset='ChoirSet'" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "what_to_do"),
+    [
+        ("audio_stems/03_ChristederdubistTagundLicht_violin.RESYN.wav", "derived from Bach10", "folder for each piece"),
+        ("Audio/A_B/A_B_STEMS/A_B_STEM_01.wav", "MedleyDB", "<track>/<instrument>.wav"),
+        (f"moisesdb_v0.1/{UUID}/vocals/{UUID}.wav", "MoisesDB", "Sum the files in each stem's folder"),
+        ("01_Jupiter_vn_vc/AuSep_1_vn_01_Jupiter.wav", "URMP", "01_Jupiter/violin.wav"),
+    ],
+)
+def test_a_set_that_is_not_read_is_known_by_name(tmp_path, name, what, what_to_do):
+    message = said(touch(tmp_path, name))
+    assert what in message and what_to_do in message and f"1 of 1 audio files are named like {name}" in message
+
+
+def test_a_folder_like_nothing_is_described_with_the_nearest_layout_first(tmp_path):
+    touch(tmp_path, *(f"x/y/z/{song}/{stem}.wav" for song in "AB" for stem in ("bass", "vocals")), "x/w/C/bass.wav")
+    message = said(tmp_path)
+    assert message.startswith("A folder for each track was looked for in")
+    assert "There are 1 files 3 folders deep, 4 files 4 folders deep, such as x/w/C/bass.wav" in message
+    assert "the most frequent names are bass (3), vocals (2)" in message
+    layouts = [line.split(":")[0].strip() for line in message.splitlines() if "files lie so" in line]
+    assert layouts == ["<track>/<stem>.wav", "<stem>/<track>.wav", "<stem>.wav"]
+
+
+def test_what_fits_a_layout_is_counted_and_what_does_not_is_named(tmp_path):
+    touch(tmp_path, *(f"{song}/{stem}.wav" for song in ("one", "two") for stem in ("bass", "drums")), "readme.wav")
+    message = said(tmp_path)
+    assert "and audio beside them: readme.wav" in message
+    assert "  <track>/<stem>.wav: 4 of 5 files lie so and are named so, not readme.wav" in message
+    assert "  <stem>/<track>.wav: 0 of 5 files lie so and are named so\n" in message
+
+
+def test_a_mistake_that_is_not_of_the_layout_is_not_followed_by_one(tmp_path):
+    touch(tmp_path, "A/bass.wav", "A/vocals.wav")
+    assert "Known layouts" not in said(tmp_path, groups={"x": "flute"})
+    assert "Known layouts" not in said(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("dataset", ["Bach10", "ChoirSet", "Slakh"])
+def test_the_files_of_a_data_set_have_its_sign_and_no_others(tmp_path, dataset):
+    files = find_audio(layouts.TREES[dataset](tmp_path))
+    found = [kin.dataset for file in files for kin in KINDRED if re.search(kin.sign, str(file))]
+    assert set(found) == {dataset} and 2 * len(found) > len(files)
+    assert not [sign for file in files for sign in STRANGERS if re.search(sign, str(file))]
