@@ -94,9 +94,9 @@ def blocks(path: str | Path, frames: int = BLOCK) -> Iterator[np.ndarray]:
     head = header(path)
     start = 0
     for block in _decode(path, frames):
-        finite = np.isfinite(block).all(axis=1)
+        finite = np.isfinite(block)
         if not finite.all():
-            at = (start + int(np.argmin(finite))) / head.sample_rate
+            at = (start + int(np.argmin(finite.all(axis=1)))) / head.sample_rate
             raise AudioFileError(path, f"holds NaN or infinite samples, the first at {at:.2f} s", "Export it again.")
         start += len(block)
         yield block
@@ -137,7 +137,8 @@ def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
         AudioFileError: As ``blocks``.
     """
     rate = header(path).sample_rate
-    averaged = (block.mean(axis=1) - np.float32(offset) for block in blocks(path))  # [frames]
+    # Channel by channel: as a mean over the last axis, which takes NumPy ten times as long.
+    averaged = (sum(block.T) / np.float32(block.shape[1]) - np.float32(offset) for block in blocks(path))  # [frames]
     return np.concatenate(list(resampled(averaged, rate, sample_rate)))
 
 
