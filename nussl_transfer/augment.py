@@ -5,11 +5,13 @@ reading the result at another rate (``soxr``): together, both change by any amou
 seconds at 16 kHz is measured by ``benchmarks/augmenting.py``, and its table stands in ``benchmarks/README.md``. This pair
 was chosen because
 
-* stems stay together: an onset lies within half a millisecond of where it belongs, whatever else sounds. SoX
-  (nussl's own way, and faster still) cuts and joins segments where a stem's own waveform fits, so that each stem of one
-  mixture moves by up to 15 ms on its own;
+* stems stay together: bursts that were at one time in two stems come less than a millisecond apart, whatever else
+  sounds. SoX (nussl's own way, and somewhat faster) cuts and joins segments where a stem's own waveform fits, and takes
+  them up to 14 ms apart;
 * pitch is exact. Signalsmith's own transposition is off by 4 cents at 440 Hz; a change of rate is off by none;
-* both at once fit in a quarter of an eighth of a second. Rubber Band takes three times as long, or nine;
+* both at once take some 25 ms of a core for ten seconds of one stem, so that four fit in an eighth of a second. Rubber Band
+  takes more than twice as long, or nine times with its finer engine;
+* transients stay as short as they were; a plain phase vocoder, in torch or librosa's, smears them over 40 ms and more;
 * it is a wheel, not a system program, and needs no process for each stem;
 * variants rendered once into the store would read faster, but multiply the disk by their number and are steps of a grid,
   and what a GPU computes is not the same bits on another.

@@ -1,0 +1,243 @@
+"""Pitch and tempo: what each candidate takes, and what it does to signals whose result is known.
+
+Ten seconds of 16 kHz mono at a pitch within 3 semitones and a tempo of 0.8 to 1.2, both at once, one thread. Measured are
+
+* ``ms``: the median time, over noise at three settings;
+* ``cents``: how far a tone of 440 Hz is off over one second, at most;
+* ``purity``: the level of that tone above all else in that second, in dB, at least;
+* ``length``: how far the length is off, in ms, at most;
+* ``end``: the steepest step in the first and last 10 ms of a tone, over the steepest of the tone itself: a click is far
+  above 1;
+* ``onset``: how far bursts of noise are from where they belong, in ms, on average and (``spread``) in standard deviation;
+* ``apart``: how far bursts that were together in two stems come apart, in ms, at most;
+* ``smear``: how long 90 % of a burst's energy takes, in ms; it took 9.
+
+SoX is measured where the program ``sox`` is found, Rubber Band where ``pedalboard`` can be imported, torch also on a GPU
+where there is one. The last line is JSON: to each candidate these figures, and ``stems_per_s`` of ``augment``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import soxr
+import torch
+from python_stretch import Signalsmith
+from threadpoolctl import threadpool_limits
+
+from nussl_transfer.augment import augment, context_samples, source_samples
+
+RATE, SECONDS, REPEATS = 16000, 10, 5
+SETTINGS = ((3.0, 1.2), (-3.0, 0.8), (2.0, 0.9))
+CONTEXT = context_samples(RATE)
+Change = Callable[[np.ndarray, float, float], np.ndarray]
+
+
+def ours(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+    """What the package does; from audio that has a tenth of a second more at either side."""
+    samples = round((len(audio) - 2 * CONTEXT) / stretch)
+    return augment(audio, samples, RATE, pitch, stretch, before=CONTEXT)
+
+
+def cut(change: Change) -> Change:
+    """Returns a candidate that is given as much around the excerpt as ours, and gives as much back."""
+
+    def of_the_middle(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+        changed = change(audio, pitch, stretch)
+        before = round(CONTEXT / stretch)
+        return changed[before : len(changed) - before]
+
+    return of_the_middle
+
+
+def signalsmith(cheaper: bool) -> Change:
+    """Signalsmith Stretch for both, at one of its presets."""
+
+    def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+        stretcher = Signalsmith.Stretch()
+        stretcher.preset(1, RATE, cheaper=cheaper)
+        stretcher.setTransposeSemitones(pitch)
+        stretcher.setTimeFactor(stretch)
+        return stretcher.process(audio[None])[0]
+
+    return change
+
+
+def librosa_both(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+    """librosa's phase vocoder for tempo, then again for pitch."""
+    return librosa.effects.pitch_shift(librosa.effects.time_stretch(audio, rate=stretch), sr=RATE, n_steps=pitch)
+
+
+def torch_vocoder(device: str) -> Change:
+    """A plain phase vocoder in torch, as one would write it to run on the device; pitch by soxr."""
+
+    def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+        ratio, length, hop = 2 ** (pitch / 12), 1024, 256
+        window = torch.hann_window(length, device=device)
+        spectrum = torch.stft(torch.from_numpy(audio).to(device), length, hop, length, window, return_complex=True)
+        steps = torch.arange(0, spectrum.shape[1] - 1, stretch / ratio, device=device)
+        left = steps.long()
+        share = steps - left
+        magnitude = (1 - share) * spectrum[:, left].abs() + share * spectrum[:, left + 1].abs()
+        turned = (spectrum[:, left + 1] * spectrum[:, left].conj()).angle()
+        phase = torch.cumsum(torch.cat([spectrum[:, :1].angle(), turned[:, :-1]], dim=1), dim=1)
+        samples = round(len(audio) * ratio / stretch)
+        scaled = torch.istft(torch.polar(magnitude, phase), length, hop, length, window, length=samples)
+        return soxr.resample(scaled.cpu().numpy(), RATE * ratio, RATE)
+
+    return change
+
+
+def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+    """One chain of SoX, a process a stem, as nussl has it."""
+    raw = ["-t", "f32", "-r", str(RATE), "-c", "1", "-"]
+    effects = ["tempo", "-m", str(stretch), "pitch", str(100 * pitch)]
+    run = subprocess.run(["sox", *raw, "-t", "f32", "-", *effects], input=audio.tobytes(), capture_output=True, check=True)
+    return np.frombuffer(run.stdout, np.float32)
+
+
+def rubber_band(finer: bool) -> Change:
+    """Rubber Band, its faster engine with smooth transients (crisp ones are off by more) or its finer one."""
+    import pedalboard
+
+    how = {"high_quality": finer, "preserve_formants": False, "transient_mode": "smooth"}
+    return lambda audio, pitch, stretch: pedalboard.time_stretch(audio[None], RATE, stretch, pitch, **how)[0]
+
+
+def candidates() -> dict[str, Change]:
+    """Returns all that can be run here."""
+    found: dict[str, Change] = {
+        "Signalsmith cheaper, rate by soxr": ours,
+        "Signalsmith cheaper, both": cut(signalsmith(True)),
+        "Signalsmith default, both": cut(signalsmith(False)),
+        "librosa": cut(librosa_both),
+        "torch phase vocoder": cut(torch_vocoder("cpu")),
+    }
+    if torch.cuda.is_available():
+        found["torch phase vocoder, GPU"] = cut(torch_vocoder("cuda"))
+    if shutil.which("sox"):
+        found["SoX, one chain"] = cut(sox)
+    try:
+        found |= {"Rubber Band faster": cut(rubber_band(False)), "Rubber Band finer": cut(rubber_band(True))}
+    except ImportError:
+        pass
+    return found
+
+
+def changed(change: Change, make: Callable[[np.ndarray], np.ndarray], seconds: float, *how: float) -> np.ndarray:
+    """Returns so many seconds of a signal of time, changed."""
+    clock = (np.arange(source_samples(round(seconds * RATE), how[1]) + 2 * CONTEXT) - CONTEXT) / RATE
+    return change(make(clock).astype(np.float32), *how)
+
+
+def tone(clock: np.ndarray) -> np.ndarray:
+    """Returns a tone of 440 Hz."""
+    return 0.5 * np.sin(2 * np.pi * 440 * clock)
+
+
+def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a signal of time: bursts of noise, of another for each seed."""
+
+    def make(clock: np.ndarray) -> np.ndarray:
+        noise = np.random.default_rng(seed).standard_normal(len(clock))
+        return 0.5 * noise * sum(np.exp(-np.clip(clock - t, 0, None) / 0.008) * (clock >= t) for t in at)
+
+    return make
+
+
+def frequency_and_purity(audio: np.ndarray, wanted: float) -> tuple[float, float]:
+    """Returns how many cents a tone is off, and the level of what is within 2 % of it above the rest, in dB."""
+    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 8 * len(audio)))
+    peak = int(spectrum.argmax())
+    below, at, above = np.log(spectrum[peak - 1 : peak + 2])
+    hertz = RATE / (8 * len(audio))
+    near = np.abs(np.arange(len(spectrum)) * hertz / wanted - 1) < 0.02
+    power = spectrum.astype(np.float64) ** 2
+    found = (peak + 0.5 * (below - above) / (below - 2 * at + above)) * hertz
+    return 1200 * np.log2(found / wanted), 10 * np.log10(power[near].sum() / power[~near].sum())
+
+
+def onsets(audio: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how late each burst is, and how long 90 % of it takes, in ms."""
+    late, long = [], []
+    for time_of_burst in at:
+        first = round((time_of_burst - 0.1) * RATE)
+        energy = np.cumsum(audio[first : first + round(0.2 * RATE)].astype(np.float64) ** 2)
+        begin, end = np.searchsorted(energy, [0.05 * energy[-1], 0.95 * energy[-1]]) / RATE
+        late.append(1000 * (begin - 0.1))
+        long.append(1000 * (end - begin))
+    return np.array(late), np.array(long)
+
+
+def measure(change: Change) -> dict[str, float]:
+    """Returns the figures of a candidate."""
+    noise = np.random.default_rng(0).standard_normal(2 * SECONDS * RATE).astype(np.float32)
+    taken, cents, purity, length, end, late, smear, apart = [], [], [], [], [], [], [], []
+    for pitch, stretch in SETTINGS:
+        source = np.ascontiguousarray(noise[: source_samples(SECONDS * RATE, stretch) + 2 * CONTEXT])
+        for repeat in range(REPEATS + 1):
+            started = time.perf_counter()
+            change(source, pitch, stretch)
+            if repeat:
+                taken.append(1000 * (time.perf_counter() - started))
+        heard = changed(change, tone, 3.0, pitch, stretch)
+        wanted = 440 * 2 ** (pitch / 12)
+        off, clean = frequency_and_purity(heard[RATE : 2 * RATE], wanted)
+        cents.append(abs(off))
+        purity.append(clean)
+        length.append(abs(len(heard) - 3 * RATE) / RATE * 1000)
+        steps = np.abs(np.diff(np.concatenate([heard[:160], heard[-160:]])))
+        steps[159] = 0  # where the two ends meet
+        end.append(steps.max() / (0.5 * 2 * np.pi * wanted / RATE))
+        at = np.arange(0.3, 5.5 * stretch, 0.4)
+        pair = [onsets(changed(change, bursts(at, seed), 6.0, pitch, stretch), at / stretch) for seed in (1, 2)]
+        late.extend([*pair[0][0], *pair[1][0]])
+        smear.extend(pair[0][1])
+        apart.append(np.abs(pair[0][0] - pair[1][0]).max())
+    figures = {
+        "ms": statistics.median(taken), "cents": max(cents), "purity": min(purity), "length": max(length),
+        "end": max(end), "onset": np.mean(late), "spread": np.std(late), "apart": max(apart), "smear": np.mean(smear),
+    }  # fmt: skip
+    return {name: round(float(value), 2) for name, value in figures.items()}
+
+
+def bank() -> float:
+    """Returns the ms that ten seconds of a stem take that lies ready in every pitch and tempo."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stem.wav"
+        soundfile.write(path, np.zeros(240 * RATE, np.float32), RATE, subtype="FLOAT")
+        taken = []
+        for start in range(0, 200 * RATE, 5 * RATE):
+            started = time.perf_counter()
+            soundfile.read(path, SECONDS * RATE, start, dtype="float32")
+            taken.append(1000 * (time.perf_counter() - started))
+    return statistics.median(taken)
+
+
+def main() -> None:
+    """Measures all, prints a table in Markdown and the line of JSON."""
+    threadpool_limits(1)
+    torch.set_num_threads(1)
+    found = {}
+    for name, change in candidates().items():
+        found[name] = measure(change)
+        if len(found) == 1:
+            print(f"| candidate | {' | '.join(found[name])} |\n|---{'|---' * len(found[name])}|")
+        print(f"| {name} | {' | '.join(f'{value:g}' for value in found[name].values())} |", flush=True)
+    found["variants in the store, 7 pitches x 5 tempos: 35 times the disk"] = {"ms": round(bank(), 2)}
+    print(f"| {list(found)[-1]} | {list(found.values())[-1]['ms']} | as what made them | | | | | | | |")
+    print(json.dumps({"candidates": found, "stems_per_s": round(1000 / next(iter(found.values()))["ms"], 1)}))
+
+
+if __name__ == "__main__":
+    main()
