@@ -30,6 +30,7 @@ from ..locks import locked
 from ..mixing import Mixtures
 from ..runs import FitConfig, Run, plain
 from .engine import Training
+from .interrupts import Interrupts
 
 __all__ = ["FitConfig", "describe", "fit"]
 
@@ -75,11 +76,11 @@ def fit(
     if len(train) != items:
         raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
-    with locked(out), torch.random.fork_rng():
+    with Interrupts() as interrupts, locked(out), torch.random.fork_rng():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
         with run.logged():
             torch.manual_seed(config.seed)
-            Training(model.to(config.device), train, valid, config, run, info, probe, attach).run()
+            Training(model.to(config.device), train, valid, config, run, info, interrupts, probe, attach).run()
     model.eval()
     return run
 

@@ -19,7 +19,6 @@ from ..runs import logger
 from ..targets import Targets
 from .curve import Curve
 from .faults import SkippedSteps
-from .interrupts import Interrupts
 from .loading import Batches, deaths_told
 from .optimizing import optimizer_of, schedule_of
 from .progress import Progress
@@ -28,9 +27,9 @@ from .stepping import Stepping
 
 
 class Training:
-    """The parts of one run, wired together; the arguments are those of ``fit``."""
+    """The parts of one run, wired together; the arguments are those of ``fit``, and where signals are noted."""
 
-    def __init__(self, model, train, valid, config, run, info, probe, attach):
+    def __init__(self, model, train, valid, config, run, info, interrupts, probe, attach):
         self.model, self.config, self.folder, self.probe = model, config, run, probe
         self.optimizer = optimizer_of(model, config)
         self.schedule = schedule_of(self.optimizer, config)
@@ -59,10 +58,11 @@ class Training:
         }
         self.saver = Saver(run, model, self.stepping.shown, info, config, parts)
         self.saver.restore()
-        done, size, workers = self.folder.iteration, config.batch_size, config.workers
-        self.train_batches = Batches(train, range(done * size, len(train)), size, workers, "training")
-        self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), size, workers, "validation")
-        self.interrupts, self.progress = Interrupts(), Progress(config, done)
+        done, size = self.folder.iteration, config.batch_size
+        loading = {"batch_size": size, "workers": config.workers, "device": config.device}
+        self.train_batches = Batches(train, range(done * size, len(train)), name="training", **loading)
+        self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), name="validation", **loading)
+        self.interrupts, self.progress = interrupts, Progress(config, done)
         self._attach(attach)
 
     def run(self) -> None:
@@ -84,7 +84,7 @@ class Training:
             logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
         if config.tensorboard:
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
-        with self.interrupts, deaths_told(self.train_batches, self.valid_batches), self.progress:
+        with deaths_told(self.train_batches, self.valid_batches), self.progress:
             if done % every == 0 and self.curve.last != done:
                 self._on_validation(self.trainer)  # before training; or the one in which the run was broken off
             if not (self._is_over(self.trainer) or self.interrupts.name):

@@ -26,13 +26,14 @@ class Batches:
         batch_size: Items a batch; the last may have fewer.
         workers: Processes that make them; 0 makes them in this one.
         name: What they are for, for messages.
+        device: Where they are wanted.
 
     Raises:
         DataError: While going through it: an item could not be made, or the process that was at it died.
     """
 
-    def __init__(self, mixtures: Mixtures, indices: range, batch_size: int, workers: int, name: str):
-        self.mixtures, self.name = mixtures, name
+    def __init__(self, mixtures: Mixtures, indices: range, batch_size: int, workers: int, name: str, device: str):
+        self.mixtures, self.name, self.device = mixtures, name, device
         workers = min(workers, max(1, len(indices)))
         # For each worker: its process, and the item that it is at. Where all can see it.
         self.at = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
@@ -46,6 +47,7 @@ class Batches:
             generator=torch.Generator(),
             collate_fn=_collate,
             worker_init_fn=_leave_signals_to_the_main_process,
+            pin_memory=device.startswith("cuda"),
         )
 
     def __len__(self) -> int:
@@ -58,7 +60,8 @@ class Batches:
                 raise DataError(
                     f"Item {batch.index} of the {self.name} mixtures ({made_of}) could not be made: {batch.message}"
                 ) from batch.cause
-            yield batch
+            # Sent before nussl's engine does, which would wait for each tensor to be there.
+            yield {name: _sent(value, self.device) for name, value in batch.items()}
 
 
 @contextmanager
@@ -136,6 +139,10 @@ class _Watched(Dataset):
 def _collate(items: Sequence[dict | _Failure]) -> dict | _Failure:
     failed = [item for item in items if isinstance(item, _Failure)]
     return failed[0] if failed else default_collate(items)
+
+
+def _sent(value: object, device: str) -> object:
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
 
 
 def _leave_signals_to_the_main_process(number: int) -> None:

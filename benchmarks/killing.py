@@ -1,0 +1,242 @@
+"""Breaks runs off in every way there is, and shows that they end as the one that was left alone.
+
+SIGKILL at 20 random moments, SIGTERM at 5, a full disk at 3: each time the same call goes on, until the run is done. Then
+every weight of every checkpoint, and the curve, must be those of the unbroken run, bit for bit. After each blow, every
+checkpoint and state in the folder must open.
+
+The full disk is a tmpfs of its own where one may be mounted (as root); elsewhere a limit to the size of files.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import nussl_transfer  # isort: skip  # noqa: E402, F401  (it repairs nussl, so it comes before it)
+import numpy as np  # noqa: E402
+import nussl  # noqa: E402
+import torch  # noqa: E402
+
+from nussl_transfer.builders import build_transfer_chimera  # noqa: E402
+from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint  # noqa: E402
+from nussl_transfer.compat import safe_load  # noqa: E402
+from nussl_transfer.errors import TransferError  # noqa: E402
+from nussl_transfer.mixing import Mixtures  # noqa: E402
+from nussl_transfer.runs import FitConfig  # noqa: E402
+from nussl_transfer.store import Store, StoreWriter  # noqa: E402
+from nussl_transfer.training import fit  # noqa: E402
+
+KILLED, TERMINATED, FULL = 20, 5, 3
+ITERATIONS, VALIDATE_EVERY, BATCH_SIZE, WORKERS = 120, 5, 4, 1
+SECONDS, RATE = 0.25, 8000
+DISK = 8 << 20
+FILLER = "filler"
+
+
+def make_store(folder: Path) -> Store:
+    """Writes a store of four tracks of tones and noise."""
+    rng = np.random.default_rng(0)
+    writer = StoreWriter(folder, RATE, "killing")
+    for number in range(4):
+        at = np.arange(2 * RATE) / RATE
+        tones = {"high": 1200 + 100 * number, "low": 110 + 20 * number}
+        stems = {name: 0.3 * np.sin(2 * np.pi * pitch * at) for name, pitch in tones.items()}
+        writer.add(f"track {number}", None, {**stems, "noise": 0.1 * rng.standard_normal(len(at))})
+    return writer.close()
+
+
+def train(store: Store, out: Path) -> None:
+    """What is called again and again."""
+    torch.manual_seed(0)
+    size = {"num_features": 33, "hidden_size": 16, "num_layers": 2, "embedding_size": 5, "dropout": 0.3}
+    model = nussl.ml.SeparationModel(build_transfer_chimera(3, **size))
+    info = CheckpointInfo(store.labels, "whole", RATE, nussl.STFTParams(64, 16, "sqrt_hann"), SECONDS)
+    config = FitConfig(
+        iterations=ITERATIONS, batch_size=BATCH_SIZE, validate_every=VALIDATE_EVERY, workers=WORKERS, progress=False
+    )
+    items = Mixtures(store, SECONDS, ITERATIONS * BATCH_SIZE, seed=1, coherent=0.5)
+    fit(model, items, Mixtures(store, SECONDS, 12, seed=2), config, out, info)
+
+
+def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:
+    """Returns the run in a process forked from this one, which has imported everything; its status is as a command's."""
+
+    def work():
+        os.setpgid(0, 0)
+        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+        try:
+            train(store, out)
+        except (TransferError, OSError) as error:
+            os.write(2, str(error).encode())
+            os._exit(2)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def kill(process: multiprocessing.Process, out: Path) -> bool:
+    """SIGKILL to the one process, as the kernel does where memory runs out; returns whether it landed."""
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def terminate(process: multiprocessing.Process, out: Path) -> bool:
+    """SIGTERM to all processes of the run, as a scheduler does; returns whether it landed."""
+    os.killpg(process.pid, signal.SIGTERM)
+    process.join()
+    return process.exitcode == 0 and not is_complete(out)  # else it was done, or had not begun
+
+
+def fill(process: multiprocessing.Process, out: Path, rng: random.Random, mounted: bool) -> bool:
+    """Leaves no room for the next save, or for some of it; returns whether the run ended by that, and said so."""
+    room = rng.randrange(100_000)
+    if mounted:
+        filler = out.parent / FILLER
+        with filler.open("wb") as file:
+            file.write(bytes(max(0, shutil.disk_usage(out.parent).free - room)))
+    else:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, room))
+    process.join()
+    if mounted:
+        filler.unlink()
+    return process.exitcode == 2
+
+
+def is_complete(out: Path) -> bool:
+    """Returns whether a run is done."""
+    if not (out / "state.pt").exists():
+        return False
+    state = safe_load(out / "state.pt")
+    return state["iteration"] == ITERATIONS == state["curve"]["points"][-1]["iteration"]
+
+
+def unreadable(out: Path) -> list[str]:
+    """Returns the checkpoints and states of a run that do not open."""
+    found = []
+    for path in [*out.rglob("*.pth"), *out.rglob("state.pt")]:
+        try:
+            safe_load(path) if path.name == "state.pt" else read_checkpoint(path)
+        except TransferError as error:
+            found.append(str(error))
+    return found
+
+
+def contents(out: Path) -> dict:
+    """Returns all that has to be the same: every weight, and the curve but for the times."""
+    weights = {
+        f"{path.name} {name}": tensor.numpy().tobytes()
+        for path in sorted((out / "checkpoints").glob("*.pth"))
+        for name, tensor in read_checkpoint(path)[0].state_dict().items()
+    }
+    points = json.loads((out / "curve.json").read_text(encoding="utf-8"))["points"]
+    return {**weights, "curve": [{**point, "seconds": None} for point in points]}
+
+
+class Trial:
+    """Blows of one kind to runs, one after the other until all have landed; the last run is then left to end.
+
+    Args:
+        begin: Starts the run in a folder.
+        expected: What a run has to end as.
+        longest: Seconds up to which a blow is waited for.
+        rng: Draws when.
+    """
+
+    def __init__(
+        self, begin: Callable[[Path], multiprocessing.Process], expected: dict, longest: float, rng: random.Random
+    ):
+        self.begin, self.expected, self.longest, self.rng = begin, expected, longest, rng
+        self.landed = self.resumed = self.runs = self.identical = 0
+        self.unreadable: list[str] = []
+
+    def strike(self, name: str, blow: Callable[[multiprocessing.Process, Path], bool], count: int, folder: Path) -> None:
+        """Has `count` blows land on runs below a folder."""
+        of_run, out = 0, folder / "run 0"
+        while self.landed < count or of_run:
+            process = self.begin(out)
+            process.join(self.rng.uniform(0.02, self.longest) if self.landed < count else None)
+            if process.is_alive() and blow(process, out):
+                self.landed, of_run = self.landed + 1, of_run + 1
+                self.unreadable += unreadable(out)
+                saved = safe_load(out / "state.pt")["iteration"] if (out / "state.pt").exists() else 0
+                print(f"{name} {self.landed:2} of {count}: {saved} of {ITERATIONS} iterations are saved", flush=True)
+            process.join()
+            if is_complete(out):
+                self.runs += 1
+                self.resumed += of_run
+                self.identical += contents(out) == self.expected
+                shutil.rmtree(out)
+                of_run, out = 0, folder / f"run {self.runs}"
+            elif process.exitcode not in (0, 2, -signal.SIGKILL, -signal.SIGTERM):
+                raise RuntimeError(f"{out}: status {process.exitcode}")
+
+
+def main() -> None:
+    """Runs the trials, and prints what came of them."""
+    torch.set_num_threads(1)
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        folder = Path(folder)
+        store, told, disk = make_store(folder / "store"), folder / "told", folder / "disk"
+        begin = partial(started, store, told=told)
+        since = time.monotonic()
+        begin(folder / "unbroken").join()
+        expected, unbroken = contents(folder / "unbroken"), time.monotonic() - since
+        times = ITERATIONS // VALIDATE_EVERY
+        print(f"unbroken: {ITERATIONS} iterations, {times} times saved, in {unbroken:.1f} s", flush=True)
+        disk.mkdir()
+        mounted = mount(disk)
+        if mounted:
+            stack.callback(subprocess.run, ["umount", str(disk)], check=True)
+        blows = {
+            "SIGKILL": (kill, KILLED, folder),
+            "SIGTERM": (terminate, TERMINATED, folder),
+            "full disk": (partial(fill, rng=rng, mounted=mounted), FULL, disk),
+        }
+        trials = {}
+        for name, (blow, count, where) in blows.items():
+            trials[name] = Trial(begin, expected, unbroken / 5, rng)
+            trials[name].strike(name, blow, count, where)
+        print(f"the last message of a full disk: {told.read_text(encoding='utf-8') or '(none)'}")
+    runs = sum(trial.runs for trial in trials.values())
+    result = {
+        "killed": trials["SIGKILL"].landed,
+        "terminated": trials["SIGTERM"].landed,
+        "disk_full": trials["full disk"].landed,
+        "resumed": sum(trial.resumed for trial in trials.values()),
+        "runs": runs,
+        "identical": sum(trial.identical for trial in trials.values()) == runs,
+        "unreadable": sum(len(trial.unreadable) for trial in trials.values()),
+        "full_disk_by": "tmpfs" if mounted else "limit to the size of files",
+        "seconds_unbroken": round(unbroken, 1),
+    }
+    print(json.dumps(result))
+
+
+def mount(folder: Path) -> bool:
+    """Puts a small disk of its own under a folder; returns whether that was allowed."""
+    if os.geteuid() or not shutil.which("mount"):
+        return False
+    asked = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    return subprocess.run(asked, capture_output=True).returncode == 0
+
+
+if __name__ == "__main__":
+    main()
