@@ -14,17 +14,24 @@ from nussl_transfer.files import written_aside
 
 from .finished import finish, note
 from .processes import in_order
-from .synth import body_soundfonts
+from .synth import body_soundfonts, refuse_missing
 
 LOUDEST = 0.98  # of full scale: no stem and no mixture comes above it
 MOST_BITS = 32767
 
 
 def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the paths of the soundfonts that were asked for: one, several, or for None all that are found."""
+    """Returns the paths of the soundfonts that were asked for: one, several, or for None all that are found.
+
+    Raises:
+        DataError: One is not there.
+    """
     if soundfont is None:
         return tuple(body_soundfonts())
-    return (soundfont,) if isinstance(soundfont, str) else tuple(soundfont)
+    fonts = (soundfont,) if isinstance(soundfont, str) else tuple(soundfont)
+    for font in fonts:
+        refuse_missing(font)
+    return fonts
 
 
 def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tuple[int, float]:

@@ -67,8 +67,7 @@ def open_soundfont(path: str):
     """
     import tinysoundfont
 
-    if not Path(path).is_file():
-        raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")
+    refuse_missing(path)
     synth = tinysoundfont.Synth(samplerate=RATE, gain=-12.0)
     try:
         synth.sfload(path)
@@ -76,6 +75,12 @@ def open_soundfont(path: str):
         raise DataError(f"Asked to play with the soundfont {path}: it cannot be read ({error}). "
                         "Give an .sf2 or .sf3 file.") from error
     return synth
+
+
+def refuse_missing(path: str) -> None:
+    """Raises a DataError where there is no such soundfont."""
+    if not Path(path).is_file():
+        raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")
 
 
 def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
