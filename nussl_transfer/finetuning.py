@@ -61,18 +61,14 @@ def finetune(
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
     frozen: Sequence[str] = (),
-    learning_rate: float = PAPER.learning_rate,
-    body_learning_rate: float | None = None,
-    phase_sensitive: bool = False,
     frame_step: int = 4,
     validate_every: int = PAPER.validate_every,
     valid_items: int = VALID_ITEMS,
     keep_at: Sequence[int] = (),
     seed: int = 0,
-    device: str = "cpu",
-    bf16: bool = False,
     workers: int = 1,
     probe: Callable[[SeparationModel], float] | None = None,
+    **training,
 ) -> Run:
     """Fine-tunes a pretrained network on stems, and returns the folder of the run.
 
@@ -94,18 +90,15 @@ def finetune(
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``.
         ignore: Stems to leave out.
         frozen: Layers to freeze besides those of the mode.
-        learning_rate: Of Adam.
-        body_learning_rate: Of all layers but the two heads; None: the same.
-        phase_sensitive: Whether masks are to be learnt of the part of a source that is in phase with the mixture.
         frame_step: The deep clustering loss is taken at every so-many-th frame; the paper's is 1.
         validate_every: Iterations between validations.
         valid_items: Mixtures that a validation takes.
         keep_at: Iterations whose network is kept besides latest and best.
         seed: Of the new layers and of the mixtures.
-        device: 'cpu' or 'cuda'.
-        bf16: Whether linear and recurrent layers compute in bfloat16.
         workers: Processes that load.
         probe: Measures the network in training, for the curve.
+        training: What else :class:`~nussl_transfer.runs.FitConfig` has: ``learning_rate``, ``body_learning_rate``,
+            ``phase_sensitive``, ``stop_after``, ``ema_decay``, ``accumulate``, ``bf16``, ``device`` and so on.
 
     Raises:
         ConfigError: A choice cannot work.
@@ -119,17 +112,13 @@ def finetune(
         mode=mode,
         iterations=iterations,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        body_learning_rate=body_learning_rate,
-        phase_sensitive=phase_sensitive,
         frame_step=frame_step,
         frozen=tuple(frozen),
         validate_every=min(validate_every, iterations),
         keep_at=tuple(keep_at),
-        bf16=bf16,
         seed=seed,
-        device=device,
         workers=workers,
+        **training,
     )
     start = Start.read(source, like)
     refuse_unfit(start, config)

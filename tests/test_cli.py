@@ -12,10 +12,11 @@ import numpy as np
 import nussl
 import pytest
 import soundfile
+import yaml
 from layouts import tone, write
 
 import nussl_transfer
-from nussl_transfer import check, cli, evaluation, finetuning, prepare, separators, zoo
+from nussl_transfer import check, cli, evaluation, finetuning, folds, prepare, runs, separators, zoo
 from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
 from nussl_transfer.cli.parsers import parser_of
 from nussl_transfer.store import Store
@@ -53,7 +54,7 @@ def test_help_fits_a_screen_and_shows_an_example(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert run(f"{command} --help") == 0
     lines = capsys.readouterr().out.rstrip().splitlines()
-    assert len(lines) <= 30 and max(map(len, lines)) <= 80
+    assert len(lines) <= 45 and max(map(len, lines)) <= 80
     assert "example:" in lines and lines[-1].startswith("  nussl-transfer ")
 
 
@@ -89,6 +90,15 @@ def test_what_is_not_given_is_what_the_package_takes(command, function):
     assert shared
 
 
+def test_what_is_not_given_to_finetune_is_what_training_takes():
+    ours = inspect.signature(cli.COMMANDS["finetune"]).parameters
+    theirs = inspect.signature(runs.FitConfig).parameters
+    own = set(inspect.signature(finetuning.finetune).parameters)  # what has a default of its own there
+    shared = (ours.keys() & theirs.keys()) - own
+    assert {"learning_rate", "body_learning_rate", "stop_after", "ema_decay", "accumulate", "bf16"} <= shared
+    assert {name: ours[name].default for name in shared} == {name: theirs[name].default for name in shared}
+
+
 def test_no_words_at_all_show_the_commands(capsys):
     assert run("") == 0
     said = capsys.readouterr().out
@@ -121,6 +131,7 @@ def test_the_package_runs_as_a_module(monkeypatch, capsys):
         ("finetune a --out b --from nobody", "the names are body"),
         ("prepare a --out b --workers 1.5", "--workers takes int, got '1.5'."),
         ("prepare a --out", "expected one argument"),
+        ("finetune a --out b --repeats 3", "3 repeats were asked for without folds. Give --folds too"),
         ("check a b", "'b' is one word too many."),
         ("check . --groups tenor", "'tenor' is not NAME=STEM+STEM."),
         ("check nowhere", "no such folder"),
@@ -149,7 +160,8 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(monkeypatch, capsys):
 
 def test_models_are_listed(capsys):
     assert run("models") == 0
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(zoo.models())
+    said = capsys.readouterr().out
+    assert all(f"\n{name} " in said for name in zoo.models())
 
 
 def test_check_passes_a_good_folder_and_fails_a_bad_one(stems, capsys):
@@ -176,6 +188,44 @@ def test_prepare_takes_groups_and_what_to_ignore(stems, tmp_path, capsys):
     store = Store(out)
     assert store.labels == ("high", "low") and store.sample_rate == 8000
     assert "finetune" in capsys.readouterr().out
+
+
+TINY = "--iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0"
+
+
+def test_finetune_takes_what_goes_beyond_the_paper(stems, body, tmp_path):
+    beyond = "--phase-sensitive --body-learning-rate 1e-4 --stop-after 200 --ema-decay 0.9 --accumulate 2 --frame-step 1"
+    words = f"finetune {stems} --out {tmp_path / 'run'} --from {body} {TINY} {beyond} --freeze normalization"
+    assert run(words) == 0
+    config = yaml.safe_load((tmp_path / "run" / "config.yml").read_text())
+    expected = {"phase_sensitive": True, "body_learning_rate": 1e-4, "stop_after": 200, "ema_decay": 0.9, "accumulate": 2,
+                "frame_step": 1, "frozen": ["normalization"]}  # fmt: skip
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_a_layer_that_is_not_there_is_told_with_those_that_are(stems, body, tmp_path, capsys):
+    assert run(f"finetune {stems} --out {tmp_path / 'run'} --from {body} --freeze recurrent {TINY}") == 2
+    assert "Layers recurrent were to be frozen: the network has log_spectrogram, normal" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_are_asked_for_and_told_in_one_table(monkeypatch, tmp_path, capsys):
+    asked = {}
+    rows = [{"repeat": 1, "fold": n, "seed": 7, "tracks": [f"song {n}"], "mean": float(n)} for n in (1, 2)]
+    summary = [{"estimate": "fine-tuned", "label": label, "n": 2, "mean": 1.5, "median": 1.5} for label in ("bass", None)]
+    scores = {"folds": rows, "labels": ["bass"], "models": {"fine-tuned": ""}, "summary": summary, "comparisons": [],
+              "left_out": 0}  # fmt: skip
+
+    def cross_validate(*given, **named):
+        asked.update(named, given=given)
+        return scores
+
+    monkeypatch.setattr(folds, "cross_validate", cross_validate)
+    assert run(f"finetune stems --out {tmp_path} --folds 2 --seed 7 --phase-sensitive --from none --like body") == 0
+    assert [str(value) for value in asked["given"]] == ["stems", str(tmp_path), "2", "1"]
+    assert (asked["seed"], asked["phase_sensitive"], asked["source"], asked["like"]) == (7, True, None, "body")
+    said = capsys.readouterr().out
+    assert said.index("song 1") < said.index("song 2") < said.index("1.50 (1.50)") and "leave --folds out" in said
 
 
 def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, tmp_path, capsys, monkeypatch):

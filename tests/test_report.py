@@ -382,3 +382,19 @@ def test_the_report_imports_neither_torch_nor_nussl():
             assert not {name.split(".")[0] for name in names} & {"torch", "nussl"}, path
             if isinstance(node, ast.ImportFrom) and node.level == 2:
                 assert node.module in ("errors", "files"), path
+
+
+def test_folds_are_listed_with_what_each_was_tested_on_and_repeats_with_their_spread():
+    means = [[2.0, 4.0], [5.0, 7.0], [8.0, None]]
+    rows = [
+        {"repeat": repeat, "fold": fold, "seed": 0, "tracks": [f"song {fold}", "last"], "mean": mean}
+        for repeat, both in enumerate(means, 1)
+        for fold, mean in enumerate(both, 1)
+    ]
+    lines = report.folds_table({"folds": rows}).splitlines()
+    assert lines[0] == "repeat  fold  SI-SDR/dB  tested on" and len(lines) == 2 + 6 + 1
+    assert lines[2].split() == ["1", "1", "2.00", "song", "1,", "last"] and lines[7].split()[2] == "\u2013"
+    # Means of 3, 6 and 8 dB: 17 / 3, and the root of (7.11 + 0.11 + 5.44) / 2.
+    assert lines[-1] == "Mean of the folds over 3 repeats: 5.67 dB, from 3.00 to 8.00 (standard deviation 2.52)."
+    once = report.folds_table({"folds": rows[:2]}).splitlines()
+    assert once[0] == "fold  SI-SDR/dB  tested on" and len(once) == 4

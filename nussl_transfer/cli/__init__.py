@@ -1,9 +1,10 @@
 """Stage 11, the command ``nussl-transfer``: words become one call, errors a message and a status.
 
-    data_, model_, audio_commands.py      what each command does, and, by its signature, takes
+    *_commands.py, training_command.py    what each command does, and, by its signature, takes
     parsers.py                            signatures become options and help
     words.py                              lists in one word
     signals.py                            SIGTERM
+    recipe.py                             the words of recipes/pretrain.py and finetune.py
 
 Status 0: done, or training was stopped by SIGTERM, and has saved all that it did; 1: `check` found what must be
 mended, or `separate` could not separate every file; 2: what was asked for cannot be; 130: stopped by Ctrl-C; 143:
@@ -22,9 +23,10 @@ from importlib import metadata
 from ..errors import ConfigError, TransferError
 from .audio_commands import separate
 from .data_commands import check, fetch, prepare
-from .model_commands import evaluate, finetune, models, publish
+from .model_commands import evaluate, models, publish
 from .parsers import PROGRAM, nearest, parser_of, summary_of
 from .signals import Terminated
+from .training_command import finetune
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     command.__name__: command for command in (fetch, check, prepare, finetune, evaluate, separate, publish, models)

@@ -1,77 +1,10 @@
-"""Stage 11, the commands on models: `finetune`, `evaluate`, `publish`, `models`. See `parsers`."""
+"""Stage 11, the commands on models: `evaluate`, `publish`, `models`. See `parsers`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from .words import parse_groups, parse_list, short_names
-
-
-def finetune(
-    stems: Path,
-    *,
-    out: Path,
-    from_: str = "body",
-    mode: Literal["whole", "mask"] = "whole",
-    iterations: int = 2000,
-    batch_size: int = 8,
-    excerpt_seconds: float | None = None,
-    coherent: float = 0.5,
-    groups: str = "",
-    ignore: str = "",
-    freeze: str = "",
-    learning_rate: float = 1e-3,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int = 1,
-) -> None:
-    """Fine-tunes a pretrained network on stems.
-
-    The same command again goes on where a run was broken off.
-
-    Args:
-        stems: folder of stems, or a store
-        out: folder of the run
-        from_: model to start from: name, file or run; or none
-        mode: train the whole network, or its mask head alone
-        iterations: batches in all
-        batch_size: mixtures a batch
-        excerpt_seconds: length of a mixture; the source's when not given
-        coherent: share of mixtures whose stems come from one track
-        groups: stems to merge: male=tenor+bass,female=soprano+alto
-        ignore: stems, files and folders to pass over: organ,piano
-        freeze: layers to freeze besides those of the mode: a,b
-        learning_rate: of Adam
-        seed: of the new layers and of the mixtures
-        device: cpu or cuda
-        workers: processes that load
-
-    Example:
-        nussl-transfer finetune my-stems --out run --iterations 400
-    """
-    from ..checkpoints import read_info
-    from ..finetuning import finetune
-
-    run = finetune(
-        stems,
-        out,
-        source=None if from_ == "none" else from_,
-        mode=mode,
-        iterations=iterations,
-        batch_size=batch_size,
-        excerpt_seconds=excerpt_seconds,
-        coherent=coherent,
-        groups=parse_groups(groups),
-        ignore=parse_list(ignore),
-        frozen=parse_list(freeze),
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-        workers=workers,
-    )
-    print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
-    print(f"Next: nussl-transfer separate AUDIO --model {out} --out separated")
 
 
 def evaluate(

@@ -24,9 +24,9 @@ from ..files import written_aside
 from .figures import curves_png
 from .inputs import read_curves, read_example, read_json, read_scores
 from .page import page
-from .text import text_table
+from .text import folds_table, text_table
 
-__all__ = ["text_table", "write_curves", "write_page"]
+__all__ = ["folds_table", "text_table", "write_curves", "write_page"]
 
 
 def write_page(folder: str | Path, out: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import textwrap
 
 from .inputs import MIXTURE, ORACLE
@@ -105,6 +106,33 @@ def text_table(scores: dict) -> str:
         )
     if scores["left_out"]:
         lines.append(f"Left out: {scores['left_out']} silent references.")
+    return "\n".join(lines)
+
+
+def folds_table(scores: dict) -> str:
+    """Returns what each network of a cross-validation scored on the tracks that it had not heard.
+
+    Args:
+        scores: As :func:`nussl_transfer.folds.cross_validate` returns them.
+    """
+    rows = scores["folds"]
+    repeats = sorted({row["repeat"] for row in rows})
+    lines = [f"{'repeat  ' if len(repeats) > 1 else ''}fold  SI-SDR/dB  tested on"]
+    lines.append("-" * len(lines[0]))
+    for row in rows:
+        number = f"{row['repeat']:<8}" if len(repeats) > 1 else ""
+        lines.append(f"{number}{row['fold']:<6}{decibels(row['mean']):>9}  {', '.join(row['tracks'])}")
+    # Folds differ in how many tracks they hold, and tracks in length: these are means over the folds, as they stand above.
+    means = [
+        statistics.fmean(row["mean"] for row in rows if row["repeat"] == repeat and row["mean"] is not None)
+        for repeat in repeats
+        if any(row["repeat"] == repeat and row["mean"] is not None for row in rows)
+    ]
+    if len(means) > 1:
+        lines.append(
+            f"Mean of the folds over {len(means)} repeats: {decibels(statistics.fmean(means))} dB, from "
+            f"{decibels(min(means))} to {decibels(max(means))} (standard deviation {decibels(statistics.stdev(means))})."
+        )
     return "\n".join(lines)
 
 
