@@ -16,8 +16,8 @@ from .errors import ConfigError
 class AutoClip:
     """Clips gradients at the ``percentile`` of the history of their norms, the present one included.
 
-    A norm that is not finite stands in the history, and counts for nothing; what it belongs to is spoilt, and is
-    for the caller to leave out.
+    A norm that is not finite stands in the history, and counts for nothing; the gradient that it is of is for
+    the caller to leave out.
 
     Args:
         parameters: Whose gradients are clipped, together.
@@ -45,10 +45,16 @@ class AutoClip:
         return self._room[: self._seen]
 
     @torch.no_grad()
-    def __call__(self) -> torch.Tensor:
-        """Clips what gradients there are now, and returns their norm before, where they are."""
+    def __call__(self, loss: torch.Tensor | None = None) -> torch.Tensor:
+        """Clips what gradients there are now, and returns their norm before, where they are.
+
+        Args:
+            loss: What they are the gradient of. Where it is not finite, the norm is nan, whatever they are.
+        """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
+        if loss is not None:
+            norm = torch.where(loss.isfinite(), norm, torch.nan)
         self._remember(norm)
         # As torch.nn.utils.clip_grads_with_norm_, which reads its limit as a float, and waits for it.
         factor = (percentile_of(self.history, self.percentile) / (norm + 1e-6)).clamp(max=1)

@@ -66,11 +66,12 @@ class Pass:
         if NORMALIZATION in self.model.layers:
             whole = self._network(batch, [NORMALIZATION])[NORMALIZATION]
             leaf = {NORMALIZATION: whole.detach().requires_grad_(whole.requires_grad)}
-        items = len(batch["mix_magnitude"])
-        for rows in torch.arange(items).tensor_split(count):
-            if len(rows):
-                part = slice(int(rows[0]), int(rows[-1]) + 1)
-                yield len(rows) / items, *self._through(_items({**batch, **leaf}, part, items), first_frame, leaf)
+        items, start = len(batch["mix_magnitude"]), 0
+        for number in range(min(count, items)):
+            end = start + items // count + (number < items % count)
+            part = _items({**batch, **leaf}, slice(start, end), items)
+            yield (end - start) / items, *self._through(part, first_frame, leaf)
+            start = end
         # Each part has left its gradient at the leaf; from there it goes on in one.
         if leaf and leaf[NORMALIZATION].grad is not None:
             whole.backward(leaf[NORMALIZATION].grad)

@@ -7,6 +7,8 @@ crosses to the device, spectra are made there.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import nussl
 import torch
 from nussl import STFTParams
@@ -47,10 +49,12 @@ class Targets:
         return batch
 
 
+@lru_cache  # made anew for each batch, it would have to cross to the device each time
 def window(stft_params: STFTParams, device: torch.device | str = "cpu") -> torch.Tensor:
     """Returns nussl's window as float32 [window_length]; nussl's 'sqrt_hann' is the root of SciPy's periodic Hann."""
     samples = nussl.AudioSignal.get_window(stft_params.window_type, stft_params.window_length)
-    return torch.from_numpy(samples).to(device=device, dtype=torch.float32)
+    with torch.inference_mode(False):  # it outlives whatever mode it is first asked for in
+        return torch.from_numpy(samples).to(device=device, dtype=torch.float32)
 
 
 def stft(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:

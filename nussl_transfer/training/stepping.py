@@ -55,9 +55,8 @@ class Stepping:
         Args:
             loss: Of the batch; it may be not a number where the gradient is.
         """
-        norm = self.autoclip()
-        self._spoilt = ~(norm.isfinite() & loss.isfinite())
-        self.optimizer.found_inf = self._spoilt.to(norm.dtype)
+        self._spoilt = ~self.autoclip(loss).isfinite()
+        self.optimizer.found_inf = self._spoilt.float()
 
     def end(self) -> torch.Tensor:
         """Call after the step; returns whether it was skipped, as a flag on the device."""
