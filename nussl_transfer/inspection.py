@@ -9,6 +9,9 @@ from pathlib import Path
 LEVELS = ("error", "warning", "note")
 # So many warnings or notes with one and the same advice are shown in full.
 FEW = 4
+# So many files are listed one by one, unless it is asked for.
+MOST_FILES = 60
+OVERVIEW = ("split", "label", "tracks", "files", "minutes", "rate", "ch", "coding")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class StemRow:
-    """One file of a stem: what its header says; level and offset where it was decoded (full scale is 1)."""
+    """One file of a stem: what its header says; where it was decoded, how it sounds.
+
+    Level and offset are of full scale; ``digest`` is of the samples; ``active`` has where it sounds, in seconds.
+    """
 
     track: str
     label: str
@@ -37,10 +43,29 @@ class StemRow:
     channels: int
     seconds: float
     subtype: str
+    split: str | None = None
     rms: float | None = None
     peak: float | None = None
     mean: float | None = None
     clipped: int | None = None
+    digest: str | None = None
+    active: tuple[tuple[float, float], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Usable:
+    """How many excerpts there are in a split, of one label or (None) of all, and in how many all sources sound."""
+
+    split: str | None
+    label: str | None
+    seconds: float
+    count: int
+    sounding: int | None
+
+    def __str__(self) -> str:
+        parts = [part for part in (self.split, self.label) if part]
+        heard = "" if self.sounding is None else f", {self.sounding} in which {self.label or 'every source'} sounds"
+        return f"{' '.join(parts) + ': ' if parts else ''}{self.count} excerpts of {self.seconds:g} s{heard}"
 
 
 @dataclass(frozen=True)
@@ -49,21 +74,38 @@ class Inspection:
 
     rows: list[StemRow]
     findings: list[Finding] = field(default_factory=list)
+    usable: list[Usable] = field(default_factory=list)
 
     @property
     def fatal(self) -> bool:
         """Tells whether the data set cannot be used as it is."""
         return any(finding.level == "error" for finding in self.findings)
 
-    def table(self) -> str:
-        """Returns the rows and the findings as text for a terminal."""
-        lines = [
-            ("track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file"),
-            *map(_cells, self.rows),
-        ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        return "\n".join([*table, "", *listed(self.findings), self.summary()])
+    def table(self, files: bool | None = None) -> str:
+        """Returns the rows, what there is of each label in each split, and the findings, as text for a terminal.
+
+        Args:
+            files: Whether to list every file; None lists them where they are few.
+        """
+        listing = len(self.rows) <= MOST_FILES if files is None else files
+        head = ("track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file")
+        table = [*aligned([head, *map(_cells, self.rows)]), ""] if listing and self.rows else []
+        overview = aligned([OVERVIEW, *self._overview()])
+        return "\n".join([*table, *overview, *map(str, self.usable), "", *listed(self.findings), self.summary()])
+
+    def _overview(self) -> list[tuple[str, ...]]:
+        """Returns the cells of each label in each split."""
+        groups: dict[tuple[str, str], list[StemRow]] = {}
+        for row in self.rows:
+            groups.setdefault((row.split or "-", row.label), []).append(row)
+        lines = []
+        for (split, label), rows in sorted(groups.items()):
+            minutes = sum(row.seconds for row in rows) / 60
+            several = [sorted({getattr(row, key) for row in rows}) for key in ("sample_rate", "channels", "subtype")]
+            kinds = ["/".join(map(str, values)) for values in several]
+            counts = (f"{len({row.track for row in rows})}", f"{len(rows)}", f"{minutes:.1f}")
+            lines.append((split, label, *counts, *kinds))
+        return lines
 
     def summary(self) -> str:
         """Returns one line: how much there is, how many findings of each level."""
@@ -77,6 +119,7 @@ class Inspection:
         return {
             "rows": [asdict(row) for row in self.rows],
             "findings": [asdict(finding) for finding in self.findings],
+            "usable": [asdict(usable) for usable in self.usable],
             "fatal": self.fatal,
         }
 
@@ -105,6 +148,12 @@ def listed(findings: Iterable[Finding]) -> list[str]:
         lines += [f"{level}: and {len(group) - shown} more like this."] * (len(group) > shown)
         lines += [f"    {advice}"] * bool(advice)
     return lines
+
+
+def aligned(lines: list[tuple[str, ...]]) -> list[str]:
+    """Returns lines of cells as text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def _cells(row: StemRow) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ def check(
     groups: str = "",
     ignore: str = "",
     sample_rate: int | None = None,
+    seconds: float = 10.0,
+    files: bool = False,
 ) -> int:
     """Says what is in a folder of stems, and what is wrong with it.
 
@@ -59,6 +61,8 @@ def check(
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         sample_rate: say where files have less than this many Hz
+        seconds: length of an excerpt, to count those that there are
+        files: list every file, however many
 
     Example:
         nussl-transfer check my-stems --deep
@@ -66,12 +70,12 @@ def check(
     from ..check import inspect
 
     name, tracks = _open(data, dataset, options, groups, ignore)
-    found = inspect(tracks, deep=deep, sample_rate=sample_rate)
+    found = inspect(tracks, deep=deep, sample_rate=sample_rate, seconds=seconds)
     as_json = json.dumps({"dataset": name, **found.to_json()}, indent=1)
     if json_ == Path("-"):
         print(as_json)
     else:
-        print(f"{data} is read as {name}.\n{found.table()}")
+        print(f"{data} is read as {name}.\n{found.table(files or None)}")
         if json_ is not None:
             json_.write_text(as_json + "\n", encoding="utf-8")
     return 1 if found.fatal else 0

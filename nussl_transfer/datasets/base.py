@@ -24,7 +24,7 @@ class Track:
 
     ``name`` is unique in its data set and a safe relative path; the files of a stem are summed; ``mixture``
     is a mixture file on disk, for checking only; ``left_out`` holds audio files of the track that are in no
-    stem.
+    stem; ``origin`` names what it was made from, such as a MIDI file: two tracks of one origin are the same music.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Track:
     split: str | None = None
     mixture: Path | None = None
     left_out: tuple[Path, ...] = ()
+    origin: str | None = None
 
 
 class StemDataset(nussl.datasets.BaseDataset):

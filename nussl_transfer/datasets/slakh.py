@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
@@ -105,7 +106,10 @@ class Slakh(StemDataset):
                 "tracks. Say split_scheme='grouped'."
             )
         _tell_of_audio(used, about)
-        return [_track(place, about[place.name], labels, splits[place.number]) for place in used]
+        return [
+            replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number])
+            for place in used
+        ]
 
 
 def _with_stems(places: Sequence[TrackFiles]) -> list[TrackFiles]:
