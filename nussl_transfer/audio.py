@@ -57,16 +57,17 @@ def header(path: str | Path) -> Header:
     try:
         size = file_of.stat().st_size
         with open(file_of, "rb") as file:
-            missing = _missing_bytes(file, size)
+            missing = (containers.missing_bytes if file_of != path else _missing_bytes)(file, size)
     except OSError as error:
         raise _unreadable(file_of, error) from None
     if size == 0:
         raise AudioFileError(file_of, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
-    if containers.is_stream(path):
+    if missing > 0:
+        what = f"was cut: its header promises {missing} bytes more"
+        raise AudioFileError(file_of, what, "Copy it again from its source.")
+    if file_of != path:
         stream = containers.stream(path)
         return Header(stream.sample_rate, stream.channels, stream.frames, stream.codec)
-    if missing > 0:
-        raise AudioFileError(path, f"was cut: its header promises {missing} bytes more", "Copy it again from its source.")
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, RuntimeError) as error:

@@ -6,13 +6,14 @@ takes no program; to read what they say of themselves, or to decode them, does.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -83,18 +84,42 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
     with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
         try:
             while block := process.stdout.read(frames * width):
+                if len(block) < frames * width:
+                    _refuse_failure(path, process.wait(), said)  # before what may be the half of a stem is used
                 yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)
-            process.wait()
+            _refuse_failure(path, process.wait(), said)
         finally:
             process.kill()  # when the reader stops early; to one that has ended it does nothing
-        said.seek(0)
-        _refuse_failure(path, process.returncode, said.read().decode(errors="replace"))
 
 
-def _refuse_failure(path: Path, status: int, said: str) -> None:
+def missing_bytes(file: BinaryIO, size: int) -> int:
+    """Returns how many bytes a stem file lacks of what its boxes promise: ffprobe says nothing of it.
+
+    Args:
+        file: The file, open at its start.
+        size: Its size in bytes.
+    """
+    start = 0
+    while len(head := file.read(16)) >= 8:
+        if start == 0 and head[4:8] != b"ftyp":
+            return 0  # no MP4: ffprobe will say so
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:  # the length is in the eight bytes after the name
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:
+            return 0  # 0: to the end of the file
+        start += length
+        file.seek(start)
+    return max(0, start - size)
+
+
+def _refuse_failure(path: Path, status: int, said: BinaryIO) -> None:
     if status != 0:
-        why = said.strip().splitlines()[-1] if said.strip() else f"status {status}"
-        raise AudioFileError(path, f"cannot be decoded (ffmpeg: {why.rstrip('. ')})", "Copy it again from its source.")
+        said.seek(0)
+        # '[aac @ 0x5638fed9f840] Number of bands exceeds limit': where it was in memory is nobody's business.
+        lines = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] *", "", said.read().decode(errors="replace")).strip().splitlines()
+        why = lines[-1].rstrip(". ") if lines else f"status {status}"
+        raise AudioFileError(path, f"cannot be decoded (ffmpeg: {why})", "Copy it again from its source.")
 
 
 @lru_cache(maxsize=256)

@@ -122,7 +122,7 @@ def test_a_folder_of_that_name_is_a_folder(tmp_path, without_programs):
     ("about", "label", "message"),
     [
         ({"decoded": 44100}, "bass", "was cut: it promises 1.5 s and decodes to 1.0 s"),
-        ({"decoded": 100, "says": "[aac @ 0x1]\nInvalid data found.", "status": 1}, "bass",
+        ({"decoded": 100, "says": "first\n[aac @ 0x56ab] Invalid data found.", "status": 1}, "bass",
          r"bass cannot be decoded \(ffmpeg: Invalid data found\). Copy it again"),
         ({"status": 9}, "bass", r"cannot be decoded \(ffmpeg: status 9\)"),
         ({"streams": 4}, "bass", "has 4 audio streams, where MUSDB18's files have 5"),
@@ -147,6 +147,25 @@ def test_a_container_that_ffprobe_cannot_read_is_named_with_its_last_words(tmp_p
     path.unlink()
     with pytest.raises(AudioFileError, match="A - B.stem.mp4 is not there"):
         audio.header(path / "vocals")
+
+
+def test_a_container_that_was_cut_is_noticed_without_a_program(tmp_path, without_programs):
+    boxes = (24).to_bytes(4, "big") + b"ftypisom" + bytes(12) + (1).to_bytes(4, "big") + b"mdat" + (1016).to_bytes(8, "big")
+    path = tmp_path / "A - B.stem.mp4"
+    path.write_bytes(boxes + bytes(500))
+    with pytest.raises(AudioFileError, match="A - B.stem.mp4 was cut: its header promises 500 bytes more"):
+        audio.header(path / "vocals")
+    for whole in (boxes + bytes(1000), boxes + bytes(1000) + (0).to_bytes(4, "big") + b"free"):
+        path.write_bytes(whole)
+        with pytest.raises(DataError, match="not installed"):
+            audio.header(path / "vocals")
+
+
+def test_what_was_decoded_before_ffmpeg_failed_is_not_used(tmp_path, programs):
+    reading = audio.blocks(container(tmp_path, decoded=1500, status=1) / "bass", 1000)
+    assert len(next(reading)) == 1000
+    with pytest.raises(AudioFileError, match="cannot be decoded"):
+        next(reading)
 
 
 def test_a_store_knows_the_size_and_time_of_the_container_and_is_made_anew_when_they_change(tmp_path, programs):
