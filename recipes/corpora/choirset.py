@@ -17,7 +17,7 @@ from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, writ
 from .rendering import colour
 from .scores import load_scores
 from .synth import TAIL, active_rms
-from .voices import sing
+from .voices import draw_vowels, sing
 
 CHOIR_RATE = 22_050
 TREE, AUDIO = "DagstuhlChoirSet_V1.2.3", "audio_wav_22050_mono"
@@ -31,8 +31,6 @@ SETTINGS = {"QuartetA": ("S2", "A1", "T1", "B1"), "QuartetB": ("S1", "A2", "T2",
 MICROPHONES = {"QuartetA": SETTINGS["QuartetA"], "QuartetB": SETTINGS["QuartetB"], "FullChoir": SETTINGS["QuartetB"]}
 # The song stands for the split: the data set is split by song, Locus Iste to train on and Tebe Poem for the test.
 SONGS = {"train": ("LI", ("QuartetA", "QuartetB", "FullChoir"), TRAIN), "test": ("TP", ("FullChoir", "QuartetA"), TEST)}
-# Semitones by which a voice's formants lie below those of the samples, at least and at most.
-THROATS = {"S": (-2, 0), "A": (-1, 1), "T": (0, 2), "B": (1, 3)}
 DYN_RMS = 0.06
 FEWEST_NOTES = 4  # of each voice, in a work that is cut
 ROOM_PEAK = 0.7
@@ -171,9 +169,10 @@ def render_take(take: Take) -> dict:
                                  loudness=rng.uniform(75, 95), swing=12.0, breath=breath)
     seconds = max(notes[:, 1].max() for notes in played.values()) + TAIL
     sung = {}
+    vowels = draw_vowels(np.arange(0, seconds, rng.uniform(0.8, 2.0)), rng)  # of all singers: they sing the same words
     for singer, notes in played.items():
-        throat = int(rng.integers(*THROATS[singer[0]], endpoint=True))
-        audio = colour(sing(notes, throat, seconds, take.soundfonts, rng, CHOIR_RATE), room, rng, CHOIR_RATE)
+        audio = sing(notes, singer[0], vowels, seconds, take.soundfonts, rng, CHOIR_RATE)
+        audio = colour(audio, room, rng, CHOIR_RATE)
         sung[singer] = audio * np.float32(DYN_RMS * 10 ** (rng.uniform(-2, 2) / 20) / active_rms(audio, CHOIR_RATE))
     dynamic, _ = sixteen_bit({singer: sung[singer] for singer in MICROPHONES[take.setting]})
     whole = colour(sum(sung.values()), 1.2, rng, CHOIR_RATE)

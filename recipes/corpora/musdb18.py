@@ -105,14 +105,14 @@ def render_song(plan: Plan) -> dict:
     more = [role for role in ("pad", "arpeggio", "lead", "backing") if rng.random() < 0.6]
     roles = ["drums", "bass", "guitar", "piano", "vocals", *more]
     song = compose(rng, plan.seconds, roles, None if tune is None else np.array(tune, dtype=np.float32))
-    band, singer, seconds, room = draw_band(roles, rng), str(rng.choice(["high", "low"])), length_of(song), draw_room(rng)
+    band, voice, seconds, room = draw_band(roles, rng), str(rng.choice(list("SATB"))), length_of(song), draw_room(rng)
     stems = {stem: np.zeros((round(seconds * RATE), 2), dtype=np.float32) for stem in ("bass", "drums", "other", "vocals")}
     for role in roles:
         if role in band:
             notes = perform_role(role, song, band[role], rng)
             audio, _ = play_role(notes, band[role], role == "drums", seconds, plan.soundfonts, rng)
         else:
-            audio = sing_role(song, role, singer, seconds, plan.soundfonts, rng)
+            audio = sing_role(song, role, voice, seconds, plan.soundfonts, rng)
         pan = PANS.get(role, rng.uniform(-0.7, 0.7))
         stems[STEM_OF.get(role, "other")] += place(levelled(audio, role, rng), pan)
     whole, mixture = sixteen_bit({stem: in_room(audio, room) for stem, audio in stems.items()})

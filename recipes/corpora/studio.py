@@ -13,7 +13,7 @@ from .programs import KITS, PROGRAMS, programs_of
 from .rendering import colour, draw_vibrato, fit_range, play_audibly
 from .songs import Song, kind_of, play_part
 from .synth import RATE, TAIL, Sound, active_rms
-from .voices import sing
+from .voices import draw_vowels, sing
 
 # General MIDI programs by role; guitars and pianos as Slakh's recipe for a band counts them.
 PROGRAMS_OF = {
@@ -24,8 +24,7 @@ PROGRAMS_OF = {
 }
 LEVELS = {"drums": 0.075, "bass": 0.065, "vocals": 0.07, "lead": 0.05}  # RMS where it sounds, before +-2 dB
 LEVEL = 0.035  # of every other role
-# Lowest and highest note of a voice, and its throat: see `voices.sing`.
-SINGERS = {"high": (57, 79, (-2, 1)), "low": (46, 68, (0, 3))}
+SINGERS = {"S": (59, 81), "A": (55, 77), "T": (48, 70), "B": (43, 65)}  # lowest and highest note of a voice
 
 
 def draw_band(roles: Sequence[str], rng: np.random.Generator) -> dict[str, int]:
@@ -69,16 +68,16 @@ def play_role(notes: np.ndarray, program: int, drums: bool, seconds: float, soun
     raise ConfigError(f"Program {program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
 
 
-def sing_role(song: Song, role: str, singer: str, seconds: float, soundfonts: Sequence[str],
+def sing_role(song: Song, role: str, voice: str, seconds: float, soundfonts: Sequence[str],
               rng: np.random.Generator) -> np.ndarray:
-    """Returns what a singer sounds like, mono float32 at 44.1 kHz."""
-    low, high, throats = SINGERS[singer]
+    """Returns what a singer sounds like, mono float32 at 44.1 kHz, each note on a vowel."""
+    low, high = SINGERS[voice]
     part = song.parts[role].copy()
     part[:, 2] = np.where(part[:, 2] < low, part[:, 2] + 12 * np.ceil((low - part[:, 2]) / 12), part[:, 2])
     part[:, 2] = np.where(part[:, 2] > high, part[:, 2] - 12 * np.ceil((part[:, 2] - high) / 12), part[:, 2])
     notes = play_part(part, song, rng, lag=0.03, jitter=0.015, length=rng.uniform(0.9, 1.0), loudness=90, swing=10)
-    throat = int(rng.integers(*throats, endpoint=True))
-    return colour(sing(notes, throat, seconds, soundfonts, rng, RATE), 0.0, rng, RATE)
+    audio = sing(notes, voice, draw_vowels(np.sort(notes[:, 0]), rng), seconds, soundfonts, rng, RATE)
+    return colour(audio, 0.0, rng, RATE)
 
 
 def levelled(audio: np.ndarray, role: str, rng: np.random.Generator) -> np.ndarray:

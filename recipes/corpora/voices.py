@@ -1,49 +1,90 @@
-"""Singers, stood in for by the voices of a soundfont: vowels, with a throat, a vibrato and a tuning of their own."""
+"""Singers, stood in for by the voices of a soundfont: vowels that change, a vibrato and a tuning of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import soxr
+import scipy.signal
 
 from nussl_transfer.errors import ConfigError
 
 from .expression import swells, voice_bends
 from .rendering import play_audibly
-from .synth import RATE, Sound
+from .synth import Sound, resample
 
 SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs, synth voice: how often
+# The first three formants of each voice's vowels in Hz, as in the Csound manual's appendix.
+FORMANTS = {
+    "S": {"a": (800, 1150, 2900), "e": (350, 2000, 2800), "o": (450, 800, 2830), "u": (325, 700, 2700)},
+    "A": {"a": (800, 1150, 2800), "e": (400, 1600, 2700), "o": (450, 800, 2830), "u": (325, 700, 2530)},
+    "T": {"a": (650, 1080, 2650), "e": (400, 1700, 2600), "o": (400, 800, 2600), "u": (350, 600, 2700)},
+    "B": {"a": (600, 1040, 2250), "e": (400, 1620, 2400), "o": (400, 750, 2400), "u": (350, 600, 2400)},
+}
+WIDTH = 160.0  # Hz, of a formant
+CHANGE = 0.06  # seconds from one vowel to the next
 
 
-def sing(notes: np.ndarray, throat: int, seconds: float, soundfonts: Sequence[str], rng: np.random.Generator, rate: int,
-         vibrato: tuple[float, float] = (8.0, 40.0)) -> np.ndarray:
+def draw_vowels(times: np.ndarray, rng: np.random.Generator) -> list[tuple[float, str]]:
+    """Returns a vowel for each of some times, at which it begins."""
+    return [(float(time), str(rng.choice(list("aeou")))) for time in times]
+
+
+def sing(notes: np.ndarray, voice: str, vowels: Sequence[tuple[float, str]], seconds: float, soundfonts: Sequence[str],
+         rng: np.random.Generator, rate: int) -> np.ndarray:
     """Returns what one singer sounds like, dry, mono float32 [seconds * rate].
-
-    A throat of another length than that of the samples: notes are played higher and faster, and the sound is slowed down
-    by as much, so that pitch and time are as they should be and the formants lower.
 
     Args:
         notes: [notes, 4] as of `perform`, one at a time.
-        throat: Semitones by which the formants lie below those of the samples.
+        voice: S, A, T or B: whose formants.
+        vowels: What is sung from when on, in seconds; from the start, the first.
         seconds: Length.
         soundfonts: Paths of soundfonts; one is drawn.
-        rng: Source of chance: syllable, soundfont, tuning, vibrato, loudness.
+        rng: Source of chance: program, soundfont, tuning, vibrato, loudness, the size of the throat.
         rate: Sample rate of the result.
-        vibrato: Least and greatest depth of the vibrato in cents.
 
     Raises:
         ConfigError: No soundfont has the program that was drawn.
     """
-    syllables, weights = zip(*SYLLABLES, strict=True)
-    slower = 2 ** (throat / 12)
-    bends = voice_bends(notes, seconds, rng, rng.uniform(*vibrato), rng.uniform(4.6, 6.6))
-    faster = notes / np.array([slower, slower, 1, 1]) + np.array([0, 0, throat, 0])
-    sound = Sound("", int(rng.choice(syllables, p=weights)), detune=rng.normal(0, 7), bends=bends / np.array([slower, 1]))
-    audio = play_audibly(faster, sound, seconds / slower, list(rng.permutation(soundfonts)))
+    programs, weights = zip(*SYLLABLES, strict=True)
+    bends = voice_bends(notes, seconds, rng, rng.uniform(8, 40), rng.uniform(4.6, 6.6))
+    sound = Sound("", int(rng.choice(programs, p=weights)), detune=rng.normal(0, 7), bends=bends)
+    audio = play_audibly(notes, sound, seconds, list(rng.permutation(soundfonts)))
     if audio is None:
         raise ConfigError(f"Program {sound.program} is silent in {', '.join(soundfonts)}. Give another soundfont.")
-    if throat or rate != RATE:
-        audio = soxr.resample(audio, RATE / slower, rate, quality="HQ").astype(np.float32)
     frames = round(seconds * rate)
-    return np.pad(audio, (0, frames))[:frames] * swells(frames, rate, rng, 4.0)
+    audio = np.pad(resample(audio, rate), (0, 1))[:frames]
+    shaped = shape(audio, FORMANTS[voice], vowels, rng.uniform(0.93, 1.07), rng.uniform(1.0, 2.5), rate)
+    return shaped * swells(frames, rate, rng, 4.0)
+
+
+def shape(audio: np.ndarray, formants: dict[str, tuple], vowels: Sequence[tuple[float, str]], size: float, strength: float,
+          rate: int) -> np.ndarray:
+    """Returns audio with formants: what lies around each is louder, vowel after vowel, at the level it had.
+
+    Args:
+        audio: Mono.
+        formants: vowel -> its formants in Hz.
+        vowels: Which begins when.
+        size: Factor of the formants: above 1 for a short throat.
+        strength: How much of what lies around a formant is added.
+        rate: Sample rate.
+
+    Shape:
+        [frames] -> [frames]
+    """
+    starts = np.array([0.0, *(time for time, _ in vowels[1:])])
+    letters = [vowel for _, vowel in vowels]
+    shaped = np.zeros_like(audio)
+    for vowel in sorted(set(letters)):
+        louder = audio.copy()
+        for formant in formants[vowel]:
+            peak = scipy.signal.iirpeak(formant * size, formant * size / WIDTH, fs=rate)
+            louder += np.float32(strength) * scipy.signal.lfilter(*peak, audio).astype(np.float32)
+        level = np.sqrt(np.square(audio).mean() / max(np.square(louder).mean(), 1e-12))
+        # this vowel's share: 1 while it is sung, in between it comes and goes within CHANGE
+        share = np.array([letter == vowel for letter in letters], dtype=float)
+        times = np.concatenate([starts[:1], np.repeat(starts[1:], 2) + np.tile([0.0, CHANGE], len(starts) - 1)])
+        curve = np.interp(np.arange(len(audio)) / rate, times, np.repeat(share, 2)[:-1])
+        shaped += (curve * level).astype(np.float32) * louder
+    return shaped
