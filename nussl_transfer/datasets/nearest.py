@@ -116,10 +116,16 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     levels = ", ".join(f"{count} files {depth} folders deep" for depth, count in sorted(depths.items()))
     lines = [f"There are {levels}, such as {files[0]}; the most frequent names are {often}."]
     lines.append("Known layouts, the nearest first:")
+    beside = Counter((file.parent, _track_in(file.stem)) for file in files)
     fitting = {
         "<track>/<stem>.wav": [file for file in files if _depth(file) in (1, 2) and _is_stem(file.stem, names)],
         "<stem>/<track>.wav": [file for file in files if _depth(file) == 1 and _is_stem(file.parent.name, {})],
-        "<stem>.wav": [file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {})],
+        "<stem>.wav": [
+            file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)
+        ],
+        "<track>_<stem>.wav, which is not read: make each track a folder": [
+            file for file in files if _track_in(file.stem) and beside[file.parent, _track_in(file.stem)] > 1
+        ],
     }
     for tree, fit in sorted(fitting.items(), key=lambda item: -len(item[1])):
         rest = sorted(set(files) - set(fit))
@@ -143,7 +149,10 @@ def _what_is_missing(folder: Path, kin: Kin, signed: list[PurePosixPath], heard:
         where = f"give its own folder, {own}, or " if own != folder.absolute() else ""
         said.append(f"To read it alone, {where}say dataset={kin.dataset!r}.")
     else:
-        said.append("Copy it again as unpacked, or, for stems of your own, say dataset='StemFolder'.")
+        said.append(
+            f"Copy it again as unpacked; to read what is there, say dataset={kin.dataset!r}, or 'StemFolder' for stems of "
+            "your own."
+        )
     return " ".join(said)
 
 
@@ -157,3 +166,9 @@ def _is_stem(name: str, names: dict[str, int]) -> bool:
     """Tells whether a name is that of a stem or a mixture, or comes back as those of stems do."""
     label = normalise(name)
     return is_reserved(label) or has_stem_word(label) or names.get(label, 0) > 1
+
+
+def _track_in(name: str) -> str:
+    """Returns what stands before the last word of a name, where that is a stem's; '' where it is not."""
+    track, _, stem = normalise(name).rpartition("_")
+    return track if track and not has_stem_word(track) and has_stem_word(stem) else ""

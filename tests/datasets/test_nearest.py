@@ -34,7 +34,7 @@ def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
     message = said(tmp_path)
     assert f"nearest to Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
     assert "Not found: a folder for each piece, any bassoon. Bach10 lies as 01-AchGottundHerr/01-Ach" in message
-    assert "Copy it again as unpacked, or, for stems of your own, say dataset='StemFolder'" in message
+    assert "to read what is there, say dataset='Bach10', or 'StemFolder' for stems of your own" in message
     touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
     assert "Not found: a folder for each piece. " in said(tmp_path)
     assert open_tracks(tmp_path, "StemFolder")[0] == "StemFolder"
@@ -84,8 +84,16 @@ def test_a_folder_like_nothing_is_described_with_the_nearest_layout_first(tmp_pa
     assert message.startswith("A folder for each track was looked for in")
     assert "There are 1 files 3 folders deep, 4 files 4 folders deep, such as x/w/C/bass.wav" in message
     assert "the most frequent names are bass (3), vocals (2)" in message
-    layouts = [line.split(":")[0].strip() for line in message.splitlines() if "files lie so" in line]
-    assert layouts == ["<track>/<stem>.wav", "<stem>/<track>.wav", "<stem>.wav"]
+    layouts = [line.split(": ")[0].strip() for line in message.splitlines() if "files lie so" in line]
+    assert layouts[0] == "<track>/<stem>.wav" and len(layouts) == 4
+
+
+def test_tracks_side_by_side_in_one_folder_are_seen(tmp_path):
+    touch(tmp_path, *(f"song {number} {stem}.wav" for number in range(40) for stem in ("vocals", "Bass")), "other.wav")
+    lines = said(tmp_path).splitlines()
+    assert "81 audio files lie there" in lines[0]
+    tree = "  <track>_<stem>.wav, which is not read: make each track a folder"
+    assert f"{tree}: 80 of 81 files lie so and are named so, not other.wav" in lines
 
 
 def test_what_fits_a_layout_is_counted_and_what_does_not_is_named(tmp_path):
