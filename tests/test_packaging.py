@@ -70,7 +70,7 @@ def test_what_is_imported_is_asked_for(setup_cfg, folder, extras):
     wanted = asked_for(setup_cfg, "options", "install_requires")
     for extra in extras:
         wanted += asked_for(setup_cfg, "options.extras_require", extra)
-    spelt = {"yaml": "pyyaml", "PIL": "pillow", "ignite": "pytorch-ignite"}
+    spelt = {"yaml": "pyyaml", "ffmpeg": "ffmpeg-python", "PIL": "pillow", "ignite": "pytorch-ignite"}
     imported = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
