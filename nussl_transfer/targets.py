@@ -140,7 +140,8 @@ def phase_sensitive_magnitudes(sources: torch.Tensor, mix: torch.Tensor) -> torc
     """Returns the part of each source that is in phase with the mixture, from 0 to the mixture's magnitude.
 
     An estimate has the mixture's phase. The best it can do for a source S in a mixture X is its projection on X,
-    |S| cos(angle of S - angle of X) = Re(S X*) / |X|; a mask between 0 and 1 reaches it from 0 to |X|.
+    ``abs(S) * cos(angle(S) - angle(X)) = real(S * conj(X)) / abs(X)``; a mask between 0 and 1 reaches it from 0 to
+    ``abs(X)``.
 
     Shape:
         complex [..., ns], complex [...] -> float [..., ns]
