@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import torch
 import yaml
 
 import nussl_transfer
+from nussl_transfer import experiments
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
-from nussl_transfer.cli.recipe import run_recipe
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.experiments import NetworkConfig, conduct, plan_of, read_experiment
 from nussl_transfer.store import StoreWriter
@@ -33,6 +35,14 @@ def make_store(folder: Path, labels=("bass", "voice"), splits=("train", "valid",
         stems = {label: 0.1 * rng.standard_normal(round(8000 * seconds)) for label in labels}
         writer.add(f"song for {split}", split, stems)
     return writer.close()
+
+
+def main_of(recipe: str, words: list[str]) -> int:
+    """Runs a recipe's own file as a program, and returns its status."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", [f"{recipe}.py", *words])
+        runpy.run_path(str(CONF.parent / f"{recipe}.py"), run_name="__main__")
+    return left.value.code
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +80,7 @@ def pretrained(tmp_path_factory, store):
     difference["data"] = {**TINY["data"], "stores": {"stems": {"folder": str(store.folder)}}}
     path.write_text(yaml.safe_dump(difference))
     words = [str(path), "--out", str(folder / "run"), "--override", "training.seed=3", "training.workers=0"]
-    assert run_recipe("About.", ("pretrain",), words) == 0
+    assert main_of("pretrain", words) == 0
     return folder / "run"
 
 
@@ -108,14 +118,14 @@ def test_what_was_resolved_is_itself_an_experiment_that_gives_the_same(pretraine
 
 def test_a_fine_tuning_starts_from_a_run_and_goes_on_by_the_same_words(pretrained, ask, tmp_path, capsys):
     words = [str(ask(start={"checkpoint": str(pretrained)})), "--out", str(tmp_path / "run")]
-    assert run_recipe("About.", ("whole", "mask"), words) == 0
+    assert main_of("finetune", words) == 0
     said = capsys.readouterr()
     assert "copied normalization, recurrent_stack, embedding; made new mask" in said.err and "best.model.pth" in said.out
     info = read_info(tmp_path / "run" / "checkpoints" / "best.model.pth")
     assert (info.mode, info.labels, info.parent) == ("whole", ("bass", "voice"), "run")
-    assert run_recipe("About.", ("whole", "mask"), words) == 0
+    assert main_of("finetune", words) == 0
     assert "all 4 iterations are done" in capsys.readouterr().err
-    assert run_recipe("About.", ("whole", "mask"), [*words, "--override", "training.learning_rate=0.5"]) == 2
+    assert main_of("finetune", [*words, "--override", "training.learning_rate=0.5"]) == 2
     assert "learning_rate: 0.001 there, 0.5 now" in capsys.readouterr().err
 
 
@@ -193,10 +203,21 @@ def test_what_cannot_work_is_refused(ask, tmp_path, sections, said):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_that_is_stopped_says_how_to_go_on(ask, tmp_path, capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "conduct", stopped)
+    assert main_of("finetune", [str(ask()), "--out", str(tmp_path / "run")]) == 130
+    assert "The same command goes on from here." in capsys.readouterr().err
+
+
 def test_a_recipe_refuses_the_modes_of_the_other_and_says_which_to_take(ask, tmp_path, capsys):
-    words = [str(ask(training={"mode": "pretrain"})), "--out", str(tmp_path / "run")]
-    assert run_recipe("About.", ("whole", "mask"), words) == 2
-    assert "mode 'pretrain': this recipe is for whole and mask. Take recipes.pretrain" in capsys.readouterr().err
+    for recipe, mode, other in (("finetune", "pretrain", "pretrain"), ("pretrain", "whole", "finetune")):
+        words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
+        assert main_of(recipe, words) == 2
+        said = capsys.readouterr().err
+        assert f"mode '{mode}': this recipe is for" in said and f"Take recipes.{other}" in said
 
 
 def test_the_papers_network_is_the_default(monkeypatch):
