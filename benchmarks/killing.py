@@ -104,7 +104,7 @@ def terminate(process: multiprocessing.Process, out: Path) -> bool:
     return process.exitcode == 0 and not is_complete(out)  # else it was done, or had not begun
 
 
-def fill(process: multiprocessing.Process, out: Path, rng: random.Random, mounted: bool) -> bool:
+def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Random, mounted: bool) -> bool:
     """Leaves no room for the next save, or for some of it; returns whether the run ended by that, and said so."""
     room = rng.randrange(100_000)
     if mounted:
@@ -116,7 +116,9 @@ def fill(process: multiprocessing.Process, out: Path, rng: random.Random, mounte
     process.join()
     if mounted:
         filler.unlink()
-    return process.exitcode == 2
+    message = told.read_text(encoding="utf-8")
+    print(f"  {message}")
+    return process.exitcode == 2 and ("No space left" in message or "File too large" in message)
 
 
 def is_complete(out: Path) -> bool:
@@ -208,13 +210,12 @@ def main() -> None:
         blows = {
             "SIGKILL": (kill, KILLED, folder),
             "SIGTERM": (terminate, TERMINATED, folder),
-            "full disk": (partial(fill, rng=rng, mounted=mounted), FULL, disk),
+            "full disk": (partial(fill, told=told, rng=rng, mounted=mounted), FULL, disk),
         }
         trials = {}
         for name, (blow, count, where) in blows.items():
             trials[name] = Trial(begin, expected, unbroken / 5, rng)
             trials[name].strike(name, blow, count, where)
-        print(f"the last message of a full disk: {told.read_text(encoding='utf-8') or '(none)'}")
     runs = sum(trial.runs for trial in trials.values())
     result = {
         "killed": trials["SIGKILL"].landed,

@@ -15,7 +15,7 @@ from ..runs import FitConfig, logger
 LINE_EVERY = 100
 # A loss on a GPU is waited for when it is looked at, so it is looked at seldom.
 SECONDS_BETWEEN_LOOKS = 0.5
-BAR = "{n_fmt}/{total_fmt} |{bar}|{postfix}"
+BAR = "{n_fmt}/{total_fmt} |{bar}| {desc}"
 
 
 class Progress:
@@ -66,7 +66,7 @@ class Progress:
         if not self.bar.disable and now - self.looked >= SECONDS_BETWEEN_LOOKS:
             self.looked = now
             self.bar.n = iteration
-            self.bar.set_postfix_str(f" {self._told(loss, learning_rate)}", refresh=True)
+            self.bar.set_description_str(self._told(loss, learning_rate), refresh=True)
         if iteration % LINE_EVERY == 0 and iteration % self.config.validate_every:
             self.line(iteration, loss=loss, learning_rate=learning_rate)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tiny_runs import PLAN, SECONDS
 
@@ -9,6 +11,12 @@ from nussl_transfer.checkpoints import CheckpointInfo
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.runs import FitConfig
 from nussl_transfer.training import fit
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch):
+    """Does not wait for the disk: no test cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import nussl
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import PLAN, SECONDS, assert_same_runs, at_item, same, stop
 
 from nussl_transfer.checkpoints import read_checkpoint
@@ -301,3 +302,48 @@ def test_a_body_with_a_rate_of_its_own_moves_less_and_the_run_goes_on_exactly(tr
         train(**broken, mixtures=at_item(17, stop))
     again, _ = train(**{**broken, "model": small_chimera(num_layers=2)})
     assert same(again.state_dict(), trained.state_dict())
+
+
+# Early stopping -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_when_the_validation_loss_has_not_improved_for_so_long(train, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    script(monkeypatch, [9, 5, 4, 6, 4, 4.5, 3])
+    _, run = train(iterations=15, validate_every=1, stop_after=3)
+    assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 1, 2, 3, 4, 5]
+    assert "stopped early, at iteration 5 of 15: no better validation loss in 3 iterations" in caplog.text
+    # And the same call again has nothing to do.
+    script(monkeypatch, [])
+    assert train(iterations=15, validate_every=1, stop_after=3)[1].iteration == 5
+
+
+def test_a_loss_that_keeps_falling_never_ends_a_run_early(train, monkeypatch):
+    script(monkeypatch, [9, 5, 6, 4.9, 6, 4.8, 6])
+    assert train(iterations=6, validate_every=1, stop_after=2)[1].iteration == 6
+
+
+def test_by_default_no_run_ends_early(train, monkeypatch):
+    script(monkeypatch, [1, *range(1, 13)])
+    assert train(iterations=12, validate_every=1)[1].iteration == 12
+
+
+# TensorBoard ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_curve_is_in_tensorboard_where_that_is_asked_for_across_a_break(train, tmp_path):
+    values = iter(range(10))
+    with pytest.raises(DataError):
+        train(mixtures=at_item(13, stop), tensorboard=True, probe=lambda _: float(next(values)))
+    _, run = train(tensorboard=True, probe=lambda _: float(next(values)))
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["test/si_sdr", "train/learning_rate", "train/loss", "validation/loss"]
+    points = run.read_curve()["points"][1:]
+    for tag, key in (("validation/loss", "valid_loss"), ("train/loss", "train_loss"), ("test/si_sdr", "test_si_sdr")):
+        found = events.Scalars(tag)
+        assert [event.step for event in found] == [1, 2, 3]
+        assert [event.value for event in found] == pytest.approx([point[key] for point in points])
+
+
+def test_without_being_asked_nothing_is_written_for_tensorboard(train):
+    assert not (train()[1].folder / "tensorboard").exists()
