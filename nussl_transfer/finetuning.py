@@ -15,7 +15,7 @@ from .errors import CheckpointError, ConfigError
 from .freezing import parameter_groups
 from .material import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
 from .provenance import provenance
-from .runs import FitConfig, Run, logged_to, logger
+from .runs import FitConfig, Run, at_work_in, logger
 from .store import Store
 from .training import fit
 from .zoo import resolve
@@ -122,7 +122,7 @@ def finetune(
     )
     start = Start.read(source, like)
     refuse_unfit(start, config)
-    with logged_to(out):
+    with at_work_in(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, groups, ignore)
         drawing = Drawing(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
         return train_on([divide(store, seed)], start, drawing, config, out, probe, valid_items)
@@ -164,7 +164,7 @@ def train_on(
         ConfigError: A choice cannot work.
         DataError: The material is not fit for training.
     """
-    with logged_to(out):
+    with at_work_in(out):
         drawing = fit_to(materials, drawing)
         train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
         labels = () if config.mode == "pretrain" else train.labels

@@ -13,7 +13,7 @@ from .evaluation import MIXTURE, MixtureExcerpt, collect, make_excerpts, score, 
 from .files import write_json
 from .finetuning import Start, finetune
 from .material import open_store
-from .runs import logged_to, logger
+from .runs import at_work_in, logger
 from .store import Store
 
 TUNED, SCRATCH = "fine-tuned", "from scratch"
@@ -89,7 +89,7 @@ def cross_validate(
     out = Path(out)
     info = Start.read(source, like).info
     seconds = info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
-    with logged_to(out):
+    with at_work_in(out):
         store = _without_splits(open_store(stems, out / "store", info.sample_rate, groups, ignore))
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):

@@ -28,9 +28,10 @@ from .compat import safe_load
 from .devices import refuse_absent
 from .errors import CheckpointError, ConfigError
 from .files import write_json, written_aside
+from .locks import locked
 from .logs import logged_to, logger
 
-__all__ = ["FitConfig", "Run", "logged_to", "logger", "plain"]
+__all__ = ["FitConfig", "Run", "at_work_in", "logger", "plain"]
 
 FORMAT = 2
 SHOWN_DIFFERENCES = 5
@@ -181,12 +182,6 @@ class Run:
         save_durably(self._state, state)
         self.state = state
 
-    @contextmanager
-    def logged(self) -> Iterator[None]:
-        """Within the block, what the package logs also goes to ``run.log``."""
-        with logged_to(self.folder):
-            yield
-
     def _read_state(self) -> dict | None:
         if not self._state.exists():
             return None
@@ -210,6 +205,17 @@ class Run:
                 f"{self.folder} holds a run with another configuration ({shown}). "
                 "Take another folder, or the old configuration to go on."
             )
+
+
+@contextmanager
+def at_work_in(folder: str | Path) -> Iterator[None]:
+    """Within the block no other process is at work in a folder, and what the package logs also goes to its ``run.log``.
+
+    Raises:
+        ConfigError: Another process is.
+    """
+    with locked(folder), logged_to(folder):
+        yield
 
 
 def _differences(before: dict, now: dict, above: str = "") -> Iterator[str]:

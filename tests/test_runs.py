@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from nussl_transfer.errors import CheckpointError, ConfigError
-from nussl_transfer.runs import FitConfig, Run, logger
+from nussl_transfer.runs import FitConfig, Run, at_work_in, logger
 
 CONFIG = {"mode": "whole", "iterations": 20, "frozen": ["mask"], "device": "cpu", "workers": 0, "progress": True}
 POINTS = [{"iteration": 0, "valid_loss": 0.5}, {"iteration": 10, "valid_loss": 0.25}]
@@ -108,10 +108,10 @@ def test_a_state_that_cannot_be_gone_on_from_is_an_error_that_says_what_to_do(tm
 
 
 def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
-    run = Run(tmp_path, CONFIG)
+    Run(tmp_path, CONFIG)
     level = logger.level
     for line in ("first", "second"):
-        with run.logged():
+        with at_work_in(tmp_path):
             logging.getLogger("nussl_transfer").info("the %s", line)
         logger.warning("outside")
     text = (tmp_path / "run.log").read_text()
@@ -120,8 +120,7 @@ def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
 
 
 def test_a_log_that_finds_no_room_says_so_once_and_prints_no_traceback(tmp_path, capsys, caplog, monkeypatch):
-    run = Run(tmp_path, CONFIG)
-    with run.logged():
+    with at_work_in(tmp_path):
         handler = next(found for found in logger.handlers if isinstance(found, logging.FileHandler))
 
         class Full:

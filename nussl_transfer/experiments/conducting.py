@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..evaluation import SourceSeparationProbe, make_excerpts
 from ..finetuning import Start, refuse_unfit, train_on
 from ..material import Drawing, divide, open_store
-from ..runs import Run, logged_to, plain
+from ..runs import Run, at_work_in, plain
 from ..store import Store
 from .sections import Experiment, NetworkConfig, StoreConfig
 
@@ -37,7 +37,7 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
     start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
     refuse_unfit(start, config)
     data = experiment.data
-    with logged_to(out):
+    with at_work_in(out):
         rate = start.info.sample_rate
         # In the order of their names, so that the same stores written in another order are the same run.
         named = sorted(data.stores.items())

@@ -26,9 +26,8 @@ from nussl.ml import SeparationModel
 
 from ..checkpoints import CheckpointInfo, fingerprint
 from ..errors import ConfigError
-from ..locks import locked
 from ..mixing import Mixtures
-from ..runs import FitConfig, Run, plain
+from ..runs import FitConfig, Run, at_work_in, plain
 from .engine import Training
 from .interrupts import Interrupts
 
@@ -76,11 +75,10 @@ def fit(
     if len(train) != items:
         raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
-    with Interrupts() as interrupts, locked(out), torch.random.fork_rng():
+    with Interrupts() as interrupts, at_work_in(out), torch.random.fork_rng():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
-        with run.logged():
-            torch.manual_seed(config.seed)
-            Training(model.to(config.device), train, valid, config, run, info, interrupts, probe, attach).run()
+        torch.manual_seed(config.seed)
+        Training(model.to(config.device), train, valid, config, run, info, interrupts, probe, attach).run()
     model.eval()
     return run
 
