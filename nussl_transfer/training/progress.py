@@ -50,6 +50,7 @@ class Progress:
         return self
 
     def __exit__(self, *_) -> None:
+        self.bar.n = max(self.first, self.iteration)
         self._stack.close()
 
     def step(self, iteration: int, loss: float | torch.Tensor, learning_rate: float) -> None:
@@ -81,7 +82,7 @@ class Progress:
         self.since = self.clock()
 
     def _told(self, loss: float | torch.Tensor, learning_rate: float) -> str:
-        return f"loss {float(loss):.4f}, lr {learning_rate:.1e}, {self._pace()}"
+        return f"loss {float(loss):.4g}, lr {learning_rate:.1e}, {self._pace()}"
 
     def _pace(self) -> str:
         """Returns items a second since the last line, and the time left at the rate of all since the beginning."""

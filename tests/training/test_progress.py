@@ -84,7 +84,7 @@ def test_a_bar_has_iteration_loss_rate_items_a_second_and_the_time_left(monkeypa
         go(progress, clock, 1, 20)
         text = shown.getvalue()
     last = text.split("\r")[-1]
-    assert re.search(r"20/1000 \|.*\| loss 0\.0250, lr 1\.0e-03, 32\.0 items/s, 04:05 left", last), last
+    assert re.search(r"20/1000 \|.*\| loss 0\.025, lr 1\.0e-03, 32\.0 items/s, 04:05 left", last), last
 
 
 def test_a_loss_on_a_device_is_looked_at_twice_a_second_and_not_at_every_step(monkeypatch, clock):
