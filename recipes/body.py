@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import nussl_transfer  # isort: skip  (it repairs nussl, so it comes before it)
@@ -20,6 +21,7 @@ from jsonargparse import auto_cli
 
 from nussl_transfer.builders import PAPER, build_transfer_chimera
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, write_checkpoint
+from nussl_transfer.cli.recipe import status_of
 from nussl_transfer.files import write_json, written_aside
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.store import Store
@@ -167,4 +169,5 @@ def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, runs: str
 
 
 if __name__ == "__main__":
-    auto_cli({"all": everything, "pretrain": pretrain, "publish": publish}, as_positional=False)
+    commands = {"all": everything, "pretrain": pretrain, "publish": publish}
+    sys.exit(status_of(lambda: auto_cli(commands, as_positional=False)))

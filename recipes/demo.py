@@ -8,7 +8,6 @@ in ``demo/``; run again, a step that is finished is not done twice.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import platform
 import shutil
@@ -24,8 +23,8 @@ from jsonargparse import auto_cli
 
 import nussl_transfer
 from nussl_transfer.checkpoints import read_info
+from nussl_transfer.cli.recipe import status_of
 from nussl_transfer.datasets import open_tracks
-from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation import (
     MixtureExcerpt,
     SourceSeparationProbe,
@@ -249,16 +248,7 @@ def step(title: str) -> None:
 
 def main() -> int:
     """Runs the demo; returns the exit status."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("nussl_transfer").setLevel(logging.INFO)
-    try:
-        return auto_cli(demo, as_positional=False)
-    except TransferError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    return status_of(lambda: auto_cli(demo, as_positional=False))
 
 
 if __name__ == "__main__":

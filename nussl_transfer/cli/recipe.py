@@ -1,10 +1,12 @@
-"""Stage 11, the words of a recipe: an experiment's file, a folder for the run, and what is different this time."""
+"""Stage 11, the words of a recipe: an experiment's file, a folder for the run, and what is different this time; and how
+a recipe ends.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -22,9 +24,19 @@ def run_recipe(about: str, modes: Sequence[str], argv: Sequence[str] | None = No
         argv: The words after the program's name; those of this process when not given.
     """
     values = _parser(about).parse_args(argv)
+    return status_of(lambda: _conduct(values.experiment, values.out, values.override, modes))
+
+
+def status_of(work: Callable[[], object]) -> int:
+    """Does a recipe's work, the package's messages shown; errors become a message and an exit status.
+
+    Args:
+        work: What it returns does not matter, unless it is a number: that is the status.
+    """
     try:
         with messages_shown():
-            return _conduct(values.experiment, values.out, values.override, modes)
+            result = work()
+            return result if isinstance(result, int) else 0
     except (TransferError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
