@@ -19,6 +19,7 @@ from nussl.ml.train.closures import TrainClosure, ValidationClosure
 from nussl.ml.train.trainer import BackwardsEvents
 
 from .builders import PAPER
+from .distributed import averaged
 from .errors import ConfigError
 from .freezing import freeze, hold, layers_of_mode, refuse_unknown
 from .passes import Pass
@@ -34,6 +35,9 @@ class TransferClosure(TrainClosure):
         optimizer = torch.optim.Adam(trainable_parameters(model, "mask"))
         closure = TransferClosure(optimizer, model, mode="mask")
         trainer, _ = nussl.ml.train.create_train_and_validation_engines(closure)
+
+    Where processes work together (:mod:`~nussl_transfer.distributed`), each is given its part of a batch, and the step is
+    that of the whole batch.
 
     Args:
         optimizer: Holds the parameters to train, and none that is frozen.
@@ -95,6 +99,8 @@ class TransferClosure(TrainClosure):
             (share * of_part["loss"]).backward()
             for name, value in of_part.items():
                 losses[name] = losses.get(name, 0) + share * value.detach()
+        trained = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        losses = averaged(trained, losses)
         self._fire_event(engine, {**output, **losses}, BackwardsEvents.BACKWARDS_COMPLETED)
         self.optimizer.step()
         return _given_back(losses, self.as_floats)

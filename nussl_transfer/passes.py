@@ -9,6 +9,7 @@ import torch
 from nussl.ml import SeparationModel
 
 from .builders import EMBEDDING_HEAD, MASK_HEAD, NORMALIZATION
+from .distributed import statistics_of_all
 from .errors import ConfigError
 from .freezing import outputs_of_mode, outputs_only
 
@@ -100,6 +101,7 @@ class Pass:
         with (
             torch.autocast(device, dtype=torch.bfloat16, enabled=self.autocast),
             outputs_only(self.model, outputs, given),
+            statistics_of_all(self.model),
         ):
             return self.model(batch)
 

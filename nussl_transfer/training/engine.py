@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ignite.engine import Engine, Events
 from nussl.ml.train import (
@@ -13,6 +14,7 @@ from nussl.ml.train import (
 )
 
 from ..closures import TransferClosure, TransferValidationClosure
+from ..distributed import alike, from_first, is_first, largest, together
 from ..errors import TransferError
 from ..freezing import trainable_parameters
 from ..runs import logger
@@ -60,9 +62,10 @@ class Training:
         self.saver.restore()
         done, size = self.folder.iteration, config.batch_size
         loading = {"batch_size": size, "workers": config.workers, "device": config.device}
-        self.train_batches = Batches(train, range(done * size, len(train)), name="training", **loading)
+        self.train_batches = Batches(train, range(done * size, len(train)), name="training", in_step=True, **loading)
         self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), name="validation", **loading)
-        self.interrupts, self.progress = interrupts, Progress(config, done)
+        shown = config if is_first() else replace(config, progress=False)
+        self.interrupts, self.progress = interrupts, Progress(shown, done)
         self._attach(attach)
 
     def run(self) -> None:
@@ -82,7 +85,7 @@ class Training:
             return
         if done:
             logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
-        if config.tensorboard:
+        if config.tensorboard and is_first():
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         with deaths_told(self.train_batches, self.valid_batches), self.progress:
             if done % every == 0 and self.curve.last != done:
@@ -102,6 +105,7 @@ class Training:
             attach(self.trainer, self.validator)
 
     def _on_start(self, engine: Engine) -> None:
+        self.interrupts.agree()
         self.stepping.begin()
 
     def _on_gradient(self, engine: Engine) -> None:
@@ -117,7 +121,7 @@ class Training:
             engine.terminate()
 
     def _on_validation_batch(self, engine: Engine) -> None:
-        if self.interrupts.name:
+        if self.interrupts.noted:
             engine.terminate()
 
     def _on_validation(self, engine: Engine) -> None:
@@ -150,19 +154,32 @@ class Training:
         """Returns validation loss, learning rate and test SI-SDR; None where a signal broke it off."""
         valid_loss = test_si_sdr = None
         if self.valid_batches is not None:
-            self.validator.run(self.valid_batches)
-            losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
-            if len(losses) < len(self.valid_batches):
-                return None  # a signal came
+            losses = self._validate()
+            if losses is None:
+                return None
             valid_loss = sum(losses) / len(losses)
             if not math.isfinite(valid_loss):
-                raise TransferError(
+                raise alike(TransferError(
                     f"The validation loss became {valid_loss} at iteration {iteration}. The last good state is saved; "
                     "lower the learning rate, or look at the validation mixtures."
-                )
+                ))  # fmt: skip
         if self.probe is not None:
-            test_si_sdr = self.probe(self.stepping.shown.eval())
+            with together():
+                test_si_sdr = self.probe(self.stepping.shown.eval()) if is_first() else None
+        # What follows from them must follow in all processes.
+        valid_loss, test_si_sdr = from_first((valid_loss, test_si_sdr))
         return valid_loss, self._rate(), test_si_sdr
+
+    def _validate(self) -> list[float] | None:
+        """Returns the loss of each validation batch; None where a signal broke it off."""
+        losses: list[float] = []
+        with together():
+            if len(self.valid_batches):  # of a small set, a process may have no item
+                self.validator.run(self.valid_batches)
+                losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
+        broken_off = largest(int(len(losses) < len(self.valid_batches)))
+        self.interrupts.agree()
+        return None if broken_off else self.valid_batches.of_all(losses)
 
     def _save(self, is_best: bool = False) -> None:
         self.saver.save(self.trainer, is_best, getattr(self.probe, "mixture_si_sdr", None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..distributed import alike
 from ..errors import TransferError
 from ..runs import FitConfig, logger
 
@@ -61,10 +62,10 @@ class SkippedSteps:
         )  # fmt: skip
         if count > limit:
             shown = "; ".join(f"iteration {number}, items {self._items(number)}" for number in self.iterations)
-            raise TransferError(
+            raise alike(TransferError(
                 f"{count} steps were skipped because their loss or gradient was not a number ({shown}): at most {limit} "
                 "may be. The last good state is saved. Look at these items, lower the learning rate, or raise the limit."
-            )
+            ))  # fmt: skip
 
     def _items(self, iteration: int) -> str:
         end = iteration * self.config.batch_size

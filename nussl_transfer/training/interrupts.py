@@ -7,8 +7,11 @@ import threading
 import time
 from types import FrameType
 
+from ..distributed import alone, largest
+
 # `timeout` and `torchrun` send a signal to a process and to its group: it comes twice, and was meant once.
 SECONDS_OF_ONE = 0.5
+NAMES = (None, "Ctrl-C", "SIGTERM")
 
 
 class Interrupts:
@@ -17,11 +20,13 @@ class Interrupts:
     In a thread other than the main one, where Python handles no signals, nothing is changed.
 
     Attributes:
-        name: 'Ctrl-C' or 'SIGTERM' once one has come, until then None.
+        name: 'Ctrl-C' or 'SIGTERM' once one has come, until then None; where processes work together, once they agreed.
+        noted: The same for this process alone.
     """
 
     def __init__(self):
         self.name: str | None = None
+        self.noted: str | None = None
         self._came = 0.0
         self._previous: dict[int, object] = {}
 
@@ -39,6 +44,11 @@ class Interrupts:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous = {}
 
+    def agree(self) -> None:
+        """Lets all processes know what came to any; call it in all of them at the same place."""
+        if not alone():
+            self.name = NAMES[largest(NAMES.index(self.noted))]
+
     def leave(self, message: str) -> None:
         """Ends what was interrupted, as its signal would have it; what was not goes on.
 
@@ -55,14 +65,16 @@ class Interrupts:
             raise SystemExit(0)
 
     def _on_ctrl_c(self, number: int, frame: FrameType | None) -> None:
-        if self.name is None:
+        if self.noted is None:
             self._note("Ctrl-C")
         elif time.monotonic() - self._came > SECONDS_OF_ONE:
             raise KeyboardInterrupt
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        if self.name is None:
+        if self.noted is None:
             self._note("SIGTERM")
 
     def _note(self, name: str) -> None:
-        self.name, self._came = name, time.monotonic()
+        self.noted, self._came = name, time.monotonic()
+        if alone():
+            self.name = name

@@ -7,18 +7,21 @@ import re
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from ..distributed import own_part, together, total
 from ..errors import DataError
 from ..mixing import Mixtures
 
 
 class Batches:
     """Batches of items in their order, made anew each time it is gone through.
+
+    Where processes work together, each has its part of every batch.
 
     Args:
         mixtures: What the items are of.
@@ -27,13 +30,26 @@ class Batches:
         workers: Processes that make them; 0 makes them in this one.
         name: What they are for, for messages.
         device: Where they are wanted.
+        in_step: Whether all processes go through it together: then all end where one cannot make an item.
 
     Raises:
         DataError: While going through it: an item could not be made, or the process that was at it died.
     """
 
-    def __init__(self, mixtures: Mixtures, indices: range, batch_size: int, workers: int, name: str, device: str):
-        self.mixtures, self.name, self.device = mixtures, name, device
+    def __init__(
+        self,
+        mixtures: Mixtures,
+        indices: range,
+        batch_size: int,
+        workers: int,
+        name: str,
+        device: str,
+        in_step: bool = False,
+    ):
+        self.mixtures, self.name, self.device, self.in_step = mixtures, name, device, in_step
+        wholes = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+        parts = [own_part(whole) for whole in wholes]
+        self._shares = [len(part) / len(whole) for part, whole in zip(parts, wholes, strict=True)]
         workers = min(workers, max(1, len(indices)))
         # For each worker: its process, and the item that it is at. Where all can see it.
         self.at = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
@@ -41,8 +57,7 @@ class Batches:
         # it would shift the dropout of a run that was broken off against that of one that was not.
         self.loader = DataLoader(
             _Watched(mixtures, self.at),
-            batch_size,
-            sampler=indices,
+            batch_sampler=[part for part in parts if part],
             num_workers=workers,
             generator=torch.Generator(),
             collate_fn=_collate,
@@ -54,14 +69,25 @@ class Batches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[dict]:
-        for batch in self.loader:
-            if isinstance(batch, _Failure):
-                made_of = describe_item(self.mixtures, batch.index)
-                raise DataError(
-                    f"Item {batch.index} of the {self.name} mixtures ({made_of}) could not be made: {batch.message}"
-                ) from batch.cause
+        batches = iter(self.loader)
+        for _ in range(len(self)):
+            with together() if self.in_step else nullcontext():
+                batch = self._made(next(batches))
             # Sent before nussl's engine does, which would wait for each tensor to be there.
             yield {name: _sent(value, self.device) for name, value in batch.items()}
+
+    def of_all(self, losses: Sequence[float]) -> list[float]:
+        """Returns the loss of each whole batch, where the processes have those of their parts."""
+        own = iter(losses)
+        return total([share * next(own) if share else 0.0 for share in self._shares])
+
+    def _made(self, batch: dict | _Failure) -> dict:
+        if isinstance(batch, _Failure):
+            made_of = describe_item(self.mixtures, batch.index)
+            raise DataError(
+                f"Item {batch.index} of the {self.name} mixtures ({made_of}) could not be made: {batch.message}"
+            ) from batch.cause
+        return batch
 
 
 @contextmanager

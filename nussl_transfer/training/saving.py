@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 from nussl.ml import SeparationModel
 
 from ..checkpoints import CheckpointInfo, write_checkpoint
+from ..distributed import gathered, is_first, own_seed, together
 from ..errors import CheckpointError
+from ..files import write_same
 from ..runs import FitConfig, Run
 
 
@@ -47,9 +50,19 @@ class Saver:
         Raises:
             CheckpointError: There is no room, or the files cannot be written; what was saved before is whole.
         """
+        random, *of_others = gathered(self._random_state())
+        if of_others:
+            random["random_of_others"] = of_others
+        with together():
+            if is_first():
+                self._write_or_tell(engine, is_best, mixture_si_sdr, random)
+        if not is_first():
+            self.folder.state = {"iteration": engine.state.iteration}
+
+    def _write_or_tell(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
         before, iteration = self.folder.iteration, engine.state.iteration
         try:
-            self._write(engine, is_best, mixture_si_sdr)
+            self._write(engine, is_best, mixture_si_sdr, random)
         except OSError as error:
             kept = f"what was saved at iteration {before} is whole" if before else "nothing was saved before"
             found = f"{error.strerror}, writing {error.filename}" if error.filename else str(error)
@@ -58,18 +71,16 @@ class Saver:
                 "give the same command again: it goes on from that."
             ) from error
 
-    def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None) -> None:
+    def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
         training = self._training_metadata(engine)
         write_checkpoint(self.folder.latest, self.shown, self.info, training)
-        if is_best:
-            write_checkpoint(self.folder.best, self.shown, self.info, training)
         iteration = engine.state.iteration
+        if is_best:
+            write_same(self.folder.best, self.folder.latest)
         if iteration in self.config.keep_at:
-            write_checkpoint(self.folder.kept(iteration), self.shown, self.info, training)
+            write_same(self.folder.kept(iteration), self.folder.latest)
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        state.update(iteration=iteration, random=torch.get_rng_state())
-        if self.config.device.startswith("cuda"):
-            state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
+        state.update(iteration=iteration, **random)
         self.folder.save(state, mixture_si_sdr)
 
     def restore(self) -> None:
@@ -79,9 +90,24 @@ class Saver:
             return
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        torch.set_rng_state(state["random"])
-        if "random_cuda" in state and self.config.device.startswith("cuda"):
-            torch.cuda.set_rng_state(state["random_cuda"], self.config.device)
+        self._take_up_random(state)
+
+    def _random_state(self) -> dict:
+        state = {"random": torch.get_rng_state()}
+        if self.config.device.startswith("cuda"):
+            state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
+        return state
+
+    def _take_up_random(self, state: dict) -> None:
+        # Each process has its own; one that was not there before begins one.
+        states = [state, *state.get("random_of_others", ())]
+        rank = idist.get_rank()
+        if rank >= len(states):
+            torch.manual_seed(own_seed(self.config.seed, state["iteration"]))
+            return
+        torch.set_rng_state(states[rank]["random"])
+        if "random_cuda" in states[rank] and self.config.device.startswith("cuda"):
+            torch.cuda.set_rng_state(states[rank]["random_cuda"], self.config.device)
 
     def _training_metadata(self, engine: Engine) -> dict:
         """Returns what nussl's own trainer would put into a checkpoint."""
