@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,15 @@ def write_durably(path: str | Path, content: bytes | memoryview) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_same(path: str | Path, source: str | Path) -> None:
+    """Has a file hold what another holds now, aside and renamed: a second name for it, where the disk has that."""
+    with written_aside(path) as aside:
+        try:
+            os.link(source, aside)
+        except OSError:
+            shutil.copyfile(source, aside)
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 import pytest
 
-from nussl_transfer.files import is_newer, write_json, written_aside
+from nussl_transfer.files import is_newer, write_durably, write_json, write_same, written_aside
 
 
 def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
@@ -62,3 +63,47 @@ def test_a_file_is_newer_only_than_what_was_written_before_it(tmp_path):
         os.utime(path, ns=(time, time))
     assert is_newer(made, old)
     assert not is_newer(made, old, late) and not is_newer(made, made) and not is_newer(tmp_path / "absent", old)
+
+
+# On the disk ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    order, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (order.append(os.fstat(file).st_size), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("named"), replace(*paths)))
+    write_durably(tmp_path / "file", b"12345")
+    assert order == [5, "named"] and (tmp_path / "file").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize("call", ["write_text", "replace"])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"), written_aside(path) as aside:
+        full() if call == "write_text" else monkeypatch.setattr(os, "replace", full)
+        aside.touch()
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"), written_aside(tmp_path / "file"):
+        (tmp_path / "absent").read_bytes()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_same_content_under_two_names_stays_when_the_first_gets_another(tmp_path, monkeypatch, has_links):
+    def without(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", without)
+    first, second = tmp_path / "latest", tmp_path / "best"
+    second.write_text("older")
+    write_durably(first, b"1")
+    write_same(second, first)
+    write_same(second, first)
+    write_durably(first, b"2")
+    assert (first.read_bytes(), second.read_bytes()) == (b"2", b"1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "latest"]

@@ -37,6 +37,7 @@ def finetune(
     device: str = "cpu",
     bf16: bool = False,
     workers: int = 1,
+    tensorboard: bool = False,
 ) -> None:
     """Fine-tunes a pretrained network on stems.
 
@@ -69,6 +70,7 @@ def finetune(
         device: cpu or cuda
         bf16: compute in bfloat16, where the device has it
         workers: processes that load
+        tensorboard: write the curve for TensorBoard too
 
     Example:
         nussl-transfer finetune my-stems --out run --iterations 400
@@ -96,6 +98,7 @@ def finetune(
         device=device,
         bf16=bf16,
         workers=workers,
+        tensorboard=tensorboard,
     )
     if repeats != 1 and not folds:
         raise ConfigError(
