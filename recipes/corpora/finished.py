@@ -53,6 +53,8 @@ def begin(out: Path, request: dict | None = None, keep: Iterable[str] = ()) -> d
     if found and request is not None:
         first, *rest = read_lines(out / UNFINISHED) or [None]
         if first == request:
+            for left in out.rglob(".*.part"):  # files that were being written when a rendering was killed
+                left.unlink()
             return {line["name"]: line["about"] for line in rest}
     out.mkdir(parents=True, exist_ok=True)
     (out / UNFINISHED).touch()

@@ -164,7 +164,11 @@ def test_a_line_that_was_cut_off_counts_for_nothing(tmp_path):
     note(tmp_path, "one", {"seconds": 1.0})
     with (tmp_path / UNFINISHED).open("a") as mark:
         mark.write('{"name": "two", "ab')
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / ".mix.flac.4711.part").write_bytes(b"half")
+    (tmp_path / "one.wav").touch()
     assert begin(tmp_path, {"seed": 0}) == {"one": {"seconds": 1.0}}
+    assert not list((tmp_path / "two").iterdir()) and (tmp_path / "one.wav").exists()
     note(tmp_path, "two", {"seconds": 2.0})
     assert list(begin(tmp_path, {"seed": 0})) == ["one", "two"]
     finish(tmp_path, {"seed": 0}, {})
