@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 import torch
 
+from .distributed import alone
 from .errors import ConfigError
 
 
@@ -13,7 +15,7 @@ def refuse_absent(device: str) -> None:
     nussl takes the CPU where CUDA was asked for and there is none, without a word.
 
     Args:
-        device: 'cpu', 'cuda', or one of several, 'cuda:1'.
+        device: 'cpu', 'cuda', or one of several, 'cuda:1'; of processes that work together each has its own 'cuda'.
 
     Raises:
         ConfigError: There is no such device.
@@ -28,6 +30,11 @@ def refuse_absent(device: str) -> None:
         return
     if not torch.cuda.is_available():
         raise ConfigError(f"Device {device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
+    if not alone() and (number is not None or idist.get_local_rank() >= torch.cuda.device_count()):
+        raise ConfigError(
+            f"Device {device!r} was asked for in {idist.get_nproc_per_node()} processes a machine: each has a GPU of its "
+            f"own, and torch sees {torch.cuda.device_count()}. Take 'cuda', and as many processes as there are."
+        )
     if (number or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"Device {device!r} was asked for: torch sees {torch.cuda.device_count()}, counted from 0. Take 'cuda'."

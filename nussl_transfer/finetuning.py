@@ -11,6 +11,7 @@ from nussl.ml import SeparationModel
 
 from .builders import MASK_HEAD, PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
+from .distributed import random_state_kept, together
 from .errors import CheckpointError, ConfigError
 from .freezing import parameter_groups
 from .material import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
@@ -165,24 +166,25 @@ def train_on(
         DataError: The material is not fit for training.
     """
     with at_work_in(out):
-        drawing = fit_to(materials, drawing)
-        train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
-        labels = () if config.mode == "pretrain" else train.labels
-        model = _network(start, labels, config)
-        info = CheckpointInfo(
-            labels=labels,
-            mode=config.mode,
-            sample_rate=start.info.sample_rate,
-            stft_params=start.info.stft_params,
-            excerpt_seconds=drawing.duration,
-            parent=start.name,
-            data={
-                "name": "+".join(material.train.dataset for material in materials),
-                "minutes": round(sum(material.train.minutes() for material in materials), 1),
-                "tracks": sum(len(material.train.tracks) for material in materials),
-            },
-        )
-        came_from = provenance([material.train for material in materials], config.seed, experiment)
+        with together():
+            drawing = fit_to(materials, drawing)
+            train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
+            labels = () if config.mode == "pretrain" else train.labels
+            model = _network(start, labels, config)
+            info = CheckpointInfo(
+                labels=labels,
+                mode=config.mode,
+                sample_rate=start.info.sample_rate,
+                stft_params=start.info.stft_params,
+                excerpt_seconds=drawing.duration,
+                parent=start.name,
+                data={
+                    "name": "+".join(material.train.dataset for material in materials),
+                    "minutes": round(sum(material.train.minutes() for material in materials), 1),
+                    "tracks": sum(len(material.train.tracks) for material in materials),
+                },
+            )
+            came_from = provenance([material.train for material in materials], config.seed, experiment)
         return fit(model, train, valid, config, out, info, probe, provenance=came_from)
 
 
@@ -190,7 +192,7 @@ def _network(start: Start, labels: Sequence[str], config: FitConfig) -> Separati
     """Returns the network to train; in mode 'pretrain' its mask head stays whatever it is."""
     if not labels and start.name is not None:
         return start.network
-    with torch.random.fork_rng():
+    with random_state_kept():
         torch.manual_seed(config.seed)
         # A mask head that nobody trains has two masks, the least that a separator of nussl's accepts.
         network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .datasets import open_tracks
+from .distributed import made_once
 from .errors import ConfigError, DataError
 from .manifest import MANIFEST
 from .mixing import JoinedMixtures, Mixtures
@@ -77,7 +78,10 @@ def open_store(
         DataError: The store has another rate, or the stems are not fit for one.
         ConfigError: Groups were asked for of a store, whose labels are made already.
     """
-    if isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file():
+
+    def given() -> Store | None:
+        if not (isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file()):
+            return None
         store = stems if isinstance(stems, Store) else Store(stems)
         if groups or ignore:
             raise ConfigError(f"{store.folder} is a store: its labels are made. Group or leave out when preparing it.")
@@ -87,8 +91,12 @@ def open_store(
                 f"again with --sample-rate {sample_rate}."
             )
         return store
-    name, tracks = open_tracks(stems, dataset, groups, ignore, **(options or {}))
-    return prepare(tracks, out, sample_rate=sample_rate, dataset=name, **preparing)
+
+    def made() -> Store:
+        name, tracks = open_tracks(stems, dataset, groups, ignore, **(options or {}))
+        return prepare(tracks, out, sample_rate=sample_rate, dataset=name, **preparing)
+
+    return made_once(lambda: given() or made(), lambda: given() or Store(out))
 
 
 def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:

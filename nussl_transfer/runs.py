@@ -15,8 +15,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from .builders import PAPER
 from .checkpoints import save_durably
 from .compat import safe_load
 from .devices import refuse_absent
+from .distributed import from_first, is_first, refuse_undivided, together
 from .errors import CheckpointError, ConfigError
 from .files import write_json, written_aside
 from .locks import locked
@@ -118,6 +120,7 @@ class FitConfig:
             raise ConfigError(f"accumulate is between 1 and the batch size, {self.batch_size}: got {self.accumulate}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is from 0 up to, but not, 1: got {self.ema_decay:g}.")
+        refuse_undivided(self.batch_size)
         refuse_absent(self.device)
 
 
@@ -129,7 +132,7 @@ def plain(value):
 
 
 class Run:
-    """The folder of one training run.
+    """The folder of one training run; where processes work together, the first alone reads and writes there.
 
     Args:
         folder: Made when absent.
@@ -137,7 +140,7 @@ class Run:
         provenance: What is written down beside it, as plain values, and may differ: versions, commit.
 
     Raises:
-        ConfigError: Another configuration was begun in this folder.
+        ConfigError: Another configuration was begun in this folder, or given to another process.
         CheckpointError: The state that should be gone on from cannot be read.
     """
 
@@ -148,12 +151,21 @@ class Run:
         self.best = self.folder / "checkpoints" / "best.model.pth"
         self.curve = self.folder / "curve.json"
         self._state = self.folder / "state.pt"
+        self.state: dict | None = None
+        with together():
+            if is_first():
+                self._open(provenance)
+        self.state, of_first = from_first((self.state, config))
+        with together():
+            self._refuse_unlike(of_first)
+
+    def _open(self, provenance: dict | None) -> None:
         self.state = self._read_state()
         if self.state is not None:
             self._refuse_other(self.state["config"])
         for half_written in (*self.folder.glob(".*.part"), *self.latest.parent.glob(".*.part")):
             half_written.unlink()  # by a run that was killed
-        written = {**config, "provenance": provenance} if provenance else config
+        written = {**self.config, "provenance": provenance} if provenance else self.config
         with written_aside(self.folder / "config.yml") as aside:
             aside.write_text(yaml.safe_dump(written, sort_keys=True, allow_unicode=True), encoding="utf-8")
 
@@ -196,14 +208,18 @@ class Run:
         return state
 
     def _refuse_other(self, before: dict) -> None:
-        different = list(_differences(before, self.config))
-        if different:
-            shown = "; ".join(different[:SHOWN_DIFFERENCES])
-            if len(different) > SHOWN_DIFFERENCES:
-                shown += f"; and {len(different) - SHOWN_DIFFERENCES} more"
+        if shown := _shown(_differences(before, self.config)):
             raise ConfigError(
                 f"{self.folder} holds a run with another configuration ({shown}). "
                 "Take another folder, or the old configuration to go on."
+            )
+
+    def _refuse_unlike(self, of_first: dict) -> None:
+        # The network is the first one's, whatever was given here.
+        if shown := _shown(_differences(of_first, {**self.config, "network": of_first.get("network")})):
+            raise ConfigError(
+                f"A process on {socket.gethostname()} was to help with {self.folder}: it was given something else than the "
+                f"first ({shown}). Give all machines the same stems and the same experiment."
             )
 
 
@@ -214,8 +230,18 @@ def at_work_in(folder: str | Path) -> Iterator[None]:
     Raises:
         ConfigError: Another process is.
     """
-    with locked(folder), logged_to(folder):
+    with ExitStack() as stack:
+        with together():
+            if is_first():
+                stack.enter_context(locked(folder))
+                stack.enter_context(logged_to(folder))
         yield
+
+
+def _shown(differences: Iterable[str]) -> str:
+    different = list(differences)
+    more = len(different) - SHOWN_DIFFERENCES
+    return "; ".join([*different[:SHOWN_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _differences(before: dict, now: dict, above: str = "") -> Iterator[str]:

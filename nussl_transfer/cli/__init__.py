@@ -103,9 +103,10 @@ def find_command(word: str) -> Callable[..., int | None]:
 
 
 @contextmanager
-def messages_shown() -> Iterator[None]:
-    """Within the block, what the package decides on the way is told on the terminal."""
-    logger, handler = logging.getLogger("nussl_transfer"), logging.StreamHandler(sys.stderr)
+def messages_shown(shown: bool = True) -> Iterator[None]:
+    """Within the block, what the package decides on the way is told on the terminal; or is not told."""
+    logger = logging.getLogger("nussl_transfer")
+    handler = logging.StreamHandler(sys.stderr) if shown else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     # ignite says that an exception, Ctrl-C among them, ends its run; `main` says it better.
     ignite, silence = logging.getLogger("ignite"), logging.NullHandler()

@@ -33,10 +33,14 @@ def status_of(work: Callable[[], object]) -> int:
     Args:
         work: What it returns does not matter, unless it is a number: that is the status.
     """
+    from ..distributed import Elsewhere, is_first, joined
+
     try:
-        with messages_shown():
+        with joined(), messages_shown(is_first()):
             result = work()
             return result if isinstance(result, int) else 0
+    except Elsewhere:
+        return 2
     except (TransferError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -47,18 +51,21 @@ def status_of(work: Callable[[], object]) -> int:
 
 
 def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
+    from ..distributed import is_first, together
     from ..experiments import conduct, read_experiment
 
-    asked = read_experiment(experiment, overrides)
-    mode = asked.training.mode
-    if mode not in modes:
-        recipe = "recipes.pretrain" if mode == "pretrain" else "recipes.finetune"
-        raise ConfigError(
-            f"{experiment} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Take {recipe}, or set "
-            "training.mode."
-        )
+    with together():
+        asked = read_experiment(experiment, overrides)
+        mode = asked.training.mode
+        if mode not in modes:
+            recipe = "recipes.pretrain" if mode == "pretrain" else "recipes.finetune"
+            raise ConfigError(
+                f"{experiment} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Take {recipe}, or set "
+                "training.mode."
+            )
     run = conduct(asked, out)
-    print(f"Wrote {run.best}.")
+    if is_first():
+        print(f"Wrote {run.best}.")
     return 0
 
 

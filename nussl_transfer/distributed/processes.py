@@ -155,6 +155,15 @@ def from_first(value: T) -> T:
     return told[0]
 
 
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """After the block torch's random state is what it was before, of this process's GPU where each has one."""
+    # To look at a GPU takes memory on it: nobody looks at another's.
+    own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=None if alone() else own):
+        yield
+
+
 def spread(model: nn.Module) -> None:
     """Gives all processes the first one's weights and buffers."""
     if not alone():

@@ -10,6 +10,7 @@ import torch
 
 from ..builders import build_transfer_chimera
 from ..checkpoints import CheckpointInfo
+from ..distributed import is_first, together
 from ..errors import ConfigError
 from ..evaluation import SourceSeparationProbe, make_excerpts
 from ..finetuning import Start, refuse_unfit, train_on
@@ -31,29 +32,31 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
         DataError: The stems are not fit for training.
         CheckpointError: The checkpoint to start from cannot be read or does not fit.
     """
-    config = experiment.training.fit_config(experiment.kind)
-    _refuse(experiment)
-    checkpoint = experiment.start.checkpoint
-    start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
-    refuse_unfit(start, config)
+    with together():
+        config = experiment.training.fit_config(experiment.kind)
+        _refuse(experiment)
+        checkpoint = experiment.start.checkpoint
+        start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
+        refuse_unfit(start, config)
     data = experiment.data
     with at_work_in(out):
         rate = start.info.sample_rate
         # In the order of their names, so that the same stores written in another order are the same run.
         named = sorted(data.stores.items())
         stores = [_open(about, Path(data.prepared) / name, rate) for name, about in named]
-        materials = [divide(store, config.seed, about.share) for store, (_, about) in zip(stores, named, strict=True)]
-        drawing = Drawing(
-            duration=data.excerpt_seconds,
-            coherent=data.coherent,
-            num_sources=data.num_sources,
-            fewest_sources=data.fewest_sources,
-            gain_db=data.gain_db,
-            sounding=data.sounding,
-            pitch=data.pitch if "pitch" in data.augment else None,
-            stretch=data.stretch if "stretch" in data.augment else None,
-        )
-        probe = _probe(stores[0], experiment, start) if experiment.test.probed else None
+        with together():
+            materials = [divide(store, config.seed, about.share) for store, (_, about) in zip(stores, named, strict=True)]
+            drawing = Drawing(
+                duration=data.excerpt_seconds,
+                coherent=data.coherent,
+                num_sources=data.num_sources,
+                fewest_sources=data.fewest_sources,
+                gain_db=data.gain_db,
+                sounding=data.sounding,
+                pitch=data.pitch if "pitch" in data.augment else None,
+                stretch=data.stretch if "stretch" in data.augment else None,
+            )
+            probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_first() else None
         return train_on(materials, start, drawing, config, out, probe, data.valid_items, plain(asdict(experiment)))
 
 

@@ -25,6 +25,7 @@ from ignite.engine import Engine
 from nussl.ml import SeparationModel
 
 from ..checkpoints import CheckpointInfo, fingerprint
+from ..distributed import own_seed, random_state_kept, spread
 from ..errors import ConfigError
 from ..mixing import Mixtures
 from ..runs import FitConfig, Run, at_work_in, plain
@@ -48,6 +49,9 @@ def fit(
     """Trains a network and returns the folder of the run; called again, it goes on where it was broken off.
 
     Ctrl-C and SIGTERM end it after the iteration at hand, which is saved; a second Ctrl-C at once.
+
+    Called in several processes that work together (:mod:`~nussl_transfer.distributed`), it divides each batch among
+    them, and comes to what one process comes to; ``probe`` measures in the first, which alone writes.
 
     Args:
         model: The network; trained in place.
@@ -75,10 +79,11 @@ def fit(
     if len(train) != items:
         raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
-    with Interrupts() as interrupts, at_work_in(out), torch.random.fork_rng():
+    with Interrupts() as interrupts, at_work_in(out), random_state_kept():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
-        torch.manual_seed(config.seed)
-        Training(model.to(config.device), train, valid, config, run, info, interrupts, probe, attach).run()
+        torch.manual_seed(own_seed(config.seed))
+        spread(model.to(config.device))
+        Training(model, train, valid, config, run, info, interrupts, probe, attach).run()
     model.eval()
     return run
 

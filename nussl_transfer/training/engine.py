@@ -163,9 +163,9 @@ class Training:
                     f"The validation loss became {valid_loss} at iteration {iteration}. The last good state is saved; "
                     "lower the learning rate, or look at the validation mixtures."
                 ))  # fmt: skip
-        if self.probe is not None:
-            with together():
-                test_si_sdr = self.probe(self.stepping.shown.eval()) if is_first() else None
+        with together():
+            if self.probe is not None and is_first():
+                test_si_sdr = self.probe(self.stepping.shown.eval())
         # What follows from them must follow in all processes.
         valid_loss, test_si_sdr = from_first((valid_loss, test_si_sdr))
         return valid_loss, self._rate(), test_si_sdr
