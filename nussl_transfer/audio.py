@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ def header(path: str | Path) -> Header:
     path = Path(path)
     file_of = containers.on_disk(path)
     try:
-        size = file_of.stat().st_size
+        status = file_of.stat()
+        if not stat.S_ISREG(status.st_mode):  # to read a pipe would wait for ever
+            raise AudioFileError(file_of, "is no file, but a folder, a pipe or a device", "Put the audio file in its place.")
+        size = status.st_size
         with open(file_of, "rb") as file:
             missing = (containers.missing_bytes if file_of != path else _missing_bytes)(file, size)
     except OSError as error:

@@ -26,7 +26,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = ", ".join(part for part in (self.track, self.label) if part)
-        return f"{self.level}: {where + ': ' if where else ''}{self.what}."
+        return on_one_line(f"{self.level}: {where + ': ' if where else ''}{self.what}.")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,16 @@ def aligned(lines: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
+def on_one_line(text: str) -> str:
+    """Returns a text whose names of files cannot move the cursor, or pass for another line.
+
+    >>> on_one_line("ba\\nss.wav")
+    'ba\\\\nss.wav'
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def _cells(row: StemRow) -> tuple[str, ...]:
     levels = ("", "") if row.peak is None else (f"{row.peak:.3f}", f"{row.mean:.4f}")
     described = (f"{row.sample_rate}", f"{row.channels}", f"{row.seconds:.2f}", row.subtype)
-    return (row.track, row.label, *described, *levels, Path(row.file).name)
+    return (on_one_line(row.track), row.label, *described, *levels, on_one_line(Path(row.file).name))

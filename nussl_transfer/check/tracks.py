@@ -49,6 +49,10 @@ def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], toleran
         if len(rates) > 1:
             what = f"its files have different rates, {', '.join(map(str, rates))} Hz"
             found.append(Finding("note", track.name, None, what, "A store has them resampled to one."))
+        channels = sorted({row.channels for row in mine})
+        if len(channels) > 1:
+            what = f"its files have different numbers of channels, {', '.join(map(str, channels))}"
+            found.append(Finding("note", track.name, None, what, "A store has the mean of them; nussl hears mono on both."))
         if mine and max(lengths) > min(lengths):
             listed = ", ".join(f"{Path(row.file).name} {row.seconds:.2f} s" for row in mine)
             if too_unequal(lengths, tolerance):

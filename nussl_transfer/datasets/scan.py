@@ -70,12 +70,19 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: Sequence[
         path = relative / entry.name
         if entry.name.startswith(".") or entry.name.lower() in _JUNK_FOLDERS or _ignored(path, ignore):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(folder / entry.name, path, (*above, here), ignore)
         else:
             if entry.is_symlink() and not path.suffix and not os.path.exists(entry.path):
                 _warn_once(f"{entry.path} is a broken link to {os.readlink(entry.path)}")
             yield path
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: what it is, is asked when it is opened
+        return False
 
 
 @lru_cache(maxsize=1024)
