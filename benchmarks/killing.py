@@ -117,7 +117,7 @@ def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Ra
     if mounted:
         filler.unlink()
     message = told.read_text(encoding="utf-8")
-    print(f"  {message}")
+    print(f"  {message.splitlines()[-1] if message else None}")  # above it, what ignite says of it
     return process.exitcode == 2 and ("No space left" in message or "File too large" in message)
 
 
