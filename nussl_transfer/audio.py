@@ -58,7 +58,7 @@ def header(path: str | Path) -> Header:
     try:
         status = file_of.stat()
         if not stat.S_ISREG(status.st_mode):  # to read a pipe would wait for ever
-            raise AudioFileError(file_of, "is no file, but a folder, a pipe or a device", "Put the audio file in its place.")
+            raise AudioFileError(file_of, "is no file, but a folder, a pipe or a device", "Put audio in its place.")
         size = status.st_size
         with open(file_of, "rb") as file:
             missing = (containers.missing_bytes if file_of != path else _missing_bytes)(file, size)

@@ -219,4 +219,4 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
         monkeypatch.setattr(audio, "open", refusing, raising=False)
     said = [str(finding) for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
-    assert len(said) == 1 and str(forbidden) in said[0] and "Permission denied" in said[0]
+    assert len(said) == 1 and str(forbidden) in said[0] and "permission denied" in said[0]
