@@ -8,10 +8,10 @@ READY := $(VENV)/ready
 # The first of these that runs, and that the pinned list is made for, makes it.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.10 python
 
-.PHONY: help demo test lint bench docs body clean
+.PHONY: help demo test lint bench docs body bundled clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## The main job, from stems to a page of results in demo/ (BACH10=FOLDER: on the real Bach10)
 	$(PY) -m recipes.demo $(if $(BACH10),--out demo/bach10 --bach10 "$(BACH10)",--out demo)
@@ -31,6 +31,10 @@ docs: $(READY) ## The documentation, into docs/_build/html
 
 body: $(READY) ## The pretrained body that ships with the package, made again: hours, and it can be stopped and resumed
 	$(PY) -m recipes.body all
+
+bundled: $(READY) ## The separators that ship with the package, made again from the body: an hour or two
+	$(PY) -m recipes.bundled --model quartet
+	$(PY) -m recipes.bundled --model choir
 
 clean: ## Takes away what make made: .venv, demo/, built documentation, caches
 	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,65 @@
+"""The recipe of the separators that ship: from tiny stand-ins to a file, a card and an entry in a package of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from layouts import TREES
+
+from nussl_transfer import zoo
+from nussl_transfer.checkpoints import read_info
+from nussl_transfer.datasets import open_tracks
+from nussl_transfer.prepare import prepare
+from recipes import bundled
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The package's folder, after a tiny quartet was bundled into it."""
+    folder = tmp_path_factory.mktemp("bundled")
+    package = folder / "package"
+    (package / "models").mkdir(parents=True)
+    shutil.copyfile(zoo.REGISTRY, package / "zoo.json")
+
+    def stores(out):
+        tracks = open_tracks(TREES["Bach10"](out / "trees"))[1]
+        store = prepare(tracks, out / "store", dataset="rendered chorales", progress=False)
+        return {"train": store, "test": store}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(bundled.BUNDLED, "quartet", bundled.Bundled(
+            "Four players", stores, bundled.quartet_recordings, "Tiny."))  # fmt: skip
+        path = bundled.bundle(
+            "quartet", recordings=str(TREES["Bach10"](folder / "recorded")), recordings_are="two pieces",
+            out=str(folder / "out"), iterations=2, batch_size=2, excerpt_seconds=0.5, package=str(package),
+        )  # fmt: skip
+    assert path == package / "models" / "quartet.pth"
+    return package
+
+
+def test_the_file_separates_what_it_was_trained_on(made):
+    info = read_info(made / "models" / "quartet.pth")
+    assert info.labels == ("bassoon", "clarinet", "saxophone", "violin") and info.parent == "body" and info.mode == "whole"
+
+
+def test_the_card_says_what_it_is_and_how_it_does_on_recordings(made):
+    card = (made / "models" / "quartet.md").read_text(encoding="utf-8")
+    assert "# quartet\n\nFour players" in card and "**Mind**: Tiny." in card and "rendered chorales" in card
+    assert "**On two pieces** (2 pieces, " in card and "python -m recipes.bundled --model quartet" in card
+
+
+def test_the_entry_is_beside_those_that_were_there(made):
+    known = json.loads((made / "zoo.json").read_text(encoding="utf-8"))
+    assert {"body", "quartet"} <= set(known)
+    assert known["quartet"]["file"] == "quartet.pth" and known["quartet"]["license"] == "MIT"
+
+
+def test_the_quartet_trains_on_no_chorale_that_a_test_plays():
+    from recipes.corpora.choir_works import BACH_TRAIN
+    from recipes.corpora.scores import is_work, tested_works
+
+    tested = tested_works()
+    assert len(set(BACH_TRAIN)) == len(BACH_TRAIN) >= 120
+    assert not [work for work in BACH_TRAIN if is_work(f"bach/{work}", tested)]
