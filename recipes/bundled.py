@@ -25,7 +25,7 @@ from nussl_transfer.checkpoints import read_info
 from nussl_transfer.datasets import ChoirSet, open_tracks
 from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation import evaluate, make_excerpts
-from nussl_transfer.files import write_json
+from nussl_transfer.files import write_json, written_aside
 from nussl_transfer.finetuning import finetune
 from nussl_transfer.prepare import prepare
 from nussl_transfer.publishing import mean_of, publish
@@ -166,7 +166,13 @@ def put(release: Path, name: str, package: Path) -> Path:
     """Copies a release's file and card into the package and adds its entry."""
     path = package / "models" / f"{name}.pth"
     shutil.copyfile(release / f"{name}.pth", path)
-    shutil.copyfile(release / "README.md", path.with_suffix(".md"))
+    card = (release / "README.md").read_text(encoding="utf-8")
+    card = card.replace(f"--model {name}.pth", f"--model {name}")
+    card = card.replace(f'"{name}.pth"', f'"nussl_transfer/models/{name}.pth"')
+    # The full network, to fine-tune further, does not ship: `body` does.
+    card = card.replace(f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n", "")
+    with written_aside(path.with_suffix(".md")) as aside:
+        aside.write_text(card, encoding="utf-8")
     registry = package / "zoo.json"
     known = json.loads(registry.read_text(encoding="utf-8"))
     write_json(registry, {**known, **json.loads((release / "zoo.json").read_text(encoding="utf-8"))})
