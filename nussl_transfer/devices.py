@@ -33,7 +33,7 @@ def refuse_absent(device: str) -> None:
     if not alone() and (number is not None or idist.get_local_rank() >= torch.cuda.device_count()):
         raise ConfigError(
             f"Device {device!r} was asked for in {idist.get_nproc_per_node()} processes a machine: each has a GPU of its "
-            f"own, and torch sees {torch.cuda.device_count()}. Take 'cuda', and as many processes as there are."
+            f"own, and torch sees {torch.cuda.device_count()}. Take 'cuda', and as many processes as there are GPUs."
         )
     if (number or 0) >= torch.cuda.device_count():
         raise ConfigError(

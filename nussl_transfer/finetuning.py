@@ -11,7 +11,7 @@ from nussl.ml import SeparationModel
 
 from .builders import MASK_HEAD, PAPER, transplant
 from .checkpoints import CheckpointInfo, read_checkpoint
-from .distributed import random_state_kept, together
+from .distributed import made_once, random_state_kept, together
 from .errors import CheckpointError, ConfigError
 from .freezing import parameter_groups
 from .material import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
@@ -38,14 +38,15 @@ class Start:
         Raises:
             CheckpointError: The checkpoint cannot be read, or its network is not for mono audio.
         """
-        checkpoint = resolve(like if source is None else source)
-        network, info = read_checkpoint(checkpoint)
-        channels = network.layers[MASK_HEAD].num_audio_channels
-        if channels != 1:
-            raise CheckpointError(
-                f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are mono. "
-                "Take a network for 1 channel."
-            )
+        checkpoint = made_once(lambda: resolve(like if source is None else source))
+        with together():
+            network, info = read_checkpoint(checkpoint)
+            channels = network.layers[MASK_HEAD].num_audio_channels
+            if channels != 1:
+                raise CheckpointError(
+                    f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are "
+                    "mono. Take a network for 1 channel."
+                )
         return cls(network, info, None if source is None else _name_of(checkpoint))
 
 

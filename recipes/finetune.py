@@ -7,6 +7,8 @@ The same command again goes on where a run was broken off. What to start from, a
 
     python -m recipes.finetune recipes/conf/finetune_bach10.yml --out runs/bach10 \
         --override start.checkpoint=runs/pretrain_slakh data.stores.bach10.folder=/data/Bach10_v1.1
+
+On several GPUs, ``torchrun --nproc_per_node 4 -m`` stands in the place of ``python -m``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ The same command again goes on where a run was broken off. Where the stems are, 
 
     python -m recipes.pretrain recipes/conf/pretrain_musdb.yml --out runs/pretrain_musdb \
         --override data.stores.musdb.folder=/data/musdb18hq training.device=cuda training.workers=8
+
+On several GPUs, ``torchrun --nproc_per_node 4 -m`` stands in the place of ``python -m``.
 """
 
 from __future__ import annotations

@@ -81,7 +81,11 @@ def _join() -> None:
             f"{os.environ['WORLD_SIZE']} processes were to work together (WORLD_SIZE): {str(error).splitlines()[0]}. Start "
             "them with torchrun."
         ) from error
+    # In a job of SLURM's, ignite would take the rank there for the local rank: it is that of torchrun itself.
+    job = os.environ.pop("SLURM_JOB_ID", None)
     idist.sync()
+    if job is not None:
+        os.environ["SLURM_JOB_ID"] = job
 
 
 # Agreement ------------------------------------------------------------------------------------------------------------
@@ -90,6 +94,8 @@ def _join() -> None:
 @contextmanager
 def together() -> Iterator[None]:
     """All processes leave the block at a time; where it fails in one, it fails in all, and the first that failed says why.
+
+    Within the block no process may wait for another.
 
     Raises:
         Elsewhere: It failed in another process.
@@ -201,10 +207,14 @@ def own_seed(seed: int, iteration: int = 0) -> int:
     return int(np.random.SeedSequence([seed, idist.get_rank(), iteration]).generate_state(1)[0])
 
 
-def made_once(make: Callable[[], T], use: Callable[[], T]) -> T:
+def made_once(make: Callable[[], T], use: Callable[[], T] | None = None) -> T:
     """Returns what one process of each machine makes, one machine after another, and the others then use.
 
     Machines may share a folder, in which the first makes what the others find, or have their own.
+
+    Args:
+        make: Makes it, or finds that it is made.
+        use: What the other processes of a machine then do; ``make``, when not given.
     """
     if alone():
         return make()
@@ -215,4 +225,4 @@ def made_once(make: Callable[[], T], use: Callable[[], T]) -> T:
                 if rank == idist.get_rank():
                     made = make()
     with together():
-        return use() if made is None else made
+        return (use or make)() if made is None else made

@@ -35,8 +35,9 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
     with together():
         config = experiment.training.fit_config(experiment.kind)
         _refuse(experiment)
-        checkpoint = experiment.start.checkpoint
-        start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
+    checkpoint = experiment.start.checkpoint
+    start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
+    with together():
         refuse_unfit(start, config)
     data = experiment.data
     with at_work_in(out):
