@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from nussl.ml import SeparationModel
+from torch import nn
 
 from .builders import EMBEDDING_HEAD, MASK_HEAD, NORMALIZATION
 from .distributed import statistics_of_all
 from .errors import ConfigError
 from .freezing import outputs_of_mode, outputs_only
+from .losses import DeferredEmbedding
 
 
 class Pass:
@@ -45,6 +47,9 @@ class Pass:
 
     def __call__(self, batch: dict, first_frame: int = 0) -> tuple[dict, dict]:
         """Returns what the network makes of a batch, and what that should have been.
+
+        The embedding is a :class:`~nussl_transfer.losses.DeferredEmbedding`, where the head allows: its loss makes
+        it, and nothing else needs it.
 
         Args:
             batch: Audio, or nussl's spectra and targets.
@@ -89,12 +94,31 @@ class Pass:
 
     def _through(self, batch: dict, first_frame: int, given=()) -> tuple[dict, dict]:
         frames = slice(first_frame % self.frame_step, None, self.frame_step)
-        with self._for_the_losses(frames):
-            output = self._network(batch, self.outputs, given)
+        output = self._deferred(batch, frames, given) if self._defers() else self._whole(batch, frames, given)
         if self.frame_step > 1:
             batch = {**batch, **{key: batch[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
-        # The Gram loss casts piece by piece; a whole embedding in float32 would be the largest tensor of the step.
-        return {key: value if key == EMBEDDING_HEAD else value.float() for key, value in output.items()}, batch
+        return output, batch
+
+    def _defers(self) -> bool:
+        """Whether the embedding can be left to its loss to make, piece by piece."""
+        return EMBEDDING_HEAD in self.outputs and DeferredEmbedding.can_be(self.model.layers[EMBEDDING_HEAD])
+
+    def _deferred(self, batch: dict, frames: slice, given) -> dict:
+        (below,) = next(connection[1] for connection in self.model.connections if connection[0] == EMBEDDING_HEAD)
+        others = [name for name in self.outputs if name != EMBEDDING_HEAD]
+        output = self._network(batch, [*others, below], given)
+        hidden = output.pop(below)[:, frames]
+        dtype = torch.bfloat16 if self.autocast else torch.float32
+        embedding = DeferredEmbedding(hidden, self.model.layers[EMBEDDING_HEAD], dtype)
+        return {**{name: value.float() for name, value in output.items()}, EMBEDDING_HEAD: embedding}
+
+    def _whole(self, batch: dict, frames: slice, given) -> dict:
+        with ExitStack() as stack:
+            if self.frame_step > 1:
+                head = self.model.layers[EMBEDDING_HEAD]
+                stack.enter_context(head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, frames],)))
+            output = self._network(batch, self.outputs, given)
+        return {name: value.float() for name, value in output.items()}
 
     def _network(self, batch: dict, outputs: list[str], given=()) -> dict:
         device = batch["mix_magnitude"].device.type
@@ -102,36 +126,28 @@ class Pass:
             torch.autocast(device, dtype=torch.bfloat16, enabled=self.autocast),
             outputs_only(self.model, outputs, given),
             statistics_of_all(self.model),
+            _fast_softmax(self.model.layers[MASK_HEAD] if MASK_HEAD in outputs else None),
         ):
             return self.model(batch)
 
-    @contextmanager
-    def _for_the_losses(self, frames: slice) -> Iterator[None]:
-        """Lets the heads compute what the losses need: the embedding at some frames, and no unit vectors.
 
-        The loss normalises what it is given, so that doing it here as well would change nothing, and cost, with
-        its gradient, as much again as the loss.
-        """
-        with ExitStack() as stack:
-            for name, activation, hook in (
-                (EMBEDDING_HEAD, "unit_norm", None),
-                (MASK_HEAD, "softmax", lambda _, inputs, output: _softmax(output)),
-            ):
-                head = self.model.layers[name] if name in self.outputs else None
-                own = getattr(head, "activation", None)
-                if isinstance(own, (list, tuple)) and activation in own:
-                    stack.callback(setattr, head, "activation", own)
-                    head.activation = [kept for kept in own if kept != activation]
-                    if hook is not None:
-                        stack.enter_context(head.register_forward_hook(hook))
-            if frames.step > 1:
-                head = self.model.layers[EMBEDDING_HEAD]
-                stack.enter_context(head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, frames],)))
+@contextmanager
+def _fast_softmax(head: nn.Module | None) -> Iterator[None]:
+    """Takes a mask head's softmax elsewhere; over a last axis of so few, torch's takes nine times as long on a CPU."""
+    own = getattr(head, "activation", None)
+    if not isinstance(own, (list, tuple)) or "softmax" not in own:
+        yield
+        return
+    head.activation = [name for name in own if name != "softmax"]
+    try:
+        with head.register_forward_hook(lambda _, inputs, output: _softmax(output)):
             yield
+    finally:
+        head.activation = own
 
 
 def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Returns the softmax over the last axis; over an axis of so few, torch's takes nine times as long on a CPU."""
+    """Returns the softmax over the last axis."""
     if logits.device.type != "cpu":
         return logits.softmax(dim=-1)
     return logits.movedim(-1, 0).contiguous().softmax(dim=0).movedim(0, -1)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, default_collate
 from nussl_transfer.closures import TransferClosure, TransferValidationClosure, losses_of_mode
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.freezing import MODES, trainable_parameters
+from nussl_transfer.losses import DeferredEmbedding
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.targets import Targets
 
@@ -127,8 +128,10 @@ def test_in_mode_mask_the_body_leaves_no_graph(small_chimera, batches):
 @pytest.mark.parametrize(
     ("mode", "absent"), [("pretrain", {"mask", "estimates"}), ("mask", {"embedding"}), ("whole", set())]
 )
-def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches, mode, absent, validates):
+def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches, monkeypatch, mode, absent, validates):
     model, ran = small_chimera(), set()
+    grams = DeferredEmbedding.grams  # the embedding head does not run itself: its loss makes what it would give
+    monkeypatch.setattr(DeferredEmbedding, "grams", lambda *given: ran.add("embedding") or grams(*given))
     closure = TransferValidationClosure(model, mode) if validates else closure_for(model, mode)
     for name, layer in model.layers.items():
         layer.register_forward_hook(lambda *_, name=name: ran.add(name))
@@ -313,7 +316,7 @@ def test_in_parts_the_largest_layers_see_a_part_at_a_time(small_chimera, five):
     for name, layer in model.layers.items():
         layer.register_forward_hook(lambda *given, name=name: seen.setdefault(name, []).append(len(given[2])))
     closure_for(model, "whole", accumulate=2)(None, five)
-    assert seen["recurrent_stack"] == seen["embedding"] == seen["mask"] == [3, 2]
+    assert seen["recurrent_stack"] == seen["mask"] == [3, 2]
     assert seen["normalization"] == [5]
 
 
@@ -423,6 +426,20 @@ def test_clipping_handlers_of_nussls_users_see_the_gradients_before_the_step(sma
 
     trainer.run(batches[:1], max_epochs=1)
     assert len(seen) == 1 and seen[0] > 0
+
+
+def test_handlers_can_have_the_embedding_made(small_chimera, batches):
+    model = small_chimera()
+    trainer, _ = nussl.ml.train.create_train_and_validation_engines(closure_for(model, "pretrain"))
+    seen = []
+
+    @trainer.on(nussl.ml.train.BackwardsEvents.BACKWARDS_COMPLETED)
+    def look(engine):
+        seen.append(engine.state.model_output["embedding"].make().detach())
+
+    expected = copy.deepcopy(model).train()({"mix_magnitude": batches[0]["mix_magnitude"]})["embedding"].detach()
+    trainer.run(batches[:1], max_epochs=1)
+    torch.testing.assert_close(seen, [expected])
 
 
 def test_nussls_own_validation_closure_takes_its_loss_dictionary(small_chimera, batches):

@@ -6,8 +6,7 @@ import pytest
 import torch
 from nussl.ml.train.loss import DeepClusteringLoss, WhitenedKMeansLoss
 
-from nussl_transfer import losses
-from nussl_transfer.losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss
+from nussl_transfer.losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss, grams
 
 NB, NT, NF, NC, SIZE, NS = 3, 6, 5, 2, 4, 3
 POINTS = NT * NF * NC
@@ -37,9 +36,9 @@ def value_and_gradient(loss, embedding, mask, weights):
 
 
 # Pieces of one point, of a number that leaves a rest, of one that does not, of exactly all points, and of more.
-@pytest.fixture(params=[1, 7, 12, POINTS, POINTS + 1, losses.PIECE])
+@pytest.fixture(params=[1, 7, 12, POINTS, POINTS + 1, grams.PIECE])
 def piece(request, monkeypatch):
-    monkeypatch.setattr(losses, "PIECE", request.param)
+    monkeypatch.setattr(grams, "PIECE", request.param)
     return request.param
 
 
@@ -86,7 +85,7 @@ def spoil(case: str, embedding, mask, weights):
     ],
 )
 def test_value_and_gradient_are_nussls_for_awkward_batches(ours, theirs, case, monkeypatch):
-    monkeypatch.setattr(losses, "PIECE", 17)
+    monkeypatch.setattr(grams, "PIECE", 17)
     given = spoil(case, *batch())
     ours, theirs = (value_and_gradient(loss, *given) for loss in (ours, theirs))
     assert torch.isfinite(theirs[0]) and torch.isfinite(theirs[1]).all()

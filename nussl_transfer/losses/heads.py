@@ -1,0 +1,120 @@
+"""An embedding that its loss makes for itself, frames at a time, and never has in whole on the way back.
+
+The embedding is the largest thing in a step, and its gradient is as large again, once for each activation.
+Where a loss needs Gram matrices alone, both can be made and used up piece by piece; what is kept of the way
+there is the activation's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from nussl.ml.networks.modules import Embedding
+from torch import nn
+
+from .grams import add_piece, blocks, empty_grams, piece_of, slope
+
+# By nussl's names and in the order in which it looks for them: in place, and the slope, given the output.
+ACTIVATIONS = {
+    "sigmoid": (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+    "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
+    "relu": (torch.relu_, lambda gradient, output: gradient * (output > 0)),
+}
+LINEAR = (lambda rows: rows, lambda gradient, output: gradient)
+
+
+class DeferredEmbedding:
+    """What an embedding head is given, and the head.
+
+    Args:
+        hidden: What the head is given.
+        head: One for which :meth:`can_be` holds.
+        dtype: In which to compute what the head's linear layer does.
+
+    Shape:
+        hidden [nb, nt, hidden]
+    """
+
+    def __init__(self, hidden: torch.Tensor, head: Embedding, dtype: torch.dtype = torch.float32):
+        self.hidden, self.head, self.dtype = hidden, head, dtype
+
+    @staticmethod
+    def can_be(head: nn.Module) -> bool:
+        """Returns whether a head is nussl's, with a linear layer, at most one activation, and unit vectors at the end."""
+        plain = type(head) is Embedding and head.reshape and head.dim_to_embed == [-1]
+        return plain and isinstance(head.activation, (list, tuple)) and {*head.activation} <= {*ACTIVATIONS, "unit_norm"}
+
+    def make(self) -> torch.Tensor:
+        """Returns the embedding [nb, nt, nf, nc, D], in whole."""
+        return self.head(self.hidden)
+
+    def grams(self, assignments: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Returns the three Gram matrices of each item.
+
+        Shape:
+            assignments [nb, nt, nf, nc, ns], weights [nb, nt, nf, nc]
+            -> U'WU [nb, D, D], U'WY [nb, D, ns], Y'WY [nb, ns, ns]
+        """
+        activation = next((name for name in ACTIVATIONS if name in self.head.activation), None)
+        linear = self.head.linear
+        options = self.head.embedding_size, activation, self.dtype, torch.is_grad_enabled()
+        return _HeadGrams.apply(self.hidden, linear.weight, linear.bias, assignments, weights, *options)
+
+
+class _HeadGrams(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, assignments, weights, size, activation, dtype, keeps):
+        act = ACTIVATIONS.get(activation, LINEAR)[0]
+        nb, nt, _ = hidden.shape
+        matrix, offset, data = weight.to(dtype), None if bias is None else bias.to(dtype), hidden.to(dtype)
+        # The only thing of the embedding's size; without a way back, not even that.
+        kept = hidden.new_empty((nb, nt, len(weight)) if keeps else (0,), dtype=dtype)
+        gram = empty_grams(nb, size, assignments.shape[-1], hidden.device)
+        for item, rows in _pieces(assignments):
+            output = act(nn.functional.linear(data[item, rows], matrix, offset))  # [rows, nf * nc * D]
+            if keeps:
+                kept[item, rows] = output
+            points = output.view(-1, size).float()
+            add_piece(gram[item], points, *_points(assignments, weights, item, rows))
+        ctx.save_for_backward(data, matrix, kept, assignments, weights)
+        ctx.size, ctx.activation, ctx.has_bias = size, activation, bias is not None
+        ctx.dtypes = hidden.dtype, weight.dtype
+        return blocks(gram, size)
+
+    @staticmethod
+    def backward(ctx, within, across, _):
+        data, matrix, kept, assignments, weights = ctx.saved_tensors
+        slope_of = ACTIVATIONS.get(ctx.activation, LINEAR)[1]
+        within, across = within + within.mT, across.mT
+        of_hidden = torch.empty_like(data) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(matrix, dtype=ctx.dtypes[1]) if ctx.needs_input_grad[1] else None
+        of_bias = torch.zeros_like(of_weight[:, 0]) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        for item, rows in _pieces(assignments):
+            output = kept[item, rows]
+            points = output.view(-1, ctx.size).float()
+            gradient = slope(points, *_points(assignments, weights, item, rows), within[item], across[item])
+            gradient = slope_of(gradient, points).view(output.shape)
+            if of_bias is not None:
+                of_bias += gradient.sum(dim=0)
+            gradient = gradient.to(matrix.dtype)
+            if of_hidden is not None:
+                of_hidden[item, rows] = gradient @ matrix
+            if of_weight is not None:
+                of_weight += gradient.T @ data[item, rows]
+        of_hidden = None if of_hidden is None else of_hidden.to(ctx.dtypes[0])
+        return of_hidden, of_weight, of_bias, None, None, None, None, None, None
+
+
+def _points(assignments, weights, item, rows):
+    return assignments[item, rows].reshape(-1, assignments.shape[-1]), weights[item, rows].reshape(-1, 1)
+
+
+def _pieces(assignments: torch.Tensor) -> Iterator[tuple[int, slice]]:
+    """Yields (item, slice of its frames), in an order that never changes."""
+    nb, nt, nf, nc = assignments.shape[:4]
+    # Four times as many points as elsewhere: the products with the layer's weights want more rows.
+    size = max(1, 4 * piece_of(assignments.device) // (nf * nc))
+    for item in range(nb):
+        for start in range(0, nt, size):
+            yield item, slice(start, start + size)
