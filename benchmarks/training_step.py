@@ -4,8 +4,8 @@ nussl's own way is its ``MixSourceFolder`` with the transforms of its tutorials,
 losses and trainer. Ours is ``fit``, with clipping and all. Both train all of a ChimeraNet on 0.01 deep clustering + 0.99
 L1 loss, with Adam.
 
-On a CPU: 2 x 128 units, 8 x 2 s, two threads. With ``--device cuda``, which is the default where there is a GPU: the
-paper's 4 x 500 units and 24 x 10 s, the time that its pretraining would take, and what bounds it.
+On a CPU: 2 x 128 units, 8 x 2 s, two threads, and one thread beside it. With ``--device cuda``, which is the default where
+there is a GPU: the paper's 4 x 500 units and 24 x 10 s, the time that its pretraining would take, and what bounds it.
 
 The last line is JSON. ``speed_ratio`` (our items a second over nussl's) and ``memory_ratio`` (our peak over nussl's,
 above what is there before the network is made) are for the same losses at all frames; ``cut_beforehand`` has the same
@@ -284,8 +284,9 @@ def run_side(name: str, folder: Path, plan: Plan) -> dict:
     *told, last = run.stdout.splitlines()
     found = json.loads(last)
     print("\n".join(line for line in told if "USDT" not in line), end="\n" if told else "")
+    shown = f"{name}, one thread" if plan.threads == 1 else name
     print(
-        f"{name:30} {found['items_per_s']:8.2f} items/s, {found['ms_a_step']:7.0f} ms a step, "
+        f"{shown:34} {found['items_per_s']:8.2f} items/s, {found['ms_a_step']:7.0f} ms a step, "
         f"{100 * found['waiting_for_data']:3.0f} % waiting for data, {found['megabytes']:6.0f} MB",
         flush=True,
     )
@@ -307,6 +308,8 @@ def compare(plan: Plan, sides: list[str]) -> dict:
         make = [sys.executable, __file__, "--side", "stems", "--folder", name, "--plan", json.dumps(asdict(plan))]
         subprocess.run(make, check=True)
         found = {side: run_side(side, folder, plan) for side in sides}
+        one_thread = ("nussl", "ours") if plan.threads > 1 and plan.device == "cpu" else ()
+        one = {side: run_side(side, folder, replace(plan, threads=1)) for side in one_thread}
     theirs, ours = found["nussl"], found["ours"]
     result = {
         **ratios(ours, theirs),
@@ -315,6 +318,8 @@ def compare(plan: Plan, sides: list[str]) -> dict:
         "device": plan.device,
         "cut_beforehand": ratios(ours, found["nussl, cut beforehand"]),
     }
+    if one:
+        result["one_thread"] = ratios(one["ours"], one["nussl"])
     for side, key in (("ours, every 4th frame", "every_4th_frame"), ("ours, bfloat16", "bf16")):
         if side in found:
             result[key] = ratios(found[side], theirs)
