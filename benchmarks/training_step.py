@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -233,8 +234,28 @@ class Profile:
         from ignite.engine import Events
 
         first = max(1, self.last - self.STEPS)
-        trainer.add_event_handler(Events.ITERATION_STARTED(once=first), lambda _: self.profile.start())
-        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=self.last), lambda _: self.profile.stop())
+        trainer.add_event_handler(Events.ITERATION_STARTED(once=first), lambda _: self._start())
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=self.last), lambda _: self._stop())
+
+    def _start(self) -> None:
+        if self.cuda:  # torch warns of whatever waits for the device
+            import torch
+
+            self.listening = warnings.catch_warnings(record=True)
+            self.waits = self.listening.__enter__()
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+        self.profile.start()
+
+    def _stop(self) -> None:
+        if self.cuda:
+            import torch
+
+            torch.cuda.set_sync_debug_mode("default")
+            self.listening.__exit__(None, None, None)
+            print(f"the device was waited for {len(self.waits)} times in {self.STEPS} steps")
+            print("".join(f"  {wait.filename}:{wait.lineno} {wait.message}\n" for wait in self.waits[:5]), end="")
+        self.profile.stop()
 
     def read(self) -> dict[str, float]:
         """Prints the longest operations; returns the share of each group in the time of the device."""
