@@ -125,9 +125,9 @@ def probe(model) -> float:
 WAYS = {
     "pretrain": {"mode": "pretrain"},
     "whole": {"mode": "whole", "probe": probe},
-    "in parts": {"mode": "whole", "accumulate": 2, "ema_decay": 0.9, "body_learning_rate": 1e-4, "frame_step": 1},
+    "in parts": {"mode": "whole", "accumulate": 2, "ema_decay": 0.9, "body_learning_rate": 1e-4, "iterations": 10},
     "mask": {"mode": "mask", "iterations": 5},
-    "spoilt": {"mode": "pretrain", "mixtures": at_item(OF_THE_SECOND, spoil)},
+    "spoilt": {"mode": "pretrain", "mixtures": at_item(OF_THE_SECOND, spoil), "iterations": 10},
 }
 
 
@@ -166,10 +166,10 @@ def scenes(train, tmp_path_factory):
         for name, way in WAYS.items():
             model, _ = train(folder / name, **way)
             found["state"][name] = model.state_dict()
-        # Of the two random sequences each goes on with its own.
+        random = {"dropout": 0.5, "iterations": 10}
         for name, items in (("unbroken", Mixtures), ("broken", at_item(OF_THE_SECOND, terminate))):
-            found["told"][name] = told(lambda name=name, items=items: train(folder / name, mixtures=items, dropout=0.5))
-        train(folder / "broken", dropout=0.5)
+            found["told"][name] = told(lambda name=name, items=items: train(folder / name, mixtures=items, **random))
+        train(folder / "broken", **random)
         found["told"]["resumed"] = told(lambda: train(folder / "resumed", mixtures=at_item(OF_THE_SECOND, terminate)))
         for name, way in {
             "item": {"mixtures": at_item(OF_THE_SECOND, refuse)},
