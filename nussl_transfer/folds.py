@@ -19,11 +19,12 @@ from .store import Store
 TUNED, SCRATCH = "fine-tuned", "from scratch"
 
 
-def folds(names: Sequence[str], k: int, seed: int = 0) -> list[list[str]]:
+def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[list[str]]:
     """Returns k parts of these names, each name in one of them, of sizes that differ by one at most.
 
     Args:
-        names: Of tracks; their order does not matter.
+        names: Of tracks; their order does not matter. Or names that stay together, such as those of one song: the sizes
+            count each of these groups as one.
         k: Number of parts; as many as there are names leaves one out at a time.
         seed: Of who comes into which part.
 
@@ -33,10 +34,13 @@ def folds(names: Sequence[str], k: int, seed: int = 0) -> list[list[str]]:
     >>> folds(["a", "b", "c", "d", "e"], 2)
     [['c', 'd', 'e'], ['a', 'b']]
     """
-    if not 2 <= k <= len(names):
-        raise ConfigError(f"{k} folds of {len(names)} tracks were asked for: there are 2 at least, and a track for each.")
-    order = np.random.default_rng(seed).permutation(len(names))
-    return [sorted(sorted(names)[index] for index in part) for part in np.array_split(order, k)]
+    groups = sorted([name] if isinstance(name, str) else sorted(name) for name in names)
+    count = sum(map(len, groups))
+    if not 2 <= k <= len(groups):
+        among = f", which are {len(groups)} different ones," if len(groups) < count else ""
+        raise ConfigError(f"{k} folds of {count} tracks{among} were asked for: there are 2 at least, and a track for each.")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    return [sorted(name for index in part for name in groups[index]) for part in np.array_split(order, k)]
 
 
 def cross_validate(
@@ -56,7 +60,8 @@ def cross_validate(
     """Fine-tunes k networks, each without one k-th of the tracks, and scores each on the tracks that it lacked.
 
     Which network of a run is the best is decided on validation tracks out of the others, so the tracks that are scored
-    decide nothing. Splits that the tracks have are passed over. Called again, it goes on where it was broken off.
+    decide nothing. Tracks that are the same music are in one fold. Splits that the tracks have are passed over. Called
+    again, it goes on where it was broken off.
 
     An item is drawn anew each time, however few tracks there are, so a run needs no repeats of its material. What few
     tracks do make uncertain is the score. ``repeats`` measures that: everything is done again with another seed, which
@@ -97,7 +102,8 @@ def cross_validate(
                 f"Folds of {store.folder} were asked for: {len(store.tracks) - len(whole)} of {len(store.tracks)} tracks "
                 f"lack some of {', '.join(store.labels)}. Leave those tracks or stems out, or keep test tracks of your own."
             )
-        plan = [(repeat, folds(whole, k, seed + repeat)) for repeat in range(repeats)]
+        groups_of_names = [[track.name for track in group] for group in store.music()]
+        plan = [(repeat, folds(groups_of_names, k, seed + repeat)) for repeat in range(repeats)]
         excerpts = make_excerpts(store, seconds)
         name, rows, about = SCRATCH if source is None else TUNED, [], []
         for repeat, parts in plan:

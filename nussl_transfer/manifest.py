@@ -30,12 +30,13 @@ class StoredStem:
 
 @dataclass(frozen=True)
 class StoredTrack:
-    """One track of a store: every stem in it has ``frames`` samples."""
+    """One track of a store: every stem in it has ``frames`` samples; ``origin`` is that of :class:`datasets.Track`."""
 
     name: str
     split: str | None
     frames: int
     stems: dict[str, StoredStem]
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,5 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _track_from_json(entry: dict) -> StoredTrack:
     stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
-    return StoredTrack(name=entry["name"], split=entry["split"], frames=entry["frames"], stems=stems)
+    # Manifests of before there were origins have none.
+    return StoredTrack(entry["name"], entry["split"], entry["frames"], stems, entry.get("origin"))

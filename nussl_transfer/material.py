@@ -102,9 +102,9 @@ def open_store(
 def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
     """Returns what to train on and what to validate on; tracks of split 'test' are in neither.
 
-    Validation is the tracks of split 'valid'; without such, one track in ten, at least one; where that would
-    take a label away from either side, or there is one track, it is the last quarter of every track. What was
-    chosen is logged.
+    Validation is the tracks of split 'valid'; without such, one track in ten, at least one, and no music that is
+    trained on (:meth:`~nussl_transfer.store.Store.music`). Where there is no such choice, or it would take a label away
+    from either side, it is the last quarter of every track. What was chosen is logged.
 
     Args:
         store: What to divide.
@@ -132,9 +132,8 @@ def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
                 f"{', '.join(valid.labels)}. Give both the same stems, leave some out, or let no track be for validation."
             )
         return Material(rest, valid, share=share)
-    order = np.random.default_rng(seed).permutation(len(free))
-    held = [free[i].name for i in order[: max(1, round(VALID_SHARE * len(free)))]]
-    if len(free) > 1:
+    held = _held_out(rest, seed)
+    if held:
         train = store.where(names={track.name for track in free} - set(held))
         valid = store.where(names=held)
         if train.labels == valid.labels == rest.labels:
@@ -142,6 +141,21 @@ def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
             return Material(train, valid, share=share)
     logger.info("No validation tracks were given, or to be spared: held out the last quarter of every track.")
     return Material(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0), share)
+
+
+def _held_out(store: Store, seed: int) -> list[str]:
+    """Returns the names of one track in ten, drawn by seed, with all that are the same music; [] if there is no choice."""
+    groups, count = store.music(), len(store.tracks)
+    if len(groups) < 2:
+        return []
+    held: list[str] = []
+    for index in np.random.default_rng(seed).permutation(len(groups)):
+        if len(held) + len(groups[index]) <= max(1, round(VALID_SHARE * count)):
+            held += [track.name for track in groups[index]]
+    smallest = min(groups, key=len)
+    if not held and len(smallest) <= VALID_SPAN * count:
+        held = [track.name for track in smallest]
+    return held
 
 
 def fit_to(materials: Sequence[Material], drawing: Drawing) -> Drawing:

@@ -56,8 +56,10 @@ def kept_part(store: Path, track: Track, sample_rate: int) -> StoredTrack | None
         whole = all(header(store / stem.file).frames == entry["frames"] for stem in stems.values())
     except (*_NO_ENTRY, AudioFileError):
         return None
-    # The split is the data set's to say; it may have changed without the audio.
-    return StoredTrack(track.name, track.split, entry["frames"], stems) if same_rate and same_sources and whole else None
+    if not (same_rate and same_sources and whole):
+        return None
+    # The split and the origin are the data set's to say; they may have changed without the audio.
+    return StoredTrack(track.name, track.split, entry["frames"], stems, track.origin)
 
 
 def forget_part(store: Path, name: str) -> None:

@@ -149,7 +149,7 @@ def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | 
         return Finding("error", track.name, None, str(error).rstrip("."))
     try:
         forget_part(writer.folder, track.name)
-        entry = StoreWriter(writer.folder, writer.sample_rate).add(track.name, track.split, stems, sources)
+        entry = StoreWriter(writer.folder, writer.sample_rate).add(track.name, track.split, stems, sources, track.origin)
         write_part(writer.folder, entry, writer.sample_rate)
     except (OSError, soundfile.LibsndfileError) as error:
         full = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)

@@ -142,6 +142,14 @@ class Store:
         ]
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
+    def music(self) -> list[list[StoredTrack]]:
+        """Returns the tracks in groups: those of one origin are the same music, and go to one side of every division."""
+        groups: dict[tuple[str, str], list[StoredTrack]] = {}
+        for track in self.tracks:
+            key = ("name", track.name) if track.origin is None else ("origin", track.origin)
+            groups.setdefault(key, []).append(track)
+        return list(groups.values())
+
     def minutes(self, label: str | None = None) -> float:
         """Returns the minutes of music, or of one label's stem, that the store's tracks hold."""
         frames = sum(track.frames for track in self.tracks if label is None or label in track.stems)
@@ -169,6 +177,7 @@ class StoreWriter:
         split: str | None,
         stems: dict[str, np.ndarray],
         sources: dict[str, list[dict]] | None = None,
+        origin: str | None = None,
     ) -> StoredTrack:
         """Writes the stems of one track and returns its entry.
 
@@ -177,6 +186,7 @@ class StoreWriter:
             split: 'train', 'valid', 'test' or None.
             stems: One array [frames] a label, all equally long.
             sources: Path, size and modification time of each label's files.
+            origin: What it was made from: tracks of one origin are the same music.
 
         Raises:
             DataError: The stems are empty or differ in length, the name is taken, or it or a label would
@@ -207,7 +217,7 @@ class StoreWriter:
             write_stem(self.folder / file, audio, self.sample_rate)
             about = describe_stem(audio, self.sample_rate)
             entry[label] = StoredStem(file=file, sources=(sources or {}).get(label, []), **about)
-        track = StoredTrack(name=name, split=split, frames=next(iter(lengths.values())), stems=entry)
+        track = StoredTrack(name, split, next(iter(lengths.values())), entry, origin)
         self.tracks.append(track)
         return track
 

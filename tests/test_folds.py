@@ -54,6 +54,15 @@ def test_each_track_is_in_one_fold_and_folds_are_as_large_as_each_other(tracks, 
     assert tracks == k or len({str(folds(names, k, seed)) for seed in range(10)}) > 1
 
 
+def test_tracks_of_one_song_are_in_one_fold():
+    for seed in range(10):
+        parts = folds([["b1", "b2"], "a", ["c1", "c2", "c3"]], 2, seed)
+        assert sorted(sum(parts, [])) == ["a", "b1", "b2", "c1", "c2", "c3"]
+        assert all(("b1" in part) == ("b2" in part) and ("c1" in part) == ("c3" in part) for part in parts)
+    with pytest.raises(ConfigError, match="3 folds of 5 tracks, which are 2 different ones, were asked for"):
+        folds([["b1", "b2"], ["c1", "c2", "c3"]], 3)
+
+
 @pytest.mark.parametrize("k", [0, 1, 4])
 def test_fewer_than_two_folds_or_more_than_tracks_are_refused(k):
     with pytest.raises(ConfigError, match=f"{k} folds of 3 tracks were asked for: there are 2 at least"):

@@ -68,6 +68,39 @@ def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path
     assert "held out the last quarter of every track" in said.text
 
 
+def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
+    """Makes a store of so many tracks of each song; what begins with '-' has no origin."""
+    writer = StoreWriter(folder, 8000, "made up")
+    for song, size in sizes.items():
+        for take in range(size):
+            stems = {label: noise(0.5, 8000, take) for label in LABELS}
+            writer.add(f"{song} {take}", "train", stems, origin=None if song.startswith("-") else song)
+    return writer.close()
+
+
+def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
+    store = Store(store_of_songs(tmp_path, {"one": 2, "two": 3, "-": 12, "three": 3}).folder)
+    held = set()
+    for seed in range(20):
+        material = divide(store, seed)
+        sides = [{track.origin for track in side.tracks} - {None} for side in (material.train, material.valid)]
+        assert not sides[0] & sides[1] and len(material.valid.tracks) <= 2
+        held |= sides[1]
+    assert held == {"one"}, "a song of three takes is more than one track in ten"
+
+
+def test_where_all_of_a_few_songs_are_too_large_the_smallest_is_held_out(tmp_path):
+    material = divide(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
+    assert names(material.valid) == ["two 0", "two 1"]
+
+
+@pytest.mark.parametrize("songs", [{"one": 4}, {"one": 4, "two": 3}])
+def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, songs):
+    material = divide(store_of_songs(tmp_path, songs))
+    assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
+    assert "held out the last quarter of every track" in said.text
+
+
 def test_only_tracks_for_testing_are_refused(tmp_path):
     store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
     with pytest.raises(DataError, match="all its tracks are for validation or testing"):

@@ -54,6 +54,19 @@ def test_the_offset_of_a_stem_is_removed(tmp_path):
     np.testing.assert_allclose(audio, noise(4000), atol=1e-6)
 
 
+def test_tracks_of_one_origin_are_one_music_also_when_read_again(tmp_path):
+    writer = StoreWriter(tmp_path, RATE)
+    for name, origin in (("a", "x"), ("b", None), ("c", "x"), ("d", None), ("x", None)):
+        writer.add(name, None, {"flute": np.ones(8)}, origin=origin)
+    groups = [[track.name for track in group] for group in writer.close().music()]
+    assert groups == [["a", "c"], ["b"], ["d"], ["x"]]
+    about = json.loads((tmp_path / "manifest.json").read_text())
+    for track in about["tracks"]:  # as manifests were once
+        del track["origin"]
+    (tmp_path / "manifest.json").write_text(json.dumps(about))
+    assert [len(group) for group in Store(tmp_path).music()] == [1] * 5
+
+
 def test_the_manifest_has_the_documented_form(store):
     manifest = json.loads((store.folder / "manifest.json").read_text())
     assert manifest.keys() == {"format", "sample_rate", "labels", "dataset", "tracks"}

@@ -37,7 +37,10 @@ def same_sounds(rows: Sequence[StemRow]) -> list[Finding]:
 
 
 def same_origins(tracks: Sequence[Track]) -> list[Finding]:
-    """Returns a warning where tracks of one origin, such as one MIDI file, are in different splits; else a note."""
+    """Returns a warning where tracks of one origin, a MIDI file or a song, are in different splits; else a note.
+
+    The stems of one song that are tracks each, as in a pool, are not the same music.
+    """
     of: dict[str, list[Track]] = {}
     for track in tracks:
         if track.origin is not None:
@@ -47,12 +50,12 @@ def same_origins(tracks: Sequence[Track]) -> list[Finding]:
     found = []
     for level, some, advice in (
         ("warning", crossing, SPLITS),
-        ("note", [group for group in groups if group not in crossing], ""),
+        ("note", [group for group in groups if group not in crossing and _share_a_label(group)], ""),
     ):
         if some:
             listed = "; ".join(_names(group) for group in some[:3])
-            where = "in different splits" if level == "warning" else "in one split"
-            what = f"{len(some)} MIDI files are each played by several tracks, {where}: {listed}"
+            where = "different splits" if level == "warning" else "one split"
+            what = f"the same music is in several tracks of {where}, {len(some)} times: {listed}"
             found.append(Finding(level, None, None, what + (" and others" if len(some) > 3 else ""), advice))
     return found
 
@@ -86,6 +89,10 @@ def _by_bytes(rows: Sequence[StemRow]) -> Iterable[list[StemRow]]:
             continue
         same.setdefault(digest.digest(), []).append(row)
     return [group for group in same.values() if len(group) > 1]
+
+
+def _share_a_label(tracks: Sequence[Track]) -> bool:
+    return max(Counter(label for track in tracks for label in track.stems).values(), default=0) > 1
 
 
 def _size(row: StemRow) -> int:

@@ -24,7 +24,8 @@ class Track:
 
     ``name`` is unique in its data set and a safe relative path; the files of a stem are summed; ``mixture``
     is a mixture file on disk, for checking only; ``left_out`` holds audio files of the track that are in no
-    stem; ``origin`` names what it was made from, such as a MIDI file: two tracks of one origin are the same music.
+    stem; ``origin`` names what it was made from, such as a MIDI file or a song: two tracks of one origin are the
+    same music, and are never trained on and validated on.
     """
 
     name: str

@@ -181,7 +181,18 @@ def _track(folder: Path, take: str, files: Sequence[Path], microphone: str, spli
             f"{names}. Remove the one that the data set does not have."
         )
     used = {path for paths in stems.values() for path in paths}
-    return Track(take, dict(sorted(stems.items())), split, left_out=tuple(path for path in files if path not in used))
+    left = tuple(path for path in files if path not in used)
+    return Track(take, dict(sorted(stems.items())), split, left_out=left, origin=_music_of(take))
+
+
+def _music_of(take: str) -> str:
+    """Returns what is sung in a take: the song, or the exercise.
+
+    >>> _music_of('LI_QuartetA_Take01'), _music_of('SE_QuartetA_CadenceMajor03')
+    ('LI', 'SE_CadenceMajor')
+    """
+    song, _, kind = take.split("_")
+    return f"{song}_{kind.rstrip('0123456789')}" if song == "SE" else song
 
 
 def _sections(track: Track, wanted: set[str]) -> Track:

@@ -118,7 +118,8 @@ class Remixpacks(StemDataset):
             tracks = [track for track in tracks if any(group_of(label, members) for label in track.stems)] or tracks
         else:
             tracks = _chosen(folder, tracks, sources, ignore)
-        return _split(tracks, songs_of(tracks, _PACKS, song))
+        songs = songs_of(tracks, _PACKS, song)
+        return [replace(track, origin=songs[track.name] or None) for track in _split(tracks, songs)]
 
 
 def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Path, list[PurePosixPath]]:

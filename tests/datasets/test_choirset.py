@@ -75,6 +75,14 @@ def test_each_voice_has_one_dynamic_microphone_and_sections_have_two(all_names):
     assert Counter(tuple(map(len, track.stems.values())) for track in larynx) == {(2, 2, 2, 2): 8, (1, 1, 1, 1): 15}
 
 
+def test_takes_of_one_song_are_the_same_music(folder):
+    tracks = ChoirSet.find_tracks(folder, exercises=True)
+    assert {track.name[:2] for track in tracks} > {"SE"}
+    assert all(track.origin == track.name[:2] for track in tracks if not track.name.startswith("SE"))
+    exercises = {track.name.split("_")[2].rstrip("0123456789"): track.origin for track in tracks if track.name[:2] == "SE"}
+    assert exercises == {kind: f"SE_{kind}" for kind in exercises}
+
+
 def test_no_song_is_on_two_sides(all_names):
     tracks = ChoirSet.find_tracks(all_names, exercises=True)
     assert {(track.name[:2], track.split) for track in tracks} == {("LI", "train"), ("SE", "train"), ("TP", "test")}

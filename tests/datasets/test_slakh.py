@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import layouts
 import pytest
@@ -16,6 +17,8 @@ from nussl_transfer.datasets.slakh_sources import SOURCES
 from nussl_transfer.datasets.slakh_splits import split_of_tracks
 from nussl_transfer.datasets.slakh_tables import MOVED, OMITTED, WHITE_NOISE
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.material import divide
+from nussl_transfer.prepare import prepare
 from nussl_transfer.store import Store
 
 NUMBERS = tuple(layouts.SLAKH_TRACKS)
@@ -234,6 +237,18 @@ def test_a_midi_file_is_on_one_side_only_by_default(tree):
         drawn = splits(tree, split_seed=seed)
         assert drawn[4] == drawn[1939] and Counter(drawn.values())["test"] >= 1
     assert drawn == splits(tree, split_seed=19) and len({str(splits(tree, split_seed=seed)) for seed in range(9)}) > 1
+
+
+def test_validation_tracks_that_training_draws_have_no_midi_file_of_the_others(tree, tmp_path):
+    tracks = [replace(track, split="train") for track in Slakh.find_tracks(tree, sources="band")]
+    store = prepare([track for track in tracks if len(track.stems) == 4], tmp_path / "store", 8000, progress=False)
+    held = set()
+    for seed in range(30):
+        material = divide(store, seed)
+        sides = [{track.name for track in side.tracks} for side in (material.train, material.valid)]
+        assert not any({"Track00004", "Track01939"} & one and {"Track00004", "Track01939"} - one for one in sides)
+        held |= sides[1]
+    assert len(held) > 2
 
 
 def test_without_uuid_the_midi_file_itself_tells(folder):
