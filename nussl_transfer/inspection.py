@@ -100,7 +100,7 @@ class Inspection:
             groups.setdefault((row.split or "-", row.label), []).append(row)
         lines = []
         for (split, label), rows in sorted(groups.items()):
-            minutes = sum(row.seconds for row in rows) / 60
+            minutes = _minutes(rows)
             several = [sorted({getattr(row, key) for row in rows}) for key in ("sample_rate", "channels", "subtype")]
             kinds = ["/".join(map(str, values)) for values in several]
             counts = (f"{len({row.track for row in rows})}", f"{len(rows)}", f"{minutes:.1f}")
@@ -109,10 +109,9 @@ class Inspection:
 
     def summary(self) -> str:
         """Returns one line: how much there is, how many findings of each level."""
-        tracks = len({row.track for row in self.rows})
-        minutes = sum(row.seconds for row in self.rows) / 60
-        counts = [f"{sum(finding.level == level for finding in self.findings)} {level}s" for level in LEVELS]
-        return f"{tracks} tracks, {len(self.rows)} files, {minutes:.1f} minutes of stems: {', '.join(counts)}."
+        sizes = [_number(len({row.track for row in self.rows}), "track"), _number(len(self.rows), "file")]
+        counts = [_number(sum(finding.level == level for finding in self.findings), level) for level in LEVELS]
+        return f"{', '.join(sizes)}, {_minutes(self.rows):.1f} minutes of stems: {', '.join(counts)}."
 
     def to_json(self) -> dict:
         """Returns the same as plain values."""
@@ -163,6 +162,18 @@ def on_one_line(text: str) -> str:
     'ba\\\\nss.wav'
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _minutes(rows: Iterable[StemRow]) -> float:
+    """Returns the minutes of all stems; the files of one stem of one track sound at once."""
+    stems: dict[tuple[str, str], float] = {}
+    for row in rows:
+        stems[row.track, row.label] = max(row.seconds, stems.get((row.track, row.label), 0.0))
+    return sum(stems.values()) / 60
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _cells(row: StemRow) -> tuple[str, ...]:

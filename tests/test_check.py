@@ -158,6 +158,13 @@ def test_what_was_left_out_of_a_track_is_a_note(folder):
     assert only(look(folder, deep=False), "note") == "note: A: left out: residuals.wav."
 
 
+def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
+    files = tuple(layouts.write(tmp_path / f"{n}.wav", layouts.tone(100 * n, seconds=6)) for n in (1, 2, 3))
+    table = inspect([Track("A", {"low": files[:2], "high": files[2:]})]).table()
+    assert [line.split()[4] for line in table.splitlines() if line.startswith("-")] == ["0.1", "0.1"]
+    assert table.endswith("1 track, 3 files, 0.2 minutes of stems: 0 errors, 0 warnings, 0 notes.")
+
+
 def test_the_table_has_every_row_every_error_and_a_summary(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     layouts.write(folder / "B" / "bass.wav", layouts.tone(110) + 0.01)
@@ -166,7 +173,7 @@ def test_the_table_has_every_row_every_error_and_a_summary(folder):
     assert head.split() == ["track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file"]
     assert lines[1].split() == ["B", "bass", "44100", "1", "1.00", "PCM_16", "0.110", "0.0099", "bass.wav"]
     assert any(line.startswith("error: A, bass") for line in lines)
-    assert lines[-1] == "2 tracks, 3 files, 0.1 minutes of stems: 1 errors, 0 warnings, 1 notes."
+    assert lines[-1] == "2 tracks, 3 files, 0.1 minutes of stems: 1 error, 0 warnings, 1 note."
 
 
 def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path):

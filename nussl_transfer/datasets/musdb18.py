@@ -92,7 +92,7 @@ class MUSDB18(StemDataset):
         outside = [song.name for song in songs if song.subset is None]
         if outside:
             LOGGER.warning("%d songs lie neither in train nor in test: they have no split of MUSDB18's", len(outside))
-        LOGGER.info("MUSDB18: %d songs are here, of 150", len(songs))
+        LOGGER.info("MUSDB18: %d of 150 songs are here", len(songs))
         return [_track(song, SOURCES[sources], ignore) for song in songs]
 
 
