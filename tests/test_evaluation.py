@@ -134,6 +134,16 @@ def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(st
     assert 70 <= sum(e.track == "one" for e in first) <= 110
 
 
+def test_tracks_of_one_stem_are_no_mixtures(tmp_path):
+    writer = StoreWriter(tmp_path, RATE)
+    for label in ("kick", "snare"):
+        writer.add(label, None, {label: np.random.default_rng(0).standard_normal(RATE)})
+    pool = writer.close()
+    with pytest.raises(DataError, match="each of its 2 tracks has one stem, and is no mixture. Ask for incoherent ones"):
+        make_excerpts(pool, 0.5, 3)
+    assert len(make_excerpts(pool, 0.5, 3, coherent=False)) == 3
+
+
 @pytest.mark.parametrize("wrong", [{"duration": 0}, {"duration": 1, "hop": -1}, {"duration": 1, "count": 0}])
 def test_excerpts_of_no_length_hop_or_number_are_refused(store, wrong):
     with pytest.raises(ConfigError, match="above zero"):

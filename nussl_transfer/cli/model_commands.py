@@ -71,7 +71,7 @@ def evaluate(
         chosen = read_excerpts(excerpts, store)
     scores = evaluate(checkpoints, store, chosen, out, oracle=oracle, batch_size=batch_size, device=device)
     silent = silent_excerpts(chosen, store)
-    print(f"{len(chosen)} excerpts of {len(store.tracks)} tracks, {silent} of them with a silent source.")
+    print(f"{len(chosen)} excerpts, {silent} of them with a silent source; tracks: {len(store.tracks)}.")
     print(f"Every score is in {out / 'scores.json'}.")
     print(text_table(scores))
 

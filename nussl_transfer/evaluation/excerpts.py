@@ -87,6 +87,11 @@ def make_excerpts(
         mixtures = Mixtures(store, duration, count, seed, coherent=float(coherent), sounding=sounding)
         found = drawn_excerpts(mixtures)
     else:
+        if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):
+            raise DataError(
+                f"Excerpts of {store.folder} were to be scored: each of its {len(store.tracks)} tracks has one stem, and is "
+                "no mixture. Ask for incoherent ones, and how many: --incoherent --count 100."
+            )
         found = _of_tracks(store, round(duration * store.sample_rate), count, seed, hop)
         every = len(found)
         found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
