@@ -11,6 +11,7 @@ from ..errors import DataError
 from .base import StemDataset, Track
 from .labels import Groups, is_ignored, labels_of
 from .scan import find_audio
+from .units import split_of
 
 # Stand-ins rendered in this tree may go on after piece 10.
 _PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")
@@ -29,7 +30,8 @@ class Bach10(StemDataset):
     Args:
         folder: Where the data set lies.
         held_out: Pieces that make the split 'test', all others being 'train': numbers or names ('10', 10 or
-            '10-NunBitten'). Bach10 has no official split; None gives no split, ``folds`` gives all ten.
+            '10-NunBitten'). Bach10 has no official split; None gives none, or that of folders train and
+            test that the pieces lie in; ``folds`` gives all ten.
         kwargs: As ``StemDataset``.
     """
 
@@ -70,6 +72,9 @@ class Bach10(StemDataset):
             if _PIECE.match(path.absolute().parent.name) and path.suffix.lower() == ".wav":
                 pieces.setdefault(path.parent, []).append(path)
         tracks = [track for piece, files in pieces.items() if (track := _track(piece, files)).stems]
+        # The data set has no such folders; those who copied it apart mean what they say.
+        sides = {piece.absolute().name: _side(piece.relative_to(folder)) for piece in pieces}
+        tracks = [replace(track, split=sides[track.name]) for track in tracks]
         if not tracks:
             raise DataError(
                 f"Bach10 was asked for in {folder}: folders such as 01-AchGottundHerr with files such as "
@@ -89,6 +94,10 @@ class Bach10(StemDataset):
     def folds(tracks: Sequence[Track]) -> list[tuple[str, list[Track]]]:
         """Returns the leave-one-out folds: the name of each piece, and all tracks with that one in 'test'."""
         return [(track.name, _held_out(tracks, track.name)) for track in tracks]
+
+
+def _side(piece: Path) -> str | None:
+    return next((split for part in piece.parts if (split := split_of(part))), None)
 
 
 def _track(folder: Path, files: Sequence[Path]) -> Track:

@@ -85,6 +85,15 @@ def test_folds_leave_each_piece_out_once(folder):
         assert sum(track.split == "train" for track in tracks) == 1
 
 
+def test_pieces_in_folders_train_and_test_are_so_split(tmp_path):
+    layouts.bach10(tmp_path / "train", seconds=0.1)
+    (tmp_path / "test").mkdir()
+    (piece,) = (tmp_path / "train").rglob("02-AchLiebenChristen")
+    piece.rename(tmp_path / "test" / "02-AchLiebenChristen")
+    assert {track.name[:2]: track.split for track in Bach10.find_tracks(tmp_path)} == {"01": "train", "02": "test"}
+    assert {track.split for track in Bach10.find_tracks(tmp_path / "test")} == {None}
+
+
 def test_the_hook_leaves_level_and_offset_as_they_are(folder):
     sources = Bach10(folder)[0]["sources"]
     assert np.isclose(sources["clarinet"].audio_data.mean(), -0.01, atol=2e-3)
