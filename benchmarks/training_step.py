@@ -265,13 +265,13 @@ class Profile:
         own = {event.key: getattr(event, order) for event in events}
         whole = {event.key: getattr(event, order.removeprefix("self_")) for event in events}
         total = sum(own.values()) or 1
-        # The loss holds small products of its own: counted with it, and taken from the others below.
-        loss = sum(time for name, time in whole.items() if name in ("_Grams", "_GramsBackward"))
+        # With the products that it is made of, which are also among the matrix products.
+        loss = sum(time for name, time in whole.items() if name in ("_HeadGrams", "_HeadGramsBackward"))
         shares = {
             group: sum(time for name, time in own.items() if any(part in name for part in parts)) / total
             for group, parts in self.GROUPS.items()
         }
-        return {name: round(share, 3) for name, share in {**shares, "deep clustering loss, whole": loss / total}.items()}
+        return {name: round(share, 3) for name, share in {**shares, "embedding head and its loss": loss / total}.items()}
 
 
 # The comparison -------------------------------------------------------------------------------------------------------
