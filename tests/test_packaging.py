@@ -140,7 +140,7 @@ def test_every_module_has_its_place_in_the_api():
 def test_every_name_in_the_makefile_is_explained():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     names = re.search(r"\.PHONY: (.*)", text)[1].split()
-    assert set(names) == {"help", "demo", "test", "lint", "bench", "docs", "body", "clean"}
+    assert set(names) == {"help", "demo", "test", "lint", "bench", "docs", "body", "bundled", "clean"}
     assert all(re.search(rf"^{name}:.*## \S", text, re.MULTILINE) for name in names)
 
 

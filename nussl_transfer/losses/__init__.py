@@ -55,7 +55,7 @@ class GramDeepClusteringLoss(_GramLoss):
     def of_grams(
         self, within: torch.Tensor, across: torch.Tensor, ideal: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Returns (|U'WU|^2 - 2 |U'WY|^2 + |Y'WY|^2) / (sum of w^2)^2, one value an item."""
+        """Returns (norm(U'WU)^2 - 2 norm(U'WY)^2 + norm(Y'WY)^2) / (sum of w^2)^2, one value an item."""
         norm = weights.square().sum(dim=1).square() + 1e-8  # [nb]
         squares = [gram.square().sum(dim=(1, 2)) for gram in (within, across, ideal)]
         return (squares[0] - 2 * squares[1] + squares[2]) / norm

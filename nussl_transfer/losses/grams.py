@@ -1,8 +1,8 @@
 """Gram matrices of an embedding and its assignments, and their gradient, piece by piece.
 
-With rows U = V / |V| of the embedding, Y of the assignments, and W = diag(weights^2), they are U'WU, U'WY and
-Y'WY. Where these have the gradients A, B and C, a row u of U has w^2 (u (A + A') + y B'), and v = |v| u the
-part of that across u, over |v|.
+With rows U = V / norm(V) of the embedding, Y of the assignments, and W = diag(weights^2), they are U'WU, U'WY and
+Y'WY. Where these have the gradients A, B and C, a row u of U has w^2 (u (A + A') + y B'), and v = norm(v) u the
+part of that across u, over norm(v).
 """
 
 from __future__ import annotations
