@@ -65,7 +65,8 @@ class Usable:
     def __str__(self) -> str:
         parts = [part for part in (self.split, self.label) if part]
         heard = "" if self.sounding is None else f", {self.sounding} in which {self.label or 'every source'} sounds"
-        return f"{' '.join(parts) + ': ' if parts else ''}{self.count} excerpts of {self.seconds:g} s{heard}"
+        length = f"at most {self.seconds:g} s"  # a shorter track is one, whole
+        return f"{' '.join(parts) + ': ' if parts else ''}{_number(self.count, 'excerpt')} of {length}{heard}"
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ class Store:
         self.dataset = manifest.dataset
         self.tracks = list(manifest.tracks)
         if not self.tracks:
-            raise DataError(
-                f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again."
-            )
+            raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -121,9 +119,7 @@ class Store:
         try:
             audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
         except (soundfile.LibsndfileError, OSError) as error:
-            raise DataError(
-                f"Reading {path} of the store failed: {error}. Prepare the store again."
-            ) from error
+            raise DataError(f"Reading {path} of the store failed: {error}. Prepare the store again.") from error
         if frames >= 0 and len(audio) != frames:
             raise DataError(
                 f"Asked {path} for {frames} samples from {start}: it gave {len(audio)}. The file was cut after the "
@@ -200,18 +196,13 @@ class StoreWriter:
         if 0 in lengths.values():
             raise DataError(f"Track {name!r} was to be stored: there is no sound in it. Leave it out.")
         if any(track.name == name for track in self.tracks):
-            raise DataError(
-                f"Track {name!r} was to be stored: there is one of that name already. Rename one."
-            )
+            raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
         entry = {}
         for label in sorted(stems):
             file = f"{name}/{label}.wav"
             if not _is_below(self.folder, file):
-                raise DataError(
-                    f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it."
-                )
-            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level
-            # see it.
+                raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
+            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
             audio = np.asarray(stems[label], dtype=np.float32)
             audio = audio - np.float32(audio.mean(dtype=np.float64))
             write_stem(self.folder / file, audio, self.sample_rate)

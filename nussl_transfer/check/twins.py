@@ -55,8 +55,9 @@ def same_origins(tracks: Sequence[Track]) -> list[Finding]:
         if some:
             listed = "; ".join(_names(group) for group in some[:3])
             where = "different splits" if level == "warning" else "one split"
-            what = f"the same music is in several tracks of {where}, {len(some)} times: {listed}"
-            found.append(Finding(level, None, None, what + (" and others" if len(some) > 3 else ""), advice))
+            more = f"; and {len(some) - 3} more such" if len(some) > 3 else ""
+            what = f"the same music is in several tracks of {where}: {listed}{more}"
+            found.append(Finding(level, None, None, what, advice))
     return found
 
 

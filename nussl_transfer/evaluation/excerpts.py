@@ -89,8 +89,8 @@ def make_excerpts(
     else:
         if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):
             raise DataError(
-                f"Excerpts of {store.folder} were to be scored: each of its {len(store.tracks)} tracks has one stem, and is "
-                "no mixture. Ask for incoherent ones, and how many: --incoherent --count 100."
+                f"Excerpts of {store.folder} were to be scored: each of its {len(store.tracks)} tracks has one stem, and "
+                "is no mixture. Ask for incoherent ones, and how many: --incoherent --count 100."
             )
         found = _of_tracks(store, round(duration * store.sample_rate), count, seed, hop)
         every = len(found)
