@@ -81,14 +81,15 @@ class Remixpacks(StemDataset):
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder is laid out as the author's scripts do it: by its folders' names, or its links'."""
+        """Tells whether most of a folder is laid out as by the author's scripts: by its folders' names, or its links'."""
         try:
             files = find_audio(folder)
         except DataError:
             return False
-        linked = sum(file.stem.endswith(_LINK) for file in files)
         above = Path(folder).absolute().parts[-2:]
-        return 2 * linked >= len(files) or any(_is_marked((*above, *file.parts[:-1])) for file in files)
+        sorted_out = [file for file in files if _PACKS not in file.parts]
+        known = [file for file in sorted_out if file.stem.endswith(_LINK) or _is_marked((*above, *file.parts[:-1]))]
+        return 2 * len(known) > len(sorted_out)
 
     @classmethod
     def _find(

@@ -71,6 +71,13 @@ def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folde
     assert "passed over symlinks_to_files/fine/Mixed, symlinks_to_files/simple, symlinks_to_files/simple/Mix" in caplog.text
 
 
+def test_a_folder_of_which_it_is_the_smaller_part_is_not_taken_for_it(folder):
+    above = folder.parent
+    assert Remixpacks.recognises(above)
+    layouts.track_major(above / "stems", tracks=tuple(f"song {number}" for number in range(60)))
+    assert not Remixpacks.recognises(above) and Remixpacks.recognises(folder)
+
+
 def test_names_are_those_of_the_links_without_their_mark(folder):
     names = [track.name for track in Remixpacks.find_tracks(folder, sources="snare")]
     assert names == [f"snare/{pack} stems Snare {number}" for number, pack in enumerate(layouts.PACKS, 1)]
