@@ -81,7 +81,8 @@ class ChunkedMixin:
 
     def _run_chunks(self, magnitude: torch.Tensor, network: Network) -> torch.Tensor:
         """Returns a network's output for a whole signal on the CPU, [rows, nt, nf, nc, ...]."""
-        return torch.cat(list(in_chunks([magnitude], lambda part: network(part).cpu(), self.chunking)), dim=1)
+        pairs = in_chunks([magnitude], lambda part: network(part).cpu(), self.chunking)
+        return torch.cat([output for _, output in pairs], dim=1)
 
     def _network(self, output: str) -> Network:
         return functools.partial(run_network, self.model, output=output, bf16=self.bf16)

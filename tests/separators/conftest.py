@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory, make_checkpoint):
 
 @pytest.fixture(scope="session")
 def short_checkpoint(tmp_path_factory, make_checkpoint):
-    """A checkpoint that was trained on half a second: 63 frames a chunk, 6 of them shared."""
+    """A checkpoint that was trained on half a second: 63 frames a chunk, 3 of them shared."""
     return make_checkpoint(tmp_path_factory.mktemp("models") / "short.model.pth", excerpt_seconds=0.5)
 
 

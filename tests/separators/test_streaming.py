@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import signal as signals
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from nussl.separation.deep import DeepMaskEstimation
 from nussl_transfer import cli
 from nussl_transfer.builders import build_transfer_chimera
 from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
+from nussl_transfer.cli import memory
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.separators import TransferMaskEstimation, safe_names, separate_files, streaming, writing
 
@@ -327,3 +329,30 @@ def test_the_status_says_whether_all_files_were_separated(tmp_path, command, cap
     captured = capsys.readouterr()
     assert "not separated: " in captured.err and "bad.wav" in captured.err
     assert len(captured.out.split()) == 2
+
+
+def test_the_command_has_freed_memory_returned_where_the_c_library_can(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            self.mallopt = lambda *option: asked.append(option)
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", Library)
+    memory.return_freed_memory()
+    assert asked == [(-3, 1 << 20)]
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    memory.return_freed_memory()
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint):
+    """The most that NumPy holds at once, of eight seconds and of sixty-four; what torch holds, test_chunks counts."""
+    held = []
+    for seconds in (8, 64):
+        audio = np.zeros((1, seconds * RATE), np.float32)
+        path = write(tmp_path / f"{seconds}.wav", audio)
+        tracemalloc.start()
+        separate_files([path], short_checkpoint, tmp_path / "out", progress=False)
+        held.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert held[1] < 1.2 * held[0] + 1e6

@@ -1,0 +1,19 @@
+"""The benchmark of separating runs to its end, and its last line is what it says it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "separating.py"
+
+
+def test_it_runs_in_seconds_and_ends_with_its_figures():
+    done = subprocess.run([sys.executable, SCRIPT, "--quick"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    for name in ("speed_ratio_300", "memory_ratio_300", "process_ratio_300", "rss_mb_300", "rss_mb_3600", "rtf_300"):
+        assert figures[name] > 0
+    assert [row["name"] for row in figures["measured"]] == ["ours", "ours", "nussl", "nussl, OverlapAdd"]
