@@ -82,6 +82,15 @@ class Inspection:
         """Tells whether the data set cannot be used as it is."""
         return any(finding.level == "error" for finding in self.findings)
 
+    @property
+    def untrainable(self) -> str:
+        """Tells why nothing can be trained on it, though it can be prepared and scored; '' where something can."""
+        if len({row.label for row in self.rows}) == 1:
+            return "it has one label only, and there is nothing to separate that from"
+        if self.rows and all(row.split in ("valid", "test") for row in self.rows):
+            return "all its tracks are for validation or testing"
+        return ""
+
     def table(self, files: bool | None = None) -> str:
         """Returns the rows, what there is of each label in each split, and the findings, as text for a terminal.
 
@@ -121,6 +130,7 @@ class Inspection:
             "findings": [asdict(finding) for finding in self.findings],
             "usable": [asdict(usable) for usable in self.usable],
             "fatal": self.fatal,
+            "untrainable": self.untrainable,
         }
 
 

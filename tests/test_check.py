@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from nussl_transfer.check import inspect
+from nussl_transfer.cli import main
 from nussl_transfer.datasets import StemFolder, Track, open_tracks
 from nussl_transfer.errors import DataError
 from nussl_transfer.inspection import complaint
@@ -163,6 +164,24 @@ def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
     table = inspect([Track("A", {"low": files[:2], "high": files[2:]})]).table()
     assert [line.split()[4] for line in table.splitlines() if line.startswith("-")] == ["0.1", "0.1"]
     assert table.endswith("1 track, 3 files, 0.2 minutes of stems: 0 errors, 0 warnings, 0 notes.")
+
+
+@pytest.mark.parametrize(
+    ("tracks", "why"),
+    [
+        ({"train": ("bass", "drums"), "test": ("bass", "drums")}, ""),
+        ({"valid": ("bass", "drums"), "test": ("bass", "drums")}, "all its tracks are for validation or testing"),
+        ({"train": ("bass",)}, "it has one label only, and there is nothing to separate that from"),
+    ],
+)
+def test_the_command_ends_with_1_where_training_would_fail(tmp_path, capsys, tracks, why):
+    for number, (split, labels) in enumerate(tracks.items()):
+        for place, label in enumerate(labels):
+            tone = layouts.tone(100 + 50 * number + 20 * place)
+            layouts.write(tmp_path / "stems" / split / f"song {number}" / f"{label}.wav", tone)
+    assert main(["check", str(tmp_path / "stems"), "--json", str(tmp_path / "found.json")]) == int(bool(why))
+    assert (f"Nothing can be trained on it: {why}." in capsys.readouterr().out) == bool(why)
+    assert json.loads((tmp_path / "found.json").read_text())["untrainable"] == why
 
 
 def test_the_table_has_every_row_every_error_and_a_summary(folder):

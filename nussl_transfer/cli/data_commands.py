@@ -50,7 +50,7 @@ def check(
 ) -> int:
     """Says what is in a folder of stems, and what is wrong with it.
 
-    Nothing is changed. The status is 1 where the folder cannot be used as it is.
+    Nothing is changed. The status is 1 where training on it would fail.
 
     Args:
         data: folder of stems
@@ -76,9 +76,11 @@ def check(
         print(as_json)
     else:
         print(f"{data} is read as {name}.\n{found.table(files or None)}")
+        if found.untrainable:
+            print(f"Nothing can be trained on it: {found.untrainable}.")
         if json_ is not None:
             json_.write_text(as_json + "\n", encoding="utf-8")
-    return 1 if found.fatal else 0
+    return 1 if found.fatal or found.untrainable else 0
 
 
 def prepare(
