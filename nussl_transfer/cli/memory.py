@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 M_MMAP_THRESHOLD = -3  # malloc.h
-LARGE = 1 << 20  # bytes
+LARGE = 1 << 17  # bytes
 
 
 def return_freed_memory() -> None:

@@ -110,10 +110,10 @@ def in_chunks(
     """
     joined, held = _Joined(chunking), None
     for piece in pieces:
-        for part in piece.split(chunking.hop, dim=1):
-            held = held or _Held(part, chunking)
-            held.push(part)
-            if held.size - held.passed >= held.span:
+        held = held or _Held(piece, chunking)
+        while piece.shape[1]:
+            piece = held.push(piece)
+            if held.size - held.passed == held.span:
                 starts = [held.passed + number * chunking.hop for number in range(held.at_once)]
                 outputs = _run(held, starts, network, heard)
                 for start in starts:
@@ -156,15 +156,16 @@ class _Held:
         self.chunking = chunking
         self.at_once = max(1, chunking.batch // len(like))
         self.span = (self.at_once - 1) * chunking.hop + chunking.frames
-        # The last chunk of the batch before, a batch, and what one piece may bring beyond.
-        room = self.span + 2 * chunking.hop
+        room = chunking.hop + self.span  # from the start of the last chunk of the batch before
         self.frames = like.new_empty(len(like), room, *like.shape[2:])
         self.size = self.passed = 0
 
-    def push(self, part: torch.Tensor) -> None:
-        """Takes at most a hop of frames."""
-        self.frames[:, self.size : self.size + part.shape[1]] = part
-        self.size += part.shape[1]
+    def push(self, piece: torch.Tensor) -> torch.Tensor:
+        """Takes frames until a batch is complete, and returns the others."""
+        taken = piece[:, : self.passed + self.span - self.size]
+        self.frames[:, self.size : self.size + taken.shape[1]] = taken
+        self.size += taken.shape[1]
+        return piece[:, taken.shape[1] :]
 
     def drop(self, start: int) -> None:
         """Forgets what is before the start of a chunk; the next chunk is a hop further on."""

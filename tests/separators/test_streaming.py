@@ -340,7 +340,7 @@ def test_the_command_has_freed_memory_returned_where_the_c_library_can(monkeypat
 
     monkeypatch.setattr(memory.ctypes, "CDLL", Library)
     memory.return_freed_memory()
-    assert asked == [(-3, 1 << 20)]
+    assert asked == [(-3, 1 << 17)]
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     memory.return_freed_memory()
 
