@@ -34,7 +34,9 @@ ramp = [number * frame / 1e6 for frame in range(about["decoded"])]
 sys.stdout.buffer.write(array.array("f", [s for sample in ramp for s in (sample, sample / 2)]).tobytes())
 sys.stdout.flush()
 """
-PROGRAM = """#!{python}
+# A path to Python may hold a space, which the first line of a script cannot say.
+LAUNCHER = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
+PROGRAM = """
 import array, json, sys
 words = sys.argv[1:]
 file = words[words.index("-i") + 1].removeprefix("file:") if "-i" in words else words[-1]
@@ -59,7 +61,9 @@ def programs(monkeypatch, tmp_path):
     for name, what in (("ffmpeg", FFMPEG), ("ffprobe", FFPROBE)):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(PROGRAM.format(python=sys.executable, what=what))
+        script = path.with_suffix(".py")
+        script.write_text(PROGRAM.format(what=what))
+        path.write_text(LAUNCHER.format(python=sys.executable, script=script))
         path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 

@@ -313,7 +313,12 @@ def test_interrupted_it_leaves_nothing_half_written(tmp_path, command, monkeypat
     written = writing.AudioWriter.write
     monkeypatch.setattr(writing.AudioWriter, "write", interrupted)
     handler = signals.getsignal(signals.SIGTERM)
-    assert cli.main(command) == status
+    # A shell has what it starts in the background ignore Ctrl-C, these tests perhaps among it.
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
+    try:
+        assert cli.main(command) == status
+    finally:
+        signals.signal(signals.SIGINT, before)
     assert "no file is half written" in capsys.readouterr().err
     assert len(at_the_time) == 2 and all(name.endswith(".part") for name in at_the_time)
     assert files_under(tmp_path / "out") == []
