@@ -15,6 +15,7 @@ import yaml
 from nussl_transfer import zoo
 from nussl_transfer.builders import transplant, without_embedding
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.compat import safe_load
 from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.fetching import sha256
 from nussl_transfer.publishing import publish
@@ -98,7 +99,7 @@ def test_the_file_to_separate_with_is_smaller_and_the_full_one_is_the_network_as
     assert all(torch.equal(full.state_dict()[name], tensor) for name, tensor in trained.state_dict().items())
     small, _ = read_checkpoint(folder / "tiny-band.pth")
     assert "embedding" not in small.layers
-    weights = [torch.load(folder / f"tiny-band{part}.pth", weights_only=False)["state_dict"] for part in ("", ".full")]
+    weights = [safe_load(folder / f"tiny-band{part}.pth")["state_dict"] for part in ("", ".full")]
     assert {tensor.dtype for tensor in weights[0].values() if tensor.is_floating_point()} == {torch.float16}
     transplant(full, ("a", "b"))  # as `finetune --from` does
 
