@@ -19,7 +19,7 @@ ORDER = """
     augment mixing targets
     builders losses freezing passes closures
     checkpoints clipping provenance runs training
-    zoo separators evaluation material finetuning folds experiments
+    zoo separators evaluation material finetuning folds experiments study
     publishing report
     cli __main__
     registration __init__
