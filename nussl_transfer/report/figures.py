@@ -53,27 +53,48 @@ def draw_curves(
     axes.set_title("test SI-SDR (dB)", loc="left", fontsize=9, color=MUTED[ground])
     axes.xaxis.set_major_locator(MaxNLocator(5 if size[0] < 5 else 9, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.grid(axis="y", color=RULE[ground], linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(MUTED[ground])
-    axes.tick_params(colors=MUTED[ground], labelsize=9, length=0)
+    quieten(axes, ground, grid="y")
     axes.margins(x=0.02)
     return figure
 
 
+def quieten(axes: matplotlib.axes.Axes, ground: int, grid: str) -> None:
+    """Takes away from axes what is not data: a line below, and a grid along one axis, remain."""
+    axes.grid(axis=grid, color=RULE[ground], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED[ground])
+    axes.tick_params(colors=MUTED[ground], labelsize=9, length=0)
+
+
 def curves_svg(curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int) -> bytes:
     """Returns the learning curves as an SVG file; the same curves give the same bytes."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "curves", "svg.fonttype": "path"}):
-        nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
-        draw_curves(curves, models, size, ground).savefig(buffer, format="svg", metadata=nothing)
-    return buffer.getvalue()
+    return as_svg(draw_curves(curves, models, size, ground), "curves")
 
 
 def curves_png(curves: Curves, models: Sequence[str], path: Path) -> None:
     """Writes the learning curves as a PNG file."""
-    draw_curves(curves, models, (7.2, 3.8)).savefig(path, format="png", dpi=200)
+    save(draw_curves(curves, models, (7.2, 3.8)), path, "png")
+
+
+def as_svg(figure: Figure, salt: str) -> bytes:
+    """Returns a figure as an SVG file.
+
+    Args:
+        figure: What is drawn.
+        salt: From which the names within the file are made, so that the same figure gives the same bytes.
+    """
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
+        nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path, kind: str) -> None:
+    """Writes a figure as 'png' or 'pdf'; the same figure gives the same bytes."""
+    nothing = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
+    figure.savefig(path, format=kind, dpi=200, metadata=nothing[kind])
 
 
 def spectrogram_db(audio: np.ndarray) -> np.ndarray:
@@ -87,9 +108,9 @@ def spectrogram_db(audio: np.ndarray) -> np.ndarray:
     return 20 * np.log10(np.abs(spectrum) + 1e-9)
 
 
-def spectrogram_png(decibels: np.ndarray, loudest: float) -> bytes:
-    """Returns a picture of a spectrogram [nf, nt]: black at 70 dB below ``loudest``."""
-    levels = 1 + (_on_mel_scale(decibels) - loudest) / RANGE_DB
+def spectrogram_png(decibels: np.ndarray, loudest: float, width: int = WIDTH) -> bytes:
+    """Returns a picture of a spectrogram [nf, nt], at most ``width`` wide: black at 70 dB below ``loudest``."""
+    levels = 1 + (_on_mel_scale(decibels, width) - loudest) / RANGE_DB
     return _png(levels, matplotlib.colormaps["magma"])
 
 
@@ -109,15 +130,15 @@ def _mel(hertz: np.ndarray | float) -> np.ndarray:
     return np.log1p(np.asarray(hertz) / 700)
 
 
-def _on_mel_scale(picture: np.ndarray) -> np.ndarray:
-    """Resamples [nf, nt], bins from 0 Hz to half the rate, to [HEIGHT, at most WIDTH], low at the bottom."""
+def _on_mel_scale(picture: np.ndarray, width: int = WIDTH) -> np.ndarray:
+    """Resamples [nf, nt], bins from 0 Hz to half the rate, to [HEIGHT, at most ``width``], low at the bottom."""
     hertz = 700 * np.expm1(np.linspace(_mel(HIGHEST), _mel(LOWEST), HEIGHT))
     bins = hertz / (SAMPLE_RATE / 2) * (picture.shape[0] - 1)
     below = np.minimum(bins.astype(int), picture.shape[0] - 2)
     share = (bins - below)[:, None]
     rows = (1 - share) * picture[below] + share * picture[below + 1]  # [HEIGHT, nt]
     # Neighbouring frames that share a pixel: their mean.
-    edges = np.linspace(0, rows.shape[1], min(WIDTH, rows.shape[1]) + 1).astype(int)[:-1]
+    edges = np.linspace(0, rows.shape[1], min(width, rows.shape[1]) + 1).astype(int)[:-1]
     return np.add.reduceat(rows, edges, axis=1) / np.diff(np.append(edges, rows.shape[1]))
 
 

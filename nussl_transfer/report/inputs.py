@@ -92,25 +92,32 @@ def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def read_example(folder: Path, models: list[str], labels: list[str]) -> Example:
+def read_example(folder: Path, models: list[str], labels: list[str], masks: bool = True) -> Example:
     """Returns the example that :func:`nussl_transfer.evaluation.write_example` wrote.
+
+    Args:
+        folder: Where it lies.
+        models: Names of the estimates.
+        labels: Names of the sources.
+        masks: Read the masks as well.
 
     Raises:
         DataError: A file is not there or cannot be read.
     """
     about = read_json(folder / "example.json")
     audio = {(MIXTURE, ""): _read_audio(folder / "mixture.wav")}
-    masks = {}
+    found = {}
     for label in labels:
         audio["references", label] = _read_audio(folder / "references" / f"{label}.wav")
         for model in models:
             audio[model, label] = _read_audio(folder / model / f"{label}.wav")
-            masks[model, label] = _read_mask(folder / model / "masks.npz", label)
+            if masks:
+                found[model, label] = _read_mask(folder / model / "masks.npz", label)
     return Example(
         track=str(about.get("track", "")),
         start_seconds=about.get("start", 0) / about.get("sample_rate", SAMPLE_RATE),
         audio=audio,
-        masks=masks,
+        masks=found,
         si_sdr=about.get("si_sdr", {}),
     )
 

@@ -18,16 +18,30 @@ AUDIO_BYTES = 8_000_000
 CLIP_SECONDS = 30.0
 
 
-def listen(example: Example, models: list[str], labels: list[str]) -> str:
-    """Returns the HTML of the example: mixture, then for each label its reference and each model's estimate."""
-    players, samples = _players(example)
+def listen(
+    example: Example,
+    models: list[str],
+    labels: list[str],
+    audio_bytes: int = AUDIO_BYTES,
+    width: int = figures.WIDTH,
+) -> str:
+    """Returns the HTML of the example: mixture, then for each label its reference and each model's estimate.
+
+    Args:
+        example: With masks, they are shown as well.
+        models: Names of the estimates, in order.
+        labels: Names of the sources, in order.
+        audio_bytes: Of all clips together, as they stand in the page; they are shortened to what fits.
+        width: Of pictures, in pixels, at most.
+    """
+    players, samples = _players(example, audio_bytes)
     audio = {key: signal[:samples] for key, signal in example.audio.items()}
     spectra = {key: figures.spectrogram_db(signal) for key, signal in audio.items()}
     loudest = max(float(spectrum.max()) for spectrum in spectra.values())
     masks = {}
     for key, mask in example.masks.items():
         masks[key] = mask[:, : int(np.ceil(mask.shape[1] * samples / len(example.audio[key])))]
-    for label in labels:
+    for label in labels if masks else ():
         # The mask that would be best: as much of each bin of the mixture as the source has, at most all.
         below = spectra["references", label] - spectra[MIXTURE, ""]
         masks["references", label] = 10 ** (below.clip(max=0) / 20)
@@ -36,10 +50,10 @@ def listen(example: Example, models: list[str], labels: list[str]) -> str:
         estimate, label = key
         told = f"{label}, {name}" if label else name
         spectrogram = _picture(
-            figures.spectrogram_png(spectra[key], loudest), f"Spectrogram: {told}", "sound"
+            figures.spectrogram_png(spectra[key], loudest, width), f"Spectrogram: {told}", "sound"
         )
         mask = ""
-        if label:
+        if key in masks:
             what = "best mask" if estimate == "references" else "mask"
             picture = figures.mask_png(masks[key], colour_of(labels, LABELS, label, DARK))
             mask = _picture(picture, f"{shown(what)}: {told}", what)
@@ -54,11 +68,13 @@ def listen(example: Example, models: list[str], labels: list[str]) -> str:
     longest = max(map(len, example.audio.values()))
     # The scores are of all of it, whatever fits the page.
     scored = f", over all its {longest / SAMPLE_RATE:.0f} seconds" if samples < longest else ""
+    about_masks = (
+        "; below its player, in the source's colour, the mask: how much of the mixture the network gives to the source, "
+        "from nothing (black) to all. Below the reference, the mask that would be best"
+    )
     parts = [
         f"<p>{escape(example.track)}, {samples / SAMPLE_RATE:.0f} seconds from {example.start_seconds:.0f} s on. "
-        f"Beside each estimate's name stands its SI-SDR in this excerpt{scored}; below its player, "
-        "in the source's colour, the mask: how much of the mixture the network gives to the source, from nothing "
-        "(black) to all. Below the reference, the mask that would be best.</p>",
+        f"Beside each estimate's name stands its SI-SDR in this excerpt{scored}{about_masks if masks else ''}.</p>",
         f'<div class="mixture row">{clip((MIXTURE, ""), "mixture")}</div>',
     ]
     for label in labels:
@@ -72,7 +88,7 @@ def listen(example: Example, models: list[str], labels: list[str]) -> str:
     return "".join(parts)
 
 
-def _players(example: Example) -> tuple[dict[tuple[str, str], str], int]:
+def _players(example: Example, audio_bytes: int) -> tuple[dict[tuple[str, str], str], int]:
     """Returns each clip as a link, and how many samples of it fit the page."""
     samples = int(min(max(map(len, example.audio.values())), CLIP_SECONDS * SAMPLE_RATE))
     # One gain for all, so that what is louder stays louder, and none clips.
@@ -80,9 +96,9 @@ def _players(example: Example) -> tuple[dict[tuple[str, str], str], int]:
     while True:
         players = {key: _flac(gain * signal[:samples]) for key, signal in example.audio.items()}
         size = sum(map(len, players.values()))
-        if size <= AUDIO_BYTES:
+        if size <= audio_bytes:
             return players, samples
-        samples = int(0.95 * samples * AUDIO_BYTES / size)
+        samples = int(0.95 * samples * audio_bytes / size)
 
 
 def _picture(png: bytes, alt: str, what: str) -> str:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from html import escape
 
 from . import figures
-from .elements import chip, number, p_value, raised, shown, uri
+from .document import document, in_colours_and_widths, section
+from .elements import ABOUT_ORACLE, ABOUT_SI_SDR, chip, facts, number, p_value, raised, shown, uri
 from .inputs import MIXTURE, ORACLE, Example
 from .listen import listen
-from .style import DARK, LIGHT, MODELS, style_sheet
+from .style import DARK, LIGHT, MODELS
 from .text import decibels, estimates_in_order, summary_of, verdict
-
-# One player at a time. All that the page does by script; without it everything still works.
-_SCRIPT = """
-document.addEventListener("play", (event) => {
-  for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
-}, true);
-"""
 
 
 def page(about: dict, scores: dict, curves: figures.Curves, example: Example) -> str:
@@ -28,52 +22,20 @@ def page(about: dict, scores: dict, curves: figures.Curves, example: Example) ->
         curves: Points (iteration, dB) by name.
         example: What to listen to.
     """
-    title = escape(str(about.get("title", "Scores of a separation")))
     models = list(scores["models"])
     summary = f"<p>{escape(str(about['summary']))}</p>" if about.get("summary") else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>
-{style_sheet()}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-{summary}
-{_headline(scores)}
-</header>
-<main>
-<section aria-labelledby="scores">
-<h2 id="scores">Scores</h2>
-<p>{raised(escape(shown(verdict(scores))))}</p>
-{_score_table(scores)}
-{_test_table(scores)}
-</section>
-<section aria-labelledby="curves">
-<h2 id="curves">Learning curves</h2>
-{_curves(curves, models)}
-</section>
-<section aria-labelledby="listen">
-<h2 id="listen">Listen</h2>
-{listen(example, models, scores["labels"])}
-</section>
-{_making(about)}
-<footer>
-<p>SI-SDR, the scale-invariant signal-to-distortion ratio, compares an estimate with the true source, whatever the
-loudness of either: 0 dB means as much error as signal, each 10 dB more a tenth of the error. As an estimate of each
-source the mixture itself is what any separator has to beat{_about_oracle(scores)}.</p>
-</footer>
-</main>
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""
+    told = (
+        f"<p>{raised(escape(shown(verdict(scores))))}</p>\n{_score_table(scores)}\n{_test_table(scores)}"
+    )
+    parts = [
+        section("scores", "Scores", told),
+        section("curves", "Learning curves", _curves(curves, models)),
+        section("listen", "Listen", listen(example, models, scores["labels"])),
+        _making(about),
+        f"<footer>\n<p>{ABOUT_SI_SDR}{_about_oracle(scores)}.</p>\n</footer>",
+    ]
+    title = str(about.get("title", "Scores of a separation"))
+    return document(title, f"{summary}\n{_headline(scores)}", "\n".join(parts))
 
 
 def _headline(scores: dict) -> str:
@@ -135,10 +97,12 @@ def _test_table(scores: dict) -> str:
 
 
 def _curves(curves: figures.Curves, models: list[str]) -> str:
-    def source(ground: int, size: tuple[float, float]) -> str:
-        return uri("image/svg+xml", figures.curves_svg(curves, models, size, ground))
-
-    wide, narrow = (8.6, 3.9), (4.6, 3.9)
+    sizes = {False: (8.6, 3.9), True: (4.6, 3.9)}
+    sources = {
+        (narrow, ground == DARK): uri("image/svg+xml", figures.curves_svg(curves, models, sizes[narrow], ground))
+        for narrow in sizes
+        for ground in (LIGHT, DARK)
+    }
     ends = "; ".join(
         f"{name} {decibels(points[0][1])} dB at iteration {points[0][0]}, "
         f"{decibels(points[-1][1])} dB at {points[-1][0]}"
@@ -150,12 +114,8 @@ def _curves(curves: figures.Curves, models: list[str]) -> str:
         for iteration, value in points
     )
     return (
-        "<figure><picture>"
-        f'<source media="(max-width: 36rem) and (prefers-color-scheme: dark)" srcset="{source(DARK, narrow)}">'
-        f'<source media="(max-width: 36rem)" srcset="{source(LIGHT, narrow)}">'
-        f'<source media="(prefers-color-scheme: dark)" srcset="{source(DARK, wide)}">'
-        f'<img src="{source(LIGHT, wide)}" alt="Test SI-SDR against iteration: {escape(ends, quote=True)}.">'
-        "</picture><figcaption>Mean SI-SDR on a few fixed test excerpts as training goes on, as in Figure 3 of the "
+        f"<figure>{in_colours_and_widths(sources, f'Test SI-SDR against iteration: {ends}.')}"
+        "<figcaption>Mean SI-SDR on a few fixed test excerpts as training goes on, as in Figure 3 of the "
         "paper; the dashed line is the mixture. A pretrained network starts at iteration 0 with its body trained and "
         "its mask head new.</figcaption></figure>"
         '<details><summary>The numbers of the curves</summary><div class="scroll"><table class="curves">'
@@ -165,19 +125,13 @@ def _curves(curves: figures.Curves, models: list[str]) -> str:
 
 
 def _making(about: dict) -> str:
-    facts = "".join(
-        f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in about.get("facts", [])
-    )
     commands = escape("\n".join(map(str, about.get("commands", []))))
-    notes = "".join(f"<p>{escape(str(note))}</p>" for note in about.get("notes", []))
     parts = [
-        f'<dl class="facts">{facts}</dl>' if facts else "",
+        facts(about.get("facts", [])),
         f"<pre><code>{commands}</code></pre>" if commands else "",
-        notes,
+        "".join(f"<p>{escape(str(note))}</p>" for note in about.get("notes", [])),
     ]
-    if not any(parts):
-        return ""
-    return f'<section aria-labelledby="making"><h2 id="making">How it was made</h2>{"".join(parts)}</section>'
+    return section("making", "How it was made", "".join(parts)) if any(parts) else ""
 
 
 def _line(scores: dict, name: str) -> str:
@@ -194,9 +148,4 @@ def _model_variable(scores: dict, name: str) -> str:
 
 
 def _about_oracle(scores: dict) -> str:
-    if ORACLE not in estimates_in_order(scores):
-        return ""
-    return (
-        "; the oracle, masks made from the true sources themselves with the phase of the mixture, is about what "
-        "such masks can reach"
-    )
+    return ABOUT_ORACLE if ORACLE in estimates_in_order(scores) else ""
