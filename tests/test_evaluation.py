@@ -9,7 +9,6 @@ import numpy as np
 import nussl
 import pytest
 import scipy.signal
-import scipy.stats
 import soundfile
 import torch
 from nussl.evaluation import BSSEvalScale
@@ -21,14 +20,15 @@ from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.evaluation import (
     SourceSeparationProbe,
-    compare,
     evaluate,
     make_excerpts,
     score,
     si_sdr,
+    songs_of,
     summarise,
     write_example,
 )
+from nussl_transfer.evaluation.statistics import holm
 from nussl_transfer.store import StoreWriter
 
 RATE = 16000
@@ -225,27 +225,19 @@ def rows(values, track="t"):
     ]
 
 
-def test_a_comparison_is_scipys_one_sided_wilcoxon_on_pairs():
-    generator = np.random.default_rng(0)
-    a, b = generator.normal(1, 1, 30), generator.normal(0.4, 1, 30)
-    # Pairs are found by excerpt and label, in whatever order.
-    found = compare(rows(a)[::-1], rows(b))
-    assert found["p_value"] == pytest.approx(scipy.stats.wilcoxon(a, b, alternative="greater").pvalue)
-    assert found["n"] == found["n_different"] == 30
-    assert found["mean_difference"] == pytest.approx((a - b).mean())
-    assert found["median_difference"] == pytest.approx(np.median(a - b))
-    assert (found["median_a"], found["mean_b"]) == pytest.approx((np.median(a), b.mean()))
-    # One-sided: the other way round is the complement, not the same.
-    assert compare(rows(b), rows(a))["p_value"] > 0.5 > found["p_value"]
-
-
-def test_a_comparison_says_how_little_it_rests_on():
-    equal = compare(rows([1.0, 2.0, 3.0]), rows([1.0, 2.0, 3.0]))
-    assert (equal["n"], equal["n_different"], equal["p_value"]) == (3, 0, 1.0)
-    one = compare(rows([5.0]), rows([-5.0]))
-    assert (one["n"], one["p_value"]) == (1, 0.5)
-    none = compare(rows([None, 1.0]), rows([1.0]))
-    assert (none["n"], none["p_value"], none["mean_difference"]) == (0, None, None)
+def test_songs_are_what_tracks_were_made_from_one_for_each_source(tmp_path):
+    writer = StoreWriter(tmp_path / "takes", RATE)
+    writer.add("take 1", None, {"bass": stem(0), "voice": stem(1)}, origin="a song")
+    writer.add("take 2", None, {"bass": stem(2), "voice": stem(3)}, origin="a song")
+    writer.add("other", None, {"bass": stem(4)})
+    takes = writer.close()
+    songs = songs_of(make_excerpts(takes, 2.5), LABELS)
+    # What is not there is of the excerpt's own song.
+    assert songs == {"bass": ["other", "a song", "a song"], "voice": ["other", "a song", "a song"]}
+    excerpts = make_excerpts(takes, 1.0, count=20, coherent=False)
+    for label, of_label in songs_of(excerpts, LABELS).items():
+        tracks = [next(s.track.name for s in excerpt.sources if s.label == label) for excerpt in excerpts]
+        assert of_label == [{"other": "other"}.get(track, "a song") for track in tracks]
 
 
 def test_a_summary_is_of_each_label_and_of_all():
@@ -268,6 +260,13 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     assert scores["excerpts"] == [excerpt.plain() for excerpt in excerpts] and scores["labels"] == list(LABELS)
     pairs = [(entry["better"], entry["than"]) for entry in scores["comparisons"]]
     assert pairs == [("first", "second"), ("first", "mixture"), ("second", "mixture")]
+    p_values = [entry["p_value"] for entry in scores["comparisons"]]
+    assert [entry["p_holm"] for entry in scores["comparisons"]] == holm(p_values)
+    # The three tracks are three songs.
+    assert all(
+        entry["songs"] == 3 and entry["interval"][0] <= entry["median_difference"] <= entry["interval"][1]
+        for entry in scores["comparisons"]
+    )
     assert list(scores["scores"]) == ["first", "second", "mixture", "oracle"]
     expected = np.mean([row["si_sdr"] for row in score(other, store, excerpts, progress=False)])
     found = [e["mean"] for e in scores["summary"] if (e["estimate"], e["label"]) == ("second", None)]

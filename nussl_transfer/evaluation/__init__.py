@@ -7,7 +7,9 @@
      "excerpts": [{"frames", "sources": [{"track", "label", "start", "frames", "gain", "pitch", "stretch"}, ...]}, ...],
      "scores": {"fine-tuned": [{"excerpt", "track", "start", "label", "si_sdr", "estimate"}, ...], ...},  dB; null: left out
      "summary": [{"estimate", "label", "n", "mean", "median"}, ...],                   label null: all together
-     "comparisons": [{"better", "than", "n", "p_value", "mean_difference", "median_difference", ...}, ...],
+     "comparisons": [{"better", "than", "n", "songs", "mean_difference", "median_difference",
+                     "interval": [low, high], "confidence",      of the median; null where there is but one song
+                     "effect_size", "p_value", "p_holm", ...}, ...],
      "left_out": 3}                                                                    references that are silent
 """
 
@@ -23,15 +25,24 @@ from ..errors import ConfigError, DataError
 from ..files import write_json, written_aside
 from ..separators import safe_names
 from ..store import Store, write_stem
-from .excerpts import MixtureExcerpt, drawn_excerpts, load_excerpts, make_excerpts, of_track, silent_excerpts
+from .excerpts import (
+    MixtureExcerpt,
+    drawn_excerpts,
+    load_excerpts,
+    make_excerpts,
+    of_track,
+    silent_excerpts,
+    songs_of,
+)
 from .lists import read_excerpts, write_excerpts
-from .metrics import LIMIT_DB, compare, si_sdr, summarise
+from .metrics import LIMIT_DB, si_sdr, summarise
 from .scoring import MIXTURE, ORACLE, SourceSeparationProbe, estimate_sources, load_for, score
+from .statistics import compare, holm
 
 __all__ = [
     "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "collect", "compare", "drawn_excerpts",
     "estimate_sources", "evaluate", "make_excerpts", "of_track", "read_excerpts", "score", "si_sdr", "silent_excerpts",
-    "summarise", "write_example", "write_excerpts",
+    "songs_of", "summarise", "write_example", "write_excerpts",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -113,7 +124,10 @@ def collect(
             f"Scores on {len(excerpts)} excerpts of {store.folder} were asked for: no reference sounds in any of "
             "them. Take others."
         )
-    tested = [name for name in scores if name != ORACLE]
+    tested = combinations((name for name in scores if name != ORACLE), 2)
+    songs = songs_of(excerpts, store.labels)
+    comparisons = [{"better": a, "than": b, **compare(scores[a], scores[b], songs)} for a, b in tested]
+    corrected = holm([entry["p_value"] for entry in comparisons])
     return {
         "format": FORMAT,
         "sample_rate": store.sample_rate,
@@ -123,8 +137,7 @@ def collect(
         "scores": dict(scores),
         "summary": [entry for rows in scores.values() for entry in summarise(rows)],
         "comparisons": [
-            {"better": better, "than": than, **compare(scores[better], scores[than])}
-            for better, than in combinations(tested, 2)
+            {**entry, "p_holm": p_holm} for entry, p_holm in zip(comparisons, corrected, strict=True)
         ],
         "left_out": left_out,
     }

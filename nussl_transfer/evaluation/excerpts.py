@@ -114,6 +114,20 @@ def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
     return found
 
 
+def songs_of(excerpts: Sequence[MixtureExcerpt], labels: Sequence[str]) -> dict[str, list[str]]:
+    """Returns for each label of which song its source in each excerpt is: what a track was made from, or the track.
+
+    A source that is not there is of the excerpt's first song.
+    """
+    songs: dict[str, list[str]] = {label: [] for label in labels}
+    for excerpt in excerpts:
+        tracks = {source.label: source.track for source in excerpt.sources}
+        for label, of_label in songs.items():
+            track = tracks.get(label, excerpt.sources[0].track)
+            of_label.append(track.name if track.origin is None else track.origin)
+    return songs
+
+
 def silent_excerpts(excerpts: Sequence[MixtureExcerpt], store: Store) -> int:
     """Returns how many excerpts have a source that the manifest says is silent, or that their track does not have."""
     return sum(_has_silence(excerpt, store) for excerpt in excerpts)
