@@ -77,9 +77,9 @@ def median_interval(
 
     Whole songs are drawn with replacement, as many as there are, each with all its excerpts: the percentile interval of
     the cluster bootstrap. In an incoherent mixture each source has a song of its own, and excerpts that share any of these
-    depend on each other. There, a draw of songs decides how often an excerpt counts by the song of one source at a time, and
-    the deviations of the median that this causes, source by source, are added up. What excerpts vary by themselves is in
-    each of these deviations, so that the interval is rather too wide than too narrow where songs hardly matter.
+    depend on each other. There, a draw of songs decides how often an excerpt counts by the song of one source at a time,
+    and the deviations of the median that this causes, source by source, are added up. What excerpts vary by themselves is
+    in each of these deviations, so that the interval is rather too wide than too narrow where songs hardly matter.
 
     Where songs are fewer than about ten, any interval from them alone is rather too narrow.
 
