@@ -1,0 +1,124 @@
+"""The page of a study: answers first, then figures, tables, sound, and how it was made."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..document import document, in_colours_and_widths, section
+from ..elements import ABOUT_ORACLE, ABOUT_SI_SDR, facts, raised, shown, uri
+from ..listen import listen
+from . import paper
+from .answers import Answer, Part, answers, efficiency
+from .extent import extent, missing_models
+from .findings import rules
+from .inputs import FINE_TUNED, SCRATCH, Study
+from .writing import Table, as_html
+
+# All sound of the page, as it stands in it, and how wide a spectrogram is at most.
+AUDIO_BYTES = 5_000_000
+PICTURE_WIDTH = 400
+
+Pictures = dict[tuple[bool, bool], bytes]
+
+
+def page(study: Study, tables: dict[str, Table], figures: dict[str, Pictures], captions: dict[str, str]) -> str:
+    """Returns the HTML of the page.
+
+    Args:
+        study: What was done and found.
+        tables: By the name of their file.
+        figures: SVG files by the name of the figure, then by (narrow, dark).
+        captions: Of the figures, plain text.
+    """
+    found = answers(study)
+    drawn = {name: _figure(pictures, captions[name]) for name, pictures in figures.items()}
+    parts = [
+        section("answers", "Answers", "".join(map(_answer, found)) + _rules(study)),
+        section("scores", "Scores", drawn["figure1"] + _folded("All scores", as_html(tables["scores"]))),
+        section("augmentation", "Augmentation in pretraining", drawn["figure2"]),
+        section("mask", "The mask head alone", as_html(tables["table2"])),
+        section("curves", "Learning curves", drawn["figure3"] + _list(efficiency(study)) + as_html(tables["iterations"])),
+        section("statistics", "Statistics", _folded("All comparisons", as_html(tables["statistics"]))),
+        section("data", "Data", as_html(tables["table1"])),
+        _listen(study),
+        _making(study),
+        f"<footer>\n<p>{ABOUT_SI_SDR}{ABOUT_ORACLE}.</p>\n<p>The paper: {escape(paper.SOURCE)}.</p>\n</footer>",
+    ]
+    return document(title(study), f"<p>{escape(' '.join(extent(study)))}</p>\n{_verdicts(found)}", "\n".join(filter(None, parts)))
+
+
+def title(study: Study) -> str:
+    """Returns the title of the page and of the answers."""
+    return f"Transfer learning in music source separation: the study, size {study.plan['size']}"
+
+
+def _verdicts(found: list[Answer]) -> str:
+    items = "".join(
+        f'<div style="--colour: var(--muted)"><dt>{escape(answer.question)}</dt><dd>{escape(shown(answer.verdict))}</dd></div>'
+        for answer in found
+    )
+    return f'<dl class="figures verdicts" aria-label="What was shown">{items}</dl>'
+
+
+def _answer(answer: Answer) -> str:
+    from .answers import QUESTIONS
+
+    return (
+        f'<div class="answer"><h3>{escape(answer.question)}. {escape(QUESTIONS[answer.question])}</h3>'
+        f"<p><strong>{escape(shown(answer.verdict))}.</strong> {_prose(answer.sentence)}</p>{_list(answer.parts)}"
+        f'<p class="beside">{_prose(answer.paper)}</p></div>'
+    )
+
+
+def _list(parts: list[Part]) -> str:
+    items = "".join(
+        f"<li><strong>{escape(part.name)}: {escape(part.verdict)}.</strong> {_prose(part.sentence)}</li>" for part in parts
+    )
+    return f'<ul class="parts">{items}</ul>'
+
+
+def _prose(text: str) -> str:
+    return raised(escape(text))
+
+
+def _rules(study: Study) -> str:
+    items = "".join(f"<li>{escape(rule)}</li>" for rule in rules(study.threshold, confidence(study)))
+    return f"<details open><summary>What counts as shown</summary><ul>{items}</ul></details>"
+
+
+def confidence(study: Study) -> float:
+    """Returns the confidence of the intervals."""
+    return next((entry["confidence"] for entry in study.analysis["comparisons"]), 0.95)
+
+
+def _figure(pictures: Pictures, caption: str) -> str:
+    sources = {key: uri("image/svg+xml", picture) for key, picture in pictures.items()}
+    return f"<figure>{in_colours_and_widths(sources, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def _listen(study: Study) -> str:
+    if not study.examples:
+        return section("listen", "Listen", "<p>No example was made yet.</p>")
+    budget = AUDIO_BYTES // len(study.examples)
+    clips = "".join(
+        f'<div class="example"><h3>{escape(study.plan["downstreams"][downstream])}</h3>'
+        f"{listen(example, [SCRATCH, FINE_TUNED], study.labels(downstream), budget, PICTURE_WIDTH)}</div>"
+        for downstream, example in study.examples.items()
+    )
+    return section("listen", "Listen", clips)
+
+
+def _making(study: Study) -> str:
+    missing = missing_models(study)
+    names = f"<pre><code>{escape(chr(10).join(missing))}</code></pre>"
+    return section(
+        "making",
+        "How it was made",
+        facts(study.plan.get("settings", []))
+        + f"<pre><code>{escape(study.plan['command'])}</code></pre>"
+        + (_folded(f"Missing: {len(missing)} of {len(study.plan['models'])} models", names) if missing else ""),
+    )

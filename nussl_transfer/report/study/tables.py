@@ -1,0 +1,217 @@
+"""The tables: each once, as rows to read and as records of plain values."""
+
+from __future__ import annotations
+
+from ..text import decibels, probability
+from . import paper
+from .curves import reached, shown_curves
+from .findings import finding, mark
+from .inputs import Study
+from .writing import Cell, Table
+
+_DASH = "\u2013"
+
+
+def all_tables(study: Study) -> dict[str, Table]:
+    """Returns the tables by the name of their file."""
+    return {
+        "table1": data_table(study),
+        "table2": mask_table(study),
+        "scores": score_table(study),
+        "iterations": iteration_table(study),
+        "statistics": statistics_table(study),
+    }
+
+
+def data_table(study: Study) -> Table:
+    """Returns Table 1: minutes of each data set, measured, beside the paper's."""
+    rows, records = [], []
+    for key in [*study.plan["pretrainings"], *study.plan["downstreams"]]:
+        data = study.plan["data"].get(key)
+        if data is None:
+            continue
+        theirs = paper.DATA.get(paper.same_set(key) or key)
+        name = data["name"] + (" (rendered stand-in)" if data.get("stand_in") else "")
+        rows.append([
+            Cell(name),
+            Cell(_minutes(data["train_minutes"])),
+            Cell(_minutes(theirs[0]) if theirs else _DASH, muted=True),
+            Cell(_minutes(data["test_minutes"])),
+            Cell(_minutes(theirs[1]) if theirs else _DASH, muted=True),
+            Cell(", ".join(data["sources"]), words=True),
+            Cell(theirs[2] if theirs else _DASH, muted=True, words=True),
+        ])
+        records.append({
+            "data": key,
+            "name": data["name"],
+            "stand_in": bool(data.get("stand_in")),
+            "train_minutes": data["train_minutes"],
+            "train_minutes_paper": theirs[0] if theirs else None,
+            "test_minutes": data["test_minutes"],
+            "test_minutes_paper": theirs[1] if theirs else None,
+            "sources": " ".join(data["sources"]),
+        })
+    head = ["data set", "training", "paper", "testing", "paper", "sources", "paper"]
+    caption = "Table 1. Minutes of music to train and to test on, measured from what was read, and the sources; beside each the paper's."
+    return Table("table1", caption, head, rows, records)
+
+
+def mask_table(study: Study) -> Table:
+    """Returns Table 2: mask minus whole, beside the paper's values."""
+    rows, records = [], []
+    compared = {(e["downstream"], e["pretraining"], e["condition"]): e for e in study.comparisons("R2")}
+    for condition, condition_name in study.plan["conditions"].items():
+        for pretraining, pretraining_name in study.plan["pretrainings"].items():
+            cells = [Cell(pretraining_name)]
+            for downstream in study.plan["downstreams"]:
+                entry = compared.get((downstream, pretraining, condition))
+                theirs = paper.mask_minus_whole(downstream, pretraining, condition)
+                cells += [_ours(entry), _theirs(theirs)]
+                records.append({
+                    "condition": condition,
+                    "pretraining": pretraining,
+                    "downstream": downstream,
+                    "mask_minus_whole_db": entry and entry["mean_difference"],
+                    "p_value": entry and entry["p_value"],
+                    "p_holm": entry and entry["p_holm"],
+                    "significant": entry and entry["significant"],
+                    "significant_holm": entry and entry["significant_holm"],
+                    "paper_db": theirs,
+                    "paper_significant": None if theirs is None else paper.is_bold(theirs),
+                })
+            rows.append([Cell(condition_name), *cells])
+    head = ["pretrained with", "on"]
+    for name in study.plan["downstreams"].values():
+        head += [name, "paper"]
+    caption = (
+        "Table 2. SI-SDR of the model of which only the mask head was fine-tuned, minus that of the one fine-tuned whole, in dB; "
+        f"bold: a significant increase (p < {study.threshold:g}, \u2020: not after Holm\u2019s correction). Beside ours the "
+        "paper\u2019s."
+    )
+    return Table("table2", caption, head, rows, records, grouped=True)
+
+
+def score_table(study: Study) -> Table:
+    """Returns the mean scores of all models, the mixture and the oracle."""
+    rows, records = [], []
+    for downstream, name in study.plan["downstreams"].items():
+        ceiling = study.analysis["ceilings"].get(downstream)
+        for estimate in ("mixture", "oracle"):
+            if ceiling and ceiling.get(estimate) is not None:
+                counts = [Cell(f"{ceiling['excerpts']:,}"), Cell(f"{ceiling['songs']:,}")]
+                rows.append([Cell(name), Cell(estimate), _db(ceiling[estimate]), Cell(_DASH), Cell(_DASH), *counts])
+                records.append(_score_record(downstream, estimate, ceiling, {"mean": ceiling[estimate]}))
+        for cell in study.analysis["cells"]:
+            if cell["downstream"] == downstream:
+                called = study.name(cell["pretraining"], cell["condition"], cell["mode"])
+                counts = [Cell(f"{cell['excerpts']:,}"), Cell(f"{cell['songs']:,}")]
+                gain = _db(cell["improvement"], signed=True)
+                rows.append([Cell(name), Cell(called), _db(cell["mean"]), _db(cell["median"]), gain, *counts])
+                records.append(_score_record(downstream, called, cell, cell))
+    head = ["downstream", "model", "mean", "median", "over mixture", "excerpts", "songs"]
+    caption = "SI-SDR in dB over all excerpts, and the mean improvement over the mixture."
+    return Table("scores", caption, head, rows, records, grouped=True)
+
+
+def iteration_table(study: Study) -> Table:
+    """Returns in how many iterations each network reached the baseline's best."""
+    rows, records = [], []
+    for downstream, name in study.plan["downstreams"].items():
+        row = reached(study, downstream)
+        for pretraining, curve in shown_curves(study, downstream).items():
+            at = None
+            if row is not None:
+                at = row.baseline if pretraining is None else row.fine_tuned[pretraining]
+            called = study.name(pretraining)
+            last = curve["points"][-1][0]
+            never = f"not in {last:,}" if row is not None else _DASH
+            rows.append([Cell(name), Cell(called), _db(curve["best"]), Cell(never if at is None else f"{at:,}")])
+            record = {"downstream": downstream, "pretraining": pretraining, "best_db": curve["best"]}
+            records.append({**record, "reaches_baseline_at": at, "iterations": last})
+    caption = (
+        "Best test SI-SDR in training, in dB, and the iteration at which each network first reached the best of the one from "
+        f"scratch. The paper, on Dagstuhl ChoirSet: 5 dB in {paper.REACHED_IN:,} iterations, from scratch in "
+        f"{paper.BASELINE_REACHED_IN:,}."
+    )
+    head = ["downstream", "model", "best", "reaches the baseline's best at"]
+    return Table("iterations", caption, head, rows, records, grouped=True)
+
+
+def statistics_table(study: Study) -> Table:
+    """Returns all comparisons with all that was computed of them."""
+    rows, records = [], []
+    for entry in study.analysis["comparisons"]:
+        first = study.name(entry["pretraining"], entry["condition"], entry["mode"])
+        other = entry["against"]
+        second = study.name(other["pretraining"], other["condition"], other["mode"])
+        low, high = entry["interval"] or (None, None)
+        interval = _DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
+        effect = entry["effect_size"]
+        rows.append([
+            Cell(f"{entry['question']}, {study.plan['downstreams'][entry['downstream']]}"),
+            Cell(f"{first} over {second}"),
+            _db(entry["mean_difference"], signed=True),
+            _db(entry["median_difference"], signed=True),
+            Cell(interval),
+            _db(effect, signed=True),
+            Cell(f"{entry['excerpts']:,}"),
+            Cell(f"{entry['songs']:,}"),
+            Cell(probability(entry["p_value"])),
+            Cell(probability(entry["p_holm"])),
+            Cell(finding(entry) if entry["mean_difference"] is not None else _DASH),
+        ])
+        records.append({
+            "question": entry["question"],
+            "downstream": entry["downstream"],
+            "pretraining": entry["pretraining"],
+            "condition": entry["condition"],
+            "mode": entry["mode"],
+            "against_pretraining": other["pretraining"],
+            "against_condition": other["condition"],
+            "against_mode": other["mode"],
+            **{name: entry[name] for name in ("excerpts", "songs", "mean_difference", "median_difference")},
+            "interval_low": low,
+            "interval_high": high,
+            **{name: entry[name] for name in ("confidence", "effect_size", "p_value", "p_holm", "significant")},
+            "significant_holm": entry["significant_holm"],
+            "finding": finding(entry),
+        })
+    caption = (
+        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; interval of the median with songs, not "
+        "excerpts, drawn anew; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the Wilcoxon signed-rank "
+        "test, and after Holm\u2019s correction over all of them."
+    )
+    head = ["question", "comparison", "mean", "median", "interval", "effect", "excerpts", "songs", "p", "Holm p", "found"]
+    return Table("statistics", caption, head, rows, records, grouped=True)
+
+
+def _score_record(downstream: str, estimate: str, counted: dict, scored: dict) -> dict:
+    names = ("pretraining", "condition", "mode", "mean", "median", "improvement")
+    record = {"downstream": downstream, "estimate": estimate, **{name: scored.get(name) for name in names}}
+    return {**record, "excerpts": counted["excerpts"], "songs": counted["songs"]}
+
+
+def _ours(entry: dict | None) -> Cell:
+    if entry is None:
+        return Cell(_DASH)
+    dagger = mark(entry).replace("*", "")
+    return Cell(decibels(entry["mean_difference"], True), strong=bool(entry["significant"]), after=dagger)
+
+
+def _theirs(value: float | None) -> Cell:
+    return Cell(decibels(value, True), strong=value is not None and paper.is_bold(value), muted=True)
+
+
+def _db(value: float | None, signed: bool = False) -> Cell:
+    return Cell(decibels(value, signed))
+
+
+def _minutes(value: float) -> str:
+    """Returns minutes: whole ones from ten on, else with one decimal.
+
+    >>> _minutes(7830), _minutes(0.5), _minutes(12.34), _minutes(5)
+    ('7,830', '0.5', '12', '5.0')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
