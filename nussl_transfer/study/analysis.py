@@ -88,7 +88,7 @@ def analyse(folder: str | Path) -> dict:
 
 def estimate_name(downstream: str, fold: str | None, estimate: str) -> str:
     """Returns the name of the scores of 'mixture' or 'oracle' on a downstream set, or on one fold of it."""
-    return f"{downstream}-{estimate}" if fold is None else f"{downstream}-fold{fold}-{estimate}"
+    return f"{downstream}-{estimate}" if fold is None else f"{downstream}.{fold}-{estimate}"
 
 
 def _by_set(

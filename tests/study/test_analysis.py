@@ -24,8 +24,8 @@ EXCERPTS = 24
 
 def plan_of(seeds=(0,), folds=(None,), sources=SOURCES, pretrainings=PRETRAININGS, conditions=CONDITIONS):
     def model(downstream, pretraining, condition, mode, seed, fold):
-        parts = [downstream, pretraining or "scratch", *([condition, mode] if pretraining else []), str(seed)]
-        name = "-".join([*parts, *([f"fold{fold}"] if fold else [])])
+        tests = f"{downstream}.{fold}" if fold else downstream
+        name = "-".join([tests, *([pretraining, condition] if pretraining else []), mode, str(seed)])
         values = (name, downstream, pretraining, condition, mode, seed, fold, 100)
         keys = ("name", "downstream", "pretraining", "condition", "mode", "seed", "fold", "iterations")
         return dict(zip(keys, values, strict=True))
@@ -84,7 +84,7 @@ def write_study(folder, plan, **options):
         (folder / "curves" / f"{model['name']}.json").write_text(json.dumps({"points": points, "mixture_si_sdr": -5}))
     for downstream, fold in {(model["downstream"], model["fold"]) for model in plan["models"]}:
         for estimate, shift in (("mixture", -5.0), ("oracle", 8.0)):
-            name = f"{downstream}-fold{fold}-{estimate}" if fold else f"{downstream}-{estimate}"
+            name = f"{downstream}.{fold}-{estimate}" if fold else f"{downstream}-{estimate}"
             scores = scores_of(name, downstream, fold, shift, **options)
             (folder / "scores" / f"{name}.json").write_text(json.dumps(scores))
     return folder
@@ -156,7 +156,7 @@ def test_a_cell_is_the_mean_over_excerpts_of_all_folds_and_seeds(done):
         assert cell["seeds"][str(seed)] == pytest.approx(np.mean(of_seed))
     assert np.mean(list(cell["seeds"].values())) == pytest.approx(cell["mean"])
     # By label, over the excerpts in which it sounds.
-    names = [f"packs-slakh-pitch-mask-{seed}-fold{fold}" for seed in (0, 1) for fold in (1, 2)]
+    names = [f"packs.{fold}-slakh-pitch-mask-{seed}" for seed in (0, 1) for fold in (1, 2)]
     kicks = [json.loads((folder / "scores" / f"{name}.json").read_text())["si_sdr"]["kick"] for name in names]
     assert cell["by_label"]["kick"] == pytest.approx(np.mean([v for column in kicks for v in column if v is not None]))
     assert cell["improvement"] == pytest.approx(cell["mean"] - analysis["ceilings"]["packs"]["mixture"])
@@ -165,7 +165,7 @@ def test_a_cell_is_the_mean_over_excerpts_of_all_folds_and_seeds(done):
 def test_ceilings_count_excerpts_songs_and_what_is_silent(done):
     folder, analysis = done
     for downstream, labels in SOURCES.items():
-        files = [json.loads((folder / "scores" / f"{downstream}-fold{fold}-oracle.json").read_text()) for fold in (1, 2)]
+        files = [json.loads((folder / "scores" / f"{downstream}.{fold}-oracle.json").read_text()) for fold in (1, 2)]
         means, songs = [], set()
         for file in files:
             for index in range(EXCERPTS):
@@ -285,13 +285,13 @@ def test_a_study_with_nothing_done_has_nothing_to_say(folder):
 def test_a_seed_counts_once_it_has_the_folds_of_the_others(tmp_path):
     plan = plan_of(seeds=(0, 1), folds=("1", "2"), sources={"choir": ["female", "male"]})
     folder = write_study(tmp_path / "study", plan)
-    (folder / "scores" / "choir-slakh-none-whole-1-fold2.json").unlink()
+    (folder / "scores" / "choir.2-slakh-none-whole-1.json").unlink()
     cell = cell_of(analyse(folder), "choir", "slakh", "none", "whole")
     kind = {"downstream": "choir", "pretraining": "slakh", "condition": "none", "mode": "whole"}
     values = [value for value in excerpt_scores(folder, seeds=(0,), **kind) if value is not None]
     assert list(cell["seeds"]) == ["0"] and cell["mean"] == pytest.approx(np.mean(values))
     # Without the fold in any seed, both count, and pairs are of the fold that both sides have.
-    (folder / "scores" / "choir-slakh-none-whole-0-fold2.json").unlink()
+    (folder / "scores" / "choir.2-slakh-none-whole-0.json").unlink()
     analysis = analyse(folder)
     cell = cell_of(analysis, "choir", "slakh", "none", "whole")
     assert list(cell["seeds"]) == ["0", "1"] and cell["excerpts"] == EXCERPTS - 1
