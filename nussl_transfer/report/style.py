@@ -58,9 +58,21 @@ tbody tr + tr > * { border-top: 1px solid var(--rule); }
 tr.all > * { border-top: 1px solid var(--muted) !important; font-weight: 600; }
 td .median { display: block; font-size: 0.8125rem; font-weight: 400; color: var(--muted); }
 tbody th, td { white-space: nowrap; }
+th.words, td.words { text-align: left; white-space: normal; min-width: 9rem; }
+tr.group th { font-weight: 600; padding-top: 0.9rem; border-bottom: 1px solid var(--rule); }
+tr.group th span { position: sticky; left: 0; }
+td strong { font-weight: 700; }
 .tests tbody th { white-space: normal; }
 sup { line-height: 0; font-size: 0.75em; }
 td.n, th.n { color: var(--muted); font-weight: 400; }
+.verdicts dd { font-size: 1.25rem; letter-spacing: 0; }
+.answer { margin: 1.4rem 0 1.8rem; }
+.answer h3, .example > h3 { font-size: 1.0625rem; margin-bottom: 0.5rem; text-wrap: balance; }
+.answer .beside { color: var(--muted); }
+.example + .example { margin-top: 2.6rem; border-top: 1px solid var(--rule); padding-top: 1.4rem; }
+ul { margin: 0 0 0.9rem; padding-left: 1.2rem; max-width: 66ch; }
+li { margin-bottom: 0.35rem; text-wrap: pretty; }
+figure + details, details + details { margin-top: 0.4rem; }
 .chip { display: inline-block; width: 0.7em; height: 0.7em; border-radius: 2px; background: var(--colour);
   margin-right: 0.5em; }
 .line { display: block; border-radius: 0; width: 1.6em; height: 0; background: none; margin: 0 0 0.35em auto;

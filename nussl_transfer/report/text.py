@@ -24,11 +24,13 @@ def summary_of(scores: dict) -> dict[tuple[str, str | None], dict]:
 def decibels(value: float | None, signed: bool = False) -> str:
     """Returns a level or a difference with two decimals and a true minus sign; a dash where there is none.
 
-    >>> decibels(-4.005), decibels(1.5, signed=True), decibels(None)
-    ('\u22124.00', '+1.50', '\u2013')
+    >>> decibels(-4.005), decibels(1.5, signed=True), decibels(None), decibels(-0.001, signed=True)
+    ('\u22124.00', '+1.50', '\u2013', '0.00')
     """
     if value is None:
         return "\u2013"
+    if abs(value) < 0.005:
+        return "0.00"
     return (f"{value:+.2f}" if signed else f"{value:.2f}").replace("-", "\u2212")
 
 

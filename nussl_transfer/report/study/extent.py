@@ -17,19 +17,23 @@ def extent(study: Study) -> list[str]:
     else:
         sentences.append("Each was trained once, so nothing here says how another training run would have come out.")
     scored = [
-        f"{name} on {_count(ceiling['excerpts'], 'excerpt')} of {_count(ceiling['songs'], 'song')}"
-        for key, name in study.plan["downstreams"].items()
+        f"{study.spoken(key)} on {counted(ceiling['excerpts'], 'excerpt')} of {counted(ceiling['songs'], 'song')}"
+        for key in study.plan["downstreams"]
         if (ceiling := study.analysis["ceilings"].get(key))
     ]
     if scored:
         sentences.append(f"Scored were {listed(scored)}.")
-    stand_ins = [each["name"] for each in study.plan["data"].values() if each.get("stand_in")]
-    if stand_ins:
-        sentences.append(
-            f"{listed(stand_ins)} {'are rendered stand-ins' if len(stand_ins) > 1 else 'is a rendered stand-in'} and not "
-            "the recordings of the paper: compare directions with the paper's, not decibels."
-        )
+    sentences += _stand_ins(list(study.plan["data"].values()))
     return sentences
+
+
+def _stand_ins(data: list[dict]) -> list[str]:
+    names = [each["name"] for each in data if each.get("stand_in")]
+    if not names:
+        return []
+    which = "All data sets" if len(names) == len(data) else listed(names)
+    what = "is a rendered stand-in" if len(names) == 1 else "are rendered stand-ins"
+    return [f"{which} {what} and not the paper\u2019s music: compare directions with the paper\u2019s, not decibels."]
 
 
 def missing_models(study: Study) -> list[str]:
@@ -46,6 +50,15 @@ def listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number of things.
+
+    >>> counted(1, "song"), counted(1000, "song")
+    ('1 song', '1,000 songs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _planned(study: Study) -> str:
     plan = study.plan
     kinds = {_kind(model) for model in plan["models"]}
@@ -55,11 +68,12 @@ def _planned(study: Study) -> str:
         if downstream in paper.DOWNSTREAMS
     )
     total = paper.BASELINES + paper.FINE_TUNED
-    extra = len(kinds) - of_paper
+    share = "all" if of_paper == total else f"{of_paper} of the"
+    extra = f", and {len(kinds) - of_paper} more" if len(kinds) > of_paper else ""
     return (
-        f"The grid of this study holds {'all' if of_paper == total else f'{of_paper} of the'} {total} kinds of model of the "
-        f"paper's{f', and {extra} more' if extra else ''}: {_count(len(plan['pretrainings']), 'pretraining set')}, "
-        f"{_count(len(plan['conditions']), 'condition')} and {_count(len(plan['downstreams']), 'downstream set')}."
+        f"The grid of this study holds {share} {total} kinds of model of the paper\u2019s{extra}: "
+        f"{counted(len(plan['pretrainings']), 'pretraining set')}, "
+        f"{counted(len(plan['conditions']), 'condition')} and {counted(len(plan['downstreams']), 'downstream set')}."
     )
 
 
@@ -71,14 +85,10 @@ def _done(study: Study) -> str:
         names = [model["name"] for model in models if model["mode"] == mode]
         if names:
             shares.append(f"{sum(name not in missing for name in names)} of {len(names)} {words}")
-    runs = f"{len(models) - len(missing):,} of {_count(len(models), 'training run')} on downstream sets"
+    runs = f"{len(models) - len(missing):,} of {counted(len(models), 'training run')} on downstream sets"
     end = "Nothing is missing" if not missing else f"{len(missing)} are missing, named below"
     return f"{runs} were scored: {listed(shares)}. {end}."
 
 
 def _kind(model: dict) -> tuple[str, str | None, str | None, str]:
     return model["downstream"], model["pretraining"], model["condition"], model["mode"]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -24,9 +24,9 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
     Bars stand on the mixture's SI-SDR: their length is the improvement. A whisker spans the means of the seeds.
     """
     pretrainings = [None, *study.plan["pretrainings"]]
-    figure, grid = panels(study, ground, narrow, 0.85 + 0.3 * len(pretrainings), share_x=True)
+    figure, grid = panels(study, ground, narrow, 0.85 + 0.3 * len(pretrainings), _columns(study), share_x=True)
     reach = []
-    for number, (axes, downstream) in enumerate(zip(grid, study.plan["downstreams"], strict=True)):
+    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
         ceiling = study.analysis["ceilings"].get(downstream) or {}
         foot = ceiling.get("mixture") or 0.0
         for row, pretraining in enumerate(pretrainings):
@@ -48,7 +48,7 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
         names = [(row, study.name(pretraining), False) for row, pretraining in enumerate(pretrainings)]
         name_rows(axes, names, ground, named=narrow or axes.get_subplotspec().is_first_col())
         axes.set_ylim(len(pretrainings) - 0.4, -0.95)
-        if narrow is False or number == len(grid) - 1:
+        if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("SI-SDR (dB)", color=MUTED[ground])
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     if reach:
@@ -68,10 +68,11 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
             places[condition, pretraining] = len(rows)
             rows.append((len(rows), called, False))
     figure, grid = panels(study, ground, narrow, 0.8 + 0.2 * len(rows), share_x=True)
-    for number, (axes, downstream) in enumerate(zip(grid, study.plan["downstreams"], strict=True)):
+    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
         axes.axvline(0, color=INK[ground], linewidth=1)
+        undone = dict(places)
         for entry in study.comparisons("H2", downstream=downstream):
-            row, style = places[entry["condition"], entry["pretraining"]], look(study, entry["pretraining"], ground)
+            row, style = undone.pop((entry["condition"], entry["pretraining"])), look(study, entry["pretraining"], ground)
             value = entry["median_difference"]
             if entry["interval"]:
                 axes.plot(entry["interval"], [row, row], color=style.colour, linewidth=1.6, solid_capstyle="butt")
@@ -79,19 +80,21 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
             axes.plot(value, row, style.marker, color=style.colour, markerfacecolor=filled, markersize=5.5)
             text, end = mark(entry), max([value, *(entry["interval"] or [])])
             axes.annotate(text, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK[ground])
+        for row in undone.values():
+            axes.text(0, row, " not done", va="center", fontsize=8, color=MUTED[ground])
         name_rows(axes, rows, ground, named=narrow or axes.get_subplotspec().is_first_col())
         axes.margins(x=0.1)
-        if narrow is False or number == len(grid) - 1:
+        if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("gain in SI-SDR (dB)", color=MUTED[ground])
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     return figure
 
 
 def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
-    """Returns Figure 3: test SI-SDR against iteration, on a logarithmic axis; a ring where the baseline's best is reached."""
-    figure, grid = panels(study, ground, narrow, 2.9, columns=3 if len(study.plan["downstreams"]) != 4 else 2)
+    """Returns Figure 3: test SI-SDR against iteration, on a logarithmic axis, and where the baseline's best is reached."""
+    figure, grid = panels(study, ground, narrow, 2.9, _columns(study))
     handles = {}
-    for number, (axes, downstream) in enumerate(zip(grid, study.plan["downstreams"], strict=True)):
+    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
         quieten(axes, ground, grid="y")
         axes.xaxis.set_minor_locator(NullLocator())
         curves = shown_curves(study, downstream)
@@ -126,6 +129,11 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
             fontsize=9, labelcolor=INK[ground], handlelength=3.2,
         )  # fmt: skip
     return figure
+
+
+def _columns(study: Study) -> int:
+    """Returns how many panels stand side by side: as many as there is room to name lines in, in full rows."""
+    return 2 if len(study.plan["downstreams"]) == 4 else 3
 
 
 def _bar(axes: Axes, row: int, foot: float, cell: dict, style) -> None:

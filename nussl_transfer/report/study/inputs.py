@@ -32,6 +32,11 @@ class Study:
         """p-values below it are significant."""
         return float(self.analysis["threshold"])
 
+    @property
+    def title(self) -> str:
+        """What the page and the answers are called."""
+        return f"Transfer learning in music source separation: the study, size {self.plan['size']}"
+
     def labels(self, downstream: str) -> list[str]:
         """Returns the sources of a downstream set."""
         return list(self.plan["data"].get(downstream, {}).get("sources", []))
@@ -42,14 +47,20 @@ class Study:
         return next((cell for cell in self.analysis["cells"] if _key(cell) == wanted), None)
 
     def comparisons(self, question: str, **values: str) -> list[dict]:
-        """Returns the comparisons of a question, those in which the named fields have these values."""
-        found = [entry for entry in self.analysis["comparisons"] if entry["question"] == question]
+        """Returns the comparisons of a question that have pairs, those in which the named fields have these values."""
+        measured = [entry for entry in self.analysis["comparisons"] if entry["mean_difference"] is not None]
+        found = [entry for entry in measured if entry["question"] == question]
         return [entry for entry in found if all(entry[name] == value for name, value in values.items())]
 
     def curve(self, downstream: str, pretraining: str | None, condition: str | None, mode: str) -> dict | None:
         """Returns a curve over training; None where there is none."""
         wanted = (downstream, pretraining, condition, mode)
         return next((curve for curve in self.analysis["curves"] if _key(curve) == wanted), None)
+
+    def spoken(self, downstream: str) -> str:
+        """Returns the name of a downstream set as it stands in a sentence: 'Bach10, recorded' is 'Bach10 (recorded)'."""
+        name, _, kind = self.plan["downstreams"][downstream].partition(", ")
+        return f"{name} ({kind})" if kind else name
 
     def name(self, pretraining: str | None, condition: str | None = NONE, mode: str = WHOLE) -> str:
         """Returns how a kind of model is called: 'from scratch', 'MUSDB', 'MUSDB, pitch shift, mask'."""

@@ -12,7 +12,8 @@ from ..figures import quieten
 from ..style import GROUND, INK, MODELS, MUTED, colour_of
 from .inputs import Study
 
-_HATCHES = ("////", "....", "xxxx", "\\\\\\\\")
+# Not dots: each is four curves in the file.
+_HATCHES = ("////", "||||", "xxxx", "----")
 _MARKERS = ("o", "s", "^", "D")
 _LINES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
 

@@ -8,7 +8,7 @@ from ..document import document, in_colours_and_widths, section
 from ..elements import ABOUT_ORACLE, ABOUT_SI_SDR, facts, raised, shown, uri
 from ..listen import listen
 from . import paper
-from .answers import Answer, Part, answers, efficiency
+from .answers import QUESTIONS, Answer, Part, answers, efficiency
 from .extent import extent, missing_models
 from .findings import rules
 from .inputs import FINE_TUNED, SCRATCH, Study
@@ -44,51 +44,41 @@ def page(study: Study, tables: dict[str, Table], figures: dict[str, Pictures], c
         _making(study),
         f"<footer>\n<p>{ABOUT_SI_SDR}{ABOUT_ORACLE}.</p>\n<p>The paper: {escape(paper.SOURCE)}.</p>\n</footer>",
     ]
-    return document(title(study), f"<p>{escape(' '.join(extent(study)))}</p>\n{_verdicts(found)}", "\n".join(filter(None, parts)))
-
-
-def title(study: Study) -> str:
-    """Returns the title of the page and of the answers."""
-    return f"Transfer learning in music source separation: the study, size {study.plan['size']}"
+    header = f"<p>{escape(' '.join(extent(study)))}</p>\n{_verdicts(found)}"
+    return document(study.title, header, "\n".join(parts))
 
 
 def _verdicts(found: list[Answer]) -> str:
     items = "".join(
-        f'<div style="--colour: var(--muted)"><dt>{escape(answer.question)}</dt><dd>{escape(shown(answer.verdict))}</dd></div>'
+        f'<div style="--colour: var(--muted)"><dt>{answer.question}</dt><dd>{escape(shown(answer.verdict))}</dd></div>'
         for answer in found
     )
     return f'<dl class="figures verdicts" aria-label="What was shown">{items}</dl>'
 
 
 def _answer(answer: Answer) -> str:
-    from .answers import QUESTIONS
-
     return (
         f'<div class="answer"><h3>{escape(answer.question)}. {escape(QUESTIONS[answer.question])}</h3>'
-        f"<p><strong>{escape(shown(answer.verdict))}.</strong> {_prose(answer.sentence)}</p>{_list(answer.parts)}"
+        f"<p><strong>{escape(shown(answer.verdict))}</strong>{_prose(answer.sentence)}</p>{_list(answer.parts)}"
         f'<p class="beside">{_prose(answer.paper)}</p></div>'
     )
 
 
 def _list(parts: list[Part]) -> str:
-    items = "".join(
-        f"<li><strong>{escape(part.name)}: {escape(part.verdict)}.</strong> {_prose(part.sentence)}</li>" for part in parts
-    )
+    items = "".join(f"<li><strong>{escape(part.head)}</strong> {_prose(part.sentence)}</li>" for part in parts)
     return f'<ul class="parts">{items}</ul>'
 
 
 def _prose(text: str) -> str:
+    """Returns sentences as HTML in which a number stays on a line with its unit."""
+    for part in (" dB", "p = ", "p < ", " \u00d7 ", " %"):
+        text = text.replace(part, part.replace(" ", "\u00a0"))
     return raised(escape(text))
 
 
 def _rules(study: Study) -> str:
-    items = "".join(f"<li>{escape(rule)}</li>" for rule in rules(study.threshold, confidence(study)))
+    items = "".join(f"<li>{_prose(rule)}</li>" for rule in rules(study.analysis["comparisons"], study.threshold))
     return f"<details open><summary>What counts as shown</summary><ul>{items}</ul></details>"
-
-
-def confidence(study: Study) -> float:
-    """Returns the confidence of the intervals."""
-    return next((entry["confidence"] for entry in study.analysis["comparisons"]), 0.95)
 
 
 def _figure(pictures: Pictures, caption: str) -> str:

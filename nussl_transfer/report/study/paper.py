@@ -53,7 +53,8 @@ _BETTER_THAN_SCRATCH = {
 # Section 4, on Figure 2: "ambiguous at best"; "the best augmentation was incoherent mixing, which gave a .13 SI-SDR boost".
 BEST_CONDITION, BEST_GAIN = "incoherent", 0.13
 
-# Section 4, on Figure 3: on Dagstuhl ChoirSet the best fine-tuned model reached 5 dB in 100 iterations, the baseline in 2,500.
+# Section 4, on Figure 3: on Dagstuhl ChoirSet the best fine-tuned model reached 5 dB in 100 iterations, the
+# baseline in 2,500.
 REACHED_IN, BASELINE_REACHED_IN = 100, 2500
 
 

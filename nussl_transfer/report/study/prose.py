@@ -8,22 +8,22 @@ from .answers import QUESTIONS, Part, answers, efficiency
 from .extent import extent, missing_models
 from .findings import rules
 from .inputs import Study
-from .page import confidence, title
 
 
 def answers_markdown(study: Study) -> str:
     """Returns ``answers.md``: what was done, the answers, and when something counts as shown."""
-    lines = [f"# {title(study)}", "", " ".join(extent(study)), ""]
+    lines = [f"# {study.title}", "", " ".join(extent(study)), ""]
     for answer in answers(study):
         lines += [f"## {answer.question}. {QUESTIONS[answer.question]}", ""]
-        lines += [f"**{shown(answer.verdict)}.** {answer.sentence}", "", *_items(answer.parts), "", answer.paper, ""]
+        lines += [f"**{shown(answer.verdict)}**{answer.sentence}", "", *_items(answer.parts), "", answer.paper, ""]
     lines += ["## Iterations", "", *_items(efficiency(study)), ""]
     lines += [
-        f"The paper: on Dagstuhl ChoirSet the best fine-tuned model reached 5 dB in {paper.REACHED_IN:,} iterations, the one "
-        f"from scratch in {paper.BASELINE_REACHED_IN:,}.",
+        f"The paper: on Dagstuhl ChoirSet the best fine-tuned model reached 5 dB in {paper.REACHED_IN:,} iterations, "
+        f"the one from scratch in {paper.BASELINE_REACHED_IN:,}.",
         "",
     ]
-    lines += ["## What counts as shown", "", *(f"* {rule}" for rule in rules(study.threshold, confidence(study))), ""]
+    counted = rules(study.analysis["comparisons"], study.threshold)
+    lines += ["## What counts as shown", "", *(f"* {rule}" for rule in counted), ""]
     missing = missing_models(study)
     if missing:
         lines += ["## Missing", "", *(f"* {name}" for name in missing), ""]
@@ -32,4 +32,4 @@ def answers_markdown(study: Study) -> str:
 
 
 def _items(parts: list[Part]) -> list[str]:
-    return [f"* **{part.name}: {part.verdict}.** {part.sentence}".rstrip() for part in parts]
+    return [f"* **{part.head}** {part.sentence}".rstrip() for part in parts]

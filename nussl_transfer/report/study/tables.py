@@ -35,9 +35,9 @@ def data_table(study: Study) -> Table:
         rows.append([
             Cell(name),
             Cell(_minutes(data["train_minutes"])),
-            Cell(_minutes(theirs[0]) if theirs else _DASH, muted=True),
+            Cell(f"{theirs[0]:,g}" if theirs else _DASH, muted=True),
             Cell(_minutes(data["test_minutes"])),
-            Cell(_minutes(theirs[1]) if theirs else _DASH, muted=True),
+            Cell(f"{theirs[1]:,g}" if theirs else _DASH, muted=True),
             Cell(", ".join(data["sources"]), words=True),
             Cell(theirs[2] if theirs else _DASH, muted=True, words=True),
         ])
@@ -52,7 +52,10 @@ def data_table(study: Study) -> Table:
             "sources": " ".join(data["sources"]),
         })
     head = ["data set", "training", "paper", "testing", "paper", "sources", "paper"]
-    caption = "Table 1. Minutes of music to train and to test on, measured from what was read, and the sources; beside each the paper's."
+    caption = (
+        "Table 1. Minutes of music to train and to test on, measured from what was read, and the sources; beside each the "
+        "paper\u2019s."
+    )
     return Table("table1", caption, head, rows, records)
 
 
@@ -80,13 +83,13 @@ def mask_table(study: Study) -> Table:
                     "paper_significant": None if theirs is None else paper.is_bold(theirs),
                 })
             rows.append([Cell(condition_name), *cells])
-    head = ["pretrained with", "on"]
+    head = ["condition", "pretrained on"]
     for name in study.plan["downstreams"].values():
         head += [name, "paper"]
     caption = (
-        "Table 2. SI-SDR of the model of which only the mask head was fine-tuned, minus that of the one fine-tuned whole, in dB; "
-        f"bold: a significant increase (p < {study.threshold:g}, \u2020: not after Holm\u2019s correction). Beside ours the "
-        "paper\u2019s."
+        "Table 2. SI-SDR of the model of which only the mask head was fine-tuned, minus that of the one fine-tuned whole, "
+        f"in dB; bold: a significant increase (p < {study.threshold:g}; \u2020 not after Holm\u2019s correction). Beside "
+        "ours the paper\u2019s."
     )
     return Table("table2", caption, head, rows, records, grouped=True)
 
@@ -129,11 +132,11 @@ def iteration_table(study: Study) -> Table:
             record = {"downstream": downstream, "pretraining": pretraining, "best_db": curve["best"]}
             records.append({**record, "reaches_baseline_at": at, "iterations": last})
     caption = (
-        "Best test SI-SDR in training, in dB, and the iteration at which each network first reached the best of the one from "
-        f"scratch. The paper, on Dagstuhl ChoirSet: 5 dB in {paper.REACHED_IN:,} iterations, from scratch in "
-        f"{paper.BASELINE_REACHED_IN:,}."
+        "Best test SI-SDR in training, in dB, and the iteration at which each network first reached the best of the one "
+        f"from scratch. The paper, on Dagstuhl ChoirSet: 5 dB in {paper.REACHED_IN:,} iterations, from scratch in "
+        f"{paper.BASELINE_REACHED_IN:,}. Iterations on the downstream set; those of pretraining are not counted."
     )
-    head = ["downstream", "model", "best", "reaches the baseline's best at"]
+    head = ["downstream", "model", "best", "reaches the baseline\u2019s best at"]
     return Table("iterations", caption, head, rows, records, grouped=True)
 
 
@@ -146,19 +149,19 @@ def statistics_table(study: Study) -> Table:
         second = study.name(other["pretraining"], other["condition"], other["mode"])
         low, high = entry["interval"] or (None, None)
         interval = _DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
-        effect = entry["effect_size"]
+        found = finding(entry, study.threshold)
         rows.append([
             Cell(f"{entry['question']}, {study.plan['downstreams'][entry['downstream']]}"),
             Cell(f"{first} over {second}"),
             _db(entry["mean_difference"], signed=True),
             _db(entry["median_difference"], signed=True),
             Cell(interval),
-            _db(effect, signed=True),
+            _db(entry["effect_size"], signed=True),
             Cell(f"{entry['excerpts']:,}"),
             Cell(f"{entry['songs']:,}"),
             Cell(probability(entry["p_value"])),
             Cell(probability(entry["p_holm"])),
-            Cell(finding(entry) if entry["mean_difference"] is not None else _DASH),
+            Cell(found),
         ])
         records.append({
             "question": entry["question"],
@@ -174,12 +177,12 @@ def statistics_table(study: Study) -> Table:
             "interval_high": high,
             **{name: entry[name] for name in ("confidence", "effect_size", "p_value", "p_holm", "significant")},
             "significant_holm": entry["significant_holm"],
-            "finding": finding(entry),
+            "finding": found,
         })
     caption = (
-        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; interval of the median with songs, not "
-        "excerpts, drawn anew; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the Wilcoxon signed-rank "
-        "test, and after Holm\u2019s correction over all of them."
+        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; interval of the median with "
+        "songs, not excerpts, drawn anew; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the "
+        "Wilcoxon signed-rank test, and after Holm\u2019s correction over all of them."
     )
     head = ["question", "comparison", "mean", "median", "interval", "effect", "excerpts", "songs", "p", "Holm p", "found"]
     return Table("statistics", caption, head, rows, records, grouped=True)
@@ -209,7 +212,7 @@ def _db(value: float | None, signed: bool = False) -> Cell:
 def _minutes(value: float) -> str:
     """Returns minutes: whole ones from ten on, else with one decimal.
 
-    >>> _minutes(7830), _minutes(0.5), _minutes(12.34), _minutes(5)
+    >>> _minutes(7830.4), _minutes(0.52), _minutes(12.34), _minutes(5)
     ('7,830', '0.5', '12', '5.0')
     """
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

@@ -46,7 +46,7 @@ def as_markdown(table: Table) -> str:
 
     names = 2 if table.grouped else 1
     rule = [":--" if column < names or _of_words(table, column) else "--:" for column in range(len(table.head))]
-    rows = [[f"**{cell.text}**{cell.after}" if cell.strong else cell.text + cell.after for cell in row] for row in table.rows]
+    rows = [[(f"**{cell.text}**" if cell.strong else cell.text) + cell.after for cell in row] for row in table.rows]
     return "\n".join([f"*{table.caption}*", "", line(table.head), line(rule), *map(line, rows), ""])
 
 
@@ -64,8 +64,9 @@ def as_html(table: Table) -> str:
     """Returns the table in a box of its own, within which it scrolls where the page is too narrow."""
     start = 1 if table.grouped else 0
     head = "".join(
-        f'<th scope="col"{_classes(_of_words(table, column), table.head[column] == "paper")}>{escape(table.head[column])}</th>'
-        for column in range(start, len(table.head))
+        f'<th scope="col"{_classes(_of_words(table, column), name == "paper")}>{escape(name)}</th>'
+        for column, name in enumerate(table.head)
+        if column >= start
     )
     width = len(table.head) - start
     bodies = []
