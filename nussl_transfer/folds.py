@@ -146,7 +146,11 @@ def _averaged(rows: Sequence[dict]) -> list[dict]:
     found: dict[tuple, list[dict]] = {}
     for row in rows:
         found.setdefault((row["excerpt"], row["label"]), []).append(row)
-    return [
-        {**same[0], "si_sdr": None if same[0]["si_sdr"] is None else float(np.mean([row["si_sdr"] for row in same]))}
-        for _, same in sorted(found.items())
-    ]
+    averaged = []
+    for _, same in sorted(found.items()):
+        means = {
+            key: None if same[0][key] is None else float(np.mean([row[key] for row in same]))
+            for key in ("si_sdr", "improvement")
+        }
+        averaged.append({**same[0], **means})
+    return averaged

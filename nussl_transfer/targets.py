@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import nussl
+import scipy.signal
 import torch
 from nussl import STFTParams
 
@@ -98,24 +99,42 @@ def istft(spectrum: torch.Tensor, stft_params: STFTParams, samples: int) -> torc
     Raises:
         ConfigError: The windows do not overlap enough for the signal to come back.
     """
-    length, hop = stft_params.window_length, stft_params.hop_length
     taps = window(stft_params, spectrum.device)
-    frames = torch.fft.irfft(spectrum * taps.sum(), n=length, dim=-2) * taps[:, None]  # [..., length, nt]
-    shape = frames.shape
-    total = length + hop * (shape[-1] - 1)
+    power = _window_power(stft_params, spectrum.shape[-1], spectrum.device)
+    frames = torch.fft.irfft(spectrum.transpose(-1, -2) * taps.sum(), n=len(taps)) * taps  # [..., nt, length]
+    inside = slice(len(taps) // 2, len(taps) // 2 + samples)
+    return _overlap_add(frames, stft_params.hop_length)[..., inside] / power[inside]
 
-    def overlap_add(columns: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.fold(columns, (1, total), (1, length), stride=(1, hop))[:, 0, 0]
 
-    signal = overlap_add(frames.reshape(-1, length, shape[-1]))  # [n, total]
-    power = overlap_add(taps.square()[None, :, None].expand(1, length, shape[-1]))
-    inside = slice(length // 2, length // 2 + samples)
-    if power[:, inside].min() < 1e-10:
+def _overlap_add(frames: torch.Tensor, hop: int) -> torch.Tensor:
+    """Returns the sum of frames that begin ``hop`` samples after one another, and zeros to a whole number of hops.
+
+    The k-th hops of all frames follow each other: they are added at once, without an index for each sample.
+
+    Shape:
+        [..., nt, length] -> [..., (nt + ceil(length / hop) - 1) * hop]
+    """
+    *shape, count, length = frames.shape
+    hops = -(-length // hop)
+    sums = frames.new_zeros(*shape, count + hops - 1, hop)
+    for number in range(hops):
+        part = frames[..., number * hop : (number + 1) * hop]
+        sums[..., number : number + count, : part.shape[-1]] += part
+    return sums.flatten(-2)
+
+
+@lru_cache(maxsize=16)
+def _window_power(stft_params: STFTParams, count: int, device: torch.device) -> torch.Tensor:
+    """Returns the sum of the squares of so many windows, as long as `_overlap_add` makes it."""
+    length, hop = stft_params.window_length, stft_params.hop_length
+    taps = window(stft_params, device)
+    if hop > length or not scipy.signal.check_NOLA(taps.cpu().numpy(), length, length - hop):
         raise ConfigError(
             f"An inverse STFT was asked for with window {length} and hop {hop}: some samples are under no window. "
             "Take a hop of at most half the window."
         )
-    return (signal[:, inside] / power[:, inside]).reshape(*shape[:-2], samples)
+    with torch.inference_mode(False):
+        return _overlap_add(taps.square().expand(count, length), hop)
 
 
 def spectrogram(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:

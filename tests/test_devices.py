@@ -8,7 +8,7 @@ import torch
 from nussl_transfer.cli import main
 from nussl_transfer.devices import refuse_absent
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.evaluation.scoring import load_for
+from nussl_transfer.evaluation.estimates import load_for
 from nussl_transfer.separators import TransferMaskEstimation
 
 

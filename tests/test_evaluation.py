@@ -221,6 +221,7 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
 def rows(values, track="t"):
     return [
         {"excerpt": i, "track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"}
+        | {"improvement": None if v is None else v - 1}
         for i, v in enumerate(values)
     ]
 
@@ -244,9 +245,9 @@ def test_a_summary_is_of_each_label_and_of_all():
     mixed = rows([1.0, 2.0, None, 6.0])
     mixed[3]["label"] = "y"
     assert summarise(mixed) == [
-        {"estimate": "e", "label": "x", "n": 2, "mean": 1.5, "median": 1.5},
-        {"estimate": "e", "label": "y", "n": 1, "mean": 6.0, "median": 6.0},
-        {"estimate": "e", "label": None, "n": 3, "mean": 3.0, "median": 2.0},
+        {"estimate": "e", "label": "x", "n": 2, "mean": 1.5, "median": 1.5, "improvement": 0.5},
+        {"estimate": "e", "label": "y", "n": 1, "mean": 6.0, "median": 6.0, "improvement": 5.0},
+        {"estimate": "e", "label": None, "n": 3, "mean": 3.0, "median": 2.0, "improvement": 2.0},
     ]
 
 

@@ -20,7 +20,8 @@ def evaluate(
     incoherent: bool = False,
     sounding: bool = False,
     oracle: bool = False,
-    batch_size: int = 8,
+    museval: bool = False,
+    batch_size: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
@@ -43,7 +44,8 @@ def evaluate(
         groups: stems to merge: male=tenor+bass,female=soprano+alto
         ignore: stems, files and folders to pass over: organ,piano
         oracle: also score masks made from the references, as a ceiling
-        batch_size: excerpts through a network at once
+        museval: also museval's SDR, SIR and SAR (BSS Eval 4): seconds an excerpt
+        batch_size: excerpts through a network at once; 80 s when not given
         seed: of the drawing of excerpts
         device: cpu or cuda
 
@@ -69,7 +71,8 @@ def evaluate(
         write_excerpts(out / "excerpts.jams", chosen, store.sample_rate)
     else:
         chosen = read_excerpts(excerpts, store)
-    scores = evaluate(checkpoints, store, chosen, out, oracle=oracle, batch_size=batch_size, device=device)
+    how = {"oracle": oracle, "museval": museval, "batch_size": batch_size, "device": device}
+    scores = evaluate(checkpoints, store, chosen, out, **how)
     silent = silent_excerpts(chosen, store)
     print(f"{len(chosen)} excerpts, {silent} of them with a silent source; tracks: {len(store.tracks)}.")
     print(f"Every score is in {out / 'scores.json'}.")

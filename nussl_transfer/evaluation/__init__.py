@@ -5,8 +5,9 @@
     {"format": 1, "sample_rate": 16000, "labels": ["bassoon", ...],
      "models": {"fine-tuned": "runs/fine-tuned/checkpoints/best.model.pth", ...},
      "excerpts": [{"frames", "sources": [{"track", "label", "start", "frames", "gain", "pitch", "stretch"}, ...]}, ...],
-     "scores": {"fine-tuned": [{"excerpt", "track", "start", "label", "si_sdr", "estimate"}, ...], ...},  dB; null: left out
-     "summary": [{"estimate", "label", "n", "mean", "median"}, ...],                   label null: all together
+     "scores": {"fine-tuned": [{"excerpt", "track", "start", "song", "label", "si_sdr", "improvement", "estimate"}, ...],
+                ...},                                               dB; null: left out
+     "summary": [{"estimate", "label", "n", "mean", "median", "improvement"}, ...],    label null: all together
      "comparisons": [{"better", "than", "n", "songs", "mean_difference", "median_difference",
                      "interval": [low, high], "confidence",      of the median; null where there is but one song
                      "effect_size", "p_value", "p_holm", ...}, ...],
@@ -20,11 +21,14 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from ..checkpoints import read_info
 from ..errors import ConfigError, DataError
 from ..files import write_json, written_aside
 from ..separators import safe_names
 from ..store import Store, write_stem
+from .estimates import MIXTURE, ORACLE, PAPER_STFT, estimate_sources, load_for
 from .excerpts import (
     MixtureExcerpt,
     drawn_excerpts,
@@ -35,14 +39,15 @@ from .excerpts import (
     songs_of,
 )
 from .lists import read_excerpts, write_excerpts
-from .metrics import LIMIT_DB, si_sdr, summarise
-from .scoring import MIXTURE, ORACLE, SourceSeparationProbe, estimate_sources, load_for, score
+from .metrics import LIMIT_DB, bss_eval, si_sdr
+from .scoring import SourceSeparationProbe, score, score_each
 from .statistics import compare, holm
+from .summary import summarise
 
 __all__ = [
-    "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "collect", "compare", "drawn_excerpts",
-    "estimate_sources", "evaluate", "make_excerpts", "of_track", "read_excerpts", "score", "si_sdr", "silent_excerpts",
-    "songs_of", "summarise", "write_example", "write_excerpts",
+    "LIMIT_DB", "MIXTURE", "ORACLE", "MixtureExcerpt", "SourceSeparationProbe", "bss_eval", "collect", "compare",
+    "drawn_excerpts", "estimate_sources", "evaluate", "make_excerpts", "of_track", "read_excerpts", "score", "score_each",
+    "si_sdr", "silent_excerpts", "songs_of", "summarise", "write_example", "write_excerpts",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -54,9 +59,10 @@ def evaluate(
     excerpts: Sequence[MixtureExcerpt],
     out: str | Path,
     oracle: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str = "cpu",
     progress: bool = True,
+    museval: bool = False,
 ) -> dict:
     """Scores checkpoints and the mixture on the same excerpts, tests the differences, and writes ``scores.json``.
 
@@ -68,9 +74,10 @@ def evaluate(
         excerpts: As from `make_excerpts` or `read_excerpts`.
         out: The file to write, or a folder to write ``scores.json`` into.
         oracle: Also score the masks made from the references, as a ceiling.
-        batch_size: Excerpts through a network at once.
+        batch_size: Excerpts through a network at once; as many as make a minute or two when None.
         device: 'cpu' or 'cuda'.
-        progress: Show progress bars.
+        progress: Show a progress bar.
+        museval: Also museval's SDR, SIR and SAR, as in `bss_eval`: hundreds of times slower.
 
     Returns:
         What was written; see this module's own text.
@@ -83,18 +90,9 @@ def evaluate(
     _refuse_names(models, {MIXTURE, ORACLE})
     if not excerpts:
         raise DataError(f"Scores on {store.folder} were asked for: the list of excerpts is empty. Make one.")
-    stft_params = []
-    for path in models.values():
-        # All of them before the first is scored: a wrong name should not cost an hour.
-        stft_params.append(load_for(store, path)[1])
-    scores = {
-        name: score(path, store, excerpts, name, batch_size, device, progress)
-        for name, path in models.items()
-    }
-    scores[MIXTURE] = score(MIXTURE, store, excerpts, batch_size=batch_size, progress=progress)
-    if oracle:
-        given = {"stft_params": stft_params[0]} if stft_params else {}
-        scores[ORACLE] = score(ORACLE, store, excerpts, batch_size=batch_size, progress=progress, **given)
+    asked = {**models, MIXTURE: MIXTURE, **({ORACLE: ORACLE} if oracle else {})}
+    stft_params = next((read_info(path).stft_params for path in models.values()), PAPER_STFT)
+    scores = score_each(asked, store, excerpts, batch_size, device, progress, stft_params, museval)
     result = collect(scores, store, excerpts, models)
     out = Path(out)
     write_json(out if out.suffix == ".json" else out / "scores.json", result)
@@ -167,16 +165,15 @@ def write_example(
     folder = Path(folder)
     references, sounds = load_excerpts(store, [excerpt])  # [1, ns, samples], [1, ns]
     mixture = references.sum(axis=1)  # [1, samples]
+    ratios = {MIXTURE: si_sdr(references[0], mixture)}
     write_stem(folder / "mixture.wav", mixture[0], store.sample_rate)
     names = safe_names(store.labels)
-    ratios = {MIXTURE: si_sdr(references[0], mixture)}
     for label, reference in zip(store.labels, references[0], strict=True):
         write_stem(folder / "references" / f"{names[label]}.wav", reference, store.sample_rate)
     for model_name, path in models.items():
         network, stft_params = load_for(store, path, device)
-        estimates, masks = estimate_sources(
-            network, mixture, stft_params
-        )  # [1, ns, samples], [1, ns, nf, nt]
+        found = estimate_sources(network, torch.from_numpy(mixture), stft_params)
+        estimates, masks = (part.cpu().numpy() for part in found)  # [1, ns, samples], [1, ns, nf, nt]
         for label, estimate in zip(store.labels, estimates[0], strict=True):
             write_stem(folder / model_name / f"{names[label]}.wav", estimate, store.sample_rate)
         small = np.round(255 * masks[0].clip(0, 1)).astype(np.uint8)

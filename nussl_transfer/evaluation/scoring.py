@@ -1,8 +1,8 @@
-"""Excerpts through a network, in batches, to scores."""
+"""Excerpts in batches, through what is to be scored, to scores: audio goes to the device, and scores alone come back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,10 @@ from nussl import STFTParams
 from nussl.ml import SeparationModel
 from tqdm import tqdm
 
-from ..builders import PAPER
-from ..checkpoints import read_checkpoint
-from ..devices import refuse_absent
-from ..errors import CheckpointError
-from ..separators import refuse_untrained, run_network
 from ..store import Store
-from ..targets import istft, stft
-from .excerpts import MixtureExcerpt, batches, load_excerpts
-from .metrics import si_sdr
-
-MIXTURE, ORACLE = "mixture", "oracle"
-PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
-
-# (mixtures [nb, samples], references [nb, ns, samples]) -> estimates [nb, ns, samples], or [nb, 1, samples] for all
-Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
+from .estimates import PAPER_STFT, Estimator, estimate_sources, estimator_of
+from .excerpts import MixtureExcerpt, batches, load_excerpts, songs_of
+from .metrics import BSS_EVAL, bss_eval, item_by_item, si_sdr
 
 
 def score(
@@ -33,10 +22,11 @@ def score(
     store: Store,
     excerpts: Sequence[MixtureExcerpt],
     name: str | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str = "cpu",
     progress: bool = True,
     stft_params: STFTParams = PAPER_STFT,
+    museval: bool = False,
 ) -> list[dict]:
     """Returns one row an excerpt and label: how near an estimate comes to the reference.
 
@@ -46,36 +36,66 @@ def score(
         store: Where the excerpts lie. Its labels must be the checkpoint's.
         excerpts: As from `make_excerpts`.
         name: Name of the estimate in the rows; the model's by default.
-        batch_size: Excerpts through the network at once.
+        batch_size: Excerpts through the network at once; as many as make a minute or two when None.
         device: 'cpu' or 'cuda'.
         progress: Show a progress bar.
         stft_params: Of the oracle's masks; a checkpoint brings its own.
+        museval: Also museval's ratios, as in `bss_eval`: hundreds of times slower.
 
     Returns:
-        Rows ``{"excerpt", "track", "start", "label", "si_sdr", "estimate"}``: the excerpt's place in the list, the
-        reference's track and first sample; ``si_sdr`` in dB, None where the reference is silent.
+        Rows ``{"excerpt", "track", "start", "song", "label", "si_sdr", "improvement", "estimate"}``: the excerpt's place in
+        the list, the reference's track and first sample, and what that track was made from, or its name; ``si_sdr`` in dB,
+        and ``improvement``, how far that is above the mixture's, both None where the reference is silent. With ``museval``
+        also ``sdr``, ``sir`` and ``sar`` in dB, None besides where museval has none.
 
     Raises:
         CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not the
             store's.
+        ConfigError: There is no such device.
     """
     name = str(model) if name is None else name
-    estimator = _estimator(model, store, device, stft_params)
-    rows: list[dict] = []
-    first = 0  # not the bar's count, which stays 0 where there is no terminal
-    with tqdm(total=len(excerpts), desc=f"scoring {name}", unit="excerpt", disable=None if progress else True) as bar:
-        for batch in batches(excerpts, batch_size):
-            references, sounds = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
-            ratios = si_sdr(references, estimator(references.sum(axis=1), references))  # [nb, ns]
-            for index, excerpt in enumerate(batch):
-                sources = {source.label: source for source in excerpt.sources}
-                for number, label in enumerate(store.labels):
-                    value = float(ratios[index, number]) if sounds[index, number] else None
-                    source = sources.get(label, excerpt.sources[0])  # one that is not there has no place of its own
-                    where = {"track": source.track.name, "start": source.start, "label": label}
-                    rows.append({"excerpt": first + index, **where, "si_sdr": value, "estimate": name})
-            first += len(batch)
-            bar.update(len(batch))
+    return score_each({name: model}, store, excerpts, batch_size, device, progress, stft_params, museval)[name]
+
+
+@torch.inference_mode()
+def score_each(
+    models: Mapping[str, str | Path],
+    store: Store,
+    excerpts: Sequence[MixtureExcerpt],
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    stft_params: STFTParams = PAPER_STFT,
+    museval: bool = False,
+) -> dict[str, list[dict]]:
+    """Returns the rows of several estimates by name, each as `score` gives them; excerpts are read once for all."""
+    # All are opened before anything is scored: a wrong name should not cost an hour.
+    estimators = {name: estimator_of(model, store, device, stft_params) for name, model in models.items()}
+    found: dict[str, dict[str, list]] = {name: {key: [] for key in ("si_sdr", *BSS_EVAL)} for name in models}
+    order, sounding, of_mixture = [], [], []
+    bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
+    with tqdm(total=len(excerpts), **bar) as shown:
+        for places in batches(excerpts, batch_size):
+            audio, sounds = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
+            references = _on(device, audio)
+            mixtures = references.sum(dim=1)  # [nb, samples]
+            order += places
+            sounding.append(sounds)
+            of_mixture.append(_si_sdr(references, mixtures[:, None]))
+            for name, estimator in estimators.items():
+                estimates = estimator(mixtures, references)
+                # They stay where they are: to bring them here now would be to wait for the device, batch by batch.
+                found[name]["si_sdr"].append(_si_sdr(references, estimates))
+                if museval:
+                    for key, values in _bss_eval(audio, estimates, store.sample_rate).items():
+                        found[name][key].append(values)
+            shown.update(len(places))
+    sounds, mixture = _in_order(sounding, order), _in_order(of_mixture, order)
+    rows = {}
+    for name, measures in found.items():
+        columns = {key: _in_order(values, order) for key, values in measures.items() if values}
+        columns["improvement"] = columns["si_sdr"] - mixture
+        rows[name] = _rows(name, excerpts, store.labels, sounds, columns)
     return rows
 
 
@@ -96,84 +116,69 @@ class SourceSeparationProbe:
 
     def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt], stft_params: STFTParams, batch_size: int = 16):
         self.stft_params = stft_params
-        self.batches = [load_excerpts(store, batch) for batch in batches(excerpts, batch_size)]
-        self.mixture_si_sdr = self._mean(lambda mixtures, references: mixtures[:, None])
+        self.batches = [
+            load_excerpts(store, [excerpts[place] for place in places]) for places in batches(excerpts, batch_size)
+        ]
+        self.mixture_si_sdr = self._mean(lambda mixtures, references: mixtures[:, None], "cpu")
 
     def __call__(self, model: SeparationModel) -> float:
         """Returns the mean SI-SDR in dB over all excerpts and labels, of the model as it is now."""
-        return self._mean(lambda mixtures, references: estimate_sources(model, mixtures, self.stft_params)[0])
+        device = next(model.parameters()).device
+        return self._mean(lambda mixtures, references: estimate_sources(model, mixtures, self.stft_params)[0], device)
 
-    def _mean(self, estimator: Estimator) -> float:
-        ratios = [si_sdr(refs, estimator(refs.sum(axis=1), refs))[sounds] for refs, sounds in self.batches]
-        found = np.concatenate(ratios)
-        return float(found.mean()) if len(found) else float("nan")
-
-
-def estimate_sources(
-    model: SeparationModel, mixtures: np.ndarray, stft_params: STFTParams
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a model's estimates of equally long mono mixtures, and its masks, all in one batch on its own device.
-
-    They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
-
-    Shape:
-        [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
-    """
-    flags = [(module, module.training) for module in model.modules()]
-    audio = torch.from_numpy(np.ascontiguousarray(mixtures)).to(next(model.parameters()).device)
-    try:
-        model.eval()
-        spectrum = stft(audio, stft_params)  # [nb, nf, nt]
-        magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
-        masks = run_network(model, magnitude, "mask")[..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
-        estimates = istft(masks * spectrum[:, None], stft_params, audio.shape[-1])
-    finally:
-        # Not model.train(): a frozen part may have been left in eval on purpose.
-        for module, training in flags:
-            module.training = training
-    return estimates.cpu().numpy(), masks.cpu().numpy()
+    @torch.inference_mode()
+    def _mean(self, estimator: Estimator, device: torch.device | str) -> float:
+        found = []
+        for audio, sounds in self.batches:
+            references = _on(device, audio)
+            found.append(_si_sdr(references, estimator(references.sum(dim=1), references)).cpu().numpy()[sounds])
+        values = np.concatenate(found)
+        return float(values.mean()) if len(values) else float("nan")
 
 
-def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[SeparationModel, STFTParams]:
-    """Returns a checkpoint's network and STFT, after making sure that it separates what the store holds.
-
-    Raises:
-        CheckpointError: See `score`.
-        ConfigError: There is no such device.
-    """
-    refuse_absent(device)
-    model, info = read_checkpoint(path)
-    refuse_untrained(path, info.mode, model)
-    asked = f"{path} was to be scored on {store.folder}"
-    if tuple(sorted(info.labels)) != store.labels:
-        raise CheckpointError(
-            f"{asked}: it separates {', '.join(info.labels)}, the store holds {', '.join(store.labels)}. Prepare the "
-            "store with the checkpoint's labels: group stems, or leave some out."
-        )
-    if info.sample_rate != store.sample_rate:
-        raise CheckpointError(
-            f"{asked}: it works at {info.sample_rate} Hz, the store at {store.sample_rate} Hz. Prepare the store at "
-            f"{info.sample_rate} Hz."
-        )
-    channels = model.layers["mask"].num_audio_channels
-    if channels != 1:
-        raise CheckpointError(
-            f"{asked}: it separates {channels} channels together, a store is mono. Take a mono checkpoint."
-        )
-    return model.to(device), info.stft_params
+def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
+    """Returns audio on a device; where that is another one, copying goes on while the next is read."""
+    tensor = torch.from_numpy(audio)
+    return tensor if torch.device(device).type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _estimator(model: str | Path, store: Store, device: str, stft_params: STFTParams) -> Estimator:
-    if model == MIXTURE:
-        return lambda mixtures, references: mixtures[:, None]
-    if model == ORACLE:
-        return lambda mixtures, references: _oracle(mixtures, references, stft_params)
-    network, own_params = load_for(store, model, device)
-    return lambda mixtures, references: estimate_sources(network, mixtures, own_params)[0]
+def _si_sdr(references: torch.Tensor, estimates: torch.Tensor) -> torch.Tensor:
+    return item_by_item(si_sdr, references, estimates)  # [nb, ns]
 
 
-def _oracle(mixtures: np.ndarray, references: np.ndarray, params: STFTParams) -> np.ndarray:
-    spectrum = stft(torch.from_numpy(mixtures), params)[:, None]  # [nb, 1, nf, nt]
-    wanted = stft(torch.from_numpy(references), params).abs()  # [nb, ns, nf, nt]
-    masks = (wanted / spectrum.abs().clamp(min=1e-12)).clamp(max=1)
-    return istft(masks * spectrum, params, mixtures.shape[-1]).numpy()
+def _bss_eval(references: np.ndarray, estimates: torch.Tensor, sample_rate: int) -> dict[str, np.ndarray]:
+    """Returns museval's ratios of a batch, [nb, ns] each."""
+    answers = estimates.expand(references.shape).cpu().numpy()
+    found = [bss_eval(*pair, sample_rate) for pair in zip(references, answers, strict=True)]
+    return {key: np.stack([one[key] for one in found]) for key in BSS_EVAL}
+
+
+def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
+    """Returns what was found batch by batch as one array on the host, in the order of the excerpts."""
+    joined = torch.cat(parts).cpu().numpy() if torch.is_tensor(parts[0]) else np.concatenate(parts)
+    placed = np.empty_like(joined)
+    placed[order] = joined
+    return placed
+
+
+def _rows(
+    name: str,
+    excerpts: Sequence[MixtureExcerpt],
+    labels: Sequence[str],
+    sounds: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+) -> list[dict]:
+    """Returns the rows of one estimate; ``sounds`` and the columns are [excerpts, ns]."""
+    rows, songs = [], songs_of(excerpts, labels)
+    for place, excerpt in enumerate(excerpts):
+        sources = {source.label: source for source in excerpt.sources}
+        for number, label in enumerate(labels):
+            source = sources.get(label, excerpt.sources[0])  # one that is not there has no place of its own
+            where = {"track": source.track.name, "start": source.start, "song": songs[label][place], "label": label}
+            measured = {key: _plain(values[place, number], sounds[place, number]) for key, values in columns.items()}
+            rows.append({"excerpt": place, **where, **measured, "estimate": name})
+    return rows
+
+
+def _plain(value: np.floating, counts: np.bool_) -> float | None:
+    return float(value) if counts and np.isfinite(value) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
+from collections.abc import Callable
 
 from .inputs import MIXTURE, ORACLE
 
@@ -74,32 +75,29 @@ def verdict(scores: dict, significance: float = 0.001) -> str:
 
 
 def text_table(scores: dict) -> str:
-    """Returns the scores as a plain table: mean SI-SDR in dB, the median in brackets; then the tests.
+    """Returns the scores as plain tables: SI-SDR, how far that is above the mixture's, museval's ratios; then the tests.
 
     Args:
         scores: As :func:`nussl_transfer.evaluation.evaluate` returns them.
     """
     estimates, summary = estimates_in_order(scores), summary_of(scores)
-    rows = []
-    for label in [*scores["labels"], None]:
-        entries = [summary[name, label] for name in estimates]
-        cells = [f"{decibels(entry['mean'])} ({decibels(entry['median'])})" for entry in entries]
-        rows.append([label or "all", *cells, str(entries[0]["n"])])
-    # Long names stand in several lines, above numbers that decide how wide a column is.
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    heads = [
-        textwrap.wrap(name, max(width, *map(len, name.split())))
-        for name, width in zip(["SI-SDR/dB", *estimates, "n"], widths, strict=True)
-    ]
-    widths = [max(width, *map(len, head)) for width, head in zip(widths, heads, strict=True)]
-    height = max(map(len, heads))
-    head_rows = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
-    lines = []
-    for row in head_rows + rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("   ".join([row[0].ljust(widths[0]), *cells]))
-    lines.insert(height, "-" * len(lines[0]))
-    lines += ["", "mean (median). One-sided Wilcoxon signed-rank tests:"]
+    others = [name for name in estimates if name != MIXTURE]
+    labels = [*scores["labels"], None]
+
+    def rows_of(names: list[str], cell: Callable[[dict], str]) -> list[list[str]]:
+        return [[label or "all", *(cell(summary[name, label]) for name in names)] for label in labels]
+
+    rows = rows_of(estimates, lambda entry: f"{decibels(entry['mean'])} ({decibels(entry['median'])})")
+    counted = [[*row, str(summary[estimates[0], label]["n"])] for row, label in zip(rows, labels, strict=True)]
+    lines = [*_table(["SI-SDR/dB", *estimates, "n"], counted), "", "mean (median)."]
+    overall = [summary[name, None] for name in others]
+    if any(entry.get("improvement") is not None for entry in overall):
+        rows = rows_of(others, lambda entry: decibels(entry.get("improvement"), signed=True))
+        lines += ["", *_table(["SI-SDR over the mixture's/dB", *others], rows), "", "mean."]
+    if any("sdr" in entry for entry in overall):
+        rows = rows_of(estimates, lambda entry: " / ".join(decibels(entry[name]) for name in ("sdr", "sir", "sar")))
+        lines += ["", *_table(["SDR / SIR / SAR/dB", *estimates], rows), "", "median, by museval (BSS Eval 4)."]
+    lines += ["", "One-sided Wilcoxon signed-rank tests of SI-SDR:"]
     for entry in scores["comparisons"]:
         lines.append(
             f"  {entry['better']} over {entry['than']}: {decibels(entry['mean_difference'], True)} dB mean, "
@@ -109,6 +107,22 @@ def text_table(scores: dict) -> str:
     if scores["left_out"]:
         lines.append(f"Left out: {scores['left_out']} silent references.")
     return "\n".join(lines)
+
+
+def _table(names: list[str], rows: list[list[str]]) -> list[str]:
+    """Returns the lines of a table; long names stand in several, above numbers that decide how wide a column is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
+    heads = [
+        textwrap.wrap(name, max(width, *map(len, name.split()))) for name, width in zip(names, widths, strict=True)
+    ]
+    widths = [max(width, *map(len, head)) for width, head in zip(widths, heads, strict=True)]
+    height = max(map(len, heads))
+    head_rows = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+    lines = []
+    for row in head_rows + rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("   ".join([row[0].ljust(widths[0]), *cells]))
+    return [*lines[:height], "-" * len(lines[0]), *lines[height:]]
 
 
 def folds_table(scores: dict) -> str:
