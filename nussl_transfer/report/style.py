@@ -62,7 +62,7 @@ th.words, td.words { text-align: left; white-space: normal; min-width: 9rem; }
 tr.group th { font-weight: 600; padding-top: 0.9rem; border-bottom: 1px solid var(--rule); }
 tr.group th span { position: sticky; left: 0; }
 td strong { font-weight: 700; }
-.tests tbody th { white-space: normal; }
+.tests tbody th, .scores tbody th, .statistics tbody th { white-space: normal; min-width: 7rem; }
 sup { line-height: 0; font-size: 0.75em; }
 td.n, th.n { color: var(--muted); font-weight: 400; }
 .verdicts dd { font-size: 1.25rem; letter-spacing: 0; }
@@ -72,6 +72,7 @@ td.n, th.n { color: var(--muted); font-weight: 400; }
 .example + .example { margin-top: 2.6rem; border-top: 1px solid var(--rule); padding-top: 1.4rem; }
 ul { margin: 0 0 0.9rem; padding-left: 1.2rem; max-width: 66ch; }
 li { margin-bottom: 0.35rem; text-wrap: pretty; }
+figure + ul { margin-top: 1.2rem; }
 figure + details, details + details { margin-top: 0.4rem; }
 .chip { display: inline-block; width: 0.7em; height: 0.7em; border-radius: 2px; background: var(--colour);
   margin-right: 0.5em; }

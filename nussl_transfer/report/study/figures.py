@@ -100,7 +100,7 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
         curves = shown_curves(study, downstream)
         if not curves:
             axes.text(0.5, 0.5, "no curve", transform=axes.transAxes, ha="center", color=MUTED[ground])
-            axes.set_xticks([])
+            axes.set(xticks=[], yticks=[])
             continue
         for pretraining, curve in curves.items():
             style = look(study, pretraining, ground)

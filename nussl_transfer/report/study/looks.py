@@ -57,6 +57,7 @@ def panels(
     across = 1 if narrow else min(columns, len(names))
     down = -(-len(names) // across)
     figure = Figure((4.6 if narrow else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08, hspace=0.04)
     grid = figure.subplots(down, across, squeeze=False, sharex=share_x, sharey=False).ravel()
     for axes in grid[len(names) :]:
         axes.set_visible(False)

@@ -10,6 +10,13 @@ from .inputs import Study
 from .writing import Cell, Table
 
 _DASH = "\u2013"
+# What is compared with what, by question.
+_SIDES = {
+    "H1": "fine-tuned over from scratch",
+    "H2": "pretrained with augmentation over without",
+    "R1": "the best pretraining set over the others",
+    "R2": "mask head fine-tuned over whole",
+}
 
 
 def all_tables(study: Study) -> dict[str, Table]:
@@ -143,16 +150,19 @@ def iteration_table(study: Study) -> Table:
 def statistics_table(study: Study) -> Table:
     """Returns all comparisons with all that was computed of them."""
     rows, records = [], []
-    for entry in study.analysis["comparisons"]:
-        first = study.name(entry["pretraining"], entry["condition"], entry["mode"])
+    downstreams = list(study.plan["downstreams"])
+
+    def place(entry: dict) -> tuple[str, int]:
+        return entry["question"], downstreams.index(entry["downstream"])
+
+    for entry in sorted(study.analysis["comparisons"], key=place):
         other = entry["against"]
-        second = study.name(other["pretraining"], other["condition"], other["mode"])
         low, high = entry["interval"] or (None, None)
         interval = _DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
         found = finding(entry, study.threshold)
         rows.append([
-            Cell(f"{entry['question']}, {study.plan['downstreams'][entry['downstream']]}"),
-            Cell(f"{first} over {second}"),
+            Cell(f"{entry['question']}, {study.spoken(entry['downstream'])}: {_SIDES[entry['question']]}"),
+            Cell(_what(study, entry)),
             _db(entry["mean_difference"], signed=True),
             _db(entry["median_difference"], signed=True),
             Cell(interval),
@@ -186,6 +196,12 @@ def statistics_table(study: Study) -> Table:
     )
     head = ["question", "comparison", "mean", "median", "interval", "effect", "excerpts", "songs", "p", "Holm p", "found"]
     return Table("statistics", caption, head, rows, records, grouped=True)
+
+
+def _what(study: Study, entry: dict) -> str:
+    """Returns which model is compared, and with which other where the question does not say so."""
+    name = study.name(entry["pretraining"], entry["condition"])
+    return f"{name} over {study.name(entry['against']['pretraining'])}" if entry["question"] == "R1" else name
 
 
 def _score_record(downstream: str, estimate: str, counted: dict, scored: dict) -> dict:
