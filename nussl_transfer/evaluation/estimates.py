@@ -56,7 +56,7 @@ def estimate_sources(
         model.eval()
         spectrum = stft(audio, stft_params)  # [nb, nf, nt]
         magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
-        masks = run_network(model, magnitude, "mask")[..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
+        masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
     finally:
         # Not model.train(): a frozen part may have been left in eval on purpose.
         for module, training in flags:

@@ -52,7 +52,9 @@ def refuse_lacking(path: str | Path, model: SeparationModel, output: str) -> Non
         )
 
 
-def run_network(model: SeparationModel, magnitude: torch.Tensor, output: str, bf16: bool = False) -> torch.Tensor:
+def run_network(
+    model: SeparationModel, magnitude: torch.Tensor, output: str, bf16: bool = False, exact: bool = True
+) -> torch.Tensor:
     """Returns one output of a network, without gradients; what that output does not need is not computed.
 
     Args:
@@ -60,6 +62,7 @@ def run_network(model: SeparationModel, magnitude: torch.Tensor, output: str, bf
         magnitude: Magnitude spectrograms; they are moved to the network's device.
         output: 'mask' or 'embedding'.
         bf16: Whether matrices are multiplied in bfloat16; spectra, their normalisation and the result are float32.
+        exact: Whether short signals are to have nussl's masks to the last bit, on the CPU; else it is faster.
 
     Shape:
         [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
@@ -68,7 +71,7 @@ def run_network(model: SeparationModel, magnitude: torch.Tensor, output: str, bf
     with (
         torch.inference_mode(),
         outputs_only(model, [output]),
-        layers_in_blocks(model),
+        layers_in_blocks(model, exact),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
         return model({"mix_magnitude": magnitude.to(device)})[output].float()

@@ -33,11 +33,15 @@ def test_recurrent_layers_give_the_same(frames, kind, bidirectional):
 
 @pytest.mark.parametrize("frames", LENGTHS)
 @pytest.mark.parametrize("activation", [["softmax"], ["tanh", "unit_norm"], ["gated_tanh", "sigmoid"]])
-def test_heads_give_the_same(frames, activation):
-    head = Embedding(7, 10, 3, activation, num_audio_channels=2).eval()
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_heads_give_the_same(frames, activation, exact, bias):
+    head = Embedding(7, 10, 3, activation, num_audio_channels=2, bias=bias).eval()
+    if bias:
+        head.linear.bias.normal_()
     data = torch.randn(4, frames, 10)
     expected = head(data)
-    with layers_in_blocks(head):
+    with layers_in_blocks(head, exact):
         found = head(data)
     assert found.shape == (4, frames, 7, 2, 3)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
