@@ -7,7 +7,7 @@
     conducting.py   stores, network, training
 """
 
-from .conducting import conduct, plan_of
+from .conducting import conduct, excerpts_of, open_stores, plan_of
 from .reading import read_experiment
 from .sections import (
     DataConfig,
@@ -30,6 +30,8 @@ __all__ = [
     "TestConfig",
     "TrainingConfig",
     "conduct",
+    "excerpts_of",
+    "open_stores",
     "plan_of",
     "read_experiment",
 ]

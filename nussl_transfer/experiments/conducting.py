@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import nussl
+import numpy as np
 import torch
 
 from ..builders import build_transfer_chimera
 from ..checkpoints import CheckpointInfo
 from ..distributed import is_first, together
 from ..errors import ConfigError
-from ..evaluation import SourceSeparationProbe, make_excerpts
+from ..evaluation import MixtureExcerpt, SourceSeparationProbe, make_excerpts, read_excerpts
 from ..finetuning import Start, refuse_unfit, train_on
 from ..material import Drawing, divide, open_store
 from ..runs import Run, at_work_in, plain
@@ -41,12 +42,10 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
         refuse_unfit(start, config)
     data = experiment.data
     with at_work_in(out):
-        rate = start.info.sample_rate
-        # In the order of their names, so that the same stores written in another order are the same run.
-        named = sorted(data.stores.items())
-        stores = [_open(about, Path(data.prepared) / name, rate) for name, about in named]
+        stores = open_stores(experiment, start.info.sample_rate)
         with together():
-            materials = [divide(store, config.seed, about.share) for store, (_, about) in zip(stores, named, strict=True)]
+            shares = [about.share for _, about in sorted(data.stores.items())]
+            materials = [divide(store, config.seed, share) for store, share in zip(stores, shares, strict=True)]
             drawing = Drawing(
                 duration=data.excerpt_seconds,
                 coherent=data.coherent,
@@ -59,6 +58,18 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
             )
             probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_first() else None
         return train_on(materials, start, drawing, config, out, probe, data.valid_items, plain(asdict(experiment)))
+
+
+def open_stores(experiment: Experiment, sample_rate: int) -> list[Store]:
+    """Returns the stores of an experiment, which are made where they are not, at a rate in Hz.
+
+    They are in the order of their names, so that the same stores written in another order are the same run.
+
+    Raises:
+        DataError: The stems are not fit for a store.
+    """
+    prepared = Path(experiment.data.prepared)
+    return [_open(about, prepared / name, sample_rate) for name, about in sorted(experiment.data.stores.items())]
 
 
 def plan_of(network: NetworkConfig) -> Start:
@@ -97,6 +108,20 @@ def _open(about: StoreConfig, prepared: Path, sample_rate: int) -> Store:
     )
 
 
+def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[MixtureExcerpt]:
+    """Returns so many excerpts of a store's test tracks, as the experiment says: from its list, or drawn.
+
+    Raises:
+        DataError: There are no test tracks, or the list is not of them.
+    """
+    tested, test = store.where(split="test"), experiment.test
+    if test.excerpt_list is None:
+        return make_excerpts(tested, experiment.data.excerpt_seconds, count, coherent=test.coherent)
+    listed = read_excerpts(test.excerpt_list, tested)
+    chosen = dict.fromkeys(np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int))
+    return [listed[place] for place in chosen]
+
+
 def _probe(store: Store, experiment: Experiment, start: Start) -> SourceSeparationProbe:
-    excerpts = make_excerpts(store.where(split="test"), experiment.data.excerpt_seconds, experiment.test.probed)
+    excerpts = excerpts_of(store, experiment, experiment.test.probed)
     return SourceSeparationProbe(store.where(split="test"), excerpts, start.info.stft_params)

@@ -164,15 +164,19 @@ class TestConfig:
 
     Attributes:
         excerpts: Excerpts of the test tracks that are drawn for a score.
+        coherent: Whether their stems come from one track at one time.
         significance: Below this p a difference counts.
         probed: Excerpts that the network is measured on at each validation, for the curve; 0 for none.
+        excerpt_list: A list of excerpts, in JAMS, that those are taken from, evenly spaced; None: they are drawn.
     """
 
     __test__ = False  # it is no test of pytest's
 
     excerpts: int = PAPER.test_excerpts
+    coherent: bool = True
     significance: float = PAPER.significance
     probed: int = 0
+    excerpt_list: str | None = None
 
 
 @dataclass(frozen=True)
