@@ -17,6 +17,8 @@ from torch import nn
 
 # Frames: enough for the products of matrices to be as fast as those of a whole sequence.
 BLOCK = 64
+# Frames of any items, for a head: what it makes of them stays in the processor's cache.
+ROWS = 256
 
 
 @contextmanager
@@ -34,9 +36,10 @@ def layers_in_blocks(model: nn.Module, exact: bool = True) -> Iterator[None]:
             layer.forward = lambda data, layer=layer: (_run_recurrent(layer, data), None)
         elif isinstance(layer, Embedding) and layer.dim_to_embed == [-1] and layer.reshape:
             changed.append(layer)
-            fast = not exact and layer.activation in (["softmax"], ("softmax",))
-            run = _softmax_head(layer) if fast else layer.forward
-            layer.forward = lambda data, run=run: _run_head(run, data)
+            if not exact and layer.activation in (["softmax"], ("softmax",)):
+                layer.forward = _softmax_head(layer)
+            else:
+                layer.forward = lambda data, forward=layer.forward: _run_head(forward, data)
     try:
         yield
     finally:
@@ -48,22 +51,15 @@ def _on_cpu(model: nn.Module) -> bool:
     return all(weight.device.type == "cpu" for weight in model.parameters())
 
 
-def _run_head(run: Callable[[torch.Tensor], torch.Tensor], data: torch.Tensor) -> torch.Tensor:
+def _run_head(forward: Callable[[torch.Tensor], torch.Tensor], data: torch.Tensor) -> torch.Tensor:
     """Returns the output of a head, [nb, nt, nf, nc, n], of [nb, nt, hidden]."""
     output = None
     for start in range(0, data.shape[1], BLOCK):
-        block = run(data[:, start : start + BLOCK])
+        block = forward(data[:, start : start + BLOCK])
         if output is None:
-            # In memory the last axis lies where the head has it.
-            shape = (data.shape[0], data.shape[1], *block.shape[2:])
-            output = torch.empty_permuted(shape, _axes_in_memory(block), dtype=block.dtype)
+            output = block.new_empty(data.shape[0], data.shape[1], *block.shape[2:])
         output[:, start : start + BLOCK] = block
     return output
-
-
-def _axes_in_memory(block: torch.Tensor) -> list[int]:
-    """Returns the axes from the one whose neighbours lie farthest apart to the one whose lie together."""
-    return [0, 1, *sorted(range(2, block.ndim), key=lambda axis: -block.stride(axis))]
 
 
 def _softmax_head(head: Embedding) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -72,18 +68,22 @@ def _softmax_head(head: Embedding) -> Callable[[torch.Tensor], torch.Tensor]:
     Over a last axis of two or four numbers torch's softmax takes nine times as long as over an axis whose neighbours lie
     apart. With the rows of the weights in another order, the linear layer gives it that. The last bit may be another.
     """
-    shape = head.num_features * head.num_audio_channels, head.embedding_size
+    bins = head.num_features, head.num_audio_channels
+    sizes = bins[0] * bins[1], head.embedding_size
 
-    def by_source(weight: torch.Tensor) -> torch.Tensor:
-        return weight.unflatten(0, shape).transpose(0, 1).flatten(0, 1).contiguous()
+    def by_source(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(0, sizes).transpose(0, 1).flatten(0, 1).contiguous()
 
     weight, bias = by_source(head.linear.weight), head.linear.bias
     bias = None if bias is None else by_source(bias)
 
     def run(data: torch.Tensor) -> torch.Tensor:
-        logits = nn.functional.linear(data, weight, bias).unflatten(-1, shape[::-1])  # [nb, nt, n, nf * nc]
-        masks = logits.softmax(dim=-2).unflatten(-1, (head.num_features, head.num_audio_channels))
-        return masks.movedim(2, -1)  # [nb, nt, nf, nc, n]
+        frames = data.flatten(0, 1)  # [nb * nt, hidden]
+        masks = data.new_empty(len(frames), *sizes[::-1])  # [nb * nt, n, nf * nc]
+        for start in range(0, len(frames), ROWS):
+            logits = nn.functional.linear(frames[start : start + ROWS], weight, bias).unflatten(-1, sizes[::-1])
+            masks[start : start + ROWS] = logits.softmax(dim=1)
+        return masks.unflatten(-1, bins).unflatten(0, data.shape[:2]).movedim(2, -1)  # [nb, nt, nf, nc, n]
 
     return run
 
