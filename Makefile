@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 # The first of these that runs, and that the pinned list is made for, makes it.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.10 python
 
-.PHONY: help demo test lint bench docs body bundled clean
+.PHONY: help demo test lint bench docs body bundled study clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,14 @@ body: $(READY) ## The pretrained body that ships with the package, made again: h
 bundled: $(READY) ## The separators that ship with the package, made again from the body: an hour or two
 	$(PY) -m recipes.bundled --model quartet
 	$(PY) -m recipes.bundled --model choir
+
+SIZE := small
+JOBS := all
+# Where the data sets lie, {"Slakh": "/data/slakh2100_flac_redux", ...}; BACH10, for size small: the recorded one, too.
+FOLDERS := {$(if $(BACH10),"bach10_recorded": "$(BACH10)")}
+study: $(READY) ## The paper's tables and figures, in study/$(SIZE): SIZE=smoke, small or paper, JOBS=2 at once, DRY=-n to ask
+	$(PY) -m snakemake -s recipes/Snakefile --profile recipes/profiles/local --cores $(JOBS) $(DRY) \
+	  --config size=$(SIZE) 'folders=$(FOLDERS)'
 
 clean: ## Takes away what make made: .venv, demo/, built documentation, caches
 	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache

@@ -84,9 +84,9 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job may take: GPUs, memory in MB, and minutes, after which a cluster ends it."""
+    """What a job may take: a number of GPUs, memory in MB, and minutes, after which a cluster ends it."""
 
-    gpus: int = 0
+    gpu: int = 0
     mem_mb: int = 2000
     runtime: int = 60
 
