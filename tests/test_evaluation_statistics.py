@@ -109,6 +109,12 @@ def test_with_a_song_an_excerpt_the_interval_has_a_closed_form():
     assert ends == pytest.approx(expected, abs=0.51)
 
 
+def test_the_median_of_an_even_number_is_between_the_two_in_the_middle():
+    # Two songs are drawn as 0 0, 0 1, 1 0 or 1 1: half of the medians are 0.5.
+    assert median_interval(np.array([0.0, 1.0]), [["a", "b"]], confidence=0.4) == [0.5, 0.5]
+    assert median_interval(np.array([0.0, 1.0]), [["a", "b"]], confidence=0.6) == [0.0, 1.0]
+
+
 def test_excerpts_of_one_song_are_drawn_together_as_scipy_draws_songs():
     generator = np.random.default_rng(1)
     songs = generator.integers(12, size=300)

@@ -81,9 +81,9 @@ def median_interval(
     and the deviations of the median that this causes, source by source, are added up. What excerpts vary by themselves is
     in each of these deviations, so that the interval is rather too wide than too narrow where songs hardly matter.
 
-    Songs that are few tell little of how much songs differ, and any interval from them is too narrow. In simulations in which
-    songs varied by half as much as the excerpts of one song, intervals that were to hold the median in 95 of 100 cases
-    held it in 92 with 20 songs, 90 with 10, 79 with 4 and 53 with 2; of mixtures of four songs each, in 94 with 25 songs.
+    Songs that are few tell little of how much songs differ, and any interval from them is too narrow. In simulations in
+    which songs varied by half as much as the excerpts of one song, intervals that were to hold the median in 95 of 100
+    cases held it in 92 with 20 songs, 90 with 10, 79 with 4 and 53 with 2; of mixtures of four songs each, in 94 with 25.
 
     Args:
         differences: In dB, one a pair.

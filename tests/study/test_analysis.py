@@ -14,6 +14,7 @@ import scipy.stats
 
 import nussl_transfer.study as study
 from nussl_transfer.errors import DataError
+from nussl_transfer.evaluation.statistics import median_interval, rank_biserial
 from nussl_transfer.study.analysis import analyse
 
 SOURCES = {"choir": ["female", "male"], "packs": ["drum", "kick", "snare"]}
@@ -122,6 +123,20 @@ def excerpt_scores(folder, seeds=(0, 1), folds=("1", "2"), **wanted):
     return found
 
 
+def songs_of_scored(folder, downstream):
+    """Returns for each label the song of each excerpt in which anything sounds, fold by fold."""
+    files = [json.loads((folder / "scores" / f"{downstream}.{fold}-oracle.json").read_text()) for fold in ("1", "2")]
+    return [
+        [
+            file["songs"][label][index]
+            for file in files
+            for index in range(EXCERPTS)
+            if any(column[index] is not None for column in file["si_sdr"].values())
+        ]
+        for label in SOURCES[downstream]
+    ]
+
+
 def cell_of(analysis, *kind):
     keys = ("downstream", "pretraining", "condition", "mode")
     (found,) = [cell for cell in analysis["cells"] if tuple(cell[key] for key in keys) == kind]
@@ -214,9 +229,8 @@ def test_a_comparison_is_of_the_same_excerpts_by_scipys_test(done, question, mod
     assert entry["p_value"] == pytest.approx(expected.pvalue) and entry["excerpts"] == len(differences)
     assert entry["mean_difference"] == pytest.approx(differences.mean())
     assert entry["median_difference"] == pytest.approx(np.median(differences))
-    low, high = entry["interval"]
-    assert low < entry["median_difference"] < high and entry["confidence"] == 0.95
-    assert 0.5 < entry["effect_size"] <= 1
+    assert entry["interval"] == pytest.approx(median_interval(differences, songs_of_scored(folder, "packs")))
+    assert entry["effect_size"] == pytest.approx(rank_biserial(differences)) and entry["confidence"] == 0.95
 
 
 def test_significance_is_counted_before_and_after_holms_correction(done):
@@ -229,6 +243,15 @@ def test_significance_is_counted_before_and_after_holms_correction(done):
         assert entry["significant"] == (entry["p_value"] < 0.001)
         assert entry["significant_holm"] == (entry["p_holm"] < 0.001)
     assert 0 < sum(entry["significant"] for entry in analysis["comparisons"]) < tests
+
+
+def test_the_correction_can_take_significance_back(folder):
+    unclear = next(entry for entry in analyse(folder)["comparisons"] if entry["p_value"] < entry["p_holm"] < 1)
+    threshold = (unclear["p_value"] + unclear["p_holm"]) / 2
+    (folder / "study.json").write_text(json.dumps({**plan_of(), "threshold": threshold}))
+    analysis = analyse(folder)
+    (now,) = [entry for entry in analysis["comparisons"] if entry["p_value"] == unclear["p_value"]]
+    assert now["significant"] and not now["significant_holm"] and analysis["threshold"] == threshold
 
 
 def test_curves_are_means_over_runs_and_say_when_the_baseline_is_reached(done):
@@ -297,6 +320,17 @@ def test_a_seed_counts_once_it_has_the_folds_of_the_others(tmp_path):
     assert list(cell["seeds"]) == ["0", "1"] and cell["excerpts"] == EXCERPTS - 1
     (entry,) = compared(analysis, "H1", pretraining="slakh")
     assert entry["excerpts"] == EXCERPTS - 1
+
+
+def test_folds_that_one_side_lacks_make_no_number_of_the_other(tmp_path):
+    folder = write_study(tmp_path / "study", plan_of(folds=("1", "2"), sources={"choir": ["female", "male"]}))
+    (folder / "scores" / "choir.2-mixture.json").unlink()
+    (folder / "curves" / "choir.2-scratch-0.json").unlink()
+    analysis = analyse(folder)
+    assert analysis["missing_ceilings"] == ["choir.2-mixture"]
+    assert {cell["improvement"] for cell in analysis["cells"]} == {None}
+    reached = {curve["mode"]: curve["reaches_baseline_at"] for curve in analysis["curves"]}
+    assert reached == {"scratch": 30, "whole": None, "mask": None}
 
 
 def test_one_song_has_no_interval_and_is_counted(folder):
