@@ -65,18 +65,14 @@ def _draw(study: Study, out: Path) -> dict[str, Pictures]:
     """Writes the figures as files, and returns those of the page: SVG by (narrow, dark)."""
     found = {}
     for name, draw in FIGURES.items():
-        pictures = {
-            (narrow, ground == DARK): as_svg(draw(study, ground, narrow), name)
-            for narrow in (False, True)
-            for ground in (LIGHT, DARK)
-        }
-        figure = draw(study)
+        kinds = {(narrow, ground == DARK): (ground, narrow) for narrow in (False, True) for ground in (LIGHT, DARK)}
+        figures = {key: draw(study, *kind) for key, kind in kinds.items()}
+        found[name] = {key: as_svg(figure, name) for key, figure in figures.items()}
+        with written_aside(out / f"{name}.svg") as aside:
+            aside.write_bytes(found[name][False, False])
         for kind in ("png", "pdf"):
             with written_aside(out / f"{name}.{kind}") as aside:
-                save(figure, aside, kind)
-        with written_aside(out / f"{name}.svg") as aside:
-            aside.write_bytes(pictures[False, False])
-        found[name] = pictures
+                save(figures[False, False], aside, kind)
     return found
 
 

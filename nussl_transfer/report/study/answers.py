@@ -120,14 +120,14 @@ def _second_hypothesis(study: Study) -> Answer:
             gains[condition] = statistics.median(entry["mean_difference"] for entry in compared)
             better = [_where(study, entry) for entry in compared if finding(entry, study.threshold) == BETTER]
             sentence = (
-                f"{_tally(study, compared)}; gains in mean SI-SDR {_range(compared)}, their median "
+                f"{_tally(study, compared)}; gain in mean SI-SDR {_range(compared)}, in the median "
                 f"{decibels(gains[condition], True)} dB.{f' Better: {_series(better)}.' if better else ''}"
             )
         parts.append(Part(name.lower(), _verdict(study, compared), sentence))
     if together([part.verdict for part in parts]) == SHOWN:
         contrary.append("every augmentation that was measured helped every network")
     best = max(gains, key=gains.get, default=None)
-    if paper.BEST_CONDITION in gains and best != paper.BEST_CONDITION:
+    if paper.BEST_CONDITION in gains and gains[best] > gains[paper.BEST_CONDITION]:
         contrary.append(
             f"{study.plan['conditions'][best].lower()} has the largest median gain ({decibels(gains[best], True)} dB; "
             f"incoherent mixing {decibels(gains[paper.BEST_CONDITION], True)} dB)"
@@ -165,7 +165,7 @@ def _first_question(study: Study) -> Answer:
 
 def _second_question(study: Study) -> Answer:
     parts, contrary, alike, shared = [], [], 0, 0
-    for downstream in study.plan["downstreams"]:
+    for downstream in study.masked():
         name = study.spoken(downstream)
         compared = study.comparisons("R2", downstream=downstream)
         sentence = f"{_tally(study, compared)}; mask minus whole {_range(compared)}." if compared else ""
@@ -200,11 +200,11 @@ def _answer(
     if open_:
         beside.append(f"Not shown here: {_series(open_)}.")
     if not contrary and not open_ and whole != NOT_MEASURED:
-        beside.append("Nothing measured here contradicts it.")
+        beside.append("No difference shown here contradicts it.")
     verdicts = (SHOWN, PARTLY, NOT_SHOWN, CONTRARY, NOT_MEASURED)
     named = {each: [part.name for part in parts if part.verdict == each] for each in verdicts}
-    by_part = [(each, listed(names)) for each, names in named.items() if names]
-    sentence = f" for {by_part[0][1]}." if len(by_part) == 1 else f": {_series([f'{e} for {n}' for e, n in by_part])}."
+    by_part = [f"{each} for {listed(names)}" for each, names in named.items() if names]
+    sentence = f": {_series(by_part)}." if len(by_part) > 1 else f"{by_part[0].removeprefix(whole)}." if by_part else "."
     return Answer(question, whole, f"{sentence} {after}".rstrip(), parts, " ".join(beside))
 
 
@@ -242,7 +242,8 @@ def _series(parts: Sequence[str]) -> str:
 
 def _range(compared: list[dict]) -> str:
     values = [entry["mean_difference"] for entry in compared]
-    return f"from {decibels(min(values), True)} to {decibels(max(values), True)} dB"
+    lowest, highest = decibels(min(values), True), decibels(max(values), True)
+    return f"{highest} dB" if len(values) == 1 else f"from {lowest} to {highest} dB"
 
 
 def _gain(study: Study, entry: dict) -> str:

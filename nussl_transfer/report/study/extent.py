@@ -36,9 +36,12 @@ def _stand_ins(data: list[dict]) -> list[str]:
     return [f"{which} {what} and not the paper\u2019s music: compare directions with the paper\u2019s, not decibels."]
 
 
-def missing_models(study: Study) -> list[str]:
-    """Returns the names of the models that were planned and not scored."""
-    return list(study.analysis["missing"])
+def missing_parts(study: Study) -> list[str]:
+    """Returns what was planned and is not there: models, scores of the mixture and the oracle, examples to listen to."""
+    folds = {model["downstream"] for model in study.plan["models"] if model["fold"] is not None}
+    examples = [key for key in study.plan["downstreams"] if key not in study.examples and key not in folds]
+    lacking = [*study.analysis["missing"], *study.analysis.get("missing_ceilings", [])]
+    return [*lacking, *(f"example of {key}" for key in examples)]
 
 
 def listed(parts: list[str]) -> str:
@@ -79,7 +82,7 @@ def _planned(study: Study) -> str:
 
 def _done(study: Study) -> str:
     models = study.plan["models"]
-    missing = set(missing_models(study))
+    missing = set(study.analysis["missing"])
     shares = []
     for mode, words in _KINDS.items():
         names = [model["name"] for model in models if model["mode"] == mode]

@@ -24,9 +24,11 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
     Bars stand on the mixture's SI-SDR: their length is the improvement. A whisker spans the means of the seeds.
     """
     pretrainings = [None, *study.plan["pretrainings"]]
-    figure, grid = panels(study, ground, narrow, 0.85 + 0.3 * len(pretrainings), _columns(study), share_x=True)
+    downstreams = list(study.plan["downstreams"])
+    height = 0.85 + 0.3 * len(pretrainings)
+    figure, grid = panels(study, downstreams, ground, narrow, height, _columns(downstreams), share_x=True)
     reach = []
-    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
+    for axes, downstream in zip(grid, downstreams, strict=True):
         ceiling = study.analysis["ceilings"].get(downstream) or {}
         foot = ceiling.get("mixture") or 0.0
         for row, pretraining in enumerate(pretrainings):
@@ -67,8 +69,9 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
         for pretraining, called in study.plan["pretrainings"].items():
             places[condition, pretraining] = len(rows)
             rows.append((len(rows), called, False))
-    figure, grid = panels(study, ground, narrow, 0.8 + 0.2 * len(rows), share_x=True)
-    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
+    downstreams = study.augmented()
+    figure, grid = panels(study, downstreams, ground, narrow, 0.8 + 0.2 * len(rows), columns=4, share_x=True)
+    for axes, downstream in zip(grid, downstreams, strict=True):
         axes.axvline(0, color=INK[ground], linewidth=1)
         undone = dict(places)
         for entry in study.comparisons("H2", downstream=downstream):
@@ -80,8 +83,9 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
             axes.plot(value, row, style.marker, color=style.colour, markerfacecolor=filled, markersize=5.5)
             text, end = mark(entry), max([value, *(entry["interval"] or [])])
             axes.annotate(text, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK[ground])
-        for row in undone.values():
-            axes.text(0, row, " not done", va="center", fontsize=8, color=MUTED[ground])
+        for (condition, pretraining), row in undone.items():
+            planned = study.planned(downstream, condition=condition, pretraining=pretraining, mode=WHOLE)
+            axes.text(0, row, " not done" if planned else " not planned", va="center", fontsize=8, color=MUTED[ground])
         name_rows(axes, rows, ground, named=narrow or axes.get_subplotspec().is_first_col())
         axes.margins(x=0.1)
         if axes.get_subplotspec().is_last_row():
@@ -92,9 +96,10 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
 
 def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
     """Returns Figure 3: test SI-SDR against iteration, on a logarithmic axis, and where the baseline's best is reached."""
-    figure, grid = panels(study, ground, narrow, 2.9, _columns(study))
+    downstreams = list(study.plan["downstreams"])
+    figure, grid = panels(study, downstreams, ground, narrow, 2.9, _columns(downstreams))
     handles = {}
-    for axes, downstream in zip(grid, study.plan["downstreams"], strict=True):
+    for axes, downstream in zip(grid, downstreams, strict=True):
         quieten(axes, ground, grid="y")
         axes.xaxis.set_minor_locator(NullLocator())
         curves = shown_curves(study, downstream)
@@ -131,9 +136,9 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
     return figure
 
 
-def _columns(study: Study) -> int:
+def _columns(downstreams: list[str]) -> int:
     """Returns how many panels stand side by side: as many as there is room to name lines in, in full rows."""
-    return 2 if len(study.plan["downstreams"]) == 4 else 3
+    return 2 if len(downstreams) == 4 else 3
 
 
 def _bar(axes: Axes, row: int, foot: float, cell: dict, style) -> None:

@@ -37,14 +37,30 @@ class Study:
         """What the page and the answers are called."""
         return f"Transfer learning in music source separation: the study, size {self.plan['size']}"
 
+    def planned(self, downstream: str, **values: str | None) -> bool:
+        """Returns whether a downstream set was to have a model of which the named fields have these values."""
+        models = (model for model in self.plan["models"] if model["downstream"] == downstream)
+        return any(all(model[name] == value for name, value in values.items()) for model in models)
+
+    def augmented(self) -> list[str]:
+        """Returns the downstream sets for which pretraining with augmentation was to be compared."""
+        conditions = [name for name in self.plan["conditions"] if name != NONE]
+        sets = self.plan["downstreams"]
+        return [key for key in sets if any(self.planned(key, condition=name, mode=WHOLE) for name in conditions)]
+
+    def masked(self) -> list[str]:
+        """Returns the downstream sets for which the mask head alone was to be fine-tuned."""
+        return [key for key in self.plan["downstreams"] if self.planned(key, mode=MASK)]
+
     def labels(self, downstream: str) -> list[str]:
         """Returns the sources of a downstream set."""
         return list(self.plan["data"].get(downstream, {}).get("sources", []))
 
     def cell(self, downstream: str, pretraining: str | None, condition: str | None, mode: str) -> dict | None:
-        """Returns what one model scored, over its seeds and folds; None where it was not scored."""
+        """Returns what one model scored, over its seeds and folds; None where it was not scored, or all was silent."""
         wanted = (downstream, pretraining, condition, mode)
-        return next((cell for cell in self.analysis["cells"] if _key(cell) == wanted), None)
+        found = (cell for cell in self.analysis["cells"] if _key(cell) == wanted and cell["mean"] is not None)
+        return next(found, None)
 
     def comparisons(self, question: str, **values: str) -> list[dict]:
         """Returns the comparisons of a question that have pairs, those in which the named fields have these values."""
@@ -75,7 +91,7 @@ class Study:
 def read_study(folder: Path) -> Study:
     """Returns the study that lies in a folder.
 
-    A downstream set of which models are still missing may lack its example; a set that is done may not.
+    A downstream set may lack its example, as a folder; an example that is there must be whole.
 
     Raises:
         DataError: A file is missing, cannot be read, or does not fit the others; the message names it.
@@ -83,11 +99,10 @@ def read_study(folder: Path) -> Study:
     plan = _read(folder / "study.json", _PLAN, "Write the study's plan again.")
     analysis = _read(folder / "analysis.json", _ANALYSIS, "Analyse the scores again.")
     _refuse_unknown(folder / "analysis.json", plan, analysis)
-    undone = {model["downstream"] for model in plan["models"] if model["name"] in set(analysis["missing"])}
     examples = {}
     for downstream in plan["downstreams"]:
         place = folder / "examples" / downstream
-        if place.is_dir() or downstream not in undone:
+        if place.is_dir():
             labels = plan["data"][downstream]["sources"]
             examples[downstream] = read_example(place, [SCRATCH, FINE_TUNED], labels, masks=False)
     return Study(plan, analysis, examples)

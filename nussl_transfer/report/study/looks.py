@@ -41,27 +41,28 @@ def look(study: Study, pretraining: str | None, ground: int) -> Look:
 
 
 def panels(
-    study: Study, ground: int, narrow: bool, height: float, columns: int = 4, share_x: bool = False
+    study: Study, downstreams: list[str], ground: int, narrow: bool, height: float, columns: int, share_x: bool = False
 ) -> tuple[Figure, list[matplotlib.axes.Axes]]:
     """Returns a figure with a panel for each downstream set, side by side, or, where ``narrow``, below each other.
 
     Args:
         study: The study.
+        downstreams: The sets.
         ground: Light or dark.
         narrow: For a narrow screen.
         height: Of a panel, in inches.
         columns: Most panels side by side.
         share_x: One x axis for all.
     """
-    names = study.plan["downstreams"]
-    across = 1 if narrow else min(columns, len(names))
-    down = -(-len(names) // across)
-    figure = Figure((4.6 if narrow else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
+    names = [study.plan["downstreams"][key] for key in downstreams]
+    across = 1 if narrow else max(1, min(columns, len(names)))
+    down = max(1, -(-len(names) // across))
+    figure = Figure((4.6 if across == 1 else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, hspace=0.04)
     grid = figure.subplots(down, across, squeeze=False, sharex=share_x, sharey=False).ravel()
     for axes in grid[len(names) :]:
         axes.set_visible(False)
-    for axes, name in zip(grid, names.values(), strict=False):
+    for axes, name in zip(grid, names, strict=False):
         axes.set_facecolor(GROUND[ground])
         axes.set_title(name, loc="left", fontsize=10, color=INK[ground], fontweight="bold")
     return figure, list(grid[: len(names)])

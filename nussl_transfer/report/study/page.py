@@ -9,7 +9,7 @@ from ..elements import ABOUT_ORACLE, ABOUT_SI_SDR, facts, raised, shown, uri
 from ..listen import listen
 from . import paper
 from .answers import QUESTIONS, Answer, Part, answers, efficiency
-from .extent import extent, missing_models
+from .extent import extent, missing_parts
 from .findings import rules
 from .inputs import FINE_TUNED, SCRATCH, Study
 from .writing import Table, as_html
@@ -103,12 +103,12 @@ def _listen(study: Study) -> str:
 
 
 def _making(study: Study) -> str:
-    missing = missing_models(study)
+    missing = missing_parts(study)
     names = f"<pre><code>{escape(chr(10).join(missing))}</code></pre>"
     return section(
         "making",
         "How it was made",
         facts(study.plan.get("settings", []))
         + f"<pre><code>{escape(study.plan['command'])}</code></pre>"
-        + (_folded(f"Missing: {len(missing)} of {len(study.plan['models'])} models", names) if missing else ""),
+        + (_folded(f"Missing: {len(missing)}", names) if missing else ""),
     )

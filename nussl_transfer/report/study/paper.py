@@ -61,7 +61,7 @@ REACHED_IN, BASELINE_REACHED_IN = 100, 2500
 def same_set(downstream: str) -> str | None:
     """Returns which of the paper's sets a study's is: itself, or the one that it is another version of; None: no one.
 
-    >>> same_set("bach10_real"), same_set("choir"), same_set("gamelan")
+    >>> same_set("bach10_recorded"), same_set("choir"), same_set("gamelan")
     ('bach10', 'choir', None)
     """
     return next((name for name in DOWNSTREAMS if downstream == name or downstream.startswith(f"{name}_")), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..elements import shown
 from . import paper
 from .answers import QUESTIONS, Part, answers, efficiency
-from .extent import extent, missing_models
+from .extent import extent, missing_parts
 from .findings import rules
 from .inputs import Study
 
@@ -24,7 +24,7 @@ def answers_markdown(study: Study) -> str:
     ]
     counted = rules(study.analysis["comparisons"], study.threshold)
     lines += ["## What counts as shown", "", *(f"* {rule}" for rule in counted), ""]
-    missing = missing_models(study)
+    missing = missing_parts(study)
     if missing:
         lines += ["## Missing", "", *(f"* {name}" for name in missing), ""]
     lines += [f"The paper is {paper.SOURCE}.", ""]

@@ -73,7 +73,7 @@ def mask_table(study: Study) -> Table:
     for condition, condition_name in study.plan["conditions"].items():
         for pretraining, pretraining_name in study.plan["pretrainings"].items():
             cells = [Cell(pretraining_name)]
-            for downstream in study.plan["downstreams"]:
+            for downstream in study.masked():
                 entry = compared.get((downstream, pretraining, condition))
                 theirs = paper.mask_minus_whole(downstream, pretraining, condition)
                 cells += [_ours(entry), _theirs(theirs)]
@@ -91,8 +91,8 @@ def mask_table(study: Study) -> Table:
                 })
             rows.append([Cell(condition_name), *cells])
     head = ["condition", "pretrained on"]
-    for name in study.plan["downstreams"].values():
-        head += [name, "paper"]
+    for downstream in study.masked():
+        head += [study.plan["downstreams"][downstream], "paper"]
     caption = (
         "Table 2. SI-SDR of the model of which only the mask head was fine-tuned, minus that of the one fine-tuned whole, "
         f"in dB; bold: a significant increase (p < {study.threshold:g}; \u2020 not after Holm\u2019s correction). Beside "
