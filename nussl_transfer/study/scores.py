@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..evaluation import MIXTURE, ORACLE, MixtureExcerpt, read_excerpts, score
+from ..evaluation import MIXTURE, ORACLE, read_excerpts, score, songs_of
 from ..files import write_json
 from ..store import Store
 
@@ -58,21 +57,10 @@ def write_scores(
         "excerpts": Path(excerpt_list).name,
         "excerpts_sha256": hashlib.sha256(Path(excerpt_list).read_bytes()).hexdigest(),
         "labels": list(store.labels),
-        "songs": _songs(excerpts, store.labels),
+        "songs": songs_of(excerpts, store.labels),
         "si_sdr": columns,
         "left_out": sum(value is None for column in columns.values() for value in column),
         "seconds": round(time.monotonic() - started, 2),
     }
     write_json(Path(out), result)
     return result
-
-
-def _songs(excerpts: Sequence[MixtureExcerpt], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Returns, by label, the song that its source is of in each excerpt; of a label that is not there, the first's."""
-    songs: dict[str, list[str]] = {label: [] for label in labels}
-    for excerpt in excerpts:
-        tracks = {source.label: source.track for source in excerpt.sources}
-        for label in labels:
-            track = tracks.get(label, excerpt.sources[0].track)
-            songs[label].append(track.origin or track.name)
-    return songs

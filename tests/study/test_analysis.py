@@ -15,7 +15,8 @@ import scipy.stats
 import nussl_transfer.study as study
 from nussl_transfer.errors import DataError
 from nussl_transfer.evaluation.statistics import median_interval, rank_biserial
-from nussl_transfer.study.analysis import analyse
+from nussl_transfer.study.analysis import analyse, estimate_name
+from nussl_transfer.study.grid import Model
 
 SOURCES = {"choir": ["female", "male"], "packs": ["drum", "kick", "snare"]}
 PRETRAININGS = {"musdb": "MUSDB", "slakh": "Slakh"}
@@ -418,6 +419,12 @@ def test_a_changed_score_changes_the_analysis(folder):
     after = analyse(folder)
     was, now = (cell_of(found, "choir", "slakh", "none", "whole")["mean"] for found in (before, after))
     assert now == pytest.approx(was + 3)
+
+
+def test_what_lies_around_a_separation_is_named_as_the_graph_names_it():
+    for fold, name in ((None, "bach10-oracle"), ("03", "bach10.03-oracle")):
+        tests = Model("bach10", None, None, "scratch", 0, fold).tests
+        assert estimate_name("bach10", fold, "oracle") == f"{tests}-oracle" == name
 
 
 def test_the_study_imports_no_torch_itself():
