@@ -351,6 +351,7 @@ def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
         np.testing.assert_allclose(found, estimate.audio_data[0], atol=1e-6)
         np.testing.assert_allclose(masks[label] / 255, mask.mask[..., 0], atol=0.51 / 255)
         assert rate == RATE
+    assert set(about["checkpoints"]) == set(about["si_sdr"]) - {"mixture"}
     assert about["si_sdr"]["fine-tuned"] == pytest.approx(
         {label: ratio for label, (ratio, _) in through_nussl(store, checkpoint, excerpts[1]).items()},
         abs=1e-3,

@@ -186,6 +186,7 @@ def write_example(
         **excerpt.plain(),
         "sample_rate": store.sample_rate,
         "labels": list(store.labels),
+        "checkpoints": {name: Path(path).name for name, path in models.items()},
         "si_sdr": {
             name: {
                 label: float(values[index]) if sounds[0, index] else None

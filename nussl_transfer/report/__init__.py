@@ -14,6 +14,7 @@ The folder that a page is made from::
         <name>/<label>.wav, <name>/masks.npz     for each model of scores.json; one array [nf, nt] a label
 
 The page holds its audio, pictures and style within itself and asks the network for nothing.
+Of a whole study, `nussl_transfer.report.study` makes more: the paper's tables and figures, and what they answer.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ class Example:
     """One excerpt: audio [samples] at 16 kHz, masks [nf, nt] from 0 to 1.
 
     ``audio`` and ``masks`` by (estimate, label): ('mixture', ''), ('references', 'violin'), ('fine-tuned', 'violin').
+    ``checkpoints`` has the name of each model's file, where it is told.
     """
 
     track: str
@@ -28,6 +29,7 @@ class Example:
     audio: dict[tuple[str, str], np.ndarray]
     masks: dict[tuple[str, str], np.ndarray]
     si_sdr: dict[str, dict[str, float | None]]
+    checkpoints: dict[str, str] = field(default_factory=dict)
 
 
 def read_json(path: Path) -> dict:
@@ -119,6 +121,7 @@ def read_example(folder: Path, models: list[str], labels: list[str], masks: bool
         audio=audio,
         masks=found,
         si_sdr=about.get("si_sdr", {}),
+        checkpoints=about.get("checkpoints", {}),
     )
 
 

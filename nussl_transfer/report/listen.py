@@ -67,13 +67,13 @@ def listen(
 
     longest = max(map(len, example.audio.values()))
     # The scores are of all of it, whatever fits the page.
-    scored = f", over all its {longest / SAMPLE_RATE:.0f} seconds" if samples < longest else ""
+    scored = f", over all its {_seconds(longest)} seconds" if samples < longest else ""
     about_masks = (
         "; below its player, in the source's colour, the mask: how much of the mixture the network gives to the source, "
         "from nothing (black) to all. Below the reference, the mask that would be best"
     )
     parts = [
-        f"<p>{escape(example.track)}, {samples / SAMPLE_RATE:.0f} seconds from {example.start_seconds:.0f} s on. "
+        f"<p>{escape(example.track)}, {_seconds(samples)} seconds from {example.start_seconds:.0f} s on. "
         f"Beside each estimate's name stands its SI-SDR in this excerpt{scored}{about_masks if masks else ''}.</p>",
         f'<div class="mixture row">{clip((MIXTURE, ""), "mixture")}</div>',
     ]
@@ -86,6 +86,16 @@ def listen(
             f'<div class="row">{clips}</div></div>'
         )
     return "".join(parts)
+
+
+def _seconds(samples: int) -> str:
+    """Returns a duration: whole seconds, or, below ten, tenths where there are some.
+
+    >>> _seconds(32000), _seconds(8000), _seconds(200000)
+    ('2', '0.5', '12')
+    """
+    seconds = samples / SAMPLE_RATE
+    return f"{seconds:.0f}" if seconds >= 10 else f"{round(seconds, 1):g}"
 
 
 def _players(example: Example, audio_bytes: int) -> tuple[dict[tuple[str, str], str], int]:

@@ -101,8 +101,8 @@ def text_table(scores: dict) -> str:
     for entry in scores["comparisons"]:
         lines.append(
             f"  {entry['better']} over {entry['than']}: {decibels(entry['mean_difference'], True)} dB mean, "
-            f"{decibels(entry['median_difference'], True)} dB median, n = {entry['n']}, "
-            f"{_p_is(entry['p_value'])}"
+            f"{decibels(entry['median_difference'], True)} dB median{_interval(entry)}, n = {entry['n']}, "
+            f"{_p_is(entry['p_value'])}{_corrected(entry)}"
         )
     if scores["left_out"]:
         lines.append(f"Left out: {scores['left_out']} silent references.")
@@ -150,6 +150,18 @@ def folds_table(scores: dict) -> str:
             f"{decibels(min(means))} to {decibels(max(means))} (standard deviation {decibels(statistics.stdev(means))})."
         )
     return "\n".join(lines)
+
+
+def _interval(entry: dict) -> str:
+    """Returns between what the median may lie; scores of earlier versions, and of one song, have no interval."""
+    if entry.get("interval") is None:
+        return ""
+    low, high = (decibels(end, True) for end in entry["interval"])
+    return f" ({100 * entry['confidence']:g} % interval of {entry['songs']} songs: {low} to {high})"
+
+
+def _corrected(entry: dict) -> str:
+    return f" ({probability(entry['p_holm'])} after Holm)" if entry.get("p_holm") is not None else ""
 
 
 def _p_is(value: float | None) -> str:

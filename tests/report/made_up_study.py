@@ -135,11 +135,12 @@ def write_study(folder: Path, plan: dict, analysis: dict, seconds: float = 0.5) 
     (folder / "analysis.json").write_text(json.dumps(analysis))
     undone = {model["downstream"] for model in plan["models"] if model["name"] in analysis["missing"]}
     for downstream in set(plan["downstreams"]) - undone - {REAL}:
-        write_example(folder / "examples" / downstream, plan["data"][downstream]["sources"], seconds)
+        sources = plan["data"][downstream]["sources"]
+        write_example(folder / "examples" / downstream, sources, seconds, f"{downstream}-slakh-pitch-whole-0.pth")
     return folder
 
 
-def write_example(folder: Path, labels: list[str], seconds: float) -> None:
+def write_example(folder: Path, labels: list[str], seconds: float, checkpoint: str) -> None:
     generator = np.random.default_rng(3)
     clips = ["mixture", *(f"{name}/{label}" for name in ("references", "scratch", "fine-tuned") for label in labels)]
     for clip in clips:
@@ -148,4 +149,5 @@ def write_example(folder: Path, labels: list[str], seconds: float) -> None:
         soundfile.write(path, generator.normal(0, 0.1, int(seconds * RATE)), RATE, subtype="FLOAT")
     ratios = {name: {label: float(generator.normal()) for label in labels} for name in ("mixture", "scratch", "fine-tuned")}
     about = {"track": "a song", "start": 2 * RATE, "sample_rate": RATE, "labels": labels, "si_sdr": ratios}
+    about["checkpoints"] = {"scratch": "x.pth", "fine-tuned": checkpoint}
     (folder / "example.json").write_text(json.dumps(about))

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,7 @@ def test_the_page_holds_all_and_asks_nothing_of_the_network(html):
     for player in players:
         sound, _ = soundfile.read(io.BytesIO(base64.b64decode(player["src"].split(",", 1)[1])))
         assert len(sound) == 1600
+    assert html.count("Fine-tuned is the network pretrained on Slakh, pitch shift.") == 3
     # What is wider than a narrow screen scrolls within its own box.
     boxes = [element for element in page.find("div") if element.get("class") == "scroll"]
     assert len(boxes) == len(page.tables) == 5
@@ -115,6 +117,13 @@ def test_a_changed_score_changes_the_page_the_tables_and_the_answers(made, tmp_p
     differ = {name for name in before if before[name] != after[name]}
     assert {"index.html", "answers.md", "tables/table2.md", "tables/statistics.csv"} <= differ
     assert "tables/table1.md" not in differ and b"+7.77" in after["index.html"]
+
+
+def test_a_missing_example_is_named(tmp_path, quick):
+    folder = write_study(tmp_path, *make_study(), seconds=0.01)
+    shutil.rmtree(folder / "examples" / "choir")
+    report.write_study_report(folder, folder / "report")
+    assert "* example of choir\n" in (folder / "report" / "answers.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

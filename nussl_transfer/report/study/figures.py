@@ -153,13 +153,11 @@ def _bar(axes: Axes, row: int, foot: float, cell: dict, style) -> None:
 
 
 def _write_end(axes: Axes, row: int, foot: float, cell: dict, star: str, ground: int) -> None:
-    """Writes the value and its mark of significance beyond the end of a bar and its whisker."""
-    values = [cell["mean"], *(cell["seeds"].values() if len(cell["seeds"]) > 1 else ())]
-    rightward = cell["mean"] >= foot
-    end = max(values) if rightward else min(values)
+    """Writes the value and its mark of significance right of a bar and its whisker."""
+    end = max(foot, cell["mean"], *(cell["seeds"].values() if len(cell["seeds"]) > 1 else ()))
     axes.annotate(
-        f"{decibels(cell['mean'])}{star}", (end, row), (4 if rightward else -4, 0), textcoords="offset points",
-        va="center", ha="left" if rightward else "right", fontsize=8.5, color=INK[ground],
+        f"{decibels(cell['mean'])}{star}", (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
+        color=INK[ground],
     )  # fmt: skip
 
 

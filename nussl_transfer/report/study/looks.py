@@ -57,7 +57,7 @@ def panels(
     names = [study.plan["downstreams"][key] for key in downstreams]
     across = 1 if narrow else max(1, min(columns, len(names)))
     down = max(1, -(-len(names) // across))
-    figure = Figure((4.6 if across == 1 else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
+    figure = Figure((4.6 if narrow else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, hspace=0.04)
     grid = figure.subplots(down, across, squeeze=False, sharex=share_x, sharey=False).ravel()
     for axes in grid[len(names) :]:

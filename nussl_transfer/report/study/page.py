@@ -6,6 +6,7 @@ from html import escape
 
 from ..document import document, in_colours_and_widths, section
 from ..elements import ABOUT_ORACLE, ABOUT_SI_SDR, facts, raised, shown, uri
+from ..inputs import Example
 from ..listen import listen
 from . import paper
 from .answers import QUESTIONS, Answer, Part, answers, efficiency
@@ -95,11 +96,21 @@ def _listen(study: Study) -> str:
         return section("listen", "Listen", "<p>No example was made yet.</p>")
     budget = AUDIO_BYTES // len(study.examples)
     clips = "".join(
-        f'<div class="example"><h3>{escape(study.plan["downstreams"][downstream])}</h3>'
+        f'<div class="example"><h3>{escape(study.plan["downstreams"][downstream])}</h3>{_which(study, example)}'
         f"{listen(example, [SCRATCH, FINE_TUNED], study.labels(downstream), budget, PICTURE_WIDTH)}</div>"
         for downstream, example in study.examples.items()
     )
     return section("listen", "Listen", clips)
+
+
+def _which(study: Study, example: Example) -> str:
+    """Returns a sentence on which model the one called fine-tuned is, where the example tells."""
+    models = {model["name"]: model for model in study.plan["models"]}
+    model = models.get(example.checkpoints.get(FINE_TUNED, "").removesuffix(".pth"))
+    if model is None:
+        return ""
+    name = study.name(model["pretraining"], model["condition"], model["mode"])
+    return f"<p>Fine-tuned is the network pretrained on {escape(name)}.</p>"
 
 
 def _making(study: Study) -> str:
