@@ -323,6 +323,19 @@ def test_the_terminal_shows_the_same_numbers():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_the_terminal_shows_intervals_and_corrected_p_values_where_there_are_any():
+    scores = make_scores()
+    plain = report.text_table(scores)
+    assert "interval" not in plain and "Holm" not in plain
+    found = {"interval": [-0.204, 1.31], "confidence": 0.95, "songs": 5, "p_holm": 3.6e-8}
+    scores["comparisons"][0].update(found)
+    scores["comparisons"][1].update(found, interval=None, songs=1, p_holm=0.0628)
+    first, second, third = report.text_table(scores).splitlines()[-4:-1]
+    assert "(95 % interval of 5 songs: \u22120.20 to +1.31)" in first and "(3.6 \u00d7 10\u207b\u2078 after Holm)" in first
+    assert "interval" not in second and second.endswith("p = 0.031 (0.063 after Holm)")
+    assert third in plain
+
+
 def test_nothing_compared_and_nothing_scored_are_shown_as_such():
     scores = make_scores()
     for entry in scores["summary"]:
