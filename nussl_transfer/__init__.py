@@ -17,6 +17,7 @@
     finetuning          all of it for one folder of stems: what the command and the demo call (material)
     folds               the same k times, each without one k-th of the tracks, to be scored on these
     experiments         a YAML file, a difference from another -> a run: what recipes/pretrain.py and finetune.py call
+    study               many runs: what is trained and scored, and what the scores say about the paper's questions
     publishing          a run -> a folder to give away
     report          11  scores and curves -> one page
     cli                 the command nussl-transfer

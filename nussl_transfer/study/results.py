@@ -3,6 +3,12 @@
 ``study.json`` plans the models; ``scores/<model>.json`` holds what each scored, once it is done, and
 ``scores/<downstream>-mixture.json`` and ``-oracle.json`` what the mixture and the best masks did. All that is of one
 downstream set and fold is on one list of excerpts; a file that is not is refused: its pairs would be of different sounds.
+
+A score file has a column a label, with a value an excerpt::
+
+    {"format": 1, "model": name, "checkpoint": str or null, "excerpts": file, "excerpts_sha256": of that file,
+     "labels": ["female", "male"], "songs": {label: [song of that source in excerpt i, ...]},
+     "si_sdr": {label: [dB, or null where the reference is silent, ...]}, "left_out": silent references, "seconds": float}
 """
 
 from __future__ import annotations
