@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from ..text import decibels, probability
+from ..text import decibels
 from . import paper
 from .curves import reached, shown_curves
-from .findings import finding, mark
+from .findings import mark
 from .inputs import Study
-from .writing import Cell, Table
-
-_DASH = "\u2013"
-# What is compared with what, by question.
-_SIDES = {
-    "H1": "fine-tuned over from scratch",
-    "H2": "pretrained with augmentation over without",
-    "R1": "the best pretraining set over the others",
-    "R2": "mask head fine-tuned over whole",
-}
+from .statistics_table import statistics_table
+from .writing import DASH, Cell, Table, decibel_cell
 
 
 def all_tables(study: Study) -> dict[str, Table]:
@@ -42,11 +34,11 @@ def data_table(study: Study) -> Table:
         rows.append([
             Cell(name),
             Cell(_minutes(data["train_minutes"])),
-            Cell(f"{theirs[0]:,g}" if theirs else _DASH, muted=True),
+            Cell(f"{theirs[0]:,g}" if theirs else DASH, muted=True),
             Cell(_minutes(data["test_minutes"])),
-            Cell(f"{theirs[1]:,g}" if theirs else _DASH, muted=True),
+            Cell(f"{theirs[1]:,g}" if theirs else DASH, muted=True),
             Cell(", ".join(data["sources"]), words=True),
-            Cell(theirs[2] if theirs else _DASH, muted=True, words=True),
+            Cell(theirs[2] if theirs else DASH, muted=True, words=True),
         ])
         records.append({
             "data": key,
@@ -109,14 +101,14 @@ def score_table(study: Study) -> Table:
         for estimate in ("mixture", "oracle"):
             if ceiling and ceiling.get(estimate) is not None:
                 counts = [Cell(f"{ceiling['excerpts']:,}"), Cell(f"{ceiling['songs']:,}")]
-                rows.append([Cell(name), Cell(estimate), _db(ceiling[estimate]), Cell(_DASH), Cell(_DASH), *counts])
+                rows.append([Cell(name), Cell(estimate), decibel_cell(ceiling[estimate]), Cell(DASH), Cell(DASH), *counts])
                 records.append(_score_record(downstream, estimate, ceiling, {"mean": ceiling[estimate]}))
         for cell in study.analysis["cells"]:
             if cell["downstream"] == downstream:
                 called = study.name(cell["pretraining"], cell["condition"], cell["mode"])
                 counts = [Cell(f"{cell['excerpts']:,}"), Cell(f"{cell['songs']:,}")]
-                gain = _db(cell["improvement"], signed=True)
-                rows.append([Cell(name), Cell(called), _db(cell["mean"]), _db(cell["median"]), gain, *counts])
+                gain = decibel_cell(cell["improvement"], signed=True)
+                rows.append([Cell(name), Cell(called), decibel_cell(cell["mean"]), decibel_cell(cell["median"]), gain, *counts])
                 records.append(_score_record(downstream, called, cell, cell))
     head = ["downstream", "model", "mean", "median", "over mixture", "excerpts", "songs"]
     caption = "SI-SDR in dB over all excerpts, and the mean improvement over the mixture."
@@ -134,8 +126,8 @@ def iteration_table(study: Study) -> Table:
                 at = row.baseline if pretraining is None else row.fine_tuned[pretraining]
             called = study.name(pretraining)
             last = curve["points"][-1][0]
-            never = f"not in {last:,}" if row is not None else _DASH
-            rows.append([Cell(name), Cell(called), _db(curve["best"]), Cell(never if at is None else f"{at:,}")])
+            never = f"not in {last:,}" if row is not None else DASH
+            rows.append([Cell(name), Cell(called), decibel_cell(curve["best"]), Cell(never if at is None else f"{at:,}")])
             record = {"downstream": downstream, "pretraining": pretraining, "best_db": curve["best"]}
             records.append({**record, "reaches_baseline_at": at, "iterations": last})
     caption = (
@@ -147,63 +139,6 @@ def iteration_table(study: Study) -> Table:
     return Table("iterations", caption, head, rows, records, grouped=True)
 
 
-def statistics_table(study: Study) -> Table:
-    """Returns all comparisons with all that was computed of them."""
-    rows, records = [], []
-    downstreams = list(study.plan["downstreams"])
-
-    def place(entry: dict) -> tuple[str, int]:
-        return entry["question"], downstreams.index(entry["downstream"])
-
-    for entry in sorted(study.analysis["comparisons"], key=place):
-        other = entry["against"]
-        low, high = entry["interval"] or (None, None)
-        interval = _DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
-        found = finding(entry, study.threshold)
-        rows.append([
-            Cell(f"{entry['question']}, {study.spoken(entry['downstream'])}: {_SIDES[entry['question']]}"),
-            Cell(_what(study, entry)),
-            _db(entry["mean_difference"], signed=True),
-            _db(entry["median_difference"], signed=True),
-            Cell(interval),
-            _db(entry["effect_size"], signed=True),
-            Cell(f"{entry['excerpts']:,}"),
-            Cell(f"{entry['songs']:,}"),
-            Cell(probability(entry["p_value"])),
-            Cell(probability(entry["p_holm"])),
-            Cell(found),
-        ])
-        records.append({
-            "question": entry["question"],
-            "downstream": entry["downstream"],
-            "pretraining": entry["pretraining"],
-            "condition": entry["condition"],
-            "mode": entry["mode"],
-            "against_pretraining": other["pretraining"],
-            "against_condition": other["condition"],
-            "against_mode": other["mode"],
-            **{name: entry[name] for name in ("excerpts", "songs", "mean_difference", "median_difference")},
-            "interval_low": low,
-            "interval_high": high,
-            **{name: entry[name] for name in ("confidence", "effect_size", "p_value", "p_holm", "significant")},
-            "significant_holm": entry["significant_holm"],
-            "finding": found,
-        })
-    caption = (
-        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; interval of the median with "
-        "songs, not excerpts, drawn anew; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the "
-        "Wilcoxon signed-rank test, and after Holm\u2019s correction over all of them."
-    )
-    head = ["question", "comparison", "mean", "median", "interval", "effect", "excerpts", "songs", "p", "Holm p", "found"]
-    return Table("statistics", caption, head, rows, records, grouped=True)
-
-
-def _what(study: Study, entry: dict) -> str:
-    """Returns which model is compared, and with which other where the question does not say so."""
-    name = study.name(entry["pretraining"], entry["condition"])
-    return f"{name} over {study.name(entry['against']['pretraining'])}" if entry["question"] == "R1" else name
-
-
 def _score_record(downstream: str, estimate: str, counted: dict, scored: dict) -> dict:
     names = ("pretraining", "condition", "mode", "mean", "median", "improvement")
     record = {"downstream": downstream, "estimate": estimate, **{name: scored.get(name) for name in names}}
@@ -212,17 +147,13 @@ def _score_record(downstream: str, estimate: str, counted: dict, scored: dict) -
 
 def _ours(entry: dict | None) -> Cell:
     if entry is None:
-        return Cell(_DASH)
+        return Cell(DASH)
     dagger = mark(entry).replace("*", "")
     return Cell(decibels(entry["mean_difference"], True), strong=bool(entry["significant"]), after=dagger)
 
 
 def _theirs(value: float | None) -> Cell:
     return Cell(decibels(value, True), strong=value is not None and paper.is_bold(value), muted=True)
-
-
-def _db(value: float | None, signed: bool = False) -> Cell:
-    return Cell(decibels(value, signed))
 
 
 def _minutes(value: float) -> str:

@@ -10,6 +10,10 @@ from html import escape
 from itertools import groupby
 
 from ..elements import raised
+from ..text import decibels
+
+# Where there is no value.
+DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     records: Sequence[dict]
     grouped: bool = False
+
+
+def decibel_cell(value: float | None, signed: bool = False) -> Cell:
+    """Returns a cell with a level or a difference in dB, without the unit."""
+    return Cell(decibels(value, signed))
 
 
 def as_markdown(table: Table) -> str:
