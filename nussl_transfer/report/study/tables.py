@@ -107,8 +107,9 @@ def score_table(study: Study) -> Table:
             if cell["downstream"] == downstream:
                 called = study.name(cell["pretraining"], cell["condition"], cell["mode"])
                 counts = [Cell(f"{cell['excerpts']:,}"), Cell(f"{cell['songs']:,}")]
-                gain = decibel_cell(cell["improvement"], signed=True)
-                rows.append([Cell(name), Cell(called), decibel_cell(cell["mean"]), decibel_cell(cell["median"]), gain, *counts])
+                scored = [decibel_cell(cell["mean"]), decibel_cell(cell["median"])]
+                scored.append(decibel_cell(cell["improvement"], signed=True))
+                rows.append([Cell(name), Cell(called), *scored, *counts])
                 records.append(_score_record(downstream, called, cell, cell))
     head = ["downstream", "model", "mean", "median", "over mixture", "excerpts", "songs"]
     caption = "SI-SDR in dB over all excerpts, and the mean improvement over the mixture."
