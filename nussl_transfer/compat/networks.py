@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError
 
@@ -64,8 +65,15 @@ def _shapes(config: str) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights and buffers of a network, which takes no memory for them."""
     from nussl.ml import SeparationModel
 
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), _NothingDrawn():
         return {key: tuple(tensor.shape) for key, tensor in SeparationModel(json.loads(config)).state_dict().items()}
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves normal numbers undrawn; for tensors without memory torch would import its compiler to draw them: a second."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def _refuse_layers(config: dict, state: dict) -> None:
