@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from nussl_transfer.cli.recipe import status_of
-from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation import MIXTURE, ORACLE, make_excerpts, read_excerpts, write_example, write_excerpts
 from nussl_transfer.experiments import Experiment, open_stores
 from nussl_transfer.files import write_json
@@ -29,6 +28,7 @@ from nussl_transfer.store import Store
 from nussl_transfer.study.analysis import analyse
 from nussl_transfer.study.grid import Grid
 from nussl_transfer.study.plan import read_study
+from nussl_transfer.study.results import read_scores
 from nussl_transfer.study.scores import write_scores
 from nussl_transfer.study.writing import describe_data, write_plan
 
@@ -81,7 +81,7 @@ def make_example(grid: Grid, name: str) -> None:
     baseline = next(model for model in scores if model.mode == "scratch")
     best = max((model for model in scores if model is not baseline), key=lambda model: np.nanmean(scores[model]))
     _, store = tested(grid, name)
-    order = np.argsort(scores[best], kind="stable")
+    order = np.argsort(scores[best], kind="stable")[: np.isfinite(scores[best]).sum()]  # where nothing sounds it is NaN
     excerpt = read_excerpts(excerpt_list(grid, name), store)[order[len(order) // 2]]
     models = {"scratch": baseline, "fine-tuned": best}
     checkpoints = {shown: grid.folder / "models" / f"{model.name}.pth" for shown, model in models.items()}
@@ -108,11 +108,7 @@ def excerpt_list(grid: Grid, name: str) -> Path:
 
 def scores_of(grid: Grid, name: str) -> np.ndarray:
     """Returns the mean over the sources of each excerpt [excerpts], in dB."""
-    path = grid.folder / "scores" / f"{name}.json"
-    if not path.is_file():
-        raise DataError(f"An example was to be chosen by {path}: it is not there. Score that model first.")
-    columns = json.loads(path.read_text(encoding="utf-8"))["si_sdr"]
-    return np.nanmean(np.array(list(columns.values()), dtype=float), axis=0)
+    return read_scores(grid.folder / "scores" / f"{name}.json", name).of_excerpts
 
 
 PARTS = {"data": make_data, "score": make_score, "example": make_example, "report": make_report}

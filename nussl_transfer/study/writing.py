@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..files import write_json
 from ..store import Store
 from .grid import Body, Grid, Model
 
+LOGGER = logging.getLogger(__name__)
 FORMAT = 1
 
 
@@ -39,12 +41,18 @@ def is_stated(grid: Grid, item: Body | Model) -> bool:
 
 
 def write_plan(grid: Grid, folder: Path) -> dict:
-    """Writes ``study.json``, and returns what it holds.
+    """Writes ``study.json``, and returns what it holds; a downstream set that was not begun is left out, which is logged.
 
     Raises:
-        DataError: The data of a set were not described.
+        DataError: No set was begun.
     """
     experiment = grid.experiment(next(iter(grid.models.values())))
+    data = {name: _data(grid, folder, name) for name in [*grid.pretrainings, *grid.downstreams]}
+    begun = {name: about.shown for name, about in grid.downstreams.items() if data[name]}
+    if not begun:
+        raise DataError(f"A study in {folder} was to be described: it has the data of no set to fine-tune on. Begin it first.")
+    if absent := [name for name, found in data.items() if not found]:
+        LOGGER.warning("Not begun, so left out of %s: %s", folder / "study.json", ", ".join(absent))
     plan = {
         "format": FORMAT,
         "size": grid.size_name,
@@ -53,11 +61,11 @@ def write_plan(grid: Grid, folder: Path) -> dict:
         "threshold": experiment.test.significance,
         "pretrainings": grid.pretrainings,
         "conditions": {name: condition.shown for name, condition in grid.conditions.items()},
-        "downstreams": {name: downstream.shown for name, downstream in grid.downstreams.items()},
+        "downstreams": begun,
         "modes": list(grid.study.modes),
-        "data": {name: _data(grid, folder, name) for name in [*grid.pretrainings, *grid.downstreams]},
+        "data": {name: found for name, found in data.items() if found},
         "settings": _settings(grid),
-        "models": [_plain(grid, model) for model in grid.models.values()],
+        "models": [_plain(grid, model) for model in grid.models.values() if model.downstream in begun],
     }
     write_json(folder / "study.json", plan)
     return plan
@@ -71,16 +79,13 @@ def _plain(grid: Grid, model: Model) -> dict:
     return {**{name: getattr(model, name) for name in names}, "iterations": iterations}
 
 
-def _data(grid: Grid, folder: Path, name: str) -> dict:
+def _data(grid: Grid, folder: Path, name: str) -> dict | None:
     """Returns what a set's file says; of one with folds, the first's minutes to train on and all that is tested on."""
     parts = [f"{name}.{fold}" if fold else name for fold in grid.folds.get(name, [None])]
-    found = []
-    for part in parts:
-        path = folder / "data" / f"{part}.json"
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise DataError(f"The study's data were to be described: {path} is not there. Make it first.") from None
+    paths = [folder / "data" / f"{part}.json" for part in parts]
+    if not all(path.is_file() for path in paths):
+        return None
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return {**found[0], "test_minutes": round(sum(part["test_minutes"] for part in found), 2)}
 
 

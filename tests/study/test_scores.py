@@ -65,10 +65,22 @@ def test_minutes_are_those_of_the_stores_and_the_plan_needs_them(tmp_path, tiny_
     assert said["name"] == "MUSDB" and said["sources"] == ["bass", "drums", "voice"] and said["stand_in"]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "musdb.json").write_text(json.dumps(said))
-    with pytest.raises(DataError, match=r"bach10\.json is not there\. Make it first"):
+    with pytest.raises(DataError, match="it has the data of no set to fine-tune on"):
         write_plan(grid, tmp_path)
     (tmp_path / "data" / "bach10.json").write_text(json.dumps({**said, "name": "Bach10", "test_minutes": 1.5}))
     plan = write_plan(grid, tmp_path)
     assert plan["data"]["bach10"]["test_minutes"] == 1.5 and plan["threshold"] == 0.001
     assert {(model["mode"], model["iterations"]) for model in plan["models"]} == {("scratch", 8), ("whole", 4), ("mask", 4)}
     assert json.loads((tmp_path / "study.json").read_text()) == plan
+
+
+def test_a_set_that_was_not_begun_is_left_out_and_named(tmp_path, caplog):
+    grid = Grid(read_study(CONF / "study.yml"), "small", tmp_path, CONF)
+    about = {"name": "?", "sources": ["a", "b"], "train_minutes": 1.0, "test_minutes": 1.0, "stand_in": True}
+    (tmp_path / "data").mkdir()
+    for name in ("musdb", "choir"):
+        (tmp_path / "data" / f"{name}.json").write_text(json.dumps(about))
+    plan = write_plan(grid, tmp_path)
+    assert list(plan["downstreams"]) == ["choir"] and set(plan["data"]) == {"musdb", "choir"}
+    assert {model["downstream"] for model in plan["models"]} == {"choir"} and len(plan["models"]) == 25
+    assert "slakh, musdb_slakh, bach10, remixpacks" in caplog.text
