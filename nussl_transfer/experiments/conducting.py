@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import nussl
 import numpy as np
+import nussl
 import torch
 
 from ..builders import build_transfer_chimera

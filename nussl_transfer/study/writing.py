@@ -50,7 +50,7 @@ def write_plan(grid: Grid, folder: Path) -> dict:
     data = {name: _data(grid, folder, name) for name in [*grid.pretrainings, *grid.downstreams]}
     begun = {name: about.shown for name, about in grid.downstreams.items() if data[name]}
     if not begun:
-        raise DataError(f"A study in {folder} was to be described: it has the data of no set to fine-tune on. Begin it first.")
+        raise DataError(f"A study in {folder} was to be described: it has the data of no set to fine-tune on. Begin it.")
     if absent := [name for name, found in data.items() if not found]:
         LOGGER.warning("Not begun, so left out of %s: %s", folder / "study.json", ", ".join(absent))
     plan = {

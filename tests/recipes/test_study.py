@@ -40,9 +40,8 @@ def done(tmp_path_factory):
     """The folder of a study that was killed when its first body was there, and called again."""
     folder = tmp_path_factory.mktemp("study")
     words = command(folder / "study")
-    first = subprocess.Popen(
-        words, cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(words, cwd=folder, env=environment(folder), start_new_session=True, **silent)
     waited = time.monotonic()
     while not list((folder / "study" / "bodies").glob("*.pth")):
         assert first.poll() is None and time.monotonic() - waited < LIMIT
