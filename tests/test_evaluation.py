@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import replace
 
 import numpy as np
 import nussl
@@ -20,14 +20,18 @@ from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.evaluation import (
     SourceSeparationProbe,
+    bss_eval,
+    estimate_sources,
     evaluate,
     make_excerpts,
     score,
+    score_each,
     si_sdr,
     songs_of,
     summarise,
     write_example,
 )
+from nussl_transfer.evaluation.excerpts import SAMPLES_AT_ONCE, batches, load_excerpts
 from nussl_transfer.evaluation.statistics import holm
 from nussl_transfer.store import StoreWriter
 
@@ -72,39 +76,6 @@ def checkpoint(tmp_path_factory):
 
 def as_signal(audio):
     return nussl.AudioSignal(audio_data_array=np.atleast_2d(audio), sample_rate=RATE)
-
-
-def test_si_sdr_is_nussls_on_random_signals():
-    generator = np.random.default_rng(0)
-    references = generator.normal(0.3, 1, (3, 1, 4000))  # with an offset
-    estimates = references * [[[0.1]], [[2.0]], [[-1.0]]] + generator.normal(-0.2, 0.7, (3, 1, 4000))
-    found = BSSEvalScale(
-        [as_signal(r) for r in references], [as_signal(e) for e in estimates], source_labels=["a", "b", "c"]
-    ).evaluate()
-    expected = [found[label]["SI-SDR"][0] for label in "abc"]
-    np.testing.assert_allclose(si_sdr(references[:, 0], estimates[:, 0]), expected, atol=1e-3)
-
-
-def test_si_sdr_is_the_ratio_of_what_lies_along_the_reference_to_what_lies_across():
-    time = np.arange(1000) / 1000
-    reference, across = (
-        np.sin(2 * np.pi * 5 * time),
-        np.sin(2 * np.pi * 7 * time),
-    )  # orthogonal, equally strong
-    for along, share in ((1.0, 1.0), (1.0, 0.1), (-3.0, 0.5), (0.01, 1.0)):
-        expected = 20 * math.log10(abs(along) / share)
-        assert si_sdr(reference, along * reference + share * across) == pytest.approx(expected, abs=1e-6)
-        # Neither scale nor offset of either counts.
-        assert si_sdr(7 * reference + 2, 5 * (along * reference + share * across) - 1) == pytest.approx(
-            expected
-        )
-
-
-def test_si_sdr_has_a_number_for_a_perfect_and_for_a_silent_estimate_and_none_for_a_silent_reference():
-    sound, silence = stem(0, 500), np.zeros(500)
-    assert si_sdr(sound, 0.5 * sound) == 100
-    assert si_sdr(sound, silence) == -100
-    assert np.isnan(si_sdr(silence, sound)) and np.isnan(si_sdr(silence, silence))
 
 
 def test_excerpts_lie_side_by_side_and_a_short_track_is_one(store):
@@ -176,6 +147,87 @@ def test_scores_are_those_of_nussls_separator_and_evaluation(store, checkpoint, 
             }
             assert found == pytest.approx({label: expected[label][which] for label in LABELS}, abs=1e-3)
     assert {row["estimate"] for row in ours} == {"x"}
+
+
+@pytest.mark.parametrize("gain", [1e-3, 300.0])
+def test_loud_and_soft_excerpts_score_as_nussl_scores_them(store, checkpoint, gain):
+    excerpt = make_excerpts(store, 1.0)[1]
+    changed = replace(excerpt, sources=tuple(replace(source, gain=gain) for source in excerpt.sources))
+    references = [as_signal(gain * store.read(s.track, s.label, s.start, s.frames)) for s in excerpt.sources]
+    mixture = as_signal(sum(reference.audio_data for reference in references))
+    estimates = DeepMaskEstimation(mixture, model_path=str(checkpoint))()
+    found = BSSEvalScale(references, estimates, source_labels=list(LABELS)).evaluate()
+    for row in score(checkpoint, store, [changed], progress=False):
+        expected = [found[row["label"]][name][0] for name in ("SI-SDR", "SI-SDRi")]
+        assert [row["si_sdr"], row["improvement"]] == pytest.approx(expected, abs=1e-3)
+
+
+def test_excerpts_of_one_length_go_together_and_rows_come_in_the_order_of_the_list(store, checkpoint):
+    excerpts = make_excerpts(store, 1.0)
+    mingled = [excerpts[place] for place in (2, 0, 3, 1, 4)]  # the short one first
+    assert list(batches(mingled, 3)) == [[0], [1, 2, 3], [4]]
+    assert list(batches(mingled)) == [[0], [1, 2, 3, 4]]
+    assert all(len(places) == 1 for places in batches([replace(excerpts[0], frames=SAMPLES_AT_ONCE + 1)] * 3))
+    rows = score(checkpoint, store, excerpts, progress=False)
+    expected = {(row["track"], row["start"], row["label"]): row for row in rows}
+    found = score(checkpoint, store, mingled, progress=False)
+    assert [row["excerpt"] for row in found] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [row["label"] for row in found] == [*LABELS] * 5
+    for row in found:
+        assert (row["track"], row["start"]) == (mingled[row["excerpt"]].track, mingled[row["excerpt"]].start)
+        same = expected[row["track"], row["start"], row["label"]]
+        assert row["si_sdr"] == pytest.approx(same["si_sdr"], abs=1e-4)
+
+
+def test_rows_have_the_song_and_the_improvement_over_the_mixture(checkpoint, tmp_path):
+    writer = StoreWriter(tmp_path, RATE)
+    writer.add("take 1", None, {"bass": stem(0), "voice": stem(1)}, origin="a song")
+    writer.add("take 2", None, {"bass": stem(2), "voice": 0 * stem(3)})
+    takes = writer.close()
+    excerpts = make_excerpts(takes, 2.5)
+    found = score_each({"x": checkpoint, "mixture": "mixture"}, takes, excerpts, progress=False)
+    assert [row["song"] for row in found["x"]] == ["a song", "a song", "take 2", "take 2"]
+    for ours, mixture in zip(found["x"], found["mixture"], strict=True):
+        if ours["si_sdr"] is None:
+            assert ours["improvement"] is mixture["improvement"] is None and ours["label"] == "voice"
+        else:
+            assert ours["improvement"] == ours["si_sdr"] - mixture["si_sdr"] and mixture["improvement"] == 0
+    assert summarise(found["x"])[-1]["improvement"] == pytest.approx(
+        np.mean([row["improvement"] for row in found["x"] if row["improvement"] is not None])
+    )
+
+
+def test_stems_are_read_once_for_all_estimates_and_scores_alone_leave_the_device(store, checkpoint, monkeypatch):
+    excerpts = make_excerpts(store, 1.0)
+    fetched, read = [], []
+    to_host, read_stem = torch.Tensor.cpu, type(store).read
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: fetched.append(tensor.numel()) or to_host(tensor))
+    monkeypatch.setattr(type(store), "read", lambda *given: read.append(given[1:4]) or read_stem(*given))
+    score_each({"a": checkpoint, "mixture": "mixture", "oracle": "oracle"}, store, excerpts, progress=False)
+    assert len(read) == len(set((track.name, *rest) for track, *rest in read)) == 10
+    assert sum(fetched) <= 4 * len(excerpts) * len(LABELS)  # of three estimates, and the mixture's to compare with
+
+
+def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
+    excerpts = make_excerpts(gappy, 1.0)
+    scores = evaluate({"a": checkpoint}, gappy, excerpts, tmp_path, progress=False, museval=True)
+    network, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    references, _ = load_excerpts(gappy, [excerpts[1]])
+    estimates = estimate_sources(network, torch.from_numpy(references.sum(axis=1)), STFT)[0]
+    expected = bss_eval(references[0], estimates[0].numpy(), RATE)
+    found = [row for row in scores["scores"]["a"] if row["excerpt"] == 1]
+    for name in ("sdr", "sir", "sar"):
+        np.testing.assert_allclose([row[name] for row in found], expected[name], atol=1e-3)
+        # What SI-SDR leaves out is left out here.
+        assert all((row[name] is None) == (row["si_sdr"] is None) for row in scores["scores"]["a"])
+        values = [row[name] for row in scores["scores"]["a"] if row[name] is not None]
+        assert scores["summary"][2][name] == pytest.approx(np.median(values))
+    json.dumps(scores, allow_nan=False)
+    table = report.text_table(scores)
+    assert "SDR/SIR/SAR" in table and "SI-SDRi/dB" in table
+    plain = evaluate({"a": checkpoint}, gappy, excerpts, tmp_path, progress=False)
+    assert "sdr" not in plain["summary"][0] and "SIR" not in report.text_table(plain)
+    assert "SI-SDRi/dB" in report.text_table(plain)
 
 
 def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):

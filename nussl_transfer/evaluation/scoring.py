@@ -12,7 +12,7 @@ from nussl.ml import SeparationModel
 from tqdm import tqdm
 
 from ..store import Store
-from .estimates import PAPER_STFT, Estimator, estimate_sources, estimator_of
+from .estimates import MIXTURE, PAPER_STFT, Estimator, estimate_sources, estimator_of
 from .excerpts import MixtureExcerpt, batches, load_excerpts, songs_of
 from .metrics import BSS_EVAL, bss_eval, item_by_item, si_sdr
 
@@ -85,7 +85,8 @@ def score_each(
             for name, estimator in estimators.items():
                 estimates = estimator(mixtures, references)
                 # They stay where they are: to bring them here now would be to wait for the device, batch by batch.
-                found[name]["si_sdr"].append(_si_sdr(references, estimates))
+                same = models[name] == MIXTURE
+                found[name]["si_sdr"].append(of_mixture[-1] if same else _si_sdr(references, estimates))
                 if museval:
                     for key, values in _bss_eval(audio, estimates, store.sample_rate).items():
                         found[name][key].append(values)

@@ -93,10 +93,10 @@ def text_table(scores: dict) -> str:
     overall = [summary[name, None] for name in others]
     if any(entry.get("improvement") is not None for entry in overall):
         rows = rows_of(others, lambda entry: decibels(entry.get("improvement"), signed=True))
-        lines += ["", *_table(["SI-SDR over the mixture's/dB", *others], rows), "", "mean."]
+        lines += ["", *_table(["SI-SDRi/dB", *others], rows), "", "mean improvement over the mixture."]
     if any("sdr" in entry for entry in overall):
         rows = rows_of(estimates, lambda entry: " / ".join(decibels(entry[name]) for name in ("sdr", "sir", "sar")))
-        lines += ["", *_table(["SDR / SIR / SAR/dB", *estimates], rows), "", "median, by museval (BSS Eval 4)."]
+        lines += ["", *_table(["SDR/SIR/SAR", *estimates], rows), "", "median in dB, by museval (BSS Eval 4)."]
     lines += ["", "One-sided Wilcoxon signed-rank tests of SI-SDR:"]
     for entry in scores["comparisons"]:
         lines.append(

@@ -1,0 +1,159 @@
+"""Scoring 1,000 excerpts: ours beside nussl's `DeepMaskEstimation` and `BSSEvalScale` one by one, each in its own process.
+
+The network and the excerpts are those of the study's small size: 2 x 128 units, random weights, three masks, STFT 512/256,
+2 s at 16 kHz; the stems are made up, each track at another level. A measurement goes from stems on disk to scores, and
+begins with opening the checkpoint.
+
+ours     `score`: SI-SDR, and how far it is above the mixture's, of every excerpt and source
+nussl    as its documentation has it: one separator, which is given one `AudioSignal` after the other, the sum of the stems,
+         read with nussl's own offset and duration, and one `BSSEvalScale` for each, which gives the mixture's, too. It is
+         spared SI-SIR and SI-SAR, which ours does not compute
+
+Both on as many threads, on one device. The last line is JSON: ``speed_ratio`` (nussl's time over ours) and
+``max_difference_db`` (of any SI-SDR, and of any improvement). ``--quick`` takes a tiny network and 16 excerpts, to see that
+the script runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import nussl_transfer  # noqa: F401  isort: skip
+import nussl
+
+from nussl_transfer.builders import build_transfer_chimera
+from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
+from nussl_transfer.evaluation import MIXTURE, MixtureExcerpt, make_excerpts, score
+from nussl_transfer.store import Store, StoreWriter
+
+LABELS, RATE, STFT = ("bass", "drums", "vocals"), 16000, nussl.STFTParams(512, 256, "sqrt_hann")
+TRACKS, SECONDS, HOP = 8, 2.0, 0.5  # of an excerpt, and from one to the next
+SMALL = {"hidden_size": 128, "num_layers": 2}
+QUICK = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
+
+
+def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
+    """Writes a store that has so many excerpts, and a checkpoint."""
+    generator = np.random.default_rng(0)
+    samples = int((SECONDS + HOP * (excerpts // TRACKS - 1)) * RATE)
+    writer = StoreWriter(folder / "store", RATE)
+    for number in range(TRACKS):
+        level = 0.5 * 0.6**number  # the last one 31 dB below the first
+        writer.add(f"track {number}", "test", {label: level * stem(generator, samples) for label in LABELS})
+    writer.close()
+    torch.manual_seed(0)
+    model = nussl.ml.SeparationModel(build_transfer_chimera(len(LABELS), **sizes))
+    write_checkpoint(folder / "model.pth", model, CheckpointInfo(LABELS, "whole", RATE, STFT))
+
+
+def stem(generator: np.random.Generator, samples: int) -> np.ndarray:
+    """Returns a tone that wanders, in some noise."""
+    pitch = generator.uniform(60, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 4000)
+    return np.sin(2 * np.pi * np.cumsum(pitch) / RATE) / 2 + generator.normal(0, 0.05, samples)
+
+
+def score_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
+    """Returns SI-SDR and improvement [excerpts, ns, 2] in dB."""
+    rows = score(folder / "model.pth", Store(folder / "store"), excerpts, device=device, progress=False)
+    return np.array([[row["si_sdr"], row["improvement"]] for row in rows]).reshape(len(excerpts), -1, 2)
+
+
+def read_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
+    """Returns the mixture's SI-SDR: what reading, copying and measuring take, without a network."""
+    return np.array([row["si_sdr"] for row in score(MIXTURE, Store(folder / "store"), excerpts, device=device)])
+
+
+def score_nussl(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
+    """Returns SI-SDR and improvement [excerpts, ns, 2] in dB."""
+    found = []
+    separator = nussl.separation.deep.DeepMaskEstimation(nussl.AudioSignal(), str(folder / "model.pth"), device=device)
+    for excerpt in excerpts:
+        references = []
+        for source in excerpt.sources:
+            file = folder / "store" / source.track.stems[source.label].file
+            part = {"offset": source.start / RATE, "duration": source.frames / RATE}
+            references.append(nussl.AudioSignal(str(file), **part))
+        separator.audio_signal = sum(references[1:], references[0])
+        evaluator = nussl.evaluation.BSSEvalScale(
+            references, separator(), source_labels=list(LABELS), compute_sir_sar=False
+        )
+        scores = evaluator.evaluate()
+        found.append([[scores[label][name][0] for name in ("SI-SDR", "SI-SDRi")] for label in LABELS])
+    return np.array(found)
+
+
+WAYS = {"ours": score_ours, "nussl": score_nussl, "ours, no network": read_ours}
+
+
+def measure(
+    name: str, folder: Path, excerpts: Sequence[MixtureExcerpt], device: str, threads: int
+) -> tuple[float, np.ndarray]:
+    """Returns the seconds that scoring takes in a process of its own, and the scores."""
+    fork = multiprocessing.get_context("fork")  # with nothing computed yet: what is imported is there
+    ours, theirs = fork.Pipe(duplex=False)
+
+    def run() -> None:
+        warnings.simplefilter("ignore")  # nussl warns of a separator without audio
+        torch.set_num_threads(threads)
+        torch.zeros(1, device=device)  # a GPU takes a second to begin with
+        started = time.perf_counter()
+        scores = WAYS[name](folder, excerpts, device)
+        theirs.send((time.perf_counter() - started, scores))
+
+    process = fork.Process(target=run)
+    process.start()
+    theirs.close()
+    try:
+        seconds, scores = ours.recv()
+    except EOFError:
+        process.join()
+        raise SystemExit(f"{name} ended with status {process.exitcode}.") from None
+    process.join()
+    print(f"{name:18} {seconds:7.2f} s, {1000 * seconds / len(excerpts):6.2f} ms an excerpt", flush=True)
+    return seconds, scores
+
+
+def main() -> None:
+    """Measures one after the other and prints the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tiny network and 16 excerpts")
+    parser.add_argument("--excerpts", type=int, default=1000, help="how many, a multiple of 8")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    settings = parser.parse_args()
+    count, sizes = (16, QUICK) if settings.quick else (settings.excerpts, SMALL)
+    if count < TRACKS or count % TRACKS:
+        parser.error(f"{count} excerpts of {TRACKS} tracks were asked for: take a multiple of {TRACKS}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fork = multiprocessing.get_context("fork")
+        writer = fork.Process(target=write_inputs, args=(folder, count, sizes))
+        writer.start()  # apart: what has run threads should not be forked
+        writer.join()
+        excerpts = make_excerpts(Store(folder / "store"), SECONDS, hop=HOP)
+        found = {way: measure(way, folder, excerpts, settings.device, settings.threads) for way in WAYS}
+    (ours, our_scores), (theirs, their_scores), (reading, _) = found.values()
+    figures = {
+        "speed_ratio": round(theirs / ours, 2),
+        "max_difference_db": float(f"{np.abs(our_scores - their_scores).max():.2g}"),
+        "excerpts": len(excerpts),
+        "seconds": {"ours": round(ours, 2), "nussl": round(theirs, 2), "ours_without_network": round(reading, 2)},
+        "mean_si_sdr": round(float(our_scores[..., 0].mean()), 4),
+        "device": settings.device,
+        "threads": settings.threads,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""The benchmark of scoring runs to its end, and its last line is what it says it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluating.py"
+
+
+def test_it_runs_in_seconds_and_both_sides_score_alike():
+    done = subprocess.run([sys.executable, SCRIPT, "--quick", "--threads", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["speed_ratio"] > 0 and figures["excerpts"] == 16
+    assert figures["max_difference_db"] < 1e-3
