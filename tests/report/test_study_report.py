@@ -270,6 +270,21 @@ def test_iterations_are_those_of_the_curves():
     assert {part.verdict for part in efficiency(study)} == {"not measured"}
 
 
+def test_after_as_many_iterations_on_the_set_is_what_the_curves_say_there():
+    plan, analysis = make_study()
+
+    def points_of(pretraining, points):
+        for curve in analysis["curves"]:
+            if (curve["downstream"], curve["pretraining"], curve["condition"]) == ("choir", pretraining, pretraining and "none"):
+                curve["points"] = points
+
+    points_of(None, [[0, 0.1], [100, 3.04], [200, 5.0], [300, 5.5]])
+    for place, pretraining in enumerate(plan["pretrainings"]):
+        points_of(pretraining, [[0, 0.0], [100, 3.5 + place], [200, 2.5 + place]])
+    sentence = next(part.sentence for part in efficiency(Study(plan, analysis)) if "Choir" in part.name)
+    assert sentence.endswith("At iteration 200 it stood at 5.00 dB, what was fine-tuned at 2.50 to 4.50 dB.")
+
+
 def test_a_part_of_the_grid_says_what_is_missing_and_what_was_done(tmp_path, quick):
     missing = [("remixpacks", None, None, None), (None, None, "pitch", None), ("choir", None, None, "mask")]
     plan, analysis = make_study(missing=missing)

@@ -6,7 +6,7 @@ import statistics
 
 from ..text import decibels
 from . import paper
-from .curves import reached
+from .curves import at_equal_iterations, reached
 from .extent import listed
 from .findings import BETTER, NOT_MEASURED, SHOWN, UNCLEAR, WORSE, finding, together
 from .inputs import NONE, SCRATCH, WHOLE, Study
@@ -41,8 +41,18 @@ def efficiency(study: Study) -> list[Part]:
             pretraining, iteration = row.first
             factor = f", a factor of {row.baseline / iteration:.3g}" if iteration else ""
             sentence += f" {study.name(pretraining)} reached it first, at iteration {iteration:,}{factor}."
-        parts.append(Part(name, "", sentence))
+        parts.append(Part(name, "", sentence + _at_equal_iterations(study, downstream)))
     return parts
+
+
+def _at_equal_iterations(study: Study, downstream: str) -> str:
+    found = at_equal_iterations(study, downstream)
+    if found is None:
+        return ""
+    iteration, baseline, fine_tuned = found
+    low, high = (decibels(value) for value in (min(fine_tuned), max(fine_tuned)))
+    theirs = f"{low} dB" if low == high else f"{low} to {high} dB"
+    return f" At iteration {iteration:,} it stood at {decibels(baseline)} dB, what was fine-tuned at {theirs}."
 
 
 def _first_hypothesis(study: Study) -> Answer:

@@ -40,3 +40,20 @@ def reached(study: Study, downstream: str) -> Reached | None:
         return None
     iteration, best = max(baseline["points"], key=lambda point: (point[1], -point[0]))
     return Reached(best, iteration, {name: curve["reaches_baseline_at"] for name, curve in curves.items()})
+
+
+def at_equal_iterations(study: Study, downstream: str) -> tuple[int, float, list[float]] | None:
+    """Returns an iteration, and what the baseline and the fine-tuned networks scored at it, in dB; None if it was not measured.
+
+    It is the last that all of them were measured at.
+    """
+    curves = shown_curves(study, downstream)
+    if None not in curves or len(curves) < 2:
+        return None
+    scored = {name: dict(map(tuple, curve["points"])) for name, curve in curves.items()}
+    common = set.intersection(*(set(points) for points in scored.values())) - {0}
+    if not common:
+        return None
+    last = max(common)
+    baseline = scored.pop(None)
+    return last, baseline[last], [points[last] for points in scored.values()]
