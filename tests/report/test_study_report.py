@@ -274,8 +274,9 @@ def test_after_as_many_iterations_on_the_set_is_what_the_curves_say_there():
     plan, analysis = make_study()
 
     def points_of(pretraining, points):
+        of = ("choir", pretraining, "none" if pretraining else None)
         for curve in analysis["curves"]:
-            if (curve["downstream"], curve["pretraining"], curve["condition"]) == ("choir", pretraining, pretraining and "none"):
+            if (curve["downstream"], curve["pretraining"], curve["condition"]) == of:
                 curve["points"] = points
 
     points_of(None, [[0, 0.1], [100, 3.04], [200, 5.0], [300, 5.5]])

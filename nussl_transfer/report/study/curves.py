@@ -43,7 +43,7 @@ def reached(study: Study, downstream: str) -> Reached | None:
 
 
 def at_equal_iterations(study: Study, downstream: str) -> tuple[int, float, list[float]] | None:
-    """Returns an iteration, and what the baseline and the fine-tuned networks scored at it, in dB; None if it was not measured.
+    """Returns an iteration, and what the baseline and the fine-tuned networks scored at it, in dB; None if not measured.
 
     It is the last that all of them were measured at.
     """
