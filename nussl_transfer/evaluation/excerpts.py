@@ -175,7 +175,12 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None) -> Iter
     Args:
         excerpts: In any order.
         size: Excerpts in a batch; when None, as many as come to `SAMPLES_AT_ONCE`.
+
+    Raises:
+        ConfigError: ``size`` is below 1.
     """
+    if size is not None and size < 1:
+        raise ConfigError(f"Batches of {size} excerpts were asked for: take 1 at least.")
     of_length: dict[int, list[int]] = {}
     for place, excerpt in enumerate(excerpts):
         of_length.setdefault(excerpt.frames, []).append(place)

@@ -88,7 +88,7 @@ def score_each(
                 same = models[name] == MIXTURE
                 found[name]["si_sdr"].append(of_mixture[-1] if same else _si_sdr(references, estimates))
                 if museval:
-                    for key, values in _bss_eval(audio, estimates, store.sample_rate).items():
+                    for key, values in _bss_eval(audio, estimates).items():
                         found[name][key].append(values)
             shown.update(len(places))
     sounds, mixture = _in_order(sounding, order), _in_order(of_mixture, order)
@@ -147,10 +147,10 @@ def _si_sdr(references: torch.Tensor, estimates: torch.Tensor) -> torch.Tensor:
     return item_by_item(si_sdr, references, estimates)  # [nb, ns]
 
 
-def _bss_eval(references: np.ndarray, estimates: torch.Tensor, sample_rate: int) -> dict[str, np.ndarray]:
+def _bss_eval(references: np.ndarray, estimates: torch.Tensor) -> dict[str, np.ndarray]:
     """Returns museval's ratios of a batch, [nb, ns] each."""
     answers = estimates.expand(references.shape).cpu().numpy()
-    found = [bss_eval(*pair, sample_rate) for pair in zip(references, answers, strict=True)]
+    found = [bss_eval(*pair) for pair in zip(references, answers, strict=True)]
     return {key: np.stack([one[key] for one in found]) for key in BSS_EVAL}
 
 
