@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,56 +16,89 @@ from ..errors import CheckpointError
 from ..separators import refuse_untrained, run_network
 from ..store import Store
 from ..targets import istft, stft
-from .metrics import item_by_item
 
 MIXTURE, ORACLE = "mixture", "oracle"
 PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
 
-# (mixtures [nb, samples], references [nb, ns, samples]) -> estimates [nb, ns, samples], or [nb, 1, samples] for all
-Estimator = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+# (mixtures [nb, samples], references [nb, ns, samples]) -> items, and their estimates [k, ns, samples], or [k, 1, samples]
+Estimator = Callable[[torch.Tensor, torch.Tensor], Iterator[tuple[slice, torch.Tensor]]]
 
 
 def estimator_of(model: str | Path, store: Store, device: str = "cpu", stft_params: STFTParams = PAPER_STFT) -> Estimator:
-    """Returns what makes the estimates of a checkpoint, of 'mixture' or of 'oracle', on a device.
+    """Returns what yields the estimates of a checkpoint, of 'mixture' or of 'oracle', on a device.
 
     Raises:
         CheckpointError: See `load_for`.
     """
     if model == MIXTURE:
-        return lambda mixtures, references: mixtures[:, None]
+        return of_mixture
     if model == ORACLE:
-        return lambda mixtures, references: _oracle(mixtures, references, stft_params)
+        return lambda mixtures, references: _of_oracle(mixtures, references, stft_params)
     network, own_params = load_for(store, model, device)
-    return lambda mixtures, references: estimate_sources(network, mixtures, own_params)[0]
+    return lambda mixtures, references: of_network(network, mixtures, own_params)
+
+
+def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yields the mixture as the estimate of everything."""
+    for part in _parts(mixtures):
+        yield part, mixtures[part, None]
+
+
+def of_network(
+    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yields a model's estimates; the network hears all at once."""
+    masks, spectrum = _masks(model, mixtures, stft_params)  # [nb, ns, nf, nt], [nb, 1, nf, nt]
+    for part in _parts(mixtures):
+        yield part, istft(masks[part] * spectrum[part], stft_params, mixtures.shape[-1])
+
+
+def _of_oracle(
+    mixtures: torch.Tensor, references: torch.Tensor, stft_params: STFTParams
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yields estimates by the masks min(|S| / |X|, 1)."""
+    for part in _parts(mixtures):
+        spectrum = stft(mixtures[part, None], stft_params)  # [k, 1, nf, nt]
+        masks = stft(references[part], stft_params).abs() / spectrum.abs().clamp(min=1e-12)  # [k, ns, nf, nt]
+        yield part, istft(masks.clamp(max=1) * spectrum, stft_params, mixtures.shape[-1])
 
 
 @torch.inference_mode()
 def estimate_sources(
     model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns a model's estimates of equally long mono mixtures, and its masks, all in one batch on its own device.
+    """Returns a model's estimates of equally long mono mixtures, and its masks, on its own device.
 
     They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
 
     Shape:
         [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
     """
+    masks, spectrum = _masks(model, mixtures, stft_params)
+    return istft(masks * spectrum, stft_params, mixtures.shape[-1]), masks
+
+
+def _masks(
+    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns masks [nb, ns, nf, nt] and the mixture's spectrum [nb, 1, nf, nt]; the model is left as it was."""
     flags = [(module, module.training) for module in model.modules()]
-    audio = mixtures.to(next(model.parameters()).device)
     try:
         model.eval()
-        spectrum = stft(audio, stft_params)  # [nb, nf, nt]
+        spectrum = stft(mixtures.to(next(model.parameters()).device), stft_params)  # [nb, nf, nt]
         magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
-        masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :].permute(0, 3, 2, 1)  # [nb, ns, nf, nt]
+        masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :]  # [nb, nt, nf, ns]
     finally:
         # Not model.train(): a frozen part may have been left in eval on purpose.
         for module, training in flags:
             module.training = training
+    return masks.permute(0, 3, 2, 1), spectrum[:, None]
 
-    def masked(mask: torch.Tensor, mixture: torch.Tensor) -> torch.Tensor:
-        return istft(mask * mixture[:, None], stft_params, audio.shape[-1])
 
-    return item_by_item(masked, masks, spectrum), masks
+def _parts(batch: torch.Tensor) -> Iterator[slice]:
+    """Yields items of a batch: on the CPU one by one, for what one needs stays in the processor's cache; else all."""
+    step = 1 if batch.device.type == "cpu" else len(batch)
+    yield from (slice(first, first + step) for first in range(0, len(batch), step))
 
 
 def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[SeparationModel, STFTParams]:
@@ -96,14 +129,3 @@ def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[Separ
             f"{asked}: it separates {channels} channels together, a store is mono. Take a mono checkpoint."
         )
     return model.to(device), info.stft_params
-
-
-def _oracle(mixtures: torch.Tensor, references: torch.Tensor, params: STFTParams) -> torch.Tensor:
-    """Returns estimates by the masks min(|S| / |X|, 1)."""
-
-    def masked(mixture: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
-        spectrum = stft(mixture, params)[:, None]  # [nb, 1, nf, nt]
-        masks = (stft(sources, params).abs() / spectrum.abs().clamp(min=1e-12)).clamp(max=1)  # [nb, ns, nf, nt]
-        return istft(masks * spectrum, params, mixture.shape[-1])
-
-    return item_by_item(masked, mixtures, references)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import museval
 import numpy as np
 import torch
@@ -34,13 +32,13 @@ def si_sdr(reference: torch.Tensor | np.ndarray, estimate: torch.Tensor | np.nda
     tensor(9.5424, dtype=torch.float64)
     """
     reference, estimate = _centred(reference), _centred(estimate)
-    energy = reference.square().sum(dim=-1)
-    scale = torch.linalg.vecdot(reference, estimate) / energy
-    residual = torch.addcmul(estimate, scale[..., None], reference, value=-1)
-    ratio = 10 * torch.log10(scale.square() * energy / residual.square().sum(dim=-1))
+    wanted, given = torch.linalg.vecdot(reference, reference), torch.linalg.vecdot(estimate, estimate)
+    along = torch.linalg.vecdot(reference, estimate).square() / wanted
+    # What is not along the reference is across it (Pythagoras); at 100 dB, ten digits less than the others, it has five left.
+    ratio = 10 * torch.log10(along / (given - along).clamp(min=0))
     # A silent estimate gives 0 / 0.
-    ratio = torch.where(estimate.square().sum(dim=-1) == 0, -LIMIT_DB, ratio)
-    return torch.where(energy == 0, torch.nan, ratio.clamp(-LIMIT_DB, LIMIT_DB))
+    ratio = torch.where(given == 0, -LIMIT_DB, ratio)
+    return torch.where(wanted == 0, torch.nan, ratio.clamp(-LIMIT_DB, LIMIT_DB))
 
 
 def _centred(signal: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -81,14 +79,3 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
             found[name][heard] = ratios[:, 0].clip(-LIMIT_DB, LIMIT_DB)
             found[name][~answered] = np.nan
     return found
-
-
-def item_by_item(function: Callable[..., torch.Tensor], *batches: torch.Tensor) -> torch.Tensor:
-    """Returns what a function gives of a batch; on the CPU one item after the other.
-
-    What one item needs stays in the processor's cache, and a batch does not: a fifth of the time.
-    """
-    if batches[0].device.type != "cpu":
-        return function(*batches)
-    items = zip(*(batch.split(1) for batch in batches), strict=True)
-    return torch.cat([function(*item) for item in items])

@@ -12,9 +12,9 @@ from nussl.ml import SeparationModel
 from tqdm import tqdm
 
 from ..store import Store
-from .estimates import MIXTURE, PAPER_STFT, Estimator, estimate_sources, estimator_of
+from .estimates import MIXTURE, PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
 from .excerpts import MixtureExcerpt, batches, load_excerpts, songs_of
-from .metrics import BSS_EVAL, bss_eval, item_by_item, si_sdr
+from .metrics import BSS_EVAL, bss_eval, si_sdr
 
 
 def score(
@@ -72,7 +72,7 @@ def score_each(
     # All are opened before anything is scored: a wrong name should not cost an hour.
     estimators = {name: estimator_of(model, store, device, stft_params) for name, model in models.items()}
     found: dict[str, dict[str, list]] = {name: {key: [] for key in ("si_sdr", *BSS_EVAL)} for name in models}
-    order, sounding, of_mixture = [], [], []
+    order, sounding, mixture = [], [], []
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
     with tqdm(total=len(excerpts), **bar) as shown:
         for places in batches(excerpts, batch_size):
@@ -81,21 +81,20 @@ def score_each(
             mixtures = references.sum(dim=1)  # [nb, samples]
             order += places
             sounding.append(sounds)
-            of_mixture.append(_si_sdr(references, mixtures[:, None]))
+            mixture.append(_si_sdr(of_mixture, mixtures, references))
             for name, estimator in estimators.items():
-                estimates = estimator(mixtures, references)
                 # They stay where they are: to bring them here now would be to wait for the device, batch by batch.
                 same = models[name] == MIXTURE
-                found[name]["si_sdr"].append(of_mixture[-1] if same else _si_sdr(references, estimates))
+                found[name]["si_sdr"].append(mixture[-1] if same else _si_sdr(estimator, mixtures, references))
                 if museval:
-                    for key, values in _bss_eval(audio, estimates).items():
+                    for key, values in _bss_eval(estimator, mixtures, references).items():
                         found[name][key].append(values)
             shown.update(len(places))
-    sounds, mixture = _in_order(sounding, order), _in_order(of_mixture, order)
+    sounds, of_mixtures = _in_order(sounding, order), _in_order(mixture, order)
     rows = {}
     for name, measures in found.items():
         columns = {key: _in_order(values, order) for key, values in measures.items() if values}
-        columns["improvement"] = columns["si_sdr"] - mixture
+        columns["improvement"] = columns["si_sdr"] - of_mixtures
         rows[name] = _rows(name, excerpts, store.labels, sounds, columns)
     return rows
 
@@ -120,19 +119,19 @@ class SourceSeparationProbe:
         self.batches = [
             load_excerpts(store, [excerpts[place] for place in places]) for places in batches(excerpts, batch_size)
         ]
-        self.mixture_si_sdr = self._mean(lambda mixtures, references: mixtures[:, None], "cpu")
+        self.mixture_si_sdr = self._mean(of_mixture, "cpu")
 
     def __call__(self, model: SeparationModel) -> float:
         """Returns the mean SI-SDR in dB over all excerpts and labels, of the model as it is now."""
         device = next(model.parameters()).device
-        return self._mean(lambda mixtures, references: estimate_sources(model, mixtures, self.stft_params)[0], device)
+        return self._mean(lambda mixtures, references: of_network(model, mixtures, self.stft_params), device)
 
     @torch.inference_mode()
     def _mean(self, estimator: Estimator, device: torch.device | str) -> float:
         found = []
         for audio, sounds in self.batches:
             references = _on(device, audio)
-            found.append(_si_sdr(references, estimator(references.sum(dim=1), references)).cpu().numpy()[sounds])
+            found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[sounds])
         values = np.concatenate(found)
         return float(values.mean()) if len(values) else float("nan")
 
@@ -143,14 +142,18 @@ def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
     return tensor if torch.device(device).type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _si_sdr(references: torch.Tensor, estimates: torch.Tensor) -> torch.Tensor:
-    return item_by_item(si_sdr, references, estimates)  # [nb, ns]
+def _si_sdr(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Returns the SI-SDR of a batch, [nb, ns]."""
+    return torch.cat([si_sdr(references[part], estimates) for part, estimates in estimator(mixtures, references)])
 
 
-def _bss_eval(references: np.ndarray, estimates: torch.Tensor) -> dict[str, np.ndarray]:
+def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> dict[str, np.ndarray]:
     """Returns museval's ratios of a batch, [nb, ns] each."""
-    answers = estimates.expand(references.shape).cpu().numpy()
-    found = [bss_eval(*pair) for pair in zip(references, answers, strict=True)]
+    found = []
+    for part, estimates in estimator(mixtures, references):
+        wanted = references[part].cpu().numpy()
+        given = estimates.expand(wanted.shape).cpu().numpy()
+        found += [bss_eval(*pair) for pair in zip(wanted, given, strict=True)]
     return {key: np.stack([one[key] for one in found]) for key in BSS_EVAL}
 
 
