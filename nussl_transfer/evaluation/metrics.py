@@ -34,7 +34,7 @@ def si_sdr(reference: torch.Tensor | np.ndarray, estimate: torch.Tensor | np.nda
     reference, estimate = _centred(reference), _centred(estimate)
     wanted, given = torch.linalg.vecdot(reference, reference), torch.linalg.vecdot(estimate, estimate)
     along = torch.linalg.vecdot(reference, estimate).square() / wanted
-    # What is not along the reference is across it (Pythagoras); at 100 dB, ten digits less than the others, it has five left.
+    # What is not along the reference is across it (Pythagoras). At 100 dB, ten digits below the others, it has five left.
     ratio = 10 * torch.log10(along / (given - along).clamp(min=0))
     # A silent estimate gives 0 / 0.
     ratio = torch.where(given == 0, -LIMIT_DB, ratio)
