@@ -35,6 +35,6 @@ __version__ = "0.1.0"
 
 compat.repair()
 
-from .registration import register  # noqa: E402  the parts import nussl, so nussl is mended first
+from .registration import register_all  # noqa: E402  the parts import nussl, so nussl is mended first
 
-register()
+register_all()

@@ -23,7 +23,7 @@ from nussl.ml import SeparationModel
 
 from .builders import MASK_HEAD
 from .compat import safe_load
-from .compat.networks import config_of
+from .compat.networks import Undrawn, config_of
 from .errors import CheckpointError
 from .files import write_durably
 
@@ -138,9 +138,9 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     content = safe_load(path)
     info = _info(path, content)
     try:
-        with torch.random.fork_rng(devices=[]):  # a new network draws weights, here to be replaced at once
+        with Undrawn():
             model = SeparationModel(config_of(content))
-        model.load_state_dict(content["state_dict"])
+        model.load_state_dict(_weights(model, content["state_dict"]), assign=True)
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
@@ -148,6 +148,19 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
             "Fetch or make it again."
         ) from error
     return model.eval(), info
+
+
+def _weights(model: SeparationModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns a file's weights as a network may have them for its own: of its types, each in memory of its own."""
+    types, taken, weights = {name: tensor.dtype for name, tensor in model.state_dict().items()}, set(), {}
+    for name, tensor in state.items():
+        tensor = tensor.to(types.get(name, tensor.dtype))
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in taken or storage.nbytes() != tensor.nbytes or not tensor.is_contiguous():
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        taken.add(tensor.untyped_storage().data_ptr())
+        weights[name] = tensor
+    return weights
 
 
 def read_info(path: str | Path) -> CheckpointInfo:

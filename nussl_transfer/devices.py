@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ignite.distributed as idist
 import torch
 
+from .deferred import OnFirstUse
 from .distributed import alone
 from .errors import ConfigError
+
+idist = OnFirstUse("ignite.distributed")
 
 
 def refuse_absent(device: str) -> None:

@@ -10,45 +10,58 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .builders import build_transfer_chimera
-from .closures import TransferClosure, TransferValidationClosure
-from .datasets import MUSDB18, Bach10, ChoirSet, Remixpacks, Slakh, StemFolder
+from .deferred import when_imported
 from .errors import TransferError
-from .losses import GramDeepClusteringLoss, GramWhitenedKMeansLoss
 
 
 class Part(NamedTuple):
-    """One object of this package and its place in nussl."""
+    """One object of this package and its place in nussl.
+
+    Attributes:
+        module: Full name of nussl's module.
+        name: What it is called there.
+        home: Its module in this package, and its name there.
+    """
 
     module: str
     name: str
-    part: Any
+    home: str
+
+    def found(self) -> Any:
+        """Returns the object."""
+        module, _, name = self.home.rpartition(".")
+        return getattr(importlib.import_module(f"{__package__}.{module}"), name)
 
 
 TABLE = (
-    Part("nussl.datasets", "Bach10", Bach10),
-    Part("nussl.datasets", "ChoirSet", ChoirSet),
-    Part("nussl.datasets", "Remixpacks", Remixpacks),
-    Part("nussl.datasets", "Slakh", Slakh),
-    Part("nussl.datasets", "StemFolder", StemFolder),
+    Part("nussl.datasets", "Bach10", "datasets.Bach10"),
+    Part("nussl.datasets", "ChoirSet", "datasets.ChoirSet"),
+    Part("nussl.datasets", "Remixpacks", "datasets.Remixpacks"),
+    Part("nussl.datasets", "Slakh", "datasets.Slakh"),
+    Part("nussl.datasets", "StemFolder", "datasets.StemFolder"),
     # nussl has a hook of the name MUSDB18 already.
-    Part("nussl.datasets", "TransferMUSDB18", MUSDB18),
-    Part("nussl.ml.networks.builders", "build_transfer_chimera", build_transfer_chimera),
+    Part("nussl.datasets", "TransferMUSDB18", "datasets.MUSDB18"),
+    Part("nussl.ml.networks.builders", "build_transfer_chimera", "builders.build_transfer_chimera"),
+)
+# These two are in nussl's modules for training, which run when something is first asked of them.
+LOSSES = (
     # nussl's closures look a loss up here, by the name it has in the loss dictionary.
-    Part("nussl.ml.train.loss", "GramDeepClusteringLoss", GramDeepClusteringLoss),
-    Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", GramWhitenedKMeansLoss),
-    Part("nussl.ml.train.closures", "TransferClosure", TransferClosure),
-    Part("nussl.ml.train.closures", "TransferValidationClosure", TransferValidationClosure),
+    Part("nussl.ml.train.loss", "GramDeepClusteringLoss", "losses.GramDeepClusteringLoss"),
+    Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", "losses.GramWhitenedKMeansLoss"),
+)
+CLOSURES = (
+    Part("nussl.ml.train.closures", "TransferClosure", "closures.TransferClosure"),
+    Part("nussl.ml.train.closures", "TransferValidationClosure", "closures.TransferValidationClosure"),
 )
 
 
-def register(table: Iterable[Part] = TABLE) -> None:
+def register(table: Iterable[Part]) -> None:
     """Put each part in its place in nussl. Doing it twice is harmless.
 
     Raises:
         TransferError: another object has one of the names already; then nothing was put anywhere.
     """
-    places = [(importlib.import_module(module), name, part) for module, name, part in table]
+    places = [(importlib.import_module(part.module), part.name, part.found()) for part in table]
     for module, name, part in places:
         taken = getattr(module, name, part)
         if taken is not part:
@@ -58,3 +71,35 @@ def register(table: Iterable[Part] = TABLE) -> None:
             )
     for module, name, part in places:
         setattr(module, name, part)
+
+
+def promise(table: Iterable[Part]) -> None:
+    """Have each part come to its place in nussl when it is first asked for there.
+
+    The closures derive from classes of the very module that they are put in: where they are imported first, they are not
+    made yet when that module has run.
+    """
+    for part in table:
+        module = importlib.import_module(part.module)
+        before = vars(module).get("__getattr__")
+
+        def found(name: str, module=module, part=part, before=before) -> Any:
+            if name == part.name:
+                setattr(module, name, part.found())
+                return vars(module)[name]
+            if before is not None:
+                return before(name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__getattr__ = found
+
+
+def register_all() -> None:
+    """Put every part in its place: those for training when nussl's modules for it run."""
+    register(TABLE)
+    when_imported("nussl.ml.train", _register_training)
+
+
+def _register_training() -> None:
+    register(LOSSES)
+    promise(CLOSURES)

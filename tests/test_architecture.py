@@ -13,7 +13,7 @@ PACKAGE = ROOT / "nussl_transfer"
 # The way of the data, first to last: a module imports only from those before it (and, in a package, from its own).
 # A new module gets its place here.
 ORDER = """
-    errors distributed files fetching logs locks devices compat
+    errors deferred distributed files fetching logs locks devices compat
     containers audio datasets
     inspection check manifest store parts prepare
     augment mixing targets

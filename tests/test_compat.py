@@ -295,6 +295,7 @@ def test_mending_again_changes_nothing():
 
 def test_what_is_not_broken_is_not_mended(monkeypatch):
     old = types.ModuleType("librosa")
+    old.__version__ = "0.9.2"
     old.resample = lambda y, orig_sr, target_sr, res_type="kaiser_best": None
     old.filters = types.SimpleNamespace(mel=lambda sr, n_fft, n_mels=128: None)
     monkeypatch.setattr(nussl.core.audio_signal, "librosa", old)

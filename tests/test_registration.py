@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import nussl
 import pytest
@@ -12,7 +14,9 @@ import torch
 
 from nussl_transfer import builders, closures, datasets, losses
 from nussl_transfer.errors import TransferError
-from nussl_transfer.registration import TABLE, Part, register
+from nussl_transfer.registration import CLOSURES, LOSSES, TABLE, Part, register, register_all
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_parts_are_in_nussl_under_their_names():
@@ -38,9 +42,10 @@ def test_a_registered_data_set_is_one_of_nussls():
 
 
 def test_registering_twice_is_harmless():
-    register()
-    register()
-    assert all(getattr(importlib.import_module(module), name) is part for module, name, part in TABLE)
+    register_all()
+    register_all()
+    parts = (*TABLE, *LOSSES, *CLOSURES)
+    assert all(getattr(importlib.import_module(part.module), part.name) is part.found() for part in parts)
 
 
 def test_a_name_that_is_taken_raises_and_nothing_is_put_anywhere(monkeypatch):
@@ -48,16 +53,28 @@ def test_a_name_that_is_taken_raises_and_nothing_is_put_anywhere(monkeypatch):
     monkeypatch.setitem(sys.modules, "place", place)
     place.taken = theirs = object()
 
-    def free():
-        """A part with a name that is free."""
-
-    with pytest.raises(TransferError, match=r"as place\.taken: that name is taken, by <object .*another name"):
-        register([Part("place", "free", free), Part("place", "taken", free)])
+    parts = [Part("place", "free", "files.write_json"), Part("place", "taken", "files.write_json")]
+    with pytest.raises(TransferError, match=r"write_json as place\.taken: that name is taken, by <object .*another name"):
+        register(parts)
     assert place.taken is theirs
     assert not hasattr(place, "free")
 
 
 def test_nussls_own_names_are_never_replaced():
     with pytest.raises(TransferError, match=r"nussl\.datasets\.MUSDB18: that name is taken"):
-        register([Part("nussl.datasets", "MUSDB18", datasets.StemFolder)])
+        register([Part("nussl.datasets", "MUSDB18", "datasets.StemFolder")])
     assert nussl.datasets.MUSDB18 is nussl.datasets.hooks.MUSDB18
+
+
+FIRST = """
+import nussl_transfer.closures
+import nussl.ml.train.closures
+from nussl.ml.train.closures import TransferClosure
+assert TransferClosure is nussl_transfer.closures.TransferClosure
+assert not hasattr(nussl.ml.train.closures, "Nothing")
+"""
+
+
+def test_the_parts_are_there_too_where_a_module_for_training_is_the_first_that_is_imported():
+    ended = subprocess.run([sys.executable, "-c", FIRST], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

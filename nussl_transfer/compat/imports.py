@@ -15,20 +15,54 @@ import types
 import warnings
 from collections.abc import Iterator
 
+from ..deferred import OnFirstUse, on_first_use, when_imported
+
+# What nussl imports and uses inside functions alone, and those modules of its own that need ignite, TensorBoard and
+# scikit-learn as they are imported.
+LATE = (
+    *("gpytorch", "jams", "museval", "norbert", "pandas", "termtables"),
+    *("sklearn", "sklearn.decomposition", "sklearn.preprocessing"),
+    *("nussl.ml.train", "nussl.ml.cluster", "nussl.ml.confidence"),
+)
+
 
 def import_nussl() -> types.ModuleType:
     """Returns nussl, imported now if it was not before; after a failed `import nussl` too."""
     if "nussl" in sys.modules:
         return sys.modules["nussl"]
     forget_halves("nussl", "museval", "musdb", "stempeg")
-    held = (window_functions(), ffmpeg_by_name(), sox_on_first_use(), ignite_contrib())
-    with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        # What is warned of here (scipy.ndimage.filters, pkg_resources, torch.jit.script) is for the authors
-        # of the packages that nussl imports; whoever imports this one can do nothing about it.
-        warnings.simplefilter("ignore")
+    held = (
+        quietly(),
+        window_functions(),
+        ffmpeg_by_name(),
+        sox_on_first_use(),
+        on_first_use(*LATE),
+    )
+    with contextlib.ExitStack() as stack:
         for context in held:
             stack.enter_context(context)
-        return importlib.import_module("nussl")
+        nussl = importlib.import_module("nussl")
+    when_imported("nussl.ml.train", around=for_training)
+    return nussl
+
+
+@contextlib.contextmanager
+def for_training() -> Iterator[None]:
+    """What has to hold while nussl's modules for training are imported."""
+    with quietly(), ignite_contrib():
+        yield
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps warnings to itself.
+
+    What is warned of here (scipy.ndimage.filters, pkg_resources, torch.jit.script) is for the authors of the packages
+    that nussl imports; whoever imports this one can do nothing about it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def forget_halves(*packages: str) -> None:
@@ -86,15 +120,6 @@ def ffmpeg_by_name() -> Iterator[None]:
         shutil.which = which
 
 
-class _OnFirstUse(types.ModuleType):
-    """A module that is imported when something is first asked of it."""
-
-    def __getattr__(self, name: str):
-        if name.startswith("__"):  # the import machinery looks for __path__, __spec__ and the like
-            raise AttributeError(name)
-        return getattr(importlib.import_module(self.__name__), name)
-
-
 @contextlib.contextmanager
 def sox_on_first_use() -> Iterator[None]:
     """Puts the import of pysox off to the first effect that needs it, where the `sox` program is absent.
@@ -107,7 +132,7 @@ def sox_on_first_use() -> Iterator[None]:
     if there:
         yield
         return
-    sys.modules["sox"] = _OnFirstUse("sox")
+    sys.modules["sox"] = OnFirstUse("sox")
     try:
         yield
     finally:

@@ -5,13 +5,14 @@ Each looks first whether there is anything to mend: a second call, or a package 
 
 from __future__ import annotations
 
-import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
 import numcodecs
 import scipy.signal
 
+from ..deferred import OnFirstUse
 from ..errors import CheckpointError
 from . import cache
 from .loading import safe_load
@@ -27,7 +28,7 @@ def repair_resample() -> None:
     from nussl.core import audio_signal
 
     librosa = audio_signal.librosa
-    if not _refuses_positions(librosa.resample):
+    if isinstance(librosa, View) or not _refuses_positions(librosa):
         return
 
     def resample(y, orig_sr, target_sr, **kwargs):
@@ -41,13 +42,14 @@ def repair_mel_projection() -> None:
     from nussl.ml.networks.modules import blocks
 
     librosa = blocks.librosa
-    if not _refuses_positions(librosa.filters.mel):
+    if isinstance(librosa, View) or not _refuses_positions(librosa):
         return
+    filters = OnFirstUse("librosa.filters")
 
     def mel(sr, n_fft, n_mels=128, **kwargs):
-        return librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, **kwargs)
+        return filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, **kwargs)
 
-    blocks.librosa = View(librosa, filters=View(librosa.filters, mel=mel))
+    blocks.librosa = View(librosa, filters=View(filters, mel=mel))
 
 
 def repair_hanning() -> None:
@@ -109,10 +111,10 @@ REPAIRS: tuple[Callable[[], None], ...] = (
 )
 
 
-def _refuses_positions(function: Callable) -> bool:
-    """Returns whether the second argument has to be given by name."""
-    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-    return inspect.Parameter.POSITIONAL_OR_KEYWORD not in kinds[1:2]
+def _refuses_positions(librosa: types.ModuleType) -> bool:
+    """Returns whether librosa is 0.10 or later; its functions are not looked at, for that would import them."""
+    major, minor = librosa.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (0, 10)
 
 
 def _knows_window(name: str) -> bool:

@@ -10,13 +10,12 @@ import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .processes import alone
+from .processes import alone, idist
 
 
 @torch.no_grad()

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from ..deferred import OnFirstUse
 from ..errors import ConfigError, TransferError
+
+idist = OnFirstUse("ignite.distributed")  # with all of ignite, which only training needs
 
 T = TypeVar("T")
 # The others wait while one prepares stems, which may take hours. Nobody waits for who is dead: a connection that is

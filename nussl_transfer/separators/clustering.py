@@ -39,7 +39,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         CheckpointError: The checkpoint has no embedding.
     """
 
-    BATCH_DIVISOR = 4  # twenty numbers a point, and what they are made from
+    BATCH_DIVISOR = 2  # twenty numbers a point, and what they are made from
 
     def __init__(
         self,

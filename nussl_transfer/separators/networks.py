@@ -80,6 +80,8 @@ def run_network(
 def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[SeparationModel, CheckpointInfo]:
     """Returns the network of a checkpoint with trained masks, on a device, and what the checkpoint says of itself.
 
+    It gives masks and nothing else: the other layers are let go.
+
     Raises:
         CheckpointError: It cannot be read, or has no trained mask head.
         ConfigError: There is no such device.
@@ -87,4 +89,9 @@ def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[Separation
     refuse_absent(device)
     model, info = read_checkpoint(path)
     refuse_untrained(path, info.mode, model)
+    with outputs_only(model, ["mask"]):
+        connections = model.connections
+    model.connections, model.output_keys = connections, ["mask"]
+    for name in set(model.layers) - {connection[0] for connection in connections}:
+        del model.layers[name]
     return model.to(device), info

@@ -160,7 +160,7 @@ class FileSeparator:
                 yield self._as_rows(analysis.push(torch.from_numpy(audio.T)))
             yield self._as_rows(analysis.finish())
 
-        network = functools.partial(run_network, self.network, output="mask", bf16=self.bf16)
+        network = functools.partial(run_network, self.network, output="mask", bf16=self.bf16, exact=False)
         for spectrum, masks in in_chunks(spectra(), network, self.chunking, heard=torch.abs):
             masked = self._as_channels(spectrum[..., None] * masks[..., self.picked])
             audio = synthesis.push(masked)[:, : analysis.samples - given]  # [labels x nc, m]

@@ -103,11 +103,19 @@ def test_no_frame_is_held_longer_than_a_batch_needs():
 
 
 def test_chunks_are_as_long_as_the_training_excerpts_of_nussl_or_as_asked_for():
-    assert chunking_of(10.0, 16000, STFT) == Chunking(1251, 63, 16)
+    assert chunking_of(10.0, 16000, STFT) == Chunking(1251, 63, 8)
     assert chunking_of(10.0, 16000, STFT, chunk_seconds=2.0).frames == 251
     # A checkpoint that says nonsense does not decide on the memory.
     for nonsense in (float("nan"), -3.0, 0.0, 1e12):
         assert chunking_of(nonsense, 16000, STFT).frames == 1251
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 3.3, 10.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_the_network_never_hears_more_than_ten_thousand_frames_at_once_but_for_a_chunk_that_has_more(seconds, rate):
+    chunking = chunking_of(seconds, rate, STFT)
+    assert chunking.batch * chunking.frames <= max(10_050, chunking.frames)
+    assert (chunking.batch + 1) * chunking.frames > 10_050  # and as many as it may
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.1, float("nan"), float("inf")])

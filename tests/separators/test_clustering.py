@@ -98,7 +98,7 @@ def test_the_embedding_of_a_long_signal_is_never_held_whole(body, noise, signal,
     fit = separator.clusterer.fit
     monkeypatch.setattr(separator.clusterer, "fit", lambda points: fitted.append(points.shape) or fit(points))
     separator()
-    assert separator.chunking.batch == 79  # a quarter of what masks are made in
+    assert separator.chunking.batch == 79  # half of what masks are made in
     assert sizes == [(1, 63, 257, 1, 4)] * 3 + [(11, 63, 257, 1, 4)]
     assert len(fitted) == 1 and fitted[0][0] < 3 * 63 * 257 / 2
 
