@@ -25,7 +25,7 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
     """
     pretrainings = [None, *study.plan["pretrainings"]]
     downstreams = list(study.plan["downstreams"])
-    height = 0.85 + 0.3 * len(pretrainings)
+    height = 0.98 + 0.3 * len(pretrainings)
     figure, grid = panels(study, downstreams, ground, narrow, height, _columns(downstreams), share_x=True)
     reach = []
     for axes, downstream in zip(grid, downstreams, strict=True):
@@ -49,7 +49,7 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
                 _name_line(axes, ceiling[name], name, ground, left=name == "oracle")
         names = [(row, study.name(pretraining), False) for row, pretraining in enumerate(pretrainings)]
         name_rows(axes, names, ground, named=narrow or axes.get_subplotspec().is_first_col())
-        axes.set_ylim(len(pretrainings) - 0.4, -0.95)
+        axes.set_ylim(len(pretrainings) - 0.4, -1.35)
         if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("SI-SDR (dB)", color=MUTED[ground])
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
@@ -157,13 +157,14 @@ def _write_end(axes: Axes, row: int, foot: float, cell: dict, star: str, ground:
     end = max(foot, cell["mean"], *(cell["seeds"].values() if len(cell["seeds"]) > 1 else ()))
     axes.annotate(
         f"{decibels(cell['mean'])}{star}", (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
-        color=INK[ground],
+        color=INK[ground], zorder=4, bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 0.6},
     )  # fmt: skip
 
 
 def _name_line(axes: Axes, value: float, name: str, ground: int, left: bool) -> None:
+    # The one that stands left of its line a line of text lower, as the two may lie near each other.
     axes.annotate(
-        f"{name} {decibels(value)}", (value, 1), (-3 if left else 3, -2), xycoords=("data", "axes fraction"),
+        f"{name} {decibels(value)}", (value, 1), (-3, -12) if left else (3, -2), xycoords=("data", "axes fraction"),
         textcoords="offset points", ha="right" if left else "left", va="top", fontsize=7.5, color=MUTED[ground],
     )  # fmt: skip
 
