@@ -23,9 +23,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation import MIXTURE, ORACLE, make_excerpts, read_excerpts, write_example, write_excerpts
 from nussl_transfer.experiments import Experiment, open_stores
 from nussl_transfer.files import write_json
-from nussl_transfer.report.study import write_study_report
 from nussl_transfer.store import Store
-from nussl_transfer.study.analysis import analyse
 from nussl_transfer.study.grid import Grid
 from nussl_transfer.study.plan import read_study
 from nussl_transfer.study.results import read_scores
@@ -90,6 +88,10 @@ def make_example(grid: Grid, name: str) -> None:
 
 def make_report(grid: Grid, name: None) -> None:
     """Analyses the scores that there are, and makes the tables, the figures, the answers and the page."""
+    # Not above: it draws, and the parts that do not should not wait for what draws.
+    from nussl_transfer.report.study import write_study_report
+    from nussl_transfer.study.analysis import analyse
+
     write_plan(grid, grid.folder)
     analyse(grid.folder)
     print(f"Wrote {write_study_report(grid.folder, grid.folder / 'report')}.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..datasets import open_tracks
 from ..errors import ConfigError
-from ..experiments import Experiment, read_experiment
+from ..experiments import Experiment, StoreConfig, read_experiment
 from .plan import Downstream, Size, Study
 
 
@@ -83,6 +83,7 @@ class Grid:
             raise ConfigError(f"A study of size {size!r} was asked for: there are {', '.join(study.sizes)}.")
         self.study, self.size_name, self.folder, self.conf = study, size, Path(folder), Path(conf)
         self.size: Size = study.sizes[size]
+        self._read: dict[Path, dict[str, StoreConfig]] = {}
         self.folders = {**self.size.folders, **self.corpus_trees(), **(folders or {})}
         self.pretrainings = {name: study.pretrainings[name] for name in self.size.pretrainings or study.pretrainings}
         self.conditions = {name: study.conditions[name] for name in self.size.conditions or study.conditions}
@@ -92,7 +93,8 @@ class Grid:
         self.bodies = {body.name: body for body in bodies}
         self.models = {model.name: model for model in self._models()}
         self.tests = {model.tests: model for model in self.models.values() if model.mode == "scratch"}
-        self._refuse_unknown_folders(folders or {})
+        if folders:
+            self._refuse_unknown_folders(folders)
 
     def corpus_trees(self) -> dict[str, str]:
         """Returns where the stand-ins lie, by data set."""
@@ -130,14 +132,20 @@ class Grid:
 
     def sets_of(self, item: Body | Model) -> list[str]:
         """Returns the names of the data sets that an item is trained on."""
-        experiment = read_experiment(self.experiment_file(item))
-        return sorted({about.dataset for about in experiment.data.stores.values() if about.dataset})
+        return sorted({about.dataset for about in self._stores(item).values() if about.dataset})
+
+    def _stores(self, item: Body | Model) -> dict[str, StoreConfig]:
+        """Returns the stores of an experiment as its file has them, which is read once."""
+        path = self.experiment_file(item)
+        if path not in self._read:
+            self._read[path] = read_experiment(path).data.stores
+        return self._read[path]
 
     def _places(self, item: Body | Model) -> Iterator[tuple[str, str, str]]:
         """Yields what to say of each store of an experiment: where its data set lies, and how it is split here."""
         own = self.folders.get(item.downstream) if isinstance(item, Model) else None
         leave_one_out = isinstance(item, Model) and self.downstreams[item.downstream].leave_one_out
-        for name, about in read_experiment(self.experiment_file(item)).data.stores.items():
+        for name, about in self._stores(item).items():
             if folder := own or self.folders.get(about.dataset):
                 yield name, "folder", folder
             if leave_one_out:

@@ -14,7 +14,7 @@ from nussl_transfer.experiments import Experiment, read_experiment
 from nussl_transfer.experiments.schema import all_keys
 
 CONF = Path(__file__).parents[2] / "recipes" / "conf"
-FILES = sorted(CONF.glob("*.yml"))
+FILES = sorted(path for path in CONF.glob("*.yml") if path.stem != "study")  # which is a plan of experiments
 
 # As printed in the paper: section, words, values. Typed here from it, not taken from the code.
 PRINTED = {
