@@ -3,7 +3,7 @@
     *_commands.py, training_command.py    what each command does, and, by its signature, takes
     parsers.py                            signatures become options and help
     words.py                              lists in one word
-    signals.py, memory.py                 SIGTERM; memory of a process that runs for hours
+    signals.py                            SIGTERM
     recipe.py                             the words of recipes/pretrain.py and finetune.py
 
 Status 0: done, or training was stopped by SIGTERM, and has saved all that it did; 1: `check` found what must be

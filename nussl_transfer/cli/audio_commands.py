@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .memory import return_freed_memory
 from .signals import terminated_as_interrupted
 from .words import parse_list
 
@@ -46,7 +45,6 @@ def separate(
     from ..separators import separate_files
     from ..zoo import resolve
 
-    return_freed_memory()
     with terminated_as_interrupted():
         result = separate_files(
             audio,

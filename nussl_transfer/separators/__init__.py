@@ -5,7 +5,7 @@
     estimation      `TransferMaskEstimation`, in the place of nussl's `DeepMaskEstimation` (chunked_mixin)
     clustering      `TransferDeepClustering`, in the place of nussl's `DeepClustering` (chunked_mixin)
     spectra         the STFT and its inverse, block by block
-    streaming       one file, block by block, into one a label (writing)
+    streaming       one file, block by block, into one a label (writing, memory)
     batch           many files and folders (naming)
 """
 

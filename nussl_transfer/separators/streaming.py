@@ -20,6 +20,7 @@ from nussl import STFTParams
 from ..audio import Header, blocks, header, resampled
 from ..errors import ConfigError, DataError
 from .chunks import Chunking, chunking_of, in_chunks
+from .memory import return_freed_memory
 from .naming import free_name, safe_names
 from .networks import open_mask_network, run_network
 from .spectra import IstftStream, StftStream
@@ -50,6 +51,8 @@ class Request:
 class FileSeparator:
     """Separates audio files with the masks of one checkpoint.
 
+    From here on the C library (glibc) returns large blocks to the system when they are freed, in the whole process.
+
     Args:
         model: Checkpoint.
         request: What is asked for.
@@ -71,6 +74,7 @@ class FileSeparator:
         chunk_seconds: float | None = None,
     ):
         refuse_format(request.format)
+        return_freed_memory()
         self.network, info = open_mask_network(model, device)
         unknown = [label for label in request.labels if label not in info.labels]
         if unknown:

@@ -10,10 +10,14 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "separating.py"
 
 
-def test_it_runs_in_seconds_and_ends_with_its_figures():
-    done = subprocess.run([sys.executable, SCRIPT, "--quick"], capture_output=True, text=True)
+def test_it_runs_in_seconds_and_ends_with_its_figures_and_without_demucs_too(tmp_path):
+    absent = tmp_path / "python"
+    words = [sys.executable, SCRIPT, "--quick", "--demucs-python", absent]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    for name in ("speed_ratio_300", "memory_ratio_300", "process_ratio_300", "rss_mb_300", "rss_mb_3600", "rtf_300"):
+    lines = done.stdout.splitlines()
+    figures = json.loads(lines[-1])
+    for name in ("speed_ratio_300", "memory_ratio_300", "rss_mb_300", "rss_mb_3600", "rtf_300"):
         assert figures[name] > 0
     assert [row["name"] for row in figures["measured"]] == ["ours", "ours", "nussl", "nussl, OverlapAdd"]
+    assert f"HTDemucs: demucs is not installed for {absent}, so it is not measured." in lines

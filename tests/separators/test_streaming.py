@@ -19,9 +19,8 @@ from nussl.separation.deep import DeepMaskEstimation
 from nussl_transfer import cli
 from nussl_transfer.builders import build_transfer_chimera
 from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
-from nussl_transfer.cli import memory
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
-from nussl_transfer.separators import TransferMaskEstimation, safe_names, separate_files, streaming, writing
+from nussl_transfer.separators import TransferMaskEstimation, memory, safe_names, separate_files, streaming, writing
 
 RATE = 16000
 
@@ -336,7 +335,7 @@ def test_the_status_says_whether_all_files_were_separated(tmp_path, command, cap
     assert len(captured.out.split()) == 2
 
 
-def test_the_command_has_freed_memory_returned_where_the_c_library_can(monkeypatch):
+def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch):
     asked = []
 
     class Library:

@@ -1,4 +1,4 @@
-"""Stage 11, memory of a process that runs for hours."""
+"""Memory that is freed goes back to the system at once."""
 
 from __future__ import annotations
 
