@@ -18,6 +18,7 @@ from nussl.datasets import transforms as tfm
 from nussl.ml import SeparationModel
 from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_dpcl
 
+from nussl_transfer import checkpoints
 from nussl_transfer.checkpoints import KEY, CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.compat import safe_load
 from nussl_transfer.errors import CheckpointError
@@ -169,6 +170,21 @@ def test_reading_draws_no_random_numbers(path):
     before = torch.get_rng_state()
     read_checkpoint(path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_weight_has_memory_of_its_own_and_no_weight_of_the_file_is_copied_without_need(path, monkeypatch):
+    content = safe_load(path)
+    names = [name for name, tensor in content["state_dict"].items() if "bias_hh" in name][:2]
+    content["state_dict"][names[1]] = content["state_dict"][names[0]]  # saved once, for both
+    torch.save(content, path)
+    loaded = []
+    monkeypatch.setattr(checkpoints, "safe_load", lambda path: loaded.append(safe_load(path)) or loaded[0])
+    weights = read_checkpoint(path)[0].state_dict()
+    given = {tensor.data_ptr() for tensor in loaded[0]["state_dict"].values() if tensor.numel()}
+    places = [tensor.data_ptr() for tensor in weights.values() if tensor.numel()]
+    assert len(set(places)) == len(places)
+    assert len(set(places) & given) == len(given) == len(places) - 1
+    torch.testing.assert_close(weights[names[0]], weights[names[1]], rtol=0, atol=0)
 
 
 def test_labels_mode_parent_and_data_are_plain_values(path, info):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+import torch
 from nussl import STFTParams
 from nussl.ml import SeparationModel
 from nussl.separation.deep import DeepMaskEstimation
@@ -347,6 +348,14 @@ def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch):
     assert asked == [(-3, 1 << 17)]
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     memory.return_freed_memory()
+
+
+def test_of_the_network_only_what_masks_need_is_held(short_checkpoint):
+    network = streaming.FileSeparator(short_checkpoint).network
+    assert "mask" in network.layers and "embedding" not in network.layers
+    assert list(network.layers) == [name for name, *_ in network.connections]
+    with torch.no_grad():
+        assert list(network({"mix_magnitude": torch.rand(1, 3, 257, 1)})) == ["mask"]
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint):
