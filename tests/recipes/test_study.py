@@ -80,14 +80,3 @@ def test_nothing_is_done_twice(done):
     said = call(done)
     assert "Nothing to be done" in said.stdout + said.stderr
     assert "is done: 2 bodies, 5 models, all scored." in said.stderr
-
-
-def test_a_score_that_is_taken_away_is_to_be_done_again_and_so_is_the_page(done):
-    path = done / "study" / "scores" / "bach10-scratch-0.json"
-    kept = path.read_bytes()
-    path.unlink()
-    said = call(done, "--dry-run")
-    jobs = {line.split()[0]: line.split()[1] for line in said.stdout.splitlines() if len(line.split()) == 2}
-    assert (jobs["score"], jobs["report"], jobs["total"]) == ("1", "1", "4") and "pretrain" not in jobs
-    assert "1 of 5 scores: about 0.0 hours" in said.stderr
-    path.write_bytes(kept)
