@@ -9,9 +9,9 @@ nussl    as its documentation has it: one separator, which is given one `AudioSi
          read with nussl's own offset and duration, and one `BSSEvalScale` for each, which gives the mixture's, too. It is
          spared SI-SIR and SI-SAR, which ours does not compute
 
-Both on as many threads, on one device. The last line is JSON: ``speed_ratio`` (nussl's time over ours) and
-``max_difference_db`` (of any SI-SDR, and of any improvement). ``--quick`` takes a tiny network and 16 excerpts, to see that
-the script runs.
+Both on as many threads, on one device, in turn, three times; times are medians. The last line is JSON: ``speed_ratio``
+(nussl's time over ours), ``ratios`` (each time's) and ``max_difference_db`` (of any SI-SDR, and of any improvement).
+``--quick`` takes a tiny network and 16 excerpts, once, to see that the script runs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import statistics
 import tempfile
 import time
 import warnings
@@ -128,10 +129,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 16 excerpts")
     parser.add_argument("--excerpts", type=int, default=1000, help="how many, a multiple of 8")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     settings = parser.parse_args()
-    count, sizes = (16, QUICK) if settings.quick else (settings.excerpts, SMALL)
+    count, sizes, rounds = (16, QUICK, 1) if settings.quick else (settings.excerpts, SMALL, settings.rounds)
     if count < TRACKS or count % TRACKS:
         parser.error(f"{count} excerpts of {TRACKS} tracks were asked for: take a multiple of {TRACKS}")
     with tempfile.TemporaryDirectory() as name:
@@ -141,10 +143,15 @@ def main() -> None:
         writer.start()  # apart: what has run threads should not be forked
         writer.join()
         excerpts = make_excerpts(Store(folder / "store"), SECONDS, hop=HOP)
-        found = {way: measure(way, folder, excerpts, settings.device, settings.threads) for way in WAYS}
-    (ours, our_scores), (theirs, their_scores), (reading, _) = found.values()
+        found = [
+            {way: measure(way, folder, excerpts, settings.device, settings.threads) for way in WAYS} for _ in range(rounds)
+        ]
+    seconds = {way: [one[way][0] for one in found] for way in WAYS}
+    ours, theirs, reading = (statistics.median(seconds[way]) for way in WAYS)
+    our_scores, their_scores = found[0]["ours"][1], found[0]["nussl"][1]
     figures = {
         "speed_ratio": round(theirs / ours, 2),
+        "ratios": [round(nussls / own, 2) for own, nussls in zip(seconds["ours"], seconds["nussl"], strict=True)],
         "max_difference_db": float(f"{np.abs(our_scores - their_scores).max():.2g}"),
         "excerpts": len(excerpts),
         "seconds": {"ours": round(ours, 2), "nussl": round(theirs, 2), "ours_without_network": round(reading, 2)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import pickle
@@ -278,6 +280,23 @@ def test_a_folder_of_scapers_is_read_through_jams(tmp_path):
     assert item["mix"].signal_length == 100
 
 
+def test_layers_texts_are_those_that_inspect_finds_and_each_file_is_parsed_once(monkeypatch):
+    modules, found = nussl.ml.networks.modules, nussl.ml.networks.separation_model.inspect.getsource
+    kinds = [kind for kind in vars(modules).values() if isinstance(kind, type) and issubclass(kind, torch.nn.Module)]
+    assert len(kinds) > 15
+    assert all(found(kind) == inspect.getsource(kind) for kind in kinds)
+    monkeypatch.setattr(ast, "parse", None)
+    assert found(modules.Embedding).startswith("class Embedding")
+
+
+def test_a_class_that_is_in_no_file_is_told_as_inspect_tells_it():
+    made = type("Made", (torch.nn.Module,), {"__module__": "__main__"})
+    with pytest.raises((OSError, TypeError)):
+        inspect.getsource(made)
+    with pytest.raises((OSError, TypeError)):
+        nussl.ml.networks.separation_model.inspect.getsource(made)
+
+
 def test_mending_again_changes_nothing():
     places = [
         (nussl.core.audio_signal, "librosa"),
@@ -286,6 +305,7 @@ def test_mending_again_changes_nothing():
         (nussl.core.migration, "torch"),
         (tfm, "zarr"),
         (tfm, "numcodecs"),
+        (nussl.ml.networks.separation_model, "inspect"),
     ]
     before = [getattr(module, name) for module, name in places]
     assert all(isinstance(view, View) for view in before)

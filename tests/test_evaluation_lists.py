@@ -21,7 +21,7 @@ from nussl_transfer.evaluation import (
     silent_excerpts,
     write_excerpts,
 )
-from nussl_transfer.evaluation.excerpts import load_excerpts
+from nussl_transfer.evaluation.batches import load_excerpts
 from nussl_transfer.mixing import Mixtures
 from nussl_transfer.store import Store, StoreWriter
 

@@ -28,11 +28,11 @@ from ..errors import ConfigError, DataError
 from ..files import write_json, written_aside
 from ..separators import safe_names
 from ..store import Store, write_stem
+from .batches import load_excerpts
 from .estimates import MIXTURE, ORACLE, PAPER_STFT, estimate_sources, load_for
 from .excerpts import (
     MixtureExcerpt,
     drawn_excerpts,
-    load_excerpts,
     make_excerpts,
     of_track,
     silent_excerpts,

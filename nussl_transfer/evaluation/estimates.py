@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def estimator_of(model: str | Path, store: Store, device: str = "cpu", stft_para
     if model == ORACLE:
         return lambda mixtures, references: _of_oracle(mixtures, references, stft_params)
     network, own_params = load_for(store, model, device)
-    return lambda mixtures, references: of_network(network, mixtures, own_params)
+    return lambda mixtures, references: of_network(_view_of(network), mixtures, own_params)
 
 
 def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -48,9 +49,15 @@ def of_network(
     model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yields a model's estimates; the network hears all at once."""
-    masks, spectrum = _masks(model, mixtures, stft_params)  # [nb, ns, nf, nt], [nb, 1, nf, nt]
-    for part in _parts(mixtures):
-        yield part, istft(masks[part] * spectrum[part], stft_params, mixtures.shape[-1])
+    masks, spectra = _masks(model, mixtures, stft_params)  # [nb, ns, nf, nt]; [k, nf, nt] each
+    for part, spectrum in zip(_parts(mixtures), spectra, strict=True):
+        yield part, istft(masks[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
+
+
+def _view_of(model: SeparationModel) -> SeparationModel:
+    """Returns a model with the same weights in memory: what one thread sets while it runs it is not another's."""
+    weights = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, memo={id(weight): weight for weight in weights})
 
 
 def _of_oracle(
@@ -74,31 +81,32 @@ def estimate_sources(
     Shape:
         [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
     """
-    masks, spectrum = _masks(model, mixtures, stft_params)
-    return istft(masks * spectrum, stft_params, mixtures.shape[-1]), masks
+    masks, spectra = _masks(model, mixtures, stft_params)
+    return istft(masks * torch.cat(spectra)[:, None], stft_params, mixtures.shape[-1]), masks
 
 
 def _masks(
     model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns masks [nb, ns, nf, nt] and the mixture's spectrum [nb, 1, nf, nt]; the model is left as it was."""
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns masks [nb, ns, nf, nt] and the spectra of the parts, [k, nf, nt]; the model is left as it was."""
     flags = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
-        spectrum = stft(mixtures.to(next(model.parameters()).device), stft_params)  # [nb, nf, nt]
-        magnitude = spectrum.abs().transpose(1, 2)[..., None]  # [nb, nt, nf, nc = 1]
+        mixtures = mixtures.to(next(model.parameters()).device)
+        spectra = [stft(mixtures[part], stft_params) for part in _parts(mixtures)]
+        magnitude = torch.cat([spectrum.transpose(1, 2).abs() for spectrum in spectra])[..., None]  # [nb, nt, nf, nc = 1]
         masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :]  # [nb, nt, nf, ns]
     finally:
         # Not model.train(): a frozen part may have been left in eval on purpose.
         for module, training in flags:
             module.training = training
-    return masks.permute(0, 3, 2, 1), spectrum[:, None]
+    return masks.permute(0, 3, 2, 1), spectra
 
 
 def _parts(batch: torch.Tensor) -> Iterator[slice]:
-    """Yields items of a batch: on the CPU one by one, for what one needs stays in the processor's cache; else all."""
-    step = 1 if batch.device.type == "cpu" else len(batch)
-    yield from (slice(first, first + step) for first in range(0, len(batch), step))
+    """Yields items of a batch: on the CPU two at a time, for what they need stays in the processor's cache; else all."""
+    step = 2 if batch.device.type == "cpu" else len(batch)
+    yield from (slice(first, min(first + step, len(batch))) for first in range(0, len(batch), step))
 
 
 def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[SeparationModel, STFTParams]:

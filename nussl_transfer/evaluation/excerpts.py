@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..manifest import StoredTrack
-from ..mixing import Excerpt, Mixtures, read_excerpt, sounds
+from ..mixing import Excerpt, Mixtures, sounds
 from ..store import Store
 
 LOGGER = logging.getLogger(__name__)
-
-# 80 s at 16 kHz: enough for a network to be as fast as it gets on the CPU; some 400 MB with the paper's.
-SAMPLES_AT_ONCE = 1_280_000
-
 
 @dataclass(frozen=True)
 class MixtureExcerpt:
@@ -167,44 +163,3 @@ def _of_tracks(
             (track.name, int(generator.integers(track.frames - lengths[track.name] + 1))) for track in chosen
         ]
     return [of_track(tracks[name], start, lengths[name]) for name, start in sorted(found)]
-
-
-def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None) -> Iterator[list[int]]:
-    """Yields the places of excerpts in batches that are equally long, the length of the first one first.
-
-    Args:
-        excerpts: In any order.
-        size: Excerpts in a batch; when None, as many as come to `SAMPLES_AT_ONCE`.
-
-    Raises:
-        ConfigError: ``size`` is below 1.
-    """
-    if size is not None and size < 1:
-        raise ConfigError(f"Batches of {size} excerpts were asked for: take 1 at least.")
-    of_length: dict[int, list[int]] = {}
-    for place, excerpt in enumerate(excerpts):
-        of_length.setdefault(excerpt.frames, []).append(place)
-    for frames, places in of_length.items():
-        count = size or max(1, SAMPLES_AT_ONCE // frames)
-        yield from (places[first : first + count] for first in range(0, len(places), count))
-
-
-def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the references of equally long excerpts, and which of them sound.
-
-    A reference sounds where the manifest says so: where any tenth of a second of it is above -60 dBFS. A label that a
-    track does not have is silent. The mixture is the sum of the references.
-
-    Shape:
-        float32 [nb, ns, samples], bool [nb, ns]
-    """
-    labels = {label: number for number, label in enumerate(store.labels)}
-    shape = (len(excerpts), len(labels))
-    references = np.zeros((*shape, excerpts[0].frames), dtype=np.float32)
-    sounding = np.zeros(shape, dtype=bool)
-    for index, excerpt in enumerate(excerpts):
-        for source in excerpt.sources:
-            place = index, labels[source.label]
-            references[place] = read_excerpt(store, source, excerpt.frames)
-            sounding[place] = sounds(source) and np.ptp(references[place]) > 0
-    return references, sounding

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from nussl.ml import SeparationModel
 from tqdm import tqdm
 
 from ..store import Store
-from .estimates import MIXTURE, PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
-from .excerpts import MixtureExcerpt, batches, load_excerpts, songs_of
+from .batches import batches, load_excerpts
+from .estimates import PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
+from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval, si_sdr
+from .workers import results_of
 
 
 def score(
@@ -57,7 +61,6 @@ def score(
     return score_each({name: model}, store, excerpts, batch_size, device, progress, stft_params, museval)[name]
 
 
-@torch.inference_mode()
 def score_each(
     models: Mapping[str, str | Path],
     store: Store,
@@ -71,32 +74,56 @@ def score_each(
     """Returns the rows of several estimates by name, each as `score` gives them; excerpts are read once for all."""
     # All are opened before anything is scored: a wrong name should not cost an hour.
     estimators = {name: estimator_of(model, store, device, stft_params) for name, model in models.items()}
-    found: dict[str, dict[str, list]] = {name: {key: [] for key in ("si_sdr", *BSS_EVAL)} for name in models}
-    order, sounding, mixture = [], [], []
+    work = partial(_score_batch, estimators, store, excerpts, device, museval)
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
+    found = []
     with tqdm(total=len(excerpts), **bar) as shown:
-        for places in batches(excerpts, batch_size):
-            audio, sounds = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
-            references = _on(device, audio)
-            mixtures = references.sum(dim=1)  # [nb, samples]
-            order += places
-            sounding.append(sounds)
-            mixture.append(_si_sdr(of_mixture, mixtures, references))
-            for name, estimator in estimators.items():
-                # They stay where they are: to bring them here now would be to wait for the device, batch by batch.
-                same = models[name] == MIXTURE
-                found[name]["si_sdr"].append(mixture[-1] if same else _si_sdr(estimator, mixtures, references))
-                if museval:
-                    for key, values in _bss_eval(estimator, mixtures, references).items():
-                        found[name][key].append(values)
-            shown.update(len(places))
-    sounds, of_mixtures = _in_order(sounding, order), _in_order(mixture, order)
+        for scores in results_of(work, batches(excerpts, batch_size), device):
+            found.append(scores)
+            shown.update(len(scores.places))
+    order = [place for scores in found for place in scores.places]
+    sounds = _in_order([scores.sounds for scores in found], order)
+    of_mixtures = _in_order([scores.mixture for scores in found], order)
     rows = {}
-    for name, measures in found.items():
-        columns = {key: _in_order(values, order) for key, values in measures.items() if values}
+    for name in models:
+        columns = {key: _in_order([scores.of[name][key] for scores in found], order) for key in found[0].of[name]}
         columns["improvement"] = columns["si_sdr"] - of_mixtures
         rows[name] = _rows(name, excerpts, store.labels, sounds, columns)
     return rows
+
+
+@dataclass
+class _Scores:
+    """What is found of a batch: the excerpts' places, which references sound, and measures, [nb, ns] each."""
+
+    places: list[int]
+    sounds: np.ndarray
+    mixture: torch.Tensor  # SI-SDR
+    of: dict[str, dict[str, torch.Tensor | np.ndarray]]  # name of an estimate, of a measure
+
+
+@torch.inference_mode()
+def _score_batch(
+    estimators: Mapping[str, Estimator],
+    store: Store,
+    excerpts: Sequence[MixtureExcerpt],
+    device: str,
+    museval: bool,
+    places: list[int],
+) -> _Scores:
+    """Reads some of the excerpts, and scores all estimates of them."""
+    audio, sounds = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
+    references = _on(device, audio)
+    mixtures = references.sum(dim=1)  # [nb, samples]
+    scores = _Scores(places, sounds, _si_sdr(of_mixture, mixtures, references), {})
+    for name, estimator in estimators.items():
+        # Tensors stay where they are: to bring them here now would be to wait for the device, batch by batch.
+        known = scores.mixture if estimator is of_mixture else None
+        measures = {"si_sdr": _si_sdr(estimator, mixtures, references) if known is None else known}
+        if museval:
+            measures.update(_bss_eval(estimator, mixtures, references))
+        scores.of[name] = measures
+    return scores
 
 
 class SourceSeparationProbe:
