@@ -15,8 +15,11 @@ import torch
 from nussl.ml.networks.modules import Embedding
 from torch import nn
 
-# Frames: enough for the products of matrices to be as fast as those of a whole sequence.
-BLOCK = 64
+# Frames, for a recurrent layer: at each block torch brings its weights into another order, which at 64 takes a fourth of
+# the time of the paper's network; twice as many as here save a twentieth, and take 25 MB more. A chunk has four.
+BLOCK = 320
+# Frames, for a head that is to give the very bits: it makes several copies.
+HEAD_BLOCK = 64
 # Frames of any items, for a head: what it makes of them stays in the processor's cache.
 ROWS = 256
 
@@ -54,11 +57,11 @@ def _on_cpu(model: nn.Module) -> bool:
 def _run_head(forward: Callable[[torch.Tensor], torch.Tensor], data: torch.Tensor) -> torch.Tensor:
     """Returns the output of a head, [nb, nt, nf, nc, n], of [nb, nt, hidden]."""
     output = None
-    for start in range(0, data.shape[1], BLOCK):
-        block = forward(data[:, start : start + BLOCK])
+    for start in range(0, data.shape[1], HEAD_BLOCK):
+        block = forward(data[:, start : start + HEAD_BLOCK])
         if output is None:
             output = block.new_empty(data.shape[0], data.shape[1], *block.shape[2:])
-        output[:, start : start + BLOCK] = block
+        output[:, start : start + HEAD_BLOCK] = block
     return output
 
 

@@ -87,6 +87,7 @@ class Grid:
         self.folders = {**self.size.folders, **self.corpus_trees(), **(folders or {})}
         self.pretrainings = {name: study.pretrainings[name] for name in self.size.pretrainings or study.pretrainings}
         self.conditions = {name: study.conditions[name] for name in self.size.conditions or study.conditions}
+        self.modes = self.size.modes or study.modes
         self.downstreams = dict(self._downstreams())
         self.folds = {name: self._folds(name, about) for name, about in self.downstreams.items()}
         bodies = (Body(p, c, s) for s in self.size.seeds for c in self.conditions for p in self.pretrainings)
@@ -166,11 +167,11 @@ class Grid:
         return [track.name.partition("-")[0] for track in open_tracks(self.folders[name])[1]]
 
     def _models(self) -> Iterator[Model]:
-        modes = ("scratch", *self.study.modes)
+        modes = ("scratch", *self.modes)
         for seed in self.size.seeds:
             for mode in modes:
                 for name, about in self.downstreams.items():
-                    if mode in self.study.modes and about.modes and mode not in about.modes:
+                    if mode != "scratch" and about.modes and mode not in about.modes:
                         continue
                     wanted = [c for c in self.conditions if about.conditions is None or c in about.conditions]
                     pairs = [(p, c) for c in wanted for p in self.pretrainings] if mode != "scratch" else [(None, None)]

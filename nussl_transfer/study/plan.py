@@ -108,7 +108,7 @@ class Size:
     Attributes:
         about: What it is, in a sentence.
         seeds: Everything is done once for each.
-        pretrainings: Those that are done; None: all. Likewise ``conditions`` and ``downstreams``.
+        pretrainings: Those that are done; None: all. Likewise ``conditions``, ``downstreams`` and ``modes``.
         folders: Where data sets lie, by their names.
         corpora: Stand-ins that are rendered, by the names of the data sets.
         overrides: Of every experiment, ``section.key=value``.
@@ -121,6 +121,7 @@ class Size:
     pretrainings: tuple[str, ...] | None = None
     conditions: tuple[str, ...] | None = None
     downstreams: tuple[str, ...] | None = None
+    modes: tuple[Literal["whole", "mask"], ...] | None = None
     folders: dict[str, str] = field(default_factory=dict)
     corpora: dict[str, Corpus] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()

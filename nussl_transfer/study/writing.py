@@ -62,7 +62,7 @@ def write_plan(grid: Grid, folder: Path) -> dict:
         "pretrainings": grid.pretrainings,
         "conditions": {name: condition.shown for name, condition in grid.conditions.items()},
         "downstreams": begun,
-        "modes": list(grid.study.modes),
+        "modes": list(grid.modes),
         "data": {name: found for name, found in data.items() if found},
         "settings": _settings(grid),
         "models": [_plain(grid, model) for model in grid.models.values() if model.downstream in begun],

@@ -7,9 +7,9 @@ import torch
 from nussl.ml.networks.modules import Embedding
 from torch import nn
 
-from nussl_transfer.separators.blocks import BLOCK, layers_in_blocks
+from nussl_transfer.separators.blocks import BLOCK, HEAD_BLOCK, layers_in_blocks
 
-LENGTHS = [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7]
+LENGTHS = [1, HEAD_BLOCK, HEAD_BLOCK + 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7]
 
 
 @pytest.fixture(autouse=True)

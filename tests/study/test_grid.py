@@ -37,6 +37,16 @@ def test_the_paper_has_12_bodies_3_baselines_and_72_models(small, study):
     assert len(of_paper.bodies) == 12 * seeds and len(of_paper.models) == 75 * seeds
 
 
+def test_a_size_may_have_some_of_the_conditions_and_modes_and_is_otherwise_as_small(study, small):
+    equal = Grid(study, "small_equal", "there", CONF)
+    assert [model.mode for model in equal.models.values()] == 3 * ["scratch"] + 9 * ["whole"]
+    assert equal.modes == ("whole",) and set(equal.bodies) <= set(small.bodies) and set(equal.models) <= set(small.models)
+    for name, model in equal.models.items():
+        mine, theirs = equal.experiment(model), small.experiment(model)
+        told = replace(theirs.training.iterations, finetune=720)
+        assert mine == replace(theirs, training=replace(theirs.training, iterations=told)), name
+
+
 def test_names_say_what_a_thing_is_and_no_two_are_the_same(small):
     assert Body("musdb", "pitch", 0).name == "musdb-pitch-0"
     assert Model("choir", "musdb", "pitch", "mask", 0).name == "choir-musdb-pitch-mask-0"
@@ -93,7 +103,7 @@ def test_a_recorded_set_leaves_out_each_piece_once(study, tmp_path):
 
 
 def test_a_size_or_a_folder_that_there_is_not_is_refused(study):
-    with pytest.raises(ConfigError, match=r"size 'big' was asked for: there are paper, small, smoke"):
+    with pytest.raises(ConfigError, match=r"size 'big' was asked for: there are paper, small, small_equal, smoke"):
         Grid(study, "big", "there", CONF)
     with pytest.raises(ConfigError, match=r"The folder of 'slakh' was given: the study's sets are .*Slakh"):
         Grid(study, "small", "there", CONF, {"slakh": "/data"})

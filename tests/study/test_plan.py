@@ -34,7 +34,7 @@ def test_the_plan_that_ships_is_the_papers_grid():
     assert [about.shown for about in study.downstreams.values() if not about.asked_for] == [
         "Bach10", "Dagstuhl ChoirSet", "Remixpacks",
     ]  # fmt: skip
-    assert study.modes == ("whole", "mask") and set(study.sizes) == {"paper", "small", "smoke"}
+    assert study.modes == ("whole", "mask") and set(study.sizes) == {"paper", "small", "small_equal", "smoke"}
 
 
 def test_every_job_says_what_it_takes_in_each_size():
