@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,3 +81,14 @@ def test_nothing_is_done_twice(done):
     said = call(done)
     assert "Nothing to be done" in said.stdout + said.stderr
     assert "is done: 2 bodies, 5 models, all scored." in said.stderr
+
+
+def test_a_score_that_is_taken_away_is_made_again_and_what_came_of_it_and_no_more(done):
+    score = next((done / "study" / "scores").glob("bach10-*-whole-0.json"))
+    aside = score.rename(done / "aside.json")
+    try:
+        said = call(done, "-n")
+    finally:
+        aside.rename(score)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said.stdout + said.stderr, re.MULTILINE))
+    assert jobs == {"score": "1", "example": "1", "report": "1", "everything": "1", "total": "4"}
