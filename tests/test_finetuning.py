@@ -11,13 +11,14 @@ import nussl
 import pytest
 import soundfile
 import torch
+from made_up_stores import make_store, noise
 from nussl import STFTParams
 
 from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.finetuning import finetune
 from nussl_transfer.material import divide
-from nussl_transfer.store import Store, StoreWriter
+from nussl_transfer.store import Store
 
 LABELS = ("bass", "drums", "voice")
 SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "valid_items": 4, "workers": 0}
@@ -36,10 +37,6 @@ def body(small_chimera, tiny_stft, tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("models") / "a body.pth", small_chimera(num_sources=2), info)
 
 
-def noise(seconds: float, rate: int = 8000, seed: int = 0) -> np.ndarray:
-    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
-
-
 def write_tracks(folder: Path, tracks: dict[str, float], labels=LABELS, rate: int = 8000) -> Path:
     """Writes a folder of stems for each track (name: seconds)."""
     for number, (name, seconds) in enumerate(tracks.items()):
@@ -47,14 +44,6 @@ def write_tracks(folder: Path, tracks: dict[str, float], labels=LABELS, rate: in
         for which, label in enumerate(labels):
             soundfile.write(folder / name / f"{label}.wav", noise(seconds, rate, 10 * number + which), rate)
     return folder
-
-
-def make_store(folder: Path, tracks: dict[str, tuple[str | None, float, tuple[str, ...]]], rate: int = 8000) -> Store:
-    """Makes a store of tracks given as name: (split, seconds, labels)."""
-    writer = StoreWriter(folder, rate, "made up")
-    for name, (split, seconds, labels) in tracks.items():
-        writer.add(name, split, {label: noise(seconds, rate, number) for number, label in enumerate(labels)})
-    return writer.close()
 
 
 def names(store: Store) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_up_stores import make_store, noise
 
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.material import Drawing, Material, divide, fit_to, fitting_seconds, mixtures_of, open_store, shares_of
@@ -19,18 +19,6 @@ LABELS = ("bass", "drums", "voice")
 def said(caplog):
     caplog.set_level(logging.INFO, "nussl_transfer")
     return caplog
-
-
-def noise(seconds: float, rate: int = 8000, seed: int = 0) -> np.ndarray:
-    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
-
-
-def make_store(folder: Path, tracks: dict[str, tuple[str | None, float, tuple[str, ...]]], rate: int = 8000) -> Store:
-    """Makes a store of tracks given as name: (split, seconds, labels)."""
-    writer = StoreWriter(folder, rate, "made up")
-    for name, (split, seconds, labels) in tracks.items():
-        writer.add(name, split, {label: noise(seconds, rate, number) for number, label in enumerate(labels)})
-    return writer.close()
 
 
 def names(store: Store) -> list[str]:
