@@ -304,6 +304,23 @@ def test_a_part_of_the_grid_says_what_is_missing_and_what_was_done(tmp_path, qui
     assert "| Pitch shift | MUSDB | \u2013 | \u22123.78 | \u2013 | **+1.16** |" in lines
 
 
+def test_what_is_no_part_of_the_grid_is_said_to_be_none(tmp_path, quick):
+    plan, analysis = make_study()
+
+    def kept(cells):
+        return [cell for cell in cells if cell["condition"] in (None, "none") and cell["mode"] != "mask"]
+
+    plan |= {"conditions": {"none": "No augmentation"}, "modes": ["whole"], "models": kept(plan["models"])}
+    asked = [entry for entry in analysis["comparisons"] if entry["question"] in ("H1", "R1")]
+    analysis |= {"cells": kept(analysis["cells"]), "comparisons": asked, "curves": kept(analysis["curves"])}
+    folder = write_study(tmp_path, plan, analysis, seconds=0.05)
+    html = report.write_study_report(folder, folder / "report").read_text(encoding="utf-8")
+    for name in ("augmentation", "mask"):
+        part = html.partition(f'<section aria-labelledby="{name}"')[2].partition("</section>")[0]
+        assert "No part of this study." in part and "<figure" not in part and "<table" not in part
+    assert html.count("<strong>Not measured</strong>") == 2  # H2 and R2
+
+
 def test_a_downstream_set_of_several_folds_stands_beside_its_like():
     study = study_of(real=True)
     # From scratch, and pretrained without augmentation; each once for each of two folds.

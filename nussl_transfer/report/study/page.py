@@ -18,6 +18,7 @@ from .writing import Table, as_html
 # All sound of the page, as it stands in it, and how wide a spectrogram is at most.
 AUDIO_BYTES = 5_000_000
 PICTURE_WIDTH = 400
+NOT_PLANNED = "<p>No part of this study.</p>"
 
 Pictures = dict[tuple[bool, bool], bytes]
 
@@ -36,8 +37,8 @@ def page(study: Study, tables: dict[str, Table], figures: dict[str, Pictures], c
     parts = [
         section("answers", "Answers", "".join(map(_answer, found)) + _rules(study)),
         section("scores", "Scores", drawn["figure1"] + _folded("All scores", as_html(tables["scores"]))),
-        section("augmentation", "Augmentation in pretraining", drawn["figure2"]),
-        section("mask", "The mask head alone", as_html(tables["table2"])),
+        section("augmentation", "Augmentation in pretraining", drawn["figure2"] if study.augmented() else NOT_PLANNED),
+        section("mask", "The mask head alone", as_html(tables["table2"]) if study.masked() else NOT_PLANNED),
         section("curves", "Learning curves", drawn["figure3"] + _list(efficiency(study)) + as_html(tables["iterations"])),
         section("statistics", "Statistics", _folded("All comparisons", as_html(tables["statistics"]))),
         section("data", "Data", as_html(tables["table1"])),
