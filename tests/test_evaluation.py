@@ -181,6 +181,11 @@ def test_excerpts_of_one_length_go_together_and_rows_come_in_the_order_of_the_li
         assert row["si_sdr"] == pytest.approx(same["si_sdr"], abs=1e-4)
 
 
+def test_a_list_of_no_excerpts_is_refused(store):
+    with pytest.raises(DataError, match="the list holds none"):
+        score("mixture", store, [], progress=False)
+
+
 def test_rows_have_the_song_and_the_improvement_over_the_mixture(checkpoint, tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     writer.add("take 1", None, {"bass": stem(0), "voice": stem(1)}, origin="a song")

@@ -71,9 +71,11 @@ class _Nearby:
                 asked.setdefault((source.track.name, source.label), []).append(source)
         self.read_already: dict[tuple[str, str], tuple[int, np.ndarray]] = {}
         for key, sources in asked.items():
-            first, end = min(one.start for one in sources), max(one.start + one.frames for one in sources)
-            if len(sources) > 1 and sum(one.frames for one in sources) >= ASKED_FOR * (end - first):
-                self.read_already[key] = first, store.read(sources[0].track, sources[0].label, first, end - first)
+            track, label = sources[0].track, sources[0].label
+            first, last = min(one.start for one in sources), max(one.start + one.frames for one in sources)
+            frames = min(last, track.frames) - first
+            if len(sources) > 1 and sum(one.frames for one in sources) >= ASKED_FOR * frames:
+                self.read_already[key] = first, store.read(track, label, first, frames)
 
     def read(self, track: StoredTrack, label: str, start: int, frames: int) -> np.ndarray:
         """Returns a part of one stem, float32 [frames]."""

@@ -13,6 +13,7 @@ from nussl import STFTParams
 from nussl.ml import SeparationModel
 from tqdm import tqdm
 
+from ..errors import DataError
 from ..store import Store
 from .batches import batches, load_excerpts
 from .estimates import PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
@@ -56,6 +57,7 @@ def score(
         CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not the
             store's.
         ConfigError: There is no such device.
+        DataError: There are no excerpts, or a stem cannot be read.
     """
     name = str(model) if name is None else name
     return score_each({name: model}, store, excerpts, batch_size, device, progress, stft_params, museval)[name]
@@ -72,6 +74,8 @@ def score_each(
     museval: bool = False,
 ) -> dict[str, list[dict]]:
     """Returns the rows of several estimates by name, each as `score` gives them; excerpts are read once for all."""
+    if not excerpts:
+        raise DataError(f"Excerpts of {store.folder} were to be scored: the list holds none. Give one excerpt at least.")
     # All are opened before anything is scored: a wrong name should not cost an hour.
     estimators = {name: estimator_of(model, store, device, stft_params) for name, model in models.items()}
     work = partial(_score_batch, estimators, store, excerpts, device, museval)
@@ -118,11 +122,10 @@ def _score_batch(
     scores = _Scores(places, sounds, _si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
         # Tensors stay where they are: to bring them here now would be to wait for the device, batch by batch.
-        known = scores.mixture if estimator is of_mixture else None
-        measures = {"si_sdr": _si_sdr(estimator, mixtures, references) if known is None else known}
+        same = estimator is of_mixture
+        scores.of[name] = {"si_sdr": scores.mixture if same else _si_sdr(estimator, mixtures, references)}
         if museval:
-            measures.update(_bss_eval(estimator, mixtures, references))
-        scores.of[name] = measures
+            scores.of[name].update(_bss_eval(estimator, mixtures, references))
     return scores
 
 
