@@ -16,8 +16,9 @@ help: ## This list
 demo: $(READY) ## The main job, from stems to a page of results in demo/ (BACH10=FOLDER: on the real Bach10)
 	$(PY) -m recipes.demo $(if $(BACH10),--out demo/bach10 --bach10 "$(BACH10)",--out demo)
 
+# The tests of a file in one process: what they share, the study for one, is made once.
 test: $(READY) ## The tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## The style of the code, by ruff
 	$(PY) -m ruff check .
