@@ -11,7 +11,7 @@ import torch
 
 from nussl_transfer.errors import DataError
 from nussl_transfer.evaluation import make_excerpts
-from nussl_transfer.evaluation.batches import load_excerpts
+from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
 from nussl_transfer.evaluation.workers import results_of
 from nussl_transfer.mixing import read_excerpt
 
@@ -62,6 +62,15 @@ def test_gain_pitch_and_tempo_are_those_of_each_source_and_a_vocoder_hears_aroun
     ]
     expected = [[read_excerpt(tiny_store, source, 2000) for source in excerpt.sources] for excerpt in changed]
     np.testing.assert_array_equal(load_excerpts(tiny_store, changed)[0], np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("number", "sizes"),
+    [(1, [1]), (2, [1, 1]), (64, [32, 32]), (65, [17, 17, 17, 14]), (200, [25] * 8), (1000, [32] * 31 + [8])],
+)
+def test_workers_get_as_many_batches_and_as_large_ones(tiny_store, number, sizes):
+    excerpt = replace(make_excerpts(tiny_store, 1.0)[0], frames=SAMPLES_AT_ONCE // 32)
+    assert [len(places) for places in batches([excerpt] * number, workers=2)] == sizes
 
 
 def test_results_come_in_order_from_threads_that_compute_alone(threads):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,12 +19,13 @@ SAMPLES_AT_ONCE = 1_024_000
 ASKED_FOR = 0.5
 
 
-def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None) -> Iterator[list[int]]:
+def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers: int = 1) -> Iterator[list[int]]:
     """Yields the places of excerpts in batches that are equally long, the length of the first one first.
 
     Args:
         excerpts: In any order.
-        size: Excerpts in a batch; when None, as many as come to `SAMPLES_AT_ONCE`.
+        size: Excerpts in a batch; when None, at most as many as come to `SAMPLES_AT_ONCE`.
+        workers: How many take batches side by side; without a size, each gets as many, and as large ones.
 
     Raises:
         ConfigError: ``size`` is below 1.
@@ -35,6 +37,9 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None) -> Iter
         of_length.setdefault(excerpt.frames, []).append(place)
     for frames, places in of_length.items():
         count = size or max(1, SAMPLES_AT_ONCE // frames)
+        if size is None:
+            rounds = math.ceil(len(places) / (count * workers))
+            count = math.ceil(len(places) / (rounds * workers))
         yield from (places[first : first + count] for first in range(0, len(places), count))
 
 

@@ -19,7 +19,7 @@ from .batches import batches, load_excerpts
 from .estimates import PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
 from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval, si_sdr
-from .workers import results_of
+from .workers import results_of, workers_on
 
 
 def score(
@@ -82,7 +82,7 @@ def score_each(
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
     found = []
     with tqdm(total=len(excerpts), **bar) as shown:
-        for scores in results_of(work, batches(excerpts, batch_size), device):
+        for scores in results_of(work, batches(excerpts, batch_size, workers_on(device)), device):
             found.append(scores)
             shown.update(len(scores.places))
     order = [place for scores in found for place in scores.places]

@@ -11,6 +11,11 @@ import torch
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
+def workers_on(device: str) -> int:
+    """Returns how many items `results_of` has in work at once."""
+    return torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+
+
 def results_of(function: Callable[[Item], Result], items: Iterable[Item], device: str) -> Iterator[Result]:
     """Yields what a function makes of each item, in their order; on the CPU as many at once as torch may use threads.
 
@@ -23,8 +28,8 @@ def results_of(function: Callable[[Item], Result], items: Iterable[Item], device
         items: All are taken at once.
         device: 'cpu' or 'cuda', where one item comes after the other.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or torch.device(device).type != "cpu":
+    threads = workers_on(device)
+    if threads == 1:
         yield from map(function, items)
         return
     torch.set_num_threads(1)  # what new threads begin with
