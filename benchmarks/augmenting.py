@@ -35,7 +35,7 @@ import torch
 from python_stretch import Signalsmith
 from threadpoolctl import threadpool_limits
 
-from nussl_transfer.augment import augment, context_samples, source_samples
+from nussl_transfer.audio.augment import augment, context_samples, source_samples
 
 RATE, SECONDS, REPEATS = 16000, 10, 5
 SETTINGS = ((3.0, 1.2), (-3.0, 0.8), (2.0, 0.9))

@@ -32,10 +32,12 @@ import torch
 import nussl_transfer  # noqa: F401  isort: skip
 import nussl
 
-from nussl_transfer.builders import build_transfer_chimera
-from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
-from nussl_transfer.evaluation import MIXTURE, MixtureExcerpt, make_excerpts, score
-from nussl_transfer.store import Store, StoreWriter
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.evaluation.estimates import MIXTURE
+from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts
+from nussl_transfer.evaluation.score import score
+from nussl_transfer.networks.chimera import build_transfer_chimera
+from nussl_transfer.store.store import Store, StoreWriter
 
 LABELS, RATE, STFT = ("bass", "drums", "vocals"), 16000, nussl.STFTParams(512, 256, "sqrt_hann")
 TRACKS, SECONDS, HOP = 8, 2.0, 0.5  # of an excerpt, and from one to the next

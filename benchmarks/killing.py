@@ -32,14 +32,14 @@ import numpy as np  # noqa: E402
 import nussl  # noqa: E402
 import torch  # noqa: E402
 
-from nussl_transfer.builders import build_transfer_chimera  # noqa: E402
-from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint  # noqa: E402
-from nussl_transfer.compat import safe_load  # noqa: E402
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint  # noqa: E402
 from nussl_transfer.errors import TransferError  # noqa: E402
-from nussl_transfer.mixing import Mixtures  # noqa: E402
-from nussl_transfer.runs import FitConfig  # noqa: E402
-from nussl_transfer.store import Store, StoreWriter  # noqa: E402
-from nussl_transfer.training import fit  # noqa: E402
+from nussl_transfer.mixing.mixtures import Mixtures  # noqa: E402
+from nussl_transfer.networks.chimera import build_transfer_chimera  # noqa: E402
+from nussl_transfer.safe_loading.safe_load import safe_load  # noqa: E402
+from nussl_transfer.store.store import Store, StoreWriter  # noqa: E402
+from nussl_transfer.training.fit import fit  # noqa: E402
+from nussl_transfer.training.run import FitConfig  # noqa: E402
 
 KILLED, TERMINATED, FULL = 20, 5, 3
 ITERATIONS, VALIDATE_EVERY, BATCH_SIZE, WORKERS = 120, 5, 4, 1

@@ -37,10 +37,10 @@ import nussl_transfer  # noqa: F401  before nussl
 
 import nussl  # isort: skip
 
-from nussl_transfer.builders import PAPER
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.store import Store, StoreWriter
-from nussl_transfer.targets import Targets
+from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.networks.chimera import PAPER
+from nussl_transfer.networks.targets import Targets
+from nussl_transfer.store.store import Store, StoreWriter
 
 RATE, SECONDS, MINUTES, TRACKS = 16000, 10.0, 4.0, 3
 LABELS = ("bass", "drums", "other", "vocals")

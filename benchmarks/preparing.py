@@ -23,8 +23,8 @@ import numpy as np
 import soundfile
 from threadpoolctl import threadpool_limits
 
-from nussl_transfer.datasets import open_tracks
-from nussl_transfer.prepare import prepare
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.store.prepare import prepare
 
 RATE, NEW_RATE, SECONDS, REPEATS = 44100, 16000, 60, 5
 LABELS = ("bass", "drums", "other", "vocals")

@@ -50,8 +50,8 @@ def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> None:
     import soundfile
     import torch
 
-    from nussl_transfer.builders import PAPER, build_transfer_chimera
-    from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
+    from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+    from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
 
     torch.manual_seed(0)
     model = nussl.ml.SeparationModel(build_transfer_chimera(len(LABELS), **sizes))

@@ -62,7 +62,7 @@ def make_stems(folder: Path, plan: Plan) -> None:
     import numpy as np
 
     import nussl_transfer  # noqa: F401
-    from nussl_transfer.store import StoreWriter, write_stem
+    from nussl_transfer.store.store import StoreWriter, write_stem
 
     rng, writer = np.random.default_rng(0), StoreWriter(folder / "store", RATE, "benchmark")
     frames, cut = round(plan.track_seconds * RATE), round(plan.seconds * RATE)
@@ -141,7 +141,7 @@ def network(plan: Plan):
     import nussl
     import torch
 
-    from nussl_transfer.builders import build_transfer_chimera
+    from nussl_transfer.networks.chimera import build_transfer_chimera
 
     size = {"hidden_size": plan.hidden_size, "num_layers": plan.num_layers, "embedding_size": plan.embedding_size}
     torch.manual_seed(0)
@@ -188,11 +188,11 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
     """Trains with ``fit``."""
     import nussl
 
-    from nussl_transfer.checkpoints import CheckpointInfo
-    from nussl_transfer.mixing import Mixtures
-    from nussl_transfer.runs import FitConfig
-    from nussl_transfer.store import Store
-    from nussl_transfer.training import fit
+    from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
+    from nussl_transfer.mixing.mixtures import Mixtures
+    from nussl_transfer.store.store import Store
+    from nussl_transfer.training.fit import fit
+    from nussl_transfer.training.run import FitConfig
 
     iterations = plan.warmup + plan.steps
     common = {"batch_size": plan.batch_size, "device": plan.device, "workers": plan.workers, "progress": False}

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .deferred import when_imported
+from .compat.deferred import when_imported
 from .errors import TransferError
 
 
@@ -41,17 +41,17 @@ TABLE = (
     Part("nussl.datasets", "StemFolder", "datasets.StemFolder"),
     # nussl has a hook of the name MUSDB18 already.
     Part("nussl.datasets", "TransferMUSDB18", "datasets.MUSDB18"),
-    Part("nussl.ml.networks.builders", "build_transfer_chimera", "builders.build_transfer_chimera"),
+    Part("nussl.ml.networks.builders", "build_transfer_chimera", "networks.chimera.build_transfer_chimera"),
 )
 # These two are in nussl's modules for training, which run when something is first asked of them.
 LOSSES = (
     # nussl's closures look a loss up here, by the name it has in the loss dictionary.
-    Part("nussl.ml.train.loss", "GramDeepClusteringLoss", "losses.GramDeepClusteringLoss"),
-    Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", "losses.GramWhitenedKMeansLoss"),
+    Part("nussl.ml.train.loss", "GramDeepClusteringLoss", "networks.losses.GramDeepClusteringLoss"),
+    Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", "networks.losses.GramWhitenedKMeansLoss"),
 )
 CLOSURES = (
-    Part("nussl.ml.train.closures", "TransferClosure", "closures.TransferClosure"),
-    Part("nussl.ml.train.closures", "TransferValidationClosure", "closures.TransferValidationClosure"),
+    Part("nussl.ml.train.closures", "TransferClosure", "training.closures.TransferClosure"),
+    Part("nussl.ml.train.closures", "TransferValidationClosure", "training.closures.TransferValidationClosure"),
 )
 
 

@@ -4,7 +4,7 @@ A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of 
 rendered ensembles of every kind (``recipes.corpora ensembles``): half of them incoherent, half from one
 piece. A second run goes on from the best network of the first at a fifth of the learning rate. Both can be
 stopped at any time and go on when started again. The best network, in half precision, and the commands and
-curves of both are put beside each other in ``nussl_transfer/models``.
+curves of both are put beside each other in ``nussl_transfer/checkpoints/weights``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import nussl
 import torch
 from jsonargparse import auto_cli
 
-from nussl_transfer.builders import PAPER, build_transfer_chimera
-from nussl_transfer.checkpoints import CheckpointInfo, read_checkpoint, write_checkpoint
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
+from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.recipe import status_of
-from nussl_transfer.files import write_json, written_aside
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.store import Store
-from nussl_transfer.training import FitConfig, fit
-from nussl_transfer.zoo import resolve
+from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
+from nussl_transfer.runtime.files import write_json, written_aside
+from nussl_transfer.store.store import Store
+from nussl_transfer.training.fit import fit
+from nussl_transfer.training.run import FitConfig
 from recipes.corpora.ensembles import render_ensembles
 
-MODELS = Path(nussl_transfer.__file__).parent / "models"
+MODELS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
 VALID_BATCHES, VALID_SEED = 24, 1
 FIRST_ITERATIONS, SECOND_ITERATIONS = 8_800, 1800
 

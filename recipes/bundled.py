@@ -2,7 +2,7 @@
 
 A quartet of chorales (violin, clarinet, saxophone, bassoon) and a choir (female and male voices). Each is fine-tuned on a
 corpus that ``recipes.corpora`` renders, scored on rendered works that it never heard, and on recordings where folders of
-them are given; published in half precision, and put into ``nussl_transfer/models`` with its card and its entry. What is
+them are given; published in half precision, and put into ``nussl_transfer/checkpoints/weights`` with its card and its entry. What is
 finished is not done twice.
 """
 
@@ -21,16 +21,18 @@ import nussl_transfer  # isort: skip  (it repairs nussl, so it comes before it)
 import torch
 from jsonargparse import auto_cli
 
-from nussl_transfer.checkpoints import read_info
-from nussl_transfer.datasets import ChoirSet, open_tracks
+from nussl_transfer.checkpoints.checkpoint import read_info
+from nussl_transfer.datasets.choirset import ChoirSet
+from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import TransferError
-from nussl_transfer.evaluation import evaluate, make_excerpts
-from nussl_transfer.files import write_json, written_aside
-from nussl_transfer.finetuning import finetune
-from nussl_transfer.prepare import prepare
-from nussl_transfer.publishing import mean_of, publish
-from nussl_transfer.runs import Run
-from nussl_transfer.store import Store
+from nussl_transfer.evaluation.evaluate import evaluate
+from nussl_transfer.evaluation.excerpts import make_excerpts
+from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.pipelines.publish import mean_of, publish
+from nussl_transfer.runtime.files import write_json, written_aside
+from nussl_transfer.store.prepare import prepare
+from nussl_transfer.store.store import Store
+from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 from recipes.corpora.choirset import render_choirset
 from recipes.corpora.quartets import render_quartets
@@ -128,7 +130,7 @@ def bundle(
         learning_rate: Of Adam.
         seed: Every random choice of the training follows from it.
         threads: Threads that compute.
-        package: Folder of the package, whose ``models`` and ``zoo.json`` get it.
+        package: Folder of the package, whose ``checkpoints`` get it.
     """
     torch.set_num_threads(threads)
     folder, about = Path(out), BUNDLED[model]
@@ -164,16 +166,16 @@ def recorded(run: Run, store: Store, what: str, out: Path) -> str:
 
 def put(release: Path, name: str, package: Path) -> Path:
     """Copies a release's file and card into the package and adds its entry."""
-    path = package / "models" / f"{name}.pth"
+    path = package / "checkpoints" / "weights" / f"{name}.pth"
     shutil.copyfile(release / f"{name}.pth", path)
     card = (release / "README.md").read_text(encoding="utf-8")
     card = card.replace(f"--model {name}.pth", f"--model {name}")
-    card = card.replace(f'"{name}.pth"', f'"nussl_transfer/models/{name}.pth"')
+    card = card.replace(f'"{name}.pth"', f'"nussl_transfer/checkpoints/weights/{name}.pth"')
     # The full network, to fine-tune further, does not ship: `body` does.
     card = card.replace(f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n", "")
     with written_aside(path.with_suffix(".md")) as aside:
         aside.write_text(card, encoding="utf-8")
-    registry = package / "zoo.json"
+    registry = package / "checkpoints" / "zoo.json"
     known = json.loads(registry.read_text(encoding="utf-8"))
     write_json(registry, {**known, **json.loads((release / "zoo.json").read_text(encoding="utf-8"))})
     return path

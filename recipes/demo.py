@@ -22,25 +22,21 @@ import torch
 from jsonargparse import auto_cli
 
 import nussl_transfer
-from nussl_transfer.checkpoints import read_info
+from nussl_transfer.checkpoints.checkpoint import read_info
+from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.recipe import status_of
-from nussl_transfer.datasets import open_tracks
-from nussl_transfer.evaluation import (
-    MixtureExcerpt,
-    SourceSeparationProbe,
-    evaluate,
-    make_excerpts,
-    of_track,
-    write_example,
-)
-from nussl_transfer.files import is_newer, write_json
-from nussl_transfer.finetuning import finetune
-from nussl_transfer.prepare import prepare
-from nussl_transfer.report import text_table, write_curves, write_page
-from nussl_transfer.runs import Run
-from nussl_transfer.separators import FileSeparator
-from nussl_transfer.store import Store, write_stem
-from nussl_transfer.zoo import resolve
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.evaluation.evaluate import evaluate, write_example
+from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of_track
+from nussl_transfer.evaluation.score import SourceSeparationProbe
+from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.report.text import text_table
+from nussl_transfer.report.write import write_curves, write_page
+from nussl_transfer.runtime.files import is_newer, write_json
+from nussl_transfer.separation.streaming import FileSeparator
+from nussl_transfer.store.prepare import prepare
+from nussl_transfer.store.store import Store, write_stem
+from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 
 TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "scratch, half-way"

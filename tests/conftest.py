@@ -14,8 +14,8 @@ import nussl_transfer  # noqa: F401  before nussl
 
 import nussl  # isort: skip
 
-from nussl_transfer.builders import build_transfer_chimera
-from nussl_transfer.store import Store, StoreWriter
+from nussl_transfer.networks.chimera import build_transfer_chimera
+from nussl_transfer.store.store import Store, StoreWriter
 
 # Workers side by side would otherwise fight for the cores, and sums depend on the number of threads.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nussl_transfer.store import Store, StoreWriter
+from nussl_transfer.store.store import Store, StoreWriter
 
 
 def noise(seconds: float, rate: int = 8000, seed: int = 0) -> np.ndarray:

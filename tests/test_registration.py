@@ -12,9 +12,12 @@ import nussl
 import pytest
 import torch
 
-from nussl_transfer import builders, closures, datasets, losses
+from nussl_transfer.datasets import recognise as datasets
 from nussl_transfer.errors import TransferError
+from nussl_transfer.networks import chimera as builders
+from nussl_transfer.networks import losses
 from nussl_transfer.registration import CLOSURES, LOSSES, TABLE, Part, register, register_all
+from nussl_transfer.training import closures
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,10 +70,10 @@ def test_nussls_own_names_are_never_replaced():
 
 
 FIRST = """
-import nussl_transfer.closures
+import nussl_transfer.training.closures
 import nussl.ml.train.closures
 from nussl.ml.train.closures import TransferClosure
-assert TransferClosure is nussl_transfer.closures.TransferClosure
+assert TransferClosure is nussl_transfer.training.closures.TransferClosure
 assert not hasattr(nussl.ml.train.closures, "Nothing")
 """
 

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from importlib import metadata
 
 from ..errors import ConfigError, TransferError
+from ..runtime.signals import Terminated
 from .audio_commands import separate
 from .data_commands import check, fetch, prepare
 from .model_commands import evaluate, models, publish
 from .parsers import PROGRAM, nearest, parser_of, summary_of
-from .signals import Terminated
 from .training_command import finetune
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .signals import terminated_as_interrupted
+from ..runtime.signals import terminated_as_interrupted
 from .words import parse_list
 
 
@@ -42,8 +42,8 @@ def separate(
     Example:
         nussl-transfer separate song.wav --model run --out separated
     """
-    from ..separators import separate_files
-    from ..zoo import resolve
+    from ..checkpoints.zoo import resolve
+    from ..separation.files import separate_files
 
     with terminated_as_interrupted():
         result = separate_files(

@@ -24,7 +24,7 @@ def fetch(name: str | None = None, *, out: Path = Path("."), keep_archive: bool 
     Example:
         nussl-transfer fetch BabySlakh --out data
     """
-    from ..datasets.archives import ARCHIVES, ON_REQUEST, fetch_dataset
+    from ..datasets.download import ARCHIVES, ON_REQUEST, fetch_dataset
 
     if name is None:
         for known, archive in ARCHIVES.items():
@@ -67,7 +67,7 @@ def check(
     Example:
         nussl-transfer check my-stems --deep
     """
-    from ..check import inspect
+    from ..datasets.validation.check import inspect
 
     name, tracks = _open(data, dataset, options, groups, ignore)
     found = inspect(tracks, deep=deep, sample_rate=sample_rate, seconds=seconds)
@@ -117,7 +117,7 @@ def prepare(
     Example:
         nussl-transfer prepare my-stems --out store --ignore organ
     """
-    from ..prepare import prepare
+    from ..store.prepare import prepare
 
     name, tracks = _open(data, dataset, options, groups, ignore)
     store = prepare(
@@ -137,7 +137,7 @@ def prepare(
 
 
 def _open(data: Path, dataset: str | None, options: str, groups: str, ignore: str) -> tuple[str, list]:
-    from ..datasets import open_tracks
+    from ..datasets.recognise import open_tracks
 
     values = parse_options(options)
     if "layout" in values:  # only a stem folder has one

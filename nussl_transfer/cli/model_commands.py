@@ -52,12 +52,14 @@ def evaluate(
     Example:
         nussl-transfer evaluate tuned scratch my-test-stems
     """
-    from ..checkpoints import read_info
-    from ..devices import refuse_absent
-    from ..evaluation import evaluate, make_excerpts, read_excerpts, silent_excerpts, write_excerpts
-    from ..material import open_store
-    from ..report import text_table
-    from ..zoo import resolve
+    from ..checkpoints.checkpoint import read_info
+    from ..checkpoints.zoo import resolve
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.excerpts import make_excerpts, silent_excerpts
+    from ..evaluation.jams import read_excerpts, write_excerpts
+    from ..mixing.split import open_store
+    from ..report.text import text_table
+    from ..runtime.device import refuse_absent
 
     refuse_absent(device)  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
@@ -118,10 +120,10 @@ def publish(
     import json
     import tempfile
 
-    from ..checkpoints import read_info
-    from ..material import open_store
-    from ..publishing import publish
-    from ..zoo import resolve
+    from ..checkpoints.checkpoint import read_info
+    from ..checkpoints.zoo import resolve
+    from ..mixing.split import open_store
+    from ..pipelines.publish import publish
 
     with tempfile.TemporaryDirectory() as folder:
         store = None
@@ -145,7 +147,7 @@ def models(name: str | None = None) -> None:
     Example:
         nussl-transfer models body
     """
-    from .. import zoo
+    from ..checkpoints import zoo
 
     if name is not None:
         print(zoo.card(name), end="")

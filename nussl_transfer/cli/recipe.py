@@ -33,7 +33,7 @@ def status_of(work: Callable[[], object]) -> int:
     Args:
         work: What it returns does not matter, unless it is a number: that is the status.
     """
-    from ..distributed import Elsewhere, is_first, joined
+    from ..runtime.process_group import Elsewhere, is_first, joined
 
     try:
         with joined(), messages_shown(is_first()):
@@ -51,8 +51,9 @@ def status_of(work: Callable[[], object]) -> int:
 
 
 def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
-    from ..distributed import is_first, together
-    from ..experiments import conduct, read_experiment
+    from ..pipelines.experiment import conduct
+    from ..pipelines.experiment_reading import read_experiment
+    from ..runtime.process_group import is_first, together
 
     with together():
         asked = read_experiment(experiment, overrides)

@@ -112,8 +112,8 @@ def finetune(
 
 
 def _finetune(stems: Path, out: Path, asked: dict) -> None:
-    from ..checkpoints import read_info
-    from ..finetuning import finetune
+    from ..checkpoints.checkpoint import read_info
+    from ..pipelines.finetune import finetune
 
     run = finetune(stems, out, **asked)
     print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
@@ -121,8 +121,8 @@ def _finetune(stems: Path, out: Path, asked: dict) -> None:
 
 
 def _cross_validate(stems: Path, out: Path, folds: int, repeats: int, asked: dict) -> None:
-    from ..folds import cross_validate
-    from ..report import folds_table, text_table
+    from ..pipelines.cross_validation import cross_validate
+    from ..report.text import folds_table, text_table
 
     scores = cross_validate(stems, out, folds, repeats, **asked)
     print(f"{folds_table(scores)}\n\n{text_table(scores)}\n")

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+from ..safe_loading.safe_load import safe_load
 from .imports import import_nussl
-from .loading import safe_load
 
 __all__ = ["repair", "safe_load"]
 

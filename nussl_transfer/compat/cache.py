@@ -12,7 +12,7 @@ import torch
 import zarr
 
 from ..errors import DataError
-from .loading import checkpoint_globals, dtype_globals, only, torch_reason
+from ..safe_loading.safe_load import checkpoint_globals, dtype_globals, only, torch_reason
 
 
 class ItemCodec(numcodecs.abc.Codec):

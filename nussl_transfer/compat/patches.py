@@ -16,10 +16,10 @@ from typing import Any
 import numcodecs
 import scipy.signal
 
-from ..deferred import OnFirstUse
 from ..errors import CheckpointError
+from ..safe_loading.safe_load import safe_load
 from . import cache
-from .loading import safe_load
+from .deferred import OnFirstUse
 from .views import View
 
 

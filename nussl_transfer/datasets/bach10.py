@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..errors import DataError
 from .base import StemDataset, Track
+from .folders import split_of
 from .labels import Groups, is_ignored, labels_of
 from .scan import find_audio
-from .units import split_of
 
 # Stand-ins rendered in this tree may go on after piece 10.
 _PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import nussl
 
-from ..audio import LENGTH_TOLERANCE, align, read
+from ..audio.io import LENGTH_TOLERANCE, align, read
 from ..errors import ConfigError, DataError
 from .labels import Groups, counted, group_tracks, labels_of, missing_labels, without_ignored
 

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError
 from .base import StemDataset, Track
+from .folders import few
 from .labels import Groups, is_ignored, labels_of, members_of
 from .scan import find_audio
-from .units import few
 
 LOGGER = logging.getLogger(__name__)
 VOICES = {"S": "soprano", "A": "alto", "T": "tenor", "B": "bass"}

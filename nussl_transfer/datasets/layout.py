@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from .folders import MIXTURES, LayoutError, Unit, few, is_reserved
 from .labels import group_of, normalise, without_number
-from .units import MIXTURES, LayoutError, Unit, few, is_reserved
 
 LAYOUTS = ("track-major", "stem-major", "pool")
 STEM_WORDS = frozenset(

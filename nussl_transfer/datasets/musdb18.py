@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..audio import EXTENSIONS
-from ..containers import STREAMS, SUFFIX
+from ..audio.io import EXTENSIONS
+from ..audio.stem_mp4 import STREAMS, SUFFIX
 from ..errors import ConfigError, DataError
 from .base import StemDataset, Track
 from .labels import Groups, is_ignored, members_of, normalise

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..audio import EXTENSIONS
-from ..containers import SUFFIX
+from ..audio.io import EXTENSIONS
+from ..audio.stem_mp4 import SUFFIX
+from .folders import few, is_reserved, split_of
 from .labels import normalise
 from .layout import has_stem_word
-from .units import few, is_reserved, split_of
 
 
 class Kin(NamedTuple):

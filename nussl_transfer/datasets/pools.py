@@ -15,9 +15,9 @@ import numpy as np
 
 from ..errors import ConfigError
 from .base import Track
+from .folders import few
 from .labels import normalise
 from .layout import STEM_WORDS
-from .units import few
 
 LOGGER = logging.getLogger(__name__)
 # A song is known by so many words: often the artist's name, and to keep an artist on one side does no harm.

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError
 from .base import StemDataset, Track
+from .folders import few, split_of
 from .labels import Groups, group_of, is_ignored, members_of, normalise, without_number
 from .pools import on_two_sides, songs_of, split_as_author, split_by_song
 from .scan import find_audio
 from .stem_folder import tracks_of_pool
-from .units import few, split_of
 
 LOGGER = logging.getLogger(__name__)
 SPLIT_SCHEMES = ("song", "paper")

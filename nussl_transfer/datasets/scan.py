@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from ..audio import EXTENSIONS
+from ..audio.io import EXTENSIONS
 from ..errors import DataError
 from .labels import is_ignored
 

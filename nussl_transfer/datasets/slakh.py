@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ..errors import DataError
 from .base import StemDataset, Track
+from .folders import few
 from .labels import Groups, members_of
 from .slakh_files import TrackFiles, find_track_files, refuse_twice
 from .slakh_metadata import Metadata, midi_md5, read_metadata
 from .slakh_sources import SOURCES, label_of_programs
 from .slakh_splits import split_of_tracks
 from .slakh_tables import IDENTICAL, WHITE_NOISE
-from .units import few
 
 LOGGER = logging.getLogger(__name__)
 

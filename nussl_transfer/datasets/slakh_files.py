@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..audio import EXTENSIONS
+from ..audio.io import EXTENSIONS
 from ..errors import DataError
 from .scan import find_files
 

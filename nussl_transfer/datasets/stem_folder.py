@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError
 from .base import StemDataset, Track
+from .folders import MIXTURES, LayoutError, Unit, few, find_units, is_reserved
 from .labels import Groups, group_of, members_of, normalise
 from .layout import LAYOUTS, choose_layout
 from .scan import find_audio
-from .units import MIXTURES, LayoutError, Unit, few, find_units, is_reserved
 
 # More files than this in one folder are a pool of files, not the stems of one track.
 _MOST_STEMS = 64

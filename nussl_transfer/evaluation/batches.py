@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import ConfigError
-from ..manifest import StoredTrack
-from ..mixing import Excerpt, read_excerpt, sounds
-from ..store import Store
+from ..mixing.excerpt import Excerpt, read_excerpt, sounds
+from ..store.manifest import StoredTrack
+from ..store.store import Store
 from .excerpts import MixtureExcerpt
 
 # 64 s at 16 kHz: enough for a network to be as fast as it gets on the CPU; some 300 MB with the paper's, each thread.

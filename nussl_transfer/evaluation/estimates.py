@@ -10,13 +10,13 @@ import torch
 from nussl import STFTParams
 from nussl.ml import SeparationModel
 
-from ..builders import PAPER
-from ..checkpoints import read_checkpoint
-from ..devices import refuse_absent
+from ..audio.stft import istft, stft
+from ..checkpoints.checkpoint import read_checkpoint
 from ..errors import CheckpointError
-from ..separators import refuse_untrained, run_network
-from ..store import Store
-from ..targets import istft, stft
+from ..networks.chimera import PAPER
+from ..runtime.device import refuse_absent
+from ..separation.network import refuse_untrained, run_network
+from ..store.store import Store
 
 MIXTURE, ORACLE = "mixture", "oracle"
 PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)

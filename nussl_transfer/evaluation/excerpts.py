@@ -1,4 +1,4 @@
-"""Which seconds of which tracks are scored: a list, made once and kept in a file (`nussl_transfer.evaluation.lists`)."""
+"""Which seconds of which tracks are scored: a list, made once and kept in a file (`nussl_transfer.evaluation.jams`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..manifest import StoredTrack
-from ..mixing import Excerpt, Mixtures, sounds
-from ..store import Store
+from ..mixing.excerpt import Excerpt, sounds
+from ..mixing.mixtures import Mixtures
+from ..store.manifest import StoredTrack
+from ..store.store import Store
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..augment import augment, context_samples, source_samples
-from ..manifest import StoredTrack
-from ..store import Store
+from ..audio.augment import augment, context_samples, source_samples
+from ..store.manifest import StoredTrack
+from ..store.store import Store
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..augment import change_ranges, source_samples
+from ..audio.augment import change_ranges, source_samples
 from ..errors import ConfigError, DataError
-from ..manifest import StoredTrack
-from ..store import Store
+from ..store.manifest import StoredTrack
+from ..store.store import Store
 from .excerpt import Excerpt, read_excerpt
-from .places import Places, Pool, count, draw_start
+from .positions import Places, Pool, count, draw_start
 
 
 class Mixtures(Dataset):

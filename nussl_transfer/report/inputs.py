@@ -52,7 +52,7 @@ def read_json(path: Path) -> dict:
 
 
 def read_scores(path: Path) -> dict:
-    """Returns a ``scores.json``, as :func:`nussl_transfer.evaluation.evaluate` writes it.
+    """Returns a ``scores.json``, as :func:`nussl_transfer.evaluation.evaluate.evaluate` writes it.
 
     Raises:
         DataError: It is not there, or lacks something.
@@ -95,7 +95,7 @@ def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
 
 
 def read_example(folder: Path, models: list[str], labels: list[str], masks: bool = True) -> Example:
-    """Returns the example that :func:`nussl_transfer.evaluation.write_example` wrote.
+    """Returns the example that :func:`nussl_transfer.evaluation.evaluate.write_example` wrote.
 
     Args:
         folder: Where it lies.

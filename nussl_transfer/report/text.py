@@ -78,7 +78,7 @@ def text_table(scores: dict) -> str:
     """Returns the scores as plain tables: SI-SDR, how far that is above the mixture's, museval's ratios; then the tests.
 
     Args:
-        scores: As :func:`nussl_transfer.evaluation.evaluate` returns them.
+        scores: As :func:`nussl_transfer.evaluation.evaluate.evaluate` returns them.
     """
     estimates, summary = estimates_in_order(scores), summary_of(scores)
     others = [name for name in estimates if name != MIXTURE]
@@ -129,7 +129,7 @@ def folds_table(scores: dict) -> str:
     """Returns what each network of a cross-validation scored on the tracks that it had not heard.
 
     Args:
-        scores: As :func:`nussl_transfer.folds.cross_validate` returns them.
+        scores: As :func:`nussl_transfer.pipelines.cross_validation.cross_validate` returns them.
     """
     rows = scores["folds"]
     repeats = sorted({row["repeat"] for row in rows})

@@ -13,19 +13,19 @@ from nussl.ml.train import (
     create_train_and_validation_engines,
 )
 
-from ..closures import TransferClosure, TransferValidationClosure
-from ..distributed import alike, from_first, is_first, largest, together
 from ..errors import TransferError
-from ..freezing import trainable_parameters
-from ..runs import logger
-from ..targets import Targets
+from ..networks.freezing import trainable_parameters
+from ..networks.targets import Targets
+from ..runtime.log import logger
+from ..runtime.process_group import alike, from_first, is_first, largest, together
+from .closures import TransferClosure, TransferValidationClosure
 from .curve import Curve
-from .faults import SkippedSteps
-from .loading import Batches, deaths_told
-from .optimizing import optimizer_of, schedule_of
+from .loader import Batches, deaths_told
+from .optim import optimizer_of, schedule_of
 from .progress import Progress
-from .saving import Saver
-from .stepping import Stepping
+from .saver import Saver
+from .skipped import SkippedSteps
+from .step import Stepping
 
 
 class Training:

@@ -10,7 +10,8 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..runs import FitConfig, logger
+from ..runtime.log import logger
+from .run import FitConfig
 
 LINE_EVERY = 100
 # A loss on a GPU is waited for when it is looked at, so it is looked at seldom.

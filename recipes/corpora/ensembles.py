@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.store import StoreWriter
+from nussl_transfer.store.store import StoreWriter
 
 from .bands import band, drums
 from .finished import begin, finish, is_finished

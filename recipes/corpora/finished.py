@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.files import write_json
+from nussl_transfer.runtime.files import write_json
 
 ABOUT = "corpus.json"
 UNFINISHED = "unfinished"

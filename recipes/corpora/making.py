@@ -10,7 +10,7 @@ import soundfile
 from tqdm import tqdm
 
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.files import written_aside
+from nussl_transfer.runtime.files import written_aside
 
 from .finished import finish, note
 from .processes import in_order

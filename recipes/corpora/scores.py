@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nussl_transfer.files import written_aside
+from nussl_transfer.runtime.files import written_aside
 
 from .processes import in_order
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from nussl_transfer.files import written_aside
+from nussl_transfer.runtime.files import written_aside
 
 from .midi import program_name
 from .synth import RATE

@@ -8,7 +8,9 @@ import layouts
 import numpy as np
 import pytest
 
-from nussl_transfer.datasets import Bach10, labels_of, missing_labels, open_tracks
+from nussl_transfer.datasets.bach10 import Bach10
+from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import DataError
 
 

@@ -11,10 +11,12 @@ import layouts
 import numpy as np
 import pytest
 
-from nussl_transfer.check import inspect
-from nussl_transfer.datasets import ChoirSet, labels_of, missing_labels, open_tracks
+from nussl_transfer.datasets.choirset import ChoirSet
+from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.validation.check import inspect
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.prepare import prepare
+from nussl_transfer.store.prepare import prepare
 
 AUDIO = "audio_wav_22050_mono"
 # Of the sorted names of all audio in version 1.2.3, as mirdata 0.3.8 indexes them.

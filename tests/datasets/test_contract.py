@@ -11,8 +11,10 @@ import nussl
 import pytest
 from nussl.datasets import transforms
 
-from nussl_transfer.audio import header
-from nussl_transfer.datasets import DATASETS, StemDataset, Track, labels_of, open_tracks
+from nussl_transfer.audio.io import header
+from nussl_transfer.datasets.base import StemDataset, Track
+from nussl_transfer.datasets.labels import labels_of
+from nussl_transfer.datasets.recognise import DATASETS, open_tracks
 from nussl_transfer.errors import ConfigError, DataError
 
 STFT = nussl.STFTParams(512, 128, "sqrt_hann")

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from nussl_transfer.check import inspect
-from nussl_transfer.datasets import MUSDB18, Slakh, missing_labels, open_tracks
+from nussl_transfer.datasets.labels import missing_labels
+from nussl_transfer.datasets.musdb18 import MUSDB18
 from nussl_transfer.datasets.musdb18_names import TRACKS, VALIDATION
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.slakh import Slakh
+from nussl_transfer.datasets.validation.check import inspect
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.prepare import prepare
+from nussl_transfer.store.prepare import prepare
 
 FIRST, VALID, COMMA, TEST = (song.split("/")[1] for song in layouts.MUSDB18_SONGS)
 

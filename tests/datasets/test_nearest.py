@@ -7,8 +7,8 @@ import re
 import layouts
 import pytest
 
-from nussl_transfer.datasets import open_tracks
 from nussl_transfer.datasets.nearest import KINDRED, STRANGERS
+from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.scan import find_audio
 from nussl_transfer.errors import DataError
 

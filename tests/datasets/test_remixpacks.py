@@ -8,12 +8,14 @@ from collections import Counter
 import layouts
 import pytest
 
-from nussl_transfer.check import inspect
-from nussl_transfer.datasets import Remixpacks, labels_of, missing_labels, open_tracks
+from nussl_transfer.datasets.labels import labels_of, missing_labels
 from nussl_transfer.datasets.pools import song_words, songs_of, split_by_song
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.remixpacks import Remixpacks
+from nussl_transfer.datasets.validation.check import inspect
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.prepare import prepare
+from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.store.prepare import prepare
 
 PURE = "symlinks_to_files/fine/Pure"
 # What train_test_split_incoherent.py itself put into `test` from the folder that `drawn_from` makes, with p = 0.9; it was

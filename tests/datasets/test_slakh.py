@@ -10,16 +10,18 @@ import layouts
 import pytest
 import yaml
 
-from nussl_transfer.check import inspect
 from nussl_transfer.cli import main
-from nussl_transfer.datasets import Slakh, missing_labels, open_tracks
+from nussl_transfer.datasets.labels import missing_labels
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.slakh import Slakh
 from nussl_transfer.datasets.slakh_sources import SOURCES
 from nussl_transfer.datasets.slakh_splits import split_of_tracks
 from nussl_transfer.datasets.slakh_tables import MOVED, OMITTED, WHITE_NOISE
+from nussl_transfer.datasets.validation.check import inspect
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.material import divide
-from nussl_transfer.prepare import prepare
-from nussl_transfer.store import Store
+from nussl_transfer.mixing.split import divide
+from nussl_transfer.store.prepare import prepare
+from nussl_transfer.store.store import Store
 
 NUMBERS = tuple(layouts.SLAKH_TRACKS)
 

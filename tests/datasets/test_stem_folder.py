@@ -11,8 +11,10 @@ import numpy as np
 import nussl
 import pytest
 
-from nussl_transfer.datasets import StemFolder, missing_labels, open_tracks, split_tracks
-from nussl_transfer.datasets.labels import group_tracks, normalise, without_number
+from nussl_transfer.datasets.base import split_tracks
+from nussl_transfer.datasets.labels import group_tracks, missing_labels, normalise, without_number
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.stem_folder import StemFolder
 from nussl_transfer.errors import ConfigError, DataError
 
 CHOIR = {"female": ["soprano", "alto", "cantus"], "male": ["tenor", "bass"]}

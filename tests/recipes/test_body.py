@@ -7,8 +7,8 @@ import json
 import numpy as np
 import torch
 
-from nussl_transfer.checkpoints import read_checkpoint
-from nussl_transfer.store import StoreWriter
+from nussl_transfer.checkpoints.checkpoint import read_checkpoint
+from nussl_transfer.store.store import StoreWriter
 from recipes import body
 
 

@@ -8,10 +8,10 @@ import shutil
 import pytest
 from layouts import TREES
 
-from nussl_transfer import zoo
-from nussl_transfer.checkpoints import read_info
-from nussl_transfer.datasets import open_tracks
-from nussl_transfer.prepare import prepare
+from nussl_transfer.checkpoints import zoo
+from nussl_transfer.checkpoints.checkpoint import read_info
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.store.prepare import prepare
 from recipes import bundled
 
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.store import Store
+from nussl_transfer.store.store import Store
 from recipes.corpora import bach10, ensembles
 from recipes.corpora.__main__ import main
 from recipes.corpora.bach10 import render_bach10

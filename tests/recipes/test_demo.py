@@ -9,7 +9,7 @@ import nussl
 import pytest
 import soundfile
 
-from nussl_transfer.checkpoints import CheckpointInfo, write_checkpoint
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from recipes import demo
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 
-from nussl_transfer.datasets import open_tracks
+from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import ConfigError, DataError
 from recipes.corpora import choirset, musdb18, remixpacks, slakh
 from recipes.corpora.__main__ import CORPORA, main

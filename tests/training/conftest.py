@@ -7,10 +7,10 @@ import os
 import pytest
 from tiny_runs import PLAN, SECONDS
 
-from nussl_transfer.checkpoints import CheckpointInfo
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.runs import FitConfig
-from nussl_transfer.training import fit
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
+from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.training.fit import fit
+from nussl_transfer.training.run import FitConfig
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,13 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import PLAN, SECONDS, assert_same_runs, at_item, same, stop
 
-from nussl_transfer.checkpoints import read_checkpoint
+from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.mixing import Mixtures
-from nussl_transfer.runs import FitConfig
-from nussl_transfer.store import Store
-from nussl_transfer.training import engine, fit
+from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.store.store import Store
+from nussl_transfer.training import engine
+from nussl_transfer.training.fit import fit
+from nussl_transfer.training.run import FitConfig
 
 # What a run leaves ----------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from nussl_transfer.checkpoints import read_checkpoint
-from nussl_transfer.mixing import Mixtures
+from nussl_transfer.checkpoints.checkpoint import read_checkpoint
+from nussl_transfer.mixing.mixtures import Mixtures
 
 SECONDS = 0.1
 PLAN = {"iterations": 12, "batch_size": 2, "validate_every": 4, "progress": False, "frame_step": 2}

@@ -1,0 +1,1 @@
+"""Read, write, transform and augment audio."""

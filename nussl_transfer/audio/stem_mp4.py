@@ -1,0 +1,161 @@
+"""Stage 0, stem files (.stem.mp4): five streams in one MP4, read by the programs ffmpeg and ffprobe.
+
+A stream is named as if its container were a folder: ``Artist - Title.stem.mp4/vocals``. To find such names
+takes no program; to read what they say of themselves, or to decode them, does.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..errors import AudioFileError, DataError
+
+SUFFIX = ".stem.mp4"
+# The order of the streams in MUSDB18's files; nothing in the files says it.
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+_PROGRAMS = ("ffmpeg", "ffprobe")
+_SAMPLE = np.dtype("<f4")
+
+
+class Stream(NamedTuple):
+    """What ffprobe says of one stream: its number in the file, rate in Hz, channels, frames, codec."""
+
+    number: int
+    sample_rate: int
+    channels: int
+    frames: int
+    codec: str
+
+
+def is_stream(path: Path) -> bool:
+    """Tells whether a path names a stream inside a stem file."""
+    return path.parent.name.lower().endswith(SUFFIX) and not path.parent.is_dir()
+
+
+def on_disk(path: Path) -> Path:
+    """Returns the file that has to be there for a path to be read: itself, or the container of a stream."""
+    return path.parent if is_stream(path) else path
+
+
+def stream(path: Path) -> Stream:
+    """Returns what a stem file says of one of its streams.
+
+    Raises:
+        DataError: ffmpeg or ffprobe is not installed: that is not the file's fault.
+        AudioFileError: ffprobe cannot read the file, or it has other streams than MUSDB18's.
+    """
+    _require_programs(path)
+    if path.name not in STREAMS:
+        raise AudioFileError(path, "is no stream of a stem file", f"Its streams are {', '.join(STREAMS)}.")
+    status = path.parent.stat()
+    found = _streams(path.parent, status.st_size, status.st_mtime_ns)
+    if len(found) != len(STREAMS):
+        what = f"has {len(found)} audio streams, where MUSDB18's files have {len(STREAMS)}"
+        raise AudioFileError(path.parent, what, f"Its streams must be {', '.join(STREAMS)}: copy it again from its source.")
+    return found[STREAMS.index(path.name)]
+
+
+def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
+    """Yields a stream, block by block: ffmpeg writes to a pipe, so memory does not grow with the file.
+
+    stempeg, which reads the headers, would hold a stem as a whole, and does not look at ffmpeg's status.
+
+    Shape:
+        float32 [frames, channels], the last one shorter
+
+    Raises:
+        AudioFileError: ffmpeg stops with an error.
+    """
+    about = stream(path)
+    # Absolute, so that no name is taken for an option or a protocol.
+    words = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"file:{path.parent.absolute()}", "-map", f"0:{about.number}"]
+    # Stop at the first frame that does not decode, rather than conceal it.
+    words += ["-f", "f32le", "-c:a", "pcm_f32le", "-xerror", "-"]
+    width = about.channels * _SAMPLE.itemsize
+    with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
+        try:
+            while block := process.stdout.read(frames * width):
+                if len(block) < frames * width:
+                    _refuse_failure(path, process.wait(), said)  # before what may be the half of a stem is used
+                yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)
+            _refuse_failure(path, process.wait(), said)
+        finally:
+            process.kill()  # when the reader stops early; to one that has ended it does nothing
+
+
+def missing_bytes(file: BinaryIO, size: int) -> int:
+    """Returns how many bytes a stem file lacks of what its boxes promise: ffprobe says nothing of it.
+
+    Args:
+        file: The file, open at its start.
+        size: Its size in bytes.
+    """
+    start = 0
+    while len(head := file.read(16)) >= 8:
+        if start == 0 and head[4:8] != b"ftyp":
+            return 0  # no MP4: ffprobe will say so
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:  # the length is in the eight bytes after the name
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:
+            return 0  # 0: to the end of the file
+        start += length
+        file.seek(start)
+    return max(0, start - size)
+
+
+def _refuse_failure(path: Path, status: int, said: BinaryIO) -> None:
+    if status != 0:
+        said.seek(0)
+        # '[aac @ 0x5638fed9f840] Number of bands exceeds limit': where it was in memory is nobody's business.
+        lines = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] *", "", said.read().decode(errors="replace")).strip().splitlines()
+        why = lines[-1].rstrip(". ") if lines else f"status {status}"
+        raise AudioFileError(path, f"cannot be decoded (ffmpeg: {why})", "Copy it again from its source.")
+
+
+@lru_cache(maxsize=256)
+def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
+    """Returns the audio streams of a container; asked for once, as long as its size and time stay."""
+    import ffmpeg
+    import stempeg
+
+    try:
+        # Some have a cover as well, a stream of video, which stempeg passes over.
+        streams = stempeg.Info(str(container.absolute())).audio_streams
+    except ffmpeg.Error as error:
+        why = error.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        what = f"cannot be read (ffprobe: {why[0].rstrip('. ')})"
+        raise AudioFileError(container, what, "Copy it again from its source.") from None
+    try:
+        return tuple(
+            Stream(int(of["index"]), int(of["sample_rate"]), int(of["channels"]), _frames(of), of["codec_name"].upper())
+            for of in streams
+        )
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        what = f"does not say what its streams are ({error})"
+        raise AudioFileError(container, what, "Copy it again from its source.") from None
+
+
+def _frames(about: dict) -> int:
+    """Returns a stream's length in frames: its time base is the rate in MUSDB18's files, and need not be."""
+    up, down = map(int, about["time_base"].split("/"))
+    return round(int(about["duration_ts"]) * up * int(about["sample_rate"]) / down)
+
+
+def _require_programs(path: Path) -> None:
+    absent = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if absent:
+        raise DataError(
+            f"{path.parent} is a stem file, and takes the program ffmpeg to read: {' and '.join(absent)} "
+            f"{'are' if len(absent) > 1 else 'is'} not installed. Install ffmpeg (`apt install ffmpeg`, `brew install "
+            "ffmpeg`, `conda install ffmpeg`), or get MUSDB18-HQ, the same tracks as WAV."
+        )

@@ -1,0 +1,1 @@
+"""Check a folder of stems before training."""

@@ -1,0 +1,1 @@
+"""Build the network, freeze it, run it and take its losses."""

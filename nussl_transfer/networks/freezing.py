@@ -1,0 +1,154 @@
+"""Stage 6, freezing: which layers a mode trains, which it runs at all, and how the others are kept as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from nussl.ml import SeparationModel
+from torch import nn
+
+from ..errors import ConfigError
+from .chimera import EMBEDDING_HEAD, MASK_HEAD, PAPER
+
+MODES = ("pretrain", "whole", "mask")
+
+
+def refuse_unknown(mode: str) -> None:
+    """Raises ConfigError unless there is such a mode."""
+    if mode not in MODES:
+        raise ConfigError(f"Mode {mode!r} was asked for: there are {', '.join(MODES)}.")
+
+
+def outputs_of_mode(mode: str) -> list[str]:
+    """Returns the outputs of the network that a mode's losses need."""
+    refuse_unknown(mode)
+    masks = [MASK_HEAD, "estimates"]
+    return {"pretrain": [EMBEDDING_HEAD], "whole": [EMBEDDING_HEAD, *masks], "mask": masks}[mode]
+
+
+def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[str]:
+    """Returns the layers that a mode freezes, and those named besides.
+
+    Raises:
+        ConfigError: A layer that is named or needed is not in the network, or nothing would be left to train.
+    """
+    names = list(model.layers)
+    lacking = [name for name in outputs_of_mode(mode) if name not in names]
+    if lacking:
+        raise ConfigError(
+            f"Mode {mode!r} was asked for: it needs {', '.join(lacking)}, and the network has {', '.join(names)}. "
+            "Take a ChimeraNet, or mode 'mask' for a mask inference network."
+        )
+    unknown = sorted(set(frozen) - set(names))
+    if unknown:
+        raise ConfigError(f"Layers {', '.join(unknown)} were to be frozen: the network has {', '.join(names)}.")
+    by_mode = {"pretrain": [MASK_HEAD], "mask": [name for name in names if name != MASK_HEAD]}.get(mode, [])
+    held = [name for name in names if name in by_mode or name in frozen]
+    if not any(True for name in names if name not in held for _ in model.layers[name].parameters()):
+        raise ConfigError(
+            f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers."
+        )
+    return held
+
+
+def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
+    """Returns the parameters that a mode trains: what the optimizer must hold."""
+    held = layers_of_mode(model, mode, frozen)
+    return [
+        parameter
+        for name, layer in model.layers.items()
+        if name not in held
+        for parameter in layer.parameters()
+    ]
+
+
+def parameter_groups(
+    model: SeparationModel,
+    mode: str,
+    frozen: Sequence[str] = (),
+    learning_rate: float = PAPER.learning_rate,
+    body_learning_rate: float | None = None,
+) -> list[dict]:
+    """Returns what a mode trains as groups for an optimizer, each with its learning rate: the heads first, then the body.
+
+    The heads are the mask head and the embedding head; the body is all that comes before them. What is pretrained well
+    can so be moved more slowly than a mask head that is new. A schedule that multiplies the rates of all groups, such as
+    torch's ``ReduceLROnPlateau``, keeps their ratio.
+
+    Args:
+        model: The network.
+        mode: 'pretrain', 'whole' or 'mask'.
+        frozen: Layers frozen besides those of the mode.
+        learning_rate: Of the heads, and of the body where it has none of its own.
+        body_learning_rate: Of the body. None: there is one group, at one rate, as in the paper.
+
+    Raises:
+        ConfigError: As :func:`layers_of_mode`; or the body has a rate of its own and is frozen, or the heads are.
+
+    References:
+        Howard, Ruder, "Universal language model fine-tuning for text classification", ACL 2018, section 3.2.
+    """
+    if body_learning_rate is None:
+        return [{"params": trainable_parameters(model, mode, frozen), "lr": learning_rate}]
+    body = [name for name in model.layers if name not in (EMBEDDING_HEAD, MASK_HEAD)]
+    heads = [name for name in model.layers if name not in body]
+    held = layers_of_mode(model, mode, frozen)
+    groups = []
+    for part, layers, rate in (("heads", heads, learning_rate), ("body", body, body_learning_rate)):
+        trained = [p for name in layers if name not in held for p in model.layers[name].parameters()]
+        if not trained:
+            besides = f" with {', '.join(frozen)} frozen" if frozen else ""
+            raise ConfigError(
+                f"A learning rate of its own was asked for the body, {body_learning_rate:g}: mode {mode!r}{besides} trains "
+                f"nothing of the {part}. Leave body_learning_rate out."
+            )
+        groups.append({"params": trained, "lr": rate})
+    return groups
+
+
+def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
+    """Makes these layers' parameters constants, and all others' trainable."""
+    for name, layer in model.layers.items():
+        layer.requires_grad_(name not in layers)
+
+
+def hold(model: SeparationModel, layers: Sequence[str]) -> None:
+    """Keeps the buffers of frozen layers as they are, and their dropout off; call it after ``model.train()``.
+
+    ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in
+    training mode with dropout 0, which computes the same, because cuDNN cannot take gradients through one in
+    evaluation mode; it has its own dropout back when it is held no more.
+    """
+    for name, layer in model.layers.items():
+        for module in layer.modules():
+            if isinstance(module, nn.RNNBase):
+                module.own_dropout = getattr(module, "own_dropout", module.dropout)
+                module.dropout = 0.0 if name in layers else module.own_dropout
+            elif name in layers:
+                module.training = False
+
+
+@contextmanager
+def outputs_only(model: SeparationModel, outputs: Sequence[str], given: Iterable[str] = ()) -> Iterator[None]:
+    """Within the block, the network computes these outputs and what they need, and nothing else.
+
+    Args:
+        model: The network.
+        outputs: Names of layers, such as 'mask'.
+        given: Layers that are not computed: what they would give comes with the data.
+    """
+    connections, output_keys = model.connections, model.output_keys
+    needed, kept = set(outputs), []
+    for connection in reversed(connections):
+        if connection[0] in needed and connection[0] not in given:
+            kept.append(connection)
+            # An input is a name or {argument: name}; a name with ':' is a part of what a layer gives.
+            for source in connection[1] if len(connection) == 2 else ():
+                names = source.values() if isinstance(source, dict) else (source,)
+                needed.update(str(name).split(":")[0] for name in names)
+    model.connections, model.output_keys = kept[::-1], list(outputs)
+    try:
+        yield
+    finally:
+        model.connections, model.output_keys = connections, output_keys

@@ -1,0 +1,1 @@
+"""Run whole jobs: fine-tune, cross-validate, run an experiment, publish."""

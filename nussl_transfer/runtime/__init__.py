@@ -1,0 +1,1 @@
+"""Serve every stage: files, locks, logs, devices, downloads, signals and process groups."""

@@ -1,0 +1,106 @@
+"""What is computed of a batch that is divided: its gradient, its losses, its statistics.
+
+All losses are means over items, and all processes have as many items (`refuse_undivided`): the mean of their
+losses is the loss of the whole batch, and the mean of their gradients its gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .process_group import alone, idist
+
+
+@torch.no_grad()
+def averaged(parameters: Iterable[nn.Parameter], losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Makes the gradients those of the whole batch, and returns its losses.
+
+    What is not a number in one process is so in all of them.
+
+    Args:
+        parameters: Whose gradients; in all processes the same ones have any.
+        losses: Of the part of the batch that this process has, by name.
+    """
+    if alone():
+        return losses
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    pieces = [*(gradient.reshape(-1) for gradient in gradients), torch.stack([*losses.values()]).float()]
+    flat = torch.cat(pieces)
+    dist.all_reduce(flat)
+    flat /= idist.get_world_size()
+    *means, of_losses = flat.split([len(piece) for piece in pieces])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+    return dict(zip(losses, of_losses.unbind(), strict=True))
+
+
+@contextmanager
+def statistics_of_all(model: nn.Module) -> Iterator[None]:
+    """Within the block, batch normalisation that is in training takes mean and variance over the whole batch.
+
+    The modules stay torch's own, as they must in a checkpoint; ``torch.nn.SyncBatchNorm`` is another one, and computes
+    on GPUs alone.
+    """
+    if alone():
+        yield
+        return
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    for norm in norms:
+        norm.forward = functools.partial(_normalise, norm)
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+def _normalise(norm: _BatchNorm, part: torch.Tensor) -> torch.Tensor:
+    """Returns what a module in training makes of a part of a batch, and lets its running statistics follow the whole.
+
+    Shape:
+        [nb, channels, ...] -> the same
+    """
+    axes = [axis for axis in range(part.ndim) if axis != 1]
+    shape = [-1 if axis == 1 else 1 for axis in range(part.ndim)]
+    count = part.numel() // part.shape[1] * idist.get_world_size()
+    mean = _Total.apply(part.float().sum(axes)) / count  # [channels]
+    centred = part - mean.view(shape)
+    # Of what is centred already: of squares, a mean that is large would leave little.
+    variance = _Total.apply(centred.square().sum(axes)) / count  # [channels]
+    _follow(norm, mean.detach(), variance.detach() * (count / (count - 1)))
+    normal = centred * (variance + norm.eps).rsqrt().view(shape)
+    if norm.affine:
+        normal = normal * norm.weight.view(shape) + norm.bias.view(shape)
+    return normal.to(part.dtype)
+
+
+@torch.no_grad()
+def _follow(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
+    if not norm.track_running_stats:
+        return
+    norm.num_batches_tracked += 1
+    # Without a momentum, torch's running statistics are the mean over all batches.
+    momentum = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    norm.running_mean += momentum * (mean - norm.running_mean)
+    norm.running_var += momentum * (variance - norm.running_var)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes; what each makes of it reaches the part of every other, so gradients add up too."""
+
+    @staticmethod
+    def forward(ctx, part):
+        part = part.clone()
+        dist.all_reduce(part)
+        return part
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Total.apply(gradient)

@@ -1,0 +1,1 @@
+"""Load files from strangers without running anything in them."""

@@ -1,0 +1,1 @@
+"""Separate audio with a checkpoint."""

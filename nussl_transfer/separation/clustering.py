@@ -1,0 +1,140 @@
+"""Separating by clusters of the embedding: nussl's `DeepClustering` in chunks, with the same clusters throughout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from nussl import AudioSignal
+from nussl.core.masks import MaskBase
+from nussl.separation.deep import DeepClustering
+
+from ..checkpoints.checkpoint import CheckpointInfo
+from .mixin import ChunkedMixin
+from .network import refuse_lacking
+
+# Loud points of one chunk that the clusters are found in; ten seconds of 257 bins have 32,000 in their top tenth.
+POINTS = 40_000
+
+
+class TransferDeepClustering(ChunkedMixin, DeepClustering):
+    """Separates by clusters of a pretrained network's embedding: nussl's `DeepClustering`, in chunks.
+
+    The clusters are found once for the signal, in the loud points of at most 16 chunks spread over it, and then
+    every chunk's points are assigned to them: a source keeps its number from the first chunk to the last, and memory
+    holds the embedding of one batch. A signal no longer than a chunk gives the very estimates of nussl.
+
+    Args:
+        input_audio_signal: The mixture, of any sample rate and number of channels.
+        num_sources: How many sources to find.
+        model_path: Checkpoint with an embedding; a pretrained body will do.
+        device: 'cpu' or 'cuda'.
+        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
+        bf16: Whether the network multiplies in bfloat16.
+        keep_rate: Whether the estimates come back at the sample rate of the signal given.
+        **kwargs: Of nussl's `ClusteringSeparationBase` and its clusterer.
+
+    Raises:
+        CheckpointError: The checkpoint has no embedding.
+    """
+
+    BATCH_DIVISOR = 2  # twenty numbers a point, and what they are made from
+
+    def __init__(
+        self,
+        input_audio_signal: AudioSignal,
+        num_sources: int,
+        model_path: str | Path | None = None,
+        device: str = "cpu",
+        *,
+        chunk_seconds: float | None = None,
+        bf16: bool = False,
+        keep_rate: bool = False,
+        **kwargs,
+    ):
+        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate}
+        super().__init__(input_audio_signal, num_sources, model_path=model_path, device=device, **ours, **kwargs)
+
+    def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
+        refuse_lacking(model_path, self.model, "embedding")
+
+    def extract_features(self, **kwargs) -> np.ndarray:
+        """Returns the embedding of the whole signal: as long as the signal, unlike what `run` holds.
+
+        Shape:
+            [nf, nt, nc, D]
+        """
+        magnitude = self._get_input_data_for_model(**kwargs)["mix_magnitude"]
+        return self._in_nussls_order(self._run_chunks(magnitude, self._network("embedding")))
+
+    def run(self, features: np.ndarray | None = None, **kwargs) -> list[MaskBase]:
+        """Returns the masks of the clusters.
+
+        Args:
+            features: An embedding to cluster, [nf, nt, nc, D]; the network's when None.
+            **kwargs: Are merged with the network's input.
+        """
+        if features is None:
+            magnitude = self._get_input_data_for_model(**kwargs)["mix_magnitude"]  # [rows, nt, nf, nc]
+            if magnitude.shape[1] > self.chunking.frames:
+                return self._run_long(magnitude)
+            features = self._in_nussls_order(self._network("embedding")(magnitude))
+        elif self.stft is None:
+            self.stft = self.audio_signal.stft()
+        self._find_loud_points()
+        return super().run(features)
+
+    def confidence(self, approach: str = "silhouette_confidence", **kwargs) -> float:
+        """Returns nussl's measure of how well the embedding clusters: of a longer signal, the mean over its chunks.
+
+        Args:
+            approach: Name of a function of ``nussl.ml.confidence``.
+            **kwargs: Of that function.
+
+        Raises:
+            DataError: The signal is silent.
+        """
+        if self.features is None and self.result_masks:
+            return self._mean_confidence(approach, self.num_sources, **kwargs)
+        return super().confidence(approach, **kwargs)
+
+    def _preprocess_audio_signal(self) -> None:
+        super()._preprocess_audio_signal()
+        self.features = None
+
+    def _find_loud_points(self) -> None:
+        """Sets what nussl's clustering goes by: the points of the spectrogram that are above a percentile."""
+        loudness = np.abs(self.stft)
+        self.cutoff = np.percentile(loudness, self.percentile)
+        self.tf_point_over_cutoff = loudness >= self.cutoff
+
+    def _run_long(self, magnitude: torch.Tensor) -> list[MaskBase]:
+        self._find_loud_points()
+        if self.fit_clusterer:
+            self.clusterer.fit(self._loud_points(magnitude))
+        shares = self._in_nussls_order(self._run_chunks(magnitude, self._assigned))  # [nf, nt, nc, ns]
+        if self.mask_type == self.MASKS["binary"]:
+            shares = shares == shares.max(axis=-1, keepdims=True)
+        self.result_masks = [self.mask_type(shares[..., number]) for number in range(shares.shape[-1])]
+        return self.result_masks
+
+    def _loud_points(self, magnitude: torch.Tensor) -> np.ndarray:
+        """Returns the embedding at loud points of chunks spread over the signal, [points, D]."""
+        points = []
+        for chunk in self._sampled(magnitude) or [slice(0, self.chunking.frames)]:
+            features = self._in_nussls_order(self._network("embedding")(magnitude[:, chunk]))
+            loud = features[self.tf_point_over_cutoff[:, chunk]]  # [n, D]
+            points.append(loud[:: max(1, -(-len(loud) // POINTS))])
+        return np.concatenate(points)
+
+    def _assigned(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Returns each cluster's share of each point, [nb, n, nf, nc, ns]."""
+        features = self._network("embedding")(magnitude).cpu().numpy()
+        fit, loud = self.fit_clusterer, self.tf_point_over_cutoff
+        # nussl's own rule, without its fitting.
+        self.fit_clusterer, self.tf_point_over_cutoff = False, np.zeros(features.shape[:-1], dtype=bool)
+        try:
+            return torch.from_numpy(self.cluster_features(features, self.clusterer).astype(np.float32))
+        finally:
+            self.fit_clusterer, self.tf_point_over_cutoff = fit, loud

@@ -1,0 +1,128 @@
+"""What separators in chunks have in common, put before nussl's own classes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import nussl
+import soxr
+import torch
+
+from ..checkpoints.checkpoint import CheckpointInfo, read_info
+from ..errors import DataError
+from ..runtime.device import refuse_absent
+from .chunks import Chunking, chunking_of, in_chunks
+from .network import run_network
+
+# A measure of a signal is taken on this many chunks, evenly spread: its memory and time do not grow with the signal.
+SAMPLED_CHUNKS = 16
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+class ChunkedMixin:
+    """What both separators add to nussl's `DeepMixin`: the network hears the signal in chunks.
+
+    Args:
+        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
+        bf16: Whether the network multiplies in bfloat16: faster where the processor has it.
+        keep_rate: Whether the estimates come back at the sample rate of the signal given, instead of the network's.
+    """
+
+    BATCH_DIVISOR = 1  # what comes out of the network may be larger than masks are
+
+    def __init__(
+        self,
+        *args,
+        chunk_seconds: float | None = None,
+        bf16: bool = False,
+        keep_rate: bool = False,
+        **kwargs,
+    ):
+        self.chunk_seconds, self.bf16, self.keep_rate = chunk_seconds, bf16, keep_rate
+        super().__init__(*args, **kwargs)
+
+    def load_model(self, model_path: str | Path, device: str = "cpu") -> None:
+        """Loads the checkpoint.
+
+        Raises:
+            CheckpointError: It cannot be read, or has not the output that this separator needs.
+            ConfigError: There is no such device, or the chunks asked for are too short.
+        """
+        refuse_absent(device)
+        info = read_info(model_path)
+        super().load_model(str(model_path), device=device)
+        self._check(model_path, info)
+        chunking = chunking_of(info.excerpt_seconds, info.sample_rate, info.stft_params, self.chunk_seconds)
+        self.chunking: Chunking = replace(chunking, batch=max(1, chunking.batch // self.BATCH_DIVISOR))
+
+    def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
+        raise NotImplementedError
+
+    def _preprocess_audio_signal(self) -> None:
+        """Is called by nussl when there is a new signal. Its spectrum is taken when the network's STFT is known."""
+        self.result_masks, self.stft = [], None
+        self._samples = self.audio_signal.signal_length
+        self._given = self.audio_signal.sample_rate, self._samples
+
+    def _get_input_data_for_model(self, **kwargs) -> dict:
+        rate, window = self.metadata["sample_rate"], self.metadata["stft_params"].window_length
+        if self.audio_signal.sample_rate != rate:
+            self.audio_signal.resample(rate)
+        self._samples = self.audio_signal.signal_length
+        if self._samples < window:  # SciPy's STFT needs one whole window
+            self.audio_signal.zero_pad(0, window - self._samples)
+        data = super()._get_input_data_for_model(**kwargs)
+        self.stft = self.audio_signal.stft_data
+        return data
+
+    def _run_chunks(self, magnitude: torch.Tensor, network: Network) -> torch.Tensor:
+        """Returns a network's output for a whole signal on the CPU, [rows, nt, nf, nc, ...]."""
+        pairs = in_chunks([magnitude], lambda part: network(part).cpu(), self.chunking)
+        return torch.cat([output for _, output in pairs], dim=1)
+
+    def _network(self, output: str) -> Network:
+        return functools.partial(run_network, self.model, output=output, bf16=self.bf16)
+
+    def _in_nussls_order(self, output: torch.Tensor) -> np.ndarray:
+        """Returns an output [rows, nt, nf, nc, n] as nussl has it, [nf, nt, nc, n]."""
+        if self.metadata["num_channels"] == 1:
+            output = output.transpose(0, -2)  # the rows are channels
+        return output.squeeze(0).transpose(0, 1).cpu().numpy()
+
+    def _sampled(self, magnitude: torch.Tensor) -> list[slice]:
+        """Returns chunks in which something sounds, at most `SAMPLED_CHUNKS`, evenly spread."""
+        whole = [slice(start, start + self.chunking.frames) for start in self.chunking.starts(magnitude.shape[1])]
+        sounding = [chunk for chunk in whole if magnitude[:, chunk].max() > 0]
+        picked = np.linspace(0, len(sounding) - 1, min(len(sounding), SAMPLED_CHUNKS)).round().astype(int)
+        return [sounding[index] for index in picked]
+
+    def _mean_confidence(self, approach: str, num_sources: int, **kwargs) -> float:
+        magnitude = self.input_data["mix_magnitude"]
+        chunks = self._sampled(magnitude)
+        if not chunks:
+            raise DataError("A confidence was asked for of a silent signal: there is nothing to cluster.")
+        measure = getattr(nussl.ml.confidence, approach)
+        found = []
+        for chunk in chunks:
+            features = self._in_nussls_order(self._network("embedding")(magnitude[:, chunk]))
+            representation = self._in_nussls_order(magnitude[:, chunk, ..., None])[..., 0]
+            found.append(measure(None, features, num_sources, **{"representation": representation, **kwargs}))
+        return float(np.mean(found))
+
+    def make_audio_signals(self) -> list[nussl.AudioSignal]:
+        """Returns the estimates, as long as the signal given."""
+        estimates = super().make_audio_signals()
+        rate, length = self._given
+        for number, estimate in enumerate(estimates):
+            if estimate.signal_length != self._samples:
+                estimate.audio_data = estimate.audio_data[:, : self._samples]
+            if self.keep_rate and estimate.sample_rate != rate:
+                audio = soxr.resample(estimate.audio_data.T, estimate.sample_rate, rate).T[:, :length]
+                # Resampling there and back may gain or lose a sample at the end.
+                audio = np.pad(audio, ((0, 0), (0, length - audio.shape[1])))
+                estimates[number] = nussl.AudioSignal(audio_data_array=audio, sample_rate=rate)
+        return estimates

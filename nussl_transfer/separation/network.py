@@ -1,0 +1,97 @@
+"""A checkpoint's network, and how one of its outputs is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from nussl.ml import SeparationModel
+
+from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
+from ..errors import CheckpointError
+from ..networks.blocks import layers_in_blocks
+from ..networks.freezing import outputs_only
+from ..runtime.device import refuse_absent
+
+
+def refuse_untrained(path: str | Path, mode: str, model: SeparationModel) -> None:
+    """Raises CheckpointError where a checkpoint has no mask head, or one that was never trained.
+
+    Args:
+        path: The checkpoint, for the message.
+        mode: How it was trained, as in its `CheckpointInfo`.
+        model: Its network.
+    """
+    if mode == "pretrain":
+        raise CheckpointError(
+            f"{path} was asked for masks: it is a pretrained body, whose mask head was never trained. Fine-tune it "
+            f"first (`nussl-transfer finetune STEMS --from {path} --out RUN`); as it is, only clustering can use it: "
+            "TransferDeepClustering, or nussl.separation.deep.DeepClustering."
+        )
+    refuse_lacking(path, model, "mask")
+
+
+def refuse_lacking(path: str | Path, model: SeparationModel, output: str) -> None:
+    """Raises CheckpointError where a network does not give an output, or listens to more than a magnitude spectrogram.
+
+    Args:
+        path: The checkpoint, for the message.
+        model: Its network.
+        output: 'mask' or 'embedding'.
+    """
+    head = {"mask": "a mask head", "embedding": "an embedding"}[output]
+    if output not in model.output_keys:
+        raise CheckpointError(
+            f"{path} was asked for {head}: its network {model.config['name']!r} gives {', '.join(model.output_keys)}. "
+            f"Take a checkpoint with {head}."
+        )
+    if set(model.input) != {"mix_magnitude"}:
+        raise CheckpointError(
+            f"{path} was to be run in chunks: its network {model.config['name']!r} takes {', '.join(model.input)}, and "
+            "only mix_magnitude can be cut. nussl's own separators run it on a whole signal."
+        )
+
+
+def run_network(
+    model: SeparationModel, magnitude: torch.Tensor, output: str, bf16: bool = False, exact: bool = True
+) -> torch.Tensor:
+    """Returns one output of a network, without gradients; what that output does not need is not computed.
+
+    Args:
+        model: The network, in evaluation mode.
+        magnitude: Magnitude spectrograms; they are moved to the network's device.
+        output: 'mask' or 'embedding'.
+        bf16: Whether matrices are multiplied in bfloat16; spectra, their normalisation and the result are float32.
+        exact: Whether short signals are to have nussl's masks to the last bit, on the CPU; else it is faster.
+
+    Shape:
+        [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
+    """
+    device = next(model.parameters()).device
+    with (
+        torch.inference_mode(),
+        outputs_only(model, [output]),
+        layers_in_blocks(model, exact),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+    ):
+        return model({"mix_magnitude": magnitude.to(device)})[output].float()
+
+
+def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[SeparationModel, CheckpointInfo]:
+    """Returns the network of a checkpoint with trained masks, on a device, and what the checkpoint says of itself.
+
+    It gives masks and nothing else: the other layers are let go.
+
+    Raises:
+        CheckpointError: It cannot be read, or has no trained mask head.
+        ConfigError: There is no such device.
+    """
+    refuse_absent(device)
+    model, info = read_checkpoint(path)
+    refuse_untrained(path, info.mode, model)
+    with outputs_only(model, ["mask"]):
+        connections = model.connections
+    model.connections, model.output_keys = connections, ["mask"]
+    for name in set(model.layers) - {connection[0] for connection in connections}:
+        del model.layers[name]
+    return model.to(device), info

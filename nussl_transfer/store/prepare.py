@@ -1,0 +1,223 @@
+"""Stage 2, preparing: any data set becomes a store, once; interrupted, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from ..audio.io import LENGTH_TOLERANCE, align, mono
+from ..datasets.base import Track, complete_tracks
+from ..datasets.labels import missing_labels
+from ..datasets.validation.check import inspect
+from ..datasets.validation.findings import Finding, complaint
+from ..datasets.validation.stems import SILENCE, silent_stem
+from ..errors import AudioFileError, ConfigError, DataError
+from .manifest import MANIFEST, StoredTrack
+from .resume import PARTS, describe_sources, drop_other_parts, forget_part, kept_part, write_part
+from .store import Store, StoreWriter
+
+LOGGER = logging.getLogger(__name__)
+# Bytes of a float32 sample in the store.
+_SAMPLE = 4
+
+
+def prepare(
+    tracks: Sequence[Track],
+    out: str | Path,
+    sample_rate: int = 16000,
+    dataset: str = "",
+    workers: int | None = None,
+    silent: str = "error",
+    missing: str = "error",
+    length_tolerance: float = LENGTH_TOLERANCE,
+    progress: bool = True,
+) -> Store:
+    """Makes a store of mono stems at one rate, and returns it; run again, only what is missing or stale.
+
+    A stem is the sum of its files, each averaged over its channels and resampled; the shorter stems of a
+    track get zeros at their tail; each stem's mean is removed.
+
+    Args:
+        tracks: Tracks of a data set.
+        out: Folder of the store.
+        sample_rate: Rate of the store in Hz.
+        dataset: Name of the data set, kept in the manifest.
+        workers: Threads (decoding and resampling run outside Python's lock); None for one a core, four at
+            most.
+        silent: A stem in which nothing sounds: 'error', 'keep' it, or 'skip' its track.
+        missing: A track that lacks a label which others have: 'error' or 'skip' it.
+        length_tolerance: How much shorter than the longest a stem of a track may be, as a share.
+        progress: Show a bar, on a terminal, when it takes longer than two seconds.
+
+    Raises:
+        DataError: Something is wrong with the data set (all of it is listed), or ``out`` is another thing
+            than a store of it, or cannot be written. Then there is no new manifest; finished tracks are kept
+            for the next run.
+        ConfigError: An option has a value that it does not know.
+    """
+    _refuse_options(silent, missing, sample_rate)
+    if missing == "skip":
+        for name, labels in missing_labels(tracks).items():
+            LOGGER.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
+        tracks = complete_tracks(tracks, missing)
+    out = Path(out)
+    _refuse_folder(out, tracks, sample_rate, dataset)
+    looking = {"length_tolerance": length_tolerance, "workers": workers, "progress": progress}
+    first_look = inspect(tracks, **looking)
+    if first_look.fatal:
+        raise _refusal(out, _all_errors(tracks, silent, looking))
+    _refuse_full_disk(out, first_look.rows, sample_rate)
+    for half_written in out.rglob(".*.part"):
+        half_written.unlink()
+
+    writer = StoreWriter(out, sample_rate, dataset)
+    errors: list[Finding] = []
+    failed: dict[str, Finding] = {}
+    for track, entry in _entries(tracks, writer, length_tolerance, workers, progress):
+        if isinstance(entry, Finding):
+            failed[track.name] = entry
+            continue
+        quiet = [label for label, stem in entry.stems.items() if stem.peak < SILENCE]
+        if quiet and silent == "error":
+            errors += [silent_stem(track.name, label) for label in quiet]
+        elif quiet and silent == "skip":
+            LOGGER.warning("track %s is left out: silent are %s", track.name, ", ".join(quiet))
+        else:
+            writer.tracks.append(entry)
+    if failed:
+        # Making a track stops at the first thing wrong with it; the user is told of all.
+        found = _all_errors([track for track in tracks if track.name in failed], silent, looking)
+        explained = {finding.track for finding in found}
+        errors += found + [finding for name, finding in failed.items() if name not in explained]
+    if errors:
+        raise _refusal(out, errors)
+    if not writer.tracks:
+        raise DataError(f"A store was to be made in {out}: every track was left out. Look with `check`.")
+    store = writer.close()
+    drop_other_parts(out, {track.name for track in tracks})
+    return store
+
+
+def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Finding]:
+    """Returns every error in these tracks, by reading every file."""
+    LOGGER.warning("something is wrong with the data set; all of it is read, to list everything at once")
+    errors = [finding for finding in inspect(tracks, deep=True, **looking).findings if finding.level == "error"]
+    return [finding for finding in errors if silent == "error" or finding != silent_stem(finding.track, finding.label)]
+
+
+def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
+    return DataError(f"{complaint(errors)}\nNo store was made in {out}; finished tracks there are kept.")
+
+
+def _entries(
+    tracks: Sequence[Track], writer: StoreWriter, tolerance: float, workers: int | None, progress: bool
+) -> Iterator[tuple[Track, StoredTrack | Finding]]:
+    """Yields each track with its entry, kept or made, or with what is wrong with it."""
+    todo = []
+    for track in tracks:
+        entry = kept_part(writer.folder, track, writer.sample_rate)
+        if entry is None:
+            todo.append(track)
+        else:
+            yield track, entry
+    pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1))
+    try:
+        jobs = {pool.submit(_make, track, writer, tolerance): track for track in todo}
+        hidden = None if progress else True  # None: hidden where there is no terminal
+        for job in tqdm(as_completed(jobs), "preparing", len(jobs), delay=2, disable=hidden, unit="track"):
+            yield jobs[job], job.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | Finding:
+    """Writes the stems of one track, then its entry."""
+    try:
+        # Looked at before they are read: a file that changes meanwhile will be stale the next time.
+        sources = describe_sources(track)
+        stems = _stems(track, writer.sample_rate, tolerance)
+    except AudioFileError as error:
+        return Finding("error", track.name, None, f"{error.path} {error.what}", error.what_to_do)
+    except (DataError, OSError) as error:
+        return Finding("error", track.name, None, str(error).rstrip("."))
+    try:
+        forget_part(writer.folder, track.name)
+        entry = StoreWriter(writer.folder, writer.sample_rate).add(track.name, track.split, stems, sources, track.origin)
+        write_part(writer.folder, entry, writer.sample_rate)
+    except (OSError, soundfile.LibsndfileError) as error:
+        full = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
+        raise DataError(
+            f"Track {track.name!r} cannot be written to {writer.folder}: {full}. Make room, or mend the "
+            "folder, and run this again: what is finished is kept."
+        ) from error
+    return entry
+
+
+def _stems(track: Track, sample_rate: int, tolerance: float) -> dict[str, np.ndarray]:
+    """Returns the stems of a track, equally long and without their means.
+
+    Shape:
+        float32 [frames] each
+    """
+    audio = {}
+    for path in (path for files in track.stems.values() for path in files):
+        signal = mono(path, sample_rate)
+        offset = signal.mean(dtype=np.float64)
+        if abs(offset) > SILENCE:
+            signal = mono(path, sample_rate, offset)
+            offset = signal.mean(dtype=np.float64)
+        # Before zeros are put to the tail, or these would hold the offset instead.
+        audio[str(path)] = signal - np.float32(offset)
+    audio = align(audio, tolerance)
+    return {label: sum(audio[str(path)] for path in files) for label, files in track.stems.items()}
+
+
+def _refuse_options(silent: str, missing: str, sample_rate: int) -> None:
+    if silent not in ("error", "keep", "skip"):
+        raise ConfigError(f"silent={silent!r} was asked for. It is 'error', 'keep' or 'skip'.")
+    if missing not in ("error", "skip"):
+        raise ConfigError(f"missing={missing!r} was asked for. It is 'error' or 'skip'.")
+    if sample_rate <= 0:
+        raise ConfigError(f"sample_rate={sample_rate} was asked for. It is a number of Hz above 0, such as 16000.")
+
+
+def _refuse_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"A store was to be made in {out}: that is a file. Name a folder.")
+    if (out / MANIFEST).exists():
+        store = Store(out)
+        if (store.sample_rate, store.dataset) != (sample_rate, dataset):
+            raise DataError(
+                f"A store of {dataset or 'stems'} at {sample_rate} Hz was to be made in {out}: it holds one "
+                f"of {store.dataset or 'stems'} at {store.sample_rate} Hz. Name another folder, or remove "
+                "that one."
+            )
+    elif out.is_dir() and not (out / PARTS).exists() and any(out.iterdir()):
+        raise DataError(f"A store was to be made in {out}: it holds other things. Name a new or an empty folder.")
+    here = os.path.abspath(out)
+    for track in tracks:
+        for path in (path for files in track.stems.values() for path in files):
+            if os.path.commonpath([here, os.path.abspath(path)]) == here:
+                raise DataError(f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere.")
+
+
+def _refuse_full_disk(out: Path, rows: Sequence, sample_rate: int) -> None:
+    made = sum(path.stat().st_size for path in out.rglob("*.wav"))
+    # Files that are summed into one stem are counted one by one: an upper bound.
+    needed = sum(row.seconds for row in rows) * sample_rate * _SAMPLE - made
+    above = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(above).free
+    if needed > free:
+        raise DataError(
+            f"A store was to be made in {out}: it needs {needed / 1e9:.1f} GB, free are {free / 1e9:.1f} GB. "
+            "Make room, or name a folder on another disk."
+        )

@@ -1,0 +1,252 @@
+"""Stage 2, the store: mono stems at the model's rate, with a manifest that says what is in them.
+
+A store is a folder::
+
+    <store>/manifest.json
+    <store>/<track>/<label>.wav     mono, float32, one rate, equal lengths within a track, mean removed
+
+Everything a mixture needs to be drawn (lengths, levels, where a stem sounds) stands in the manifest, so that
+drawing reads no audio, and an item reads only its own excerpt, by seek.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ..errors import DataError
+from ..runtime.files import written_aside
+from .manifest import Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
+
+# A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the
+# quietest note of the recordings this was tried on and above the noise of a rendered or edited silence.
+ACTIVITY_BLOCK = 0.1
+ACTIVITY_DBFS = -60.0
+
+
+class Store:
+    """The stems of a data set, ready to be mixed.
+
+    Args:
+        folder: Folder that holds ``manifest.json``.
+
+    Raises:
+        DataError: The folder is not a store, or its manifest is of another format.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        manifest = read_manifest(self.folder)
+        self.sample_rate = manifest.sample_rate
+        self.dataset = manifest.dataset
+        self.tracks = list(manifest.tracks)
+        if not self.tracks:
+            raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label that any track has, in alphabetical order: nussl's order of sources."""
+        return tuple(sorted({label for track in self.tracks for label in track.stems}))
+
+    def where(
+        self, split: str | None = None, names: Iterable[str] | None = None, labels: Iterable[str] | None = None
+    ) -> Store:
+        """Returns a view of the tracks of one split, or of these names, in the order of the manifest.
+
+        Args:
+            split: 'train', 'valid' or 'test'.
+            names: Names of tracks.
+            labels: Of these stems alone; tracks that have none of them are left out.
+
+        Raises:
+            DataError: No track is left, or a label is not in the store.
+        """
+        wanted = None if names is None else set(names)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.tracks = [
+            track
+            for track in self.tracks
+            if (split is None or track.split == split) and (wanted is None or track.name in wanted)
+        ]
+        if not view.tracks:
+            asked = f"split {split!r}" if wanted is None else f"tracks {sorted(wanted)}"
+            splits = sorted({str(track.split) for track in self.tracks})
+            raise DataError(
+                f"Asked {self.folder} for {asked}: none there. It has {len(self.tracks)} tracks, splits "
+                f"{', '.join(splits)}. Name one of these."
+            )
+        return view if labels is None else view._with_labels(sorted(set(labels)))
+
+    def _with_labels(self, labels: list[str]) -> Store:
+        unknown = sorted(set(labels) - set(self.labels))
+        if unknown or not labels:
+            raise DataError(
+                f"Asked {self.folder} for labels {labels}: it has {', '.join(self.labels)}. Name some of these."
+            )
+        kept = [
+            replace(track, stems={label: stem for label, stem in track.stems.items() if label in labels})
+            for track in self.tracks
+        ]
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.tracks = [track for track in kept if track.stems]
+        return view
+
+    def read(self, track: StoredTrack, label: str, start: int = 0, frames: int = -1) -> np.ndarray:
+        """Returns a part of one stem, by seek.
+
+        Args:
+            track: The track.
+            label: One of its labels.
+            start: First sample.
+            frames: Number of samples; -1 for all that follow.
+
+        Shape:
+            float32 [frames]
+
+        Raises:
+            DataError: The file is gone, was cut, or cannot be decoded.
+        """
+        path = self.folder / track.stems[label].file
+        try:
+            audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DataError(f"Reading {path} of the store failed: {error}. Prepare the store again.") from error
+        if frames >= 0 and len(audio) != frames:
+            raise DataError(
+                f"Asked {path} for {frames} samples from {start}: it gave {len(audio)}. The file was cut after the "
+                "manifest was written; prepare the store again."
+            )
+        return audio
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 of what the manifest says of the stems: length, level and where each sounds.
+
+        Other audio under the same names gives another; the same stems prepared again give the same.
+        """
+        measured = [
+            [track.name, track.frames, {label: [stem.rms, stem.peak, stem.active] for label, stem in track.stems.items()}]
+            for track in self.tracks
+        ]
+        return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
+
+    def music(self) -> list[list[StoredTrack]]:
+        """Returns the tracks in groups: those of one origin are the same music, and go to one side of every division."""
+        groups: dict[tuple[str, str], list[StoredTrack]] = {}
+        for track in self.tracks:
+            key = ("name", track.name) if track.origin is None else ("origin", track.origin)
+            groups.setdefault(key, []).append(track)
+        return list(groups.values())
+
+    def minutes(self, label: str | None = None) -> float:
+        """Returns the minutes of music, or of one label's stem, that the store's tracks hold."""
+        frames = sum(track.frames for track in self.tracks if label is None or label in track.stems)
+        return frames / self.sample_rate / 60
+
+
+class StoreWriter:
+    """Writes a store track by track; the manifest comes last, so a half-written folder is never taken for a store.
+
+    Args:
+        folder: Folder to write; made when absent.
+        sample_rate: Rate of the stems in Hz.
+        dataset: Name of the data set, kept in the manifest.
+    """
+
+    def __init__(self, folder: str | Path, sample_rate: int, dataset: str = ""):
+        self.folder = Path(folder)
+        self.sample_rate = sample_rate
+        self.dataset = dataset
+        self.tracks: list[StoredTrack] = []
+
+    def add(
+        self,
+        name: str,
+        split: str | None,
+        stems: dict[str, np.ndarray],
+        sources: dict[str, list[dict]] | None = None,
+        origin: str | None = None,
+    ) -> StoredTrack:
+        """Writes the stems of one track and returns its entry.
+
+        Args:
+            name: Unique name; becomes a folder below the store.
+            split: 'train', 'valid', 'test' or None.
+            stems: One array [frames] a label, all equally long.
+            sources: Path, size and modification time of each label's files.
+            origin: What it was made from: tracks of one origin are the same music.
+
+        Raises:
+            DataError: The stems are empty or differ in length, the name is taken, or it or a label would
+                leave the store.
+        """
+        lengths = {label: len(audio) for label, audio in stems.items()}
+        if len(set(lengths.values())) != 1:
+            raise DataError(
+                f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first."
+            )
+        if 0 in lengths.values():
+            raise DataError(f"Track {name!r} was to be stored: there is no sound in it. Leave it out.")
+        if any(track.name == name for track in self.tracks):
+            raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
+        entry = {}
+        for label in sorted(stems):
+            file = f"{name}/{label}.wav"
+            if not _is_below(self.folder, file):
+                raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
+            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
+            audio = np.asarray(stems[label], dtype=np.float32)
+            audio = audio - np.float32(audio.mean(dtype=np.float64))
+            write_stem(self.folder / file, audio, self.sample_rate)
+            about = describe_stem(audio, self.sample_rate)
+            entry[label] = StoredStem(file=file, sources=(sources or {}).get(label, []), **about)
+        track = StoredTrack(name, split, next(iter(lengths.values())), entry, origin)
+        self.tracks.append(track)
+        return track
+
+    def close(self) -> Store:
+        """Writes the manifest and returns the store."""
+        tracks = sorted(self.tracks, key=lambda track: track.name)
+        write_manifest(self.folder, Manifest(self.sample_rate, self.dataset, tuple(tracks)))
+        return Store(self.folder)
+
+
+def write_stem(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
+    """Writes float32 audio [frames] as WAV, aside and renamed: the file is whole or not there."""
+    with written_aside(path) as aside:
+        soundfile.write(aside, audio, sample_rate, format="WAV", subtype="FLOAT")
+
+
+def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
+    """Returns level and activity of a stem: ``rms`` and ``peak`` of full scale, ``active`` as [start, end) in frames.
+
+    Shape:
+        audio [frames]
+    """
+    block = max(1, round(ACTIVITY_BLOCK * sample_rate))
+    power = np.square(audio, dtype=np.float64)
+    edges = np.arange(0, len(audio), block)
+    sounding = np.add.reduceat(power, edges) / np.minimum(block, len(audio) - edges) > 10 ** (
+        ACTIVITY_DBFS / 10
+    )
+    # A change of state between neighbouring blocks begins or ends a stretch; padding makes both ends changes.
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], sounding, [False]])))
+    ends = np.minimum(changes * block, len(audio))
+    return {
+        "rms": float(np.sqrt(power.mean())),
+        "peak": float(np.abs(audio).max()),
+        "active": [[int(start), int(end)] for start, end in zip(ends[::2], ends[1::2], strict=True)],
+    }
+
+
+def _is_below(folder: Path, file: str) -> bool:
+    base = os.path.abspath(folder)
+    return os.path.commonpath([base, os.path.abspath(folder / file)]) == base

@@ -1,0 +1,72 @@
+"""What a result came from: versions, commit, seed, stores; written beside what decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from ..store.manifest import MANIFEST
+from ..store.store import Store
+
+PACKAGES = ("nussl", "torch", "pytorch-ignite", "numpy", "scipy", "librosa", "soundfile", "soxr")
+
+
+def provenance(stores: Iterable[Store] = (), seed: int | None = None, experiment: dict | None = None) -> dict:
+    """Returns what a run came from, as plain values.
+
+    Args:
+        stores: What it is trained on.
+        seed: Of all that is random in it.
+        experiment: The experiment as resolved, if there is one.
+
+    Returns:
+        ``versions`` of Python and of packages; ``commit`` of this package's source, None where it is not under git, and
+        ``changed``, whether the source differs from it; ``seed``; ``stores``: the SHA-256 of each manifest, by folder;
+        ``experiment``.
+    """
+    from .. import __version__
+
+    known = {"nussl-transfer": __version__, "python": platform.python_version()}
+    found = {
+        "versions": {**known, **{name: _version(name) for name in PACKAGES}},
+        **commit_of(Path(__file__).parent),
+        "seed": seed,
+        "stores": {str(store.folder): _hash(store.folder / MANIFEST) for store in stores},
+    }
+    return found if experiment is None else {**found, "experiment": experiment}
+
+
+def commit_of(folder: Path) -> dict:
+    """Returns the commit that the source in a folder is of, and whether it was changed since; None where there is none.
+
+    A folder that git does not follow, such as an installed package inside somebody's repository, has no commit.
+    """
+    followed = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+    if followed is None:
+        return {"commit": None, "changed": None}
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
+    return {"commit": _git(folder, "rev-parse", "HEAD"), "changed": None if status is None else bool(status)}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Returns what git says; None where there is no git, or it says no."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _hash(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -1,0 +1,1 @@
+"""Turn the scores of the study into tables, figures and a page."""

@@ -1,0 +1,208 @@
+"""Figures 1 to 3, each for light and dark ground and for wide and narrow screens."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from nussl_transfer.report.figures import quieten
+from nussl_transfer.report.style import GROUND, INK, LIGHT, MUTED
+from nussl_transfer.report.text import decibels
+
+from .curves import reached, shown_curves
+from .findings import mark
+from .inputs import NONE, SCRATCH, WHOLE, Study
+from .looks import look, name_rows, panels
+
+_ERROR = {"elinewidth": 1.2, "capsize": 2.5, "capthick": 1.2}
+
+
+def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
+    """Returns Figure 1: SI-SDR by downstream and pretraining set, no augmentation, fine-tuned whole.
+
+    Bars stand on the mixture's SI-SDR: their length is the improvement. A whisker spans the means of the seeds.
+    """
+    pretrainings = [None, *study.plan["pretrainings"]]
+    downstreams = list(study.plan["downstreams"])
+    height = 0.98 + 0.3 * len(pretrainings)
+    figure, grid = panels(study, downstreams, ground, narrow, height, _columns(downstreams), share_x=True)
+    reach = []
+    for axes, downstream in zip(grid, downstreams, strict=True):
+        ceiling = study.analysis["ceilings"].get(downstream) or {}
+        foot = ceiling.get("mixture") or 0.0
+        for row, pretraining in enumerate(pretrainings):
+            condition, mode = (None, SCRATCH) if pretraining is None else (NONE, WHOLE)
+            cell = study.cell(downstream, pretraining, condition, mode)
+            if cell is None:
+                axes.text(foot, row, " not done", va="center", fontsize=8, color=MUTED[ground])
+                continue
+            reach += [foot, cell["mean"], *cell["seeds"].values()]
+            _bar(axes, row, foot, cell, look(study, pretraining, ground))
+            tests = study.comparisons("H1", downstream=downstream, pretraining=pretraining or "")
+            star = mark(tests[0]) if tests else ""
+            _write_end(axes, row, foot, cell, star, ground)
+        for name, line in (("mixture", (0, (4, 3))), ("oracle", (0, (1, 1.5)))):
+            if ceiling.get(name) is not None:
+                reach.append(ceiling[name])
+                axes.axvline(ceiling[name], color=MUTED[ground], linewidth=1.2, linestyle=line)
+                _name_line(axes, ceiling[name], name, ground, left=name == "oracle")
+        names = [(row, study.name(pretraining), False) for row, pretraining in enumerate(pretrainings)]
+        name_rows(axes, names, ground, named=narrow or axes.get_subplotspec().is_first_col())
+        axes.set_ylim(len(pretrainings) - 0.4, -1.35)
+        if axes.get_subplotspec().is_last_row():
+            axes.set_xlabel("SI-SDR (dB)", color=MUTED[ground])
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    if reach:
+        span = max(reach) - min(reach)
+        grid[0].set_xlim(min(reach) - 0.04 * span, max(reach) + 0.1 * span)
+    return figure
+
+
+def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
+    """Returns Figure 2: the gain of each augmentation in pretraining, the median over excerpts, with its interval."""
+    conditions = {key: name for key, name in study.plan["conditions"].items() if key != NONE}
+    rows: list[tuple[float, str, bool]] = []
+    places = {}
+    for condition, name in conditions.items():
+        rows.append((len(rows), name, True))
+        for pretraining, called in study.plan["pretrainings"].items():
+            places[condition, pretraining] = len(rows)
+            rows.append((len(rows), called, False))
+    downstreams = study.augmented()
+    figure, grid = panels(study, downstreams, ground, narrow, 0.8 + 0.2 * len(rows), columns=4, share_x=True)
+    for axes, downstream in zip(grid, downstreams, strict=True):
+        axes.axvline(0, color=INK[ground], linewidth=1)
+        undone = dict(places)
+        for entry in study.comparisons("H2", downstream=downstream):
+            row, style = undone.pop((entry["condition"], entry["pretraining"])), look(study, entry["pretraining"], ground)
+            value = entry["median_difference"]
+            if entry["interval"]:
+                axes.plot(entry["interval"], [row, row], color=style.colour, linewidth=1.6, solid_capstyle="butt")
+            filled = style.colour if entry["significant_holm"] else axes.get_facecolor()
+            axes.plot(value, row, style.marker, color=style.colour, markerfacecolor=filled, markersize=5.5)
+            text, end = mark(entry), max([value, *(entry["interval"] or [])])
+            axes.annotate(text, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK[ground])
+        for (condition, pretraining), row in undone.items():
+            planned = study.planned(downstream, condition=condition, pretraining=pretraining, mode=WHOLE)
+            axes.text(0, row, " not done" if planned else " not planned", va="center", fontsize=8, color=MUTED[ground])
+        name_rows(axes, rows, ground, named=narrow or axes.get_subplotspec().is_first_col())
+        axes.margins(x=0.1)
+        if axes.get_subplotspec().is_last_row():
+            axes.set_xlabel("gain in SI-SDR (dB)", color=MUTED[ground])
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    return figure
+
+
+def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
+    """Returns Figure 3: test SI-SDR against iteration, on a logarithmic axis, and where the baseline's best is reached."""
+    downstreams = list(study.plan["downstreams"])
+    figure, grid = panels(study, downstreams, ground, narrow, 2.9, _columns(downstreams))
+    handles = {}
+    for axes, downstream in zip(grid, downstreams, strict=True):
+        quieten(axes, ground, grid="y")
+        axes.xaxis.set_minor_locator(NullLocator())
+        curves = shown_curves(study, downstream)
+        if not curves:
+            axes.text(0.5, 0.5, "no curve", transform=axes.transAxes, ha="center", color=MUTED[ground])
+            axes.set(xticks=[], yticks=[])
+            continue
+        for pretraining, curve in curves.items():
+            style = look(study, pretraining, ground)
+            iterations, values = zip(*curve["points"], strict=True)
+            every = max(1, len(iterations) // 8)
+            (line,) = axes.plot(
+                iterations, values, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4,
+                markevery=every, linewidth=2.2 if pretraining is None else 1.6,
+            )  # fmt: skip
+            handles.setdefault(study.name(pretraining), line)
+        _mark_reached(axes, study, downstream, ground)
+        ceiling = study.analysis["ceilings"].get(downstream) or {}
+        if ceiling.get("mixture") is not None:
+            axes.axhline(ceiling["mixture"], color=MUTED[ground], linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.annotate(
+                "mixture", (1, ceiling["mixture"]), (0, 2), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", fontsize=8, color=MUTED[ground],
+            )  # fmt: skip
+        _scale_iterations(axes, [point[0] for curve in curves.values() for point in curve["points"]])
+        axes.set_ylabel("test SI-SDR (dB)" if narrow or axes.get_subplotspec().is_first_col() else "", color=MUTED[ground])
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.set_xlabel("iteration", color=MUTED[ground])
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside upper left", ncols=2 if narrow else 5, frameon=False,
+            fontsize=9, labelcolor=INK[ground], handlelength=3.2,
+        )  # fmt: skip
+    return figure
+
+
+def _columns(downstreams: list[str]) -> int:
+    """Returns how many panels stand side by side: as many as there is room to name lines in, in full rows."""
+    return 2 if len(downstreams) == 4 else 3
+
+
+def _bar(axes: Axes, row: int, foot: float, cell: dict, style) -> None:
+    axes.barh(
+        row, cell["mean"] - foot, left=foot, height=0.62, facecolor=style.fill, edgecolor=style.colour, hatch=style.hatch,
+        linewidth=1.1,
+    )  # fmt: skip
+    seeds = list(cell["seeds"].values())
+    if len(seeds) > 1:
+        reach = [[cell["mean"] - min(seeds)], [max(seeds) - cell["mean"]]]
+        axes.errorbar(cell["mean"], row, xerr=reach, color=style.colour, fmt="none", **_ERROR)
+
+
+def _write_end(axes: Axes, row: int, foot: float, cell: dict, star: str, ground: int) -> None:
+    """Writes the value and its mark of significance right of a bar and its whisker."""
+    end = max(foot, cell["mean"], *(cell["seeds"].values() if len(cell["seeds"]) > 1 else ()))
+    axes.annotate(
+        f"{decibels(cell['mean'])}{star}", (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
+        color=INK[ground], zorder=4, bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 0.6},
+    )  # fmt: skip
+
+
+def _name_line(axes: Axes, value: float, name: str, ground: int, left: bool) -> None:
+    # The one that stands left of its line a line of text lower, as the two may lie near each other.
+    axes.annotate(
+        f"{name} {decibels(value)}", (value, 1), (-3, -12) if left else (3, -2), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha="right" if left else "left", va="top", fontsize=7.5, color=MUTED[ground],
+    )  # fmt: skip
+
+
+def _mark_reached(axes: Axes, study: Study, downstream: str, ground: int) -> None:
+    row = reached(study, downstream)
+    if row is None:
+        return
+    axes.axhline(row.best, color=MUTED[ground], linewidth=0.9, linestyle=(0, (1, 2)))
+    places = [row.baseline, *([row.first[1]] if row.first else [])]
+    for iteration in places:
+        axes.plot(
+            iteration, row.best, "o", markersize=10, markerfacecolor="none", color=INK[ground], markeredgewidth=1.1,
+            clip_on=False, zorder=4,
+        )  # fmt: skip
+        axes.annotate(
+            f"{iteration:,}", (iteration, row.best), (0, 8), textcoords="offset points", ha="center", fontsize=8.5,
+            color=INK[ground], path_effects=[withStroke(linewidth=3, foreground=GROUND[ground])], zorder=5,
+        )  # fmt: skip
+
+
+def _scale_iterations(axes: Axes, iterations: list[int]) -> None:
+    """Sets a logarithmic axis of iterations, on which 0 has a place left of the first one."""
+    positive = [iteration for iteration in iterations if iteration > 0]
+    if not positive:
+        return
+    first, last = min(positive), max(positive)
+    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
+    ticks = [step * 10**power for power in range(7) for step in (1, 2, 5) if first <= step * 10**power <= last]
+    while len(ticks) > 5:
+        ticks = ticks[len(ticks) % 2 == 0 :: 2]
+    axes.set_xticks([0, *ticks] if 0 in iterations else ticks)
+    axes.set_xlim(-0.1 * first if 0 in iterations else 0.9 * first, 1.25 * last)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.margins(y=0.12)
+
+
+def _plain(value: float, _: int) -> str:
+    return f"{value:g}".replace("-", "\u2212")

@@ -1,0 +1,55 @@
+"""The STFT and its inverse, block by block, held to SciPy's of the whole signal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+from nussl import AudioSignal, STFTParams
+
+from nussl_transfer.audio.streaming_stft import IstftStream, StftStream
+from nussl_transfer.errors import CheckpointError
+
+PARAMS = [STFTParams(512, 128, "sqrt_hann"), STFTParams(64, 32, "hann"), STFTParams(33, 11, "hamming")]
+
+
+def cut(array, at, axis):
+    return [torch.from_numpy(np.ascontiguousarray(piece)) for piece in np.split(array, at, axis)]
+
+
+@pytest.mark.parametrize("params", PARAMS)
+@pytest.mark.parametrize("samples", [512, 513, 1000, 1024, 5003])
+def test_pieces_put_together_are_scipys_transforms(params, samples):
+    rng = np.random.default_rng(samples)
+    audio = rng.normal(size=(2, samples)).astype(np.float32)
+    taps = AudioSignal.get_window(params.window_type, params.window_length)
+    options = {"window": taps, "nperseg": params.window_length, "noverlap": params.window_length - params.hop_length}
+    expected = scipy.signal.stft(audio, **options)[2]
+    forward = StftStream(params, 2)
+    pieces = cut(audio, sorted(rng.integers(0, samples + 1, 5)), axis=1)
+    found = torch.cat([*map(forward.push, pieces), forward.finish()], dim=-1).numpy()
+    assert forward.samples == samples
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    # A changed spectrum is that of no signal: the inverse is a least squares fit.
+    changed = (expected * rng.uniform(size=expected.shape)).astype(np.complex64)
+    back = scipy.signal.istft(changed, **options)[1][:, :samples]
+    inverse = IstftStream(params)
+    given = [inverse.push(piece) for piece in cut(changed, sorted(rng.integers(0, changed.shape[-1], 4)), axis=2)]
+    audio = torch.cat([*given, inverse.finish()], dim=1)[:, :samples].numpy()
+    np.testing.assert_allclose(audio, back, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100])
+def test_a_signal_shorter_than_a_window_comes_back(samples):
+    params, audio = PARAMS[0], torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    forward, inverse = StftStream(params, 1), IstftStream(params)
+    given = inverse.push(torch.cat([forward.push(audio), forward.finish()], dim=-1))
+    found = torch.cat([given, inverse.finish()], dim=1)[:, :samples]
+    torch.testing.assert_close(found, audio, atol=1e-6, rtol=0)
+
+
+def test_windows_that_leave_samples_out_are_refused():
+    with pytest.raises(CheckpointError, match="some samples are under no window"):
+        IstftStream(STFTParams(64, 64, "sqrt_hann"))

@@ -1,0 +1,236 @@
+"""The check of a data set: every defect is found, by its name and with the next step; nothing is found in a sound one."""
+
+from __future__ import annotations
+
+import json
+
+import layouts
+import numpy as np
+import pytest
+import soundfile
+
+from nussl_transfer.cli import main
+from nussl_transfer.datasets.base import Track
+from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.stem_folder import StemFolder
+from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.findings import complaint
+from nussl_transfer.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return layouts.track_major(tmp_path, ("A", "B"), ("bass", "vocals"), mixture=None)
+
+
+def look(folder, deep=True, **options):
+    return inspect(StemFolder.find_tracks(folder), deep=deep, **options)
+
+
+def said(inspection, level):
+    return [str(finding) for finding in inspection.findings if finding.level == level]
+
+
+def only(inspection, level):
+    (sentence,) = said(inspection, level)
+    return sentence
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_sound_data_set_has_a_row_for_each_file_and_no_finding(folder, deep):
+    inspection = look(folder, deep)
+    assert [(row.track, row.label) for row in inspection.rows] == [
+        ("A", "bass"), ("A", "vocals"), ("B", "bass"), ("B", "vocals")]  # fmt: skip
+    assert {(row.sample_rate, row.channels, row.seconds, row.subtype) for row in inspection.rows} == {
+        (44100, 1, 1.0, "PCM_16")
+    }
+    assert inspection.findings == [] and not inspection.fatal
+
+
+def test_levels_are_those_of_the_audio(folder):
+    row = look(folder).rows[0]
+    audio, _ = soundfile.read(row.file)
+    assert np.allclose((row.rms, row.peak, row.mean), (audio.std(), abs(audio).max(), audio.mean()), atol=1e-6)
+
+
+def test_files_that_cannot_be_read_are_errors(folder):
+    (folder / "A" / "bass.wav").write_bytes(b"")
+    (folder / "B" / "bass.wav").write_bytes(b"RIFF....")
+    (folder / "A" / "vocals.wav").unlink()
+    (folder / "A" / "vocals.wav").symlink_to("nowhere.wav")
+    errors = said(look(folder, deep=False), "error")
+    assert len(errors) == 3
+    for sentence, part in zip(errors, ("is empty", "is a broken link to nowhere.wav", "cannot be decoded"), strict=True):
+        assert part in sentence
+    assert "error: A, bass: " in errors[0]
+
+
+def test_a_cut_wav_is_found_by_its_header_and_a_cut_flac_by_decoding(folder):
+    path = folder / "A" / "bass.wav"
+    path.write_bytes(path.read_bytes()[:30000])
+    assert "was cut" in only(look(folder, deep=False), "error")
+    path.unlink()
+    flac = layouts.write(folder / "A" / "bass.flac", layouts.tone(440))
+    flac.write_bytes(flac.read_bytes()[:10000])
+    assert not look(folder, deep=False).fatal
+    assert "A, bass" in only(look(folder, deep=True), "error")
+
+
+def test_nan_is_an_error_once_it_is_decoded(folder):
+    soundfile.write(folder / "A" / "bass.wav", np.full(44100, np.nan), 44100, subtype="FLOAT")
+    assert not look(folder, deep=False).fatal
+    assert "holds NaN" in only(look(folder), "error")
+
+
+def test_a_silent_stem_is_an_error_even_if_it_has_an_offset(folder):
+    layouts.write(folder / "A" / "bass.wav", np.full(44100, 0.05))
+    sentence = only(look(folder), "error")
+    assert sentence.startswith("error: A, bass: is silent")
+    assert "silent='skip'" in look(folder).table()
+
+
+def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
+    layouts.write(folder / "A" / "bass.wav", np.zeros(44100))
+    tracks = StemFolder.find_tracks(folder, groups={"all": ["bass", "vocals"]})
+    inspection = inspect(tracks, deep=True)
+    assert not inspection.fatal and "of its files these are silent: bass.wav" in only(inspection, "note")
+
+
+@pytest.mark.parametrize(("seconds", "level", "sentence"), [(0.98, "error", "its stems differ in length: bass.wav 0.98 s"),
+                                                            (0.995, "note", "differ a little in length")])  # fmt: skip
+def test_unequal_lengths_are_an_error_or_a_note_by_the_tolerance(folder, seconds, level, sentence):
+    layouts.write(folder / "A" / "bass.wav", layouts.tone(110, seconds))
+    assert sentence in only(look(folder, deep=False), level)
+    assert not look(folder, length_tolerance=0.03).fatal
+
+
+def test_different_rates_in_a_track_are_a_note(folder):
+    layouts.write(folder / "A" / "bass.wav", layouts.tone(110, rate=22050), 22050)
+    assert "its files have different rates, 22050, 44100 Hz" in only(look(folder, deep=False), "note")
+
+
+def test_a_rate_below_the_one_asked_for_is_a_warning(folder):
+    layouts.write(folder / "A" / "bass.wav", layouts.tone(110, rate=8000), 8000)
+    assert "1 of 4 files have 8000 Hz, less than the 16000 Hz" in only(look(folder, sample_rate=16000), "warning")
+
+
+def test_a_missing_stem_is_an_error_that_names_it(folder):
+    (folder / "B" / "vocals.wav").unlink()
+    assert "error: B: lacks vocals." == only(look(folder, deep=False), "error")
+
+
+def test_a_pool_lacks_nothing(tmp_path):
+    assert not look(layouts.pool(tmp_path)).fatal
+
+
+def test_one_label_alone_is_a_warning(folder):
+    tracks = StemFolder.find_tracks(folder, ignore=["vocals"])
+    assert "there is one label only, bass" in only(inspect(tracks), "warning")
+
+
+def test_an_offset_is_a_note_and_clipping_a_warning(folder):
+    layouts.write(folder / "A" / "bass.wav", layouts.tone(110) + 0.01)
+    layouts.write(folder / "B" / "bass.wav", np.clip(20 * layouts.tone(110), -1, 1))
+    inspection = look(folder)
+    assert "has a DC offset of 0.99%" in only(inspection, "note")
+    assert "bass.wav is clipped at" in only(inspection, "warning")
+    layouts.write(folder / "B" / "bass.wav", layouts.tone(110) / abs(layouts.tone(110)).max())  # full scale only
+    assert said(look(folder), "warning") == []
+
+
+def test_a_mixture_is_compared_with_the_sum_of_its_stems(tmp_path):
+    _, tracks = open_tracks(layouts.bach10(tmp_path))
+    notes = [finding.what for finding in inspect(tracks, deep=True).findings if "sum of the stems" in finding.what]
+    assert len(notes) == 2
+    assert "01-AchGottundHerr.wav is 1.000 x the sum" in notes[0] and "is 0.500 x the sum" in notes[1]
+    residuals = [float(note.split("residual ")[1].split(" dB")[0]) for note in notes]
+    assert all(-100 < residual < -55 for residual in residuals)  # 16-bit rounding of five files
+
+
+def test_a_mixture_of_other_things_is_a_warning(folder):
+    layouts.write(folder / "A" / "mixture.wav", layouts.tone(1234))
+    assert "A: mixture.wav is" in only(look(folder), "warning")
+    layouts.write(folder / "A" / "mixture.wav", layouts.tone(440, 0.5))
+    assert "another rate or length" in only(look(folder), "note")
+    (folder / "A" / "mixture.wav").write_bytes(b"?")
+    assert "cannot be compared" in only(look(folder), "warning")
+
+
+def test_what_was_left_out_of_a_track_is_a_note(folder):
+    layouts.write(folder / "A" / "residuals.wav", layouts.tone(1))
+    assert only(look(folder, deep=False), "note") == "note: A: left out: residuals.wav."
+
+
+def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
+    files = tuple(layouts.write(tmp_path / f"{n}.wav", layouts.tone(100 * n, seconds=6)) for n in (1, 2, 3))
+    table = inspect([Track("A", {"low": files[:2], "high": files[2:]})]).table()
+    assert [line.split()[4] for line in table.splitlines() if line.startswith("-")] == ["0.1", "0.1"]
+    assert table.endswith("1 track, 3 files, 0.2 minutes of stems: 0 errors, 0 warnings, 0 notes.")
+
+
+@pytest.mark.parametrize(
+    ("tracks", "why"),
+    [
+        ({"train": ("bass", "drums"), "test": ("bass", "drums")}, ""),
+        ({"valid": ("bass", "drums"), "test": ("bass", "drums")}, "all its tracks are for validation or testing"),
+        ({"train": ("bass",)}, "it has one label only, and there is nothing to separate that from"),
+    ],
+)
+def test_the_command_ends_with_1_where_training_would_fail(tmp_path, capsys, tracks, why):
+    for number, (split, labels) in enumerate(tracks.items()):
+        for place, label in enumerate(labels):
+            tone = layouts.tone(100 + 50 * number + 20 * place)
+            layouts.write(tmp_path / "stems" / split / f"song {number}" / f"{label}.wav", tone)
+    assert main(["check", str(tmp_path / "stems"), "--json", str(tmp_path / "found.json")]) == int(bool(why))
+    assert (f"Nothing can be trained on it: {why}." in capsys.readouterr().out) == bool(why)
+    assert json.loads((tmp_path / "found.json").read_text())["untrainable"] == why
+
+
+def test_the_table_has_every_row_every_error_and_a_summary(folder):
+    (folder / "A" / "bass.wav").write_bytes(b"")
+    layouts.write(folder / "B" / "bass.wav", layouts.tone(110) + 0.01)
+    text = look(folder).table()
+    head, *lines = text.splitlines()
+    assert head.split() == ["track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file"]
+    assert lines[1].split() == ["B", "bass", "44100", "1", "1.00", "PCM_16", "0.110", "0.0099", "bass.wav"]
+    assert any(line.startswith("error: A, bass") for line in lines)
+    assert lines[-1] == "2 tracks, 3 files, 0.1 minutes of stems: 1 error, 0 warnings, 1 note."
+
+
+def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path):
+    tracks = tuple(f"Song {number}" for number in range(6))
+    folder = layouts.track_major(tmp_path, tracks, ("bass", "vocals"), mixture=None, seconds=0.1)
+    for track in tracks:
+        layouts.write(folder / track / "bass.wav", layouts.tone(110, 0.1) + 0.01)
+        layouts.write(folder / track / "vocals.wav", np.zeros(4410))
+    lines = look(folder).table().splitlines()
+    assert sum(line.startswith("error") for line in lines) == 6
+    assert sum("has a DC offset" in line for line in lines) == 4
+    at = lines.index("note: and 2 more like this.")
+    assert lines[at + 1] == "    A store has it removed."
+    assert sum("silent='skip'" in line for line in lines) == 1
+
+
+def test_the_inspection_as_json_is_plain(folder):
+    (folder / "A" / "bass.wav").write_bytes(b"")
+    value = json.loads(json.dumps(look(folder).to_json()))
+    assert value["fatal"] and len(value["rows"]) == 3 and value["findings"][0]["level"] == "error"
+
+
+def test_a_complaint_lists_every_error_and_no_note(folder):
+    (folder / "A" / "bass.wav").write_bytes(b"")
+    (folder / "B" / "vocals.wav").unlink()
+    text = complaint(look(folder, deep=False).findings)
+    assert text.startswith("2 things are wrong with the data set:\n  A, bass: ") and "\n  B: lacks vocals" in text
+    assert complaint([]) == ""
+
+
+def test_nothing_to_inspect_is_refused():
+    with pytest.raises(DataError, match="without tracks"):
+        inspect([])
+
+
+def test_files_are_found_by_absolute_and_relative_paths_alike(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert look("").rows[0].file == "A/bass.wav"
+    assert not inspect([Track("x", {"bass": (folder / "A" / "bass.wav",)})]).fatal

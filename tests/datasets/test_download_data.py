@@ -1,0 +1,154 @@
+"""Fetching a data set: from a server of this machine, unpacked in whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from nussl_transfer.datasets import download as archives
+from nussl_transfer.datasets.download import ARCHIVES, ON_REQUEST, fetch_dataset, unpack
+from nussl_transfer.datasets.recognise import DATASETS
+from nussl_transfer.errors import ConfigError, DataError, FetchError
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A folder that a server of this machine gives files of, and its address."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, files):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
+    return path
+
+
+PACKERS = {"a.zip": zipped, "a.tar.gz": tarred}
+
+
+@pytest.fixture
+def offered(shelf, monkeypatch):
+    """Returns a function that puts an archive on the shelf as ChoirSet's."""
+
+    def offer(name, files, **changes):
+        folder, url = shelf
+        path = PACKERS[name](folder / name, files)
+        known_hash = f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
+        archive = replace(ARCHIVES["ChoirSet"], url=f"{url}/{name}?download=1", known_hash=known_hash, gigabytes=0.001)
+        monkeypatch.setitem(ARCHIVES, "ChoirSet", replace(archive, **{"folder": "inner", **changes}))
+        return path
+
+    return offer
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_data_set_is_fetched_and_unpacked(offered, tmp_path, name):
+    offered(name, {"inner/a/b.wav": b"sound", "inner/c.txt": b"text"})
+    folder = fetch_dataset("choirset", tmp_path / "out")
+    assert folder == tmp_path / "out" / "inner"
+    assert (folder / "a" / "b.wav").read_bytes() == b"sound" and (folder / "c.txt").read_bytes() == b"text"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_an_archive_with_no_folder_in_it_gets_one_of_the_data_sets_name(offered, tmp_path):
+    offered("a.zip", {"train/a.wav": b"sound"}, folder="")
+    folder = fetch_dataset("ChoirSet", tmp_path, keep_archive=True)
+    assert folder == tmp_path / "ChoirSet" and (folder / "train" / "a.wav").is_file()
+    assert (tmp_path / "a.zip").is_file()
+
+
+def test_what_is_there_is_not_fetched_again(offered, tmp_path):
+    offered("a.zip", {"inner/a.wav": b"sound"}).unlink()
+    (tmp_path / "inner").mkdir()
+    assert fetch_dataset("ChoirSet", tmp_path) == tmp_path / "inner"
+
+
+def test_an_archive_that_has_arrived_is_only_unpacked(offered, tmp_path):
+    path = offered("a.zip", {"inner/a.wav": b"sound"})
+    path.rename(tmp_path / "a.zip")
+    assert (fetch_dataset("ChoirSet", tmp_path) / "a.wav").is_file()
+
+
+def test_another_archive_is_refused(offered, tmp_path):
+    offered("a.zip", {"inner/a.wav": b"sound"}, known_hash="md5:" + "0" * 32)
+    with pytest.raises(FetchError, match="expected md5:0{32} but got"):
+        fetch_dataset("ChoirSet", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_where_there_is_no_room_nothing_is_fetched(offered, tmp_path, monkeypatch):
+    offered("a.zip", {"inner/a.wav": b"sound"}, gigabytes=5.1)
+    monkeypatch.setattr(archives, "free_bytes", lambda folder: 10**9)
+    with pytest.raises(DataError, match="takes about 10.2 GB with its archive, and there is room for 1.0 GB"):
+        fetch_dataset("ChoirSet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_nothing_is_written_outside_the_folder(tmp_path, name):
+    path = PACKERS[name](tmp_path / name, {"inner/a.wav": b"sound", "../../stolen": b"!", "inner/../../../x": b"!"})
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    with pytest.raises(FetchError, match="outside"):
+        unpack(path, tmp_path / "deep" / "er" / "out", "inner")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted([name, "deep", "er"])
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_damaged_archive_leaves_nothing_that_looks_like_a_data_set(tmp_path, name):
+    path = PACKERS[name](tmp_path / name, {"inner/a.wav": bytes(range(256)) * 2000})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(FetchError, match="Delete it, and fetch it again"):
+        unpack(path, tmp_path / "out" / "inner", "inner")
+    assert not (tmp_path / "out" / "inner").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("bach10", "by a form"), ("MUSDB18", "on request"), ("remix packs", "nobody")]
+)
+def test_what_must_be_asked_for_is_said_and_nothing_is_done(tmp_path, name, sentence):
+    with pytest.raises(DataError, match=sentence):
+        fetch_dataset(name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ConfigError, match="Known are ChoirSet, MUSDB18-HQ, Slakh, BabySlakh, Bach10"):
+        fetch_dataset("medley", "out")
+
+
+def test_every_data_set_of_the_paper_is_here_and_every_archive_has_a_checksum():
+    known = {name.removesuffix("-HQ") for name in [*ARCHIVES, *ON_REQUEST]}
+    assert set(DATASETS) - {"StemFolder"} <= known
+    for archive in ARCHIVES.values():
+        kind, _, digest = archive.known_hash.partition(":")
+        assert len(digest) == {"md5": 32, "sha256": 64}[kind] and archive.file.endswith((".zip", ".tar.gz"))

@@ -1,0 +1,101 @@
+"""Excerpts in batches: their audio is what the stems hold, however it is read, and threads change no score."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nussl_transfer.errors import DataError
+from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
+from nussl_transfer.evaluation.excerpts import make_excerpts
+from nussl_transfer.evaluation.workers import results_of
+from nussl_transfer.mixing.excerpt import read_excerpt
+
+
+@pytest.fixture
+def reads(tiny_store, monkeypatch):
+    """What is asked of the store's files: (start, frames) by (track, label)."""
+    asked = {}
+    read = type(tiny_store).read
+
+    def noted(self, track, label, start=0, frames=-1):
+        asked.setdefault((track.name, label), []).append((start, frames))
+        return read(self, track, label, start, frames)
+
+    monkeypatch.setattr(type(tiny_store), "read", noted)
+    return asked
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_what_lies_close_together_is_read_at_once_and_is_what_the_stems_hold(tiny_store, reads):
+    excerpts = make_excerpts(tiny_store, 0.5, hop=0.1)
+    expected = [[read_excerpt(tiny_store, source, 4000) for source in excerpt.sources] for excerpt in excerpts]
+    reads.clear()
+    references, sounding = load_excerpts(tiny_store, excerpts)
+    np.testing.assert_array_equal(references, np.array(expected))
+    assert sounding.any() and len(reads) == 12 and all(len(parts) == 1 for parts in reads.values())
+
+
+def test_what_lies_far_apart_is_not_read_through(tiny_store, reads):
+    every = [excerpt for excerpt in make_excerpts(tiny_store, 0.125) if excerpt.track == "song 3"]
+    load_excerpts(tiny_store, [every[0], every[-1]])
+    assert all(parts == [(0, 1000), (15000, 1000)] for parts in reads.values()) and len(reads) == 3
+
+
+def test_gain_pitch_and_tempo_are_those_of_each_source_and_a_vocoder_hears_around_it(tiny_store):
+    excerpts = make_excerpts(tiny_store, 0.25, hop=0.125)[:4]
+    ways = {"gain": 0.5}, {"pitch": 2.0}, {"stretch": 1.25, "frames": 2500}, {}
+    changed = [
+        replace(excerpt, sources=tuple(replace(source, **way) for source in excerpt.sources))
+        for excerpt, way in zip(excerpts, ways, strict=True)
+    ]
+    expected = [[read_excerpt(tiny_store, source, 2000) for source in excerpt.sources] for excerpt in changed]
+    np.testing.assert_array_equal(load_excerpts(tiny_store, changed)[0], np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("number", "sizes"),
+    [(1, [1]), (2, [1, 1]), (64, [32, 32]), (65, [17, 17, 17, 14]), (200, [25] * 8), (1000, [32] * 31 + [8])],
+)
+def test_workers_get_as_many_batches_and_as_large_ones(tiny_store, number, sizes):
+    excerpt = replace(make_excerpts(tiny_store, 1.0)[0], frames=SAMPLES_AT_ONCE // 32)
+    assert [len(places) for places in batches([excerpt] * number, workers=2)] == sizes
+
+
+def test_results_come_in_order_from_threads_that_compute_alone(threads):
+    inside, barrier = [], threading.Barrier(threads)
+
+    def work(item):
+        if item < threads:
+            barrier.wait(timeout=60)  # so many are at work at once
+        inside.append((torch.get_num_threads(), threading.current_thread().name))
+        return 10 * item
+
+    assert list(results_of(work, range(7), "cpu")) == [0, 10, 20, 30, 40, 50, 60]
+    assert {number for number, _ in inside} == {1} and len({name for _, name in inside}) == threads
+    assert torch.get_num_threads() == threads
+
+
+def test_an_error_in_a_thread_is_raised_and_what_is_set_is_set_back(threads):
+    def work(item):
+        raise DataError(f"{item} is gone")
+
+    with pytest.raises(DataError, match="0 is gone"):
+        list(results_of(work, range(7), "cpu"))
+    assert torch.get_num_threads() == threads
+
+
+def test_one_thread_works_where_it_is_called(threads):
+    torch.set_num_threads(1)
+    assert list(results_of(lambda item: threading.current_thread(), [1], "cpu")) == [threading.current_thread()]

@@ -1,0 +1,161 @@
+"""What is trained on and what is validated on, and how long a mixture can be."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from made_up_stores import make_store, noise
+
+from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.mixing.split import (
+    Drawing,
+    Material,
+    divide,
+    fit_to,
+    fitting_seconds,
+    mixtures_of,
+    open_store,
+    shares_of,
+)
+from nussl_transfer.store.store import Store, StoreWriter
+
+LABELS = ("bass", "drums", "voice")
+
+
+@pytest.fixture(autouse=True)
+def said(caplog):
+    caplog.set_level(logging.INFO, "nussl_transfer")
+    return caplog
+
+
+def names(store: Store) -> list[str]:
+    return [track.name for track in store.tracks]
+
+
+def test_groups_of_a_store_are_refused(tiny_store):
+    for options in ({"groups": {"low": ["bass"]}}, {"ignore": ["bass"]}):
+        with pytest.raises(ConfigError, match="its labels are made"):
+            open_store(tiny_store, "unused", 8000, **options)
+
+
+def test_tracks_for_testing_are_in_neither_part(tmp_path):
+    tracks = {"a": ("train", 2, LABELS), "b": ("train", 2, LABELS), "c": ("valid", 2, LABELS), "d": ("test", 2, LABELS)}
+    material = divide(make_store(tmp_path, tracks))
+    assert (names(material.train), names(material.valid)) == (["a", "b"], ["c"])
+    assert material.train_span == material.valid_span == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("tracks", "held"), [(2, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
+def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
+    store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
+    material = divide(store)
+    assert len(material.valid.tracks) == held
+    assert sorted(names(material.train) + names(material.valid)) == names(store)
+    assert names(divide(store).valid) == names(material.valid), "the same seed holds out the same tracks"
+    assert len({tuple(names(divide(store, seed).valid)) for seed in range(20)}) > 1
+
+
+def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path, said):
+    tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
+    for seed in range(5):
+        material = divide(make_store(tmp_path, tracks), seed)
+        assert material.train.labels == material.valid.labels == ("bass", "drums")
+    assert "held out the last quarter of every track" in said.text
+
+
+def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
+    """Makes a store of so many tracks of each song; what begins with '-' has no origin."""
+    writer = StoreWriter(folder, 8000, "made up")
+    for song, size in sizes.items():
+        for take in range(size):
+            stems = {label: noise(0.5, 8000, take) for label in LABELS}
+            writer.add(f"{song} {take}", "train", stems, origin=None if song.startswith("-") else song)
+    return writer.close()
+
+
+def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
+    store = Store(store_of_songs(tmp_path, {"one": 2, "two": 3, "-": 12, "three": 3}).folder)
+    held = set()
+    for seed in range(20):
+        material = divide(store, seed)
+        sides = [{track.origin for track in side.tracks} - {None} for side in (material.train, material.valid)]
+        assert not sides[0] & sides[1] and len(material.valid.tracks) <= 2
+        held |= sides[1]
+    assert held == {"one"}, "a song of three takes is more than one track in ten"
+
+
+def test_where_all_of_a_few_songs_are_too_large_the_smallest_is_held_out(tmp_path):
+    material = divide(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
+    assert names(material.valid) == ["two 0", "two 1"]
+
+
+@pytest.mark.parametrize("songs", [{"one": 4}, {"one": 4, "two": 3}])
+def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, songs):
+    material = divide(store_of_songs(tmp_path, songs))
+    assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
+    assert "held out the last quarter of every track" in said.text
+
+
+def test_only_tracks_for_testing_are_refused(tmp_path):
+    store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
+    with pytest.raises(DataError, match="all its tracks are for validation or testing"):
+        divide(store)
+
+
+def test_validation_tracks_with_other_stems_are_refused(tmp_path):
+    store = make_store(tmp_path, {"a": ("train", 2, LABELS), "b": ("valid", 2, ("bass", "voice"))})
+    with pytest.raises(DataError, match="bass, drums, voice: its validation tracks have bass, voice"):
+        divide(store)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
+def test_mixtures_are_as_long_as_asked_or_as_the_longest_track(tmp_path, said, asked, seconds):
+    store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
+    assert fitting_seconds(Material(store, store), asked) == seconds
+    assert ("too little sound" in said.text) == (asked > seconds)
+
+
+def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
+    for number, seconds in enumerate((1.237, 4.999, 0.5678, 12.3456)):
+        store = make_store(tmp_path / str(number), {"a": (None, seconds, LABELS)})
+        fitting = fitting_seconds(Material(store, store, (0.0, 0.75), (0.75, 1.0)), 100.0)
+        assert 0.25 * seconds - 0.02 < fitting <= 0.25 * seconds
+
+
+# Several stores -------------------------------------------------------------------------------------------------------
+
+
+def test_stores_without_shares_have_that_of_their_minutes(tmp_path):
+    stores = [make_store(tmp_path / str(n), {"a": (None, n + 1.0, LABELS)}) for n in range(3)]
+    assert shares_of([Material(store, store) for store in stores]) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert shares_of([Material(store, store, share=share) for store, share in zip(stores, (1, 1, 2), strict=True)]) == [
+        0.25,
+        0.25,
+        0.5,
+    ]
+
+
+def test_a_share_for_some_stores_and_none_for_others_is_refused(tmp_path):
+    store = make_store(tmp_path, {"a": (None, 1.0, LABELS)})
+    with pytest.raises(ConfigError, match=r"2 stores were given as \[0.5, None\]: give all of them one, or none"):
+        shares_of([Material(store, store, share=0.5), Material(store, store)])
+
+
+def test_a_drawing_is_changed_to_what_the_material_allows(tmp_path, said):
+    whole = make_store(tmp_path / "whole", {"a": (None, 2.0, LABELS)})
+    pool = make_store(tmp_path / "pool", {"a": (None, 1.0, ("bass",)), "b": (None, 1.0, ("drums",))})
+    drawing = Drawing(0.5, coherent=0.5)
+    assert fit_to([Material(whole, whole)], drawing) == drawing and not said.text
+    assert fit_to([Material(whole, whole), Material(pool, pool)], Drawing(9.0, 0.5)) == Drawing(1.0, 0.0)
+    assert "Not enough tracks of" in said.text and "have all of bass, drums: every mixture is incoherent" in said.text
+
+
+def test_training_and_validation_mixtures_are_drawn_alike_of_different_tracks_and_seeds(tmp_path):
+    stores = [make_store(tmp_path / name, {name: (None, 2.0, LABELS)}) for name in ("one", "two")]
+    train, valid = mixtures_of([Material(*stores)], Drawing(0.25, coherent=0.5, gain_db=3.0), 20, 5, seed=7)
+    assert (len(train), len(valid), train.seed, valid.seed) == (20, 5, 7, 8)
+    for name in ("samples", "coherent", "gain_db", "labels"):
+        assert getattr(train, name) == getattr(valid, name)
+    assert {excerpt.track.name for index in range(5) for excerpt in valid.draw(index)} == {"two"}

@@ -1,0 +1,224 @@
+"""Frozen means frozen (contract 4): which layers a mode trains, which it runs, and that the others stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nussl.ml import SeparationModel
+from nussl.ml.networks.builders import build_recurrent_mask_inference
+
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.networks.freezing import (
+    MODES,
+    freeze,
+    hold,
+    layers_of_mode,
+    outputs_of_mode,
+    outputs_only,
+    parameter_groups,
+    trainable_parameters,
+)
+
+BODY = ["log_spectrogram", "normalization", "recurrent_stack"]
+
+
+@pytest.fixture
+def mask_inference() -> SeparationModel:
+    return SeparationModel(build_recurrent_mask_inference(33, 8, 1, True, 0.0, 3, ["softmax"]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "frozen", "held"),
+    [
+        ("pretrain", [], ["mask"]),
+        ("whole", [], []),
+        ("mask", [], [*BODY, "embedding", "estimates"]),
+        ("whole", ["recurrent_stack", "normalization"], ["normalization", "recurrent_stack"]),
+        ("pretrain", ["embedding"], ["embedding", "mask"]),
+    ],
+)
+def test_each_mode_freezes_its_layers_and_those_named_besides(small_chimera, mode, frozen, held):
+    model = small_chimera()
+    assert sorted(layers_of_mode(model, mode, frozen)) == sorted(held)
+    expected = [id(p) for name, layer in model.layers.items() if name not in held for p in layer.parameters()]
+    assert [id(parameter) for parameter in trainable_parameters(model, mode, frozen)] == expected
+
+
+def test_a_layer_name_that_matches_nothing_is_an_error_that_lists_the_names(small_chimera):
+    for name in ("recurent_stack", "layers.mask", "rnn"):
+        with pytest.raises(ConfigError, match=rf"{name}.*the network has .*recurrent_stack, embedding, mask, estimates"):
+            layers_of_mode(small_chimera(), "whole", ["normalization", name])
+
+
+def test_freezing_all_that_can_be_trained_is_an_error(small_chimera):
+    for mode, frozen in (("mask", ["mask"]), ("whole", ["normalization", "recurrent_stack", "embedding", "mask"])):
+        with pytest.raises(ConfigError, match=f"'{mode}' with .*mask frozen leaves nothing to train"):
+            trainable_parameters(small_chimera(), mode, frozen)
+
+
+def test_a_mode_that_is_none_is_an_error_that_lists_them(small_chimera):
+    for function in (outputs_of_mode, lambda mode: layers_of_mode(small_chimera(), mode)):
+        with pytest.raises(ConfigError, match="'finetune'.*there are pretrain, whole, mask"):
+            function("finetune")
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "whole"])
+def test_a_mode_that_needs_a_head_the_network_lacks_is_an_error(mask_inference, mode):
+    with pytest.raises(ConfigError, match=f"'{mode}'.*needs embedding, and the network has .*mode 'mask'"):
+        trainable_parameters(mask_inference, mode)
+
+
+def test_a_mask_inference_network_can_be_trained_in_mode_mask(mask_inference):
+    assert trainable_parameters(mask_inference, "mask") == list(mask_inference.layers["mask"].parameters())
+
+
+def test_one_rate_for_all_is_one_group_of_what_the_mode_trains(small_chimera):
+    model = small_chimera()
+    (group,) = parameter_groups(model, "whole", ["normalization"], learning_rate=0.5)
+    assert group["lr"] == 0.5
+    expected = trainable_parameters(model, "whole", ["normalization"])
+    assert [id(p) for p in group["params"]] == [id(p) for p in expected]
+
+
+@pytest.mark.parametrize(
+    ("mode", "frozen", "heads", "body"),
+    [
+        ("whole", [], {"embedding", "mask"}, {"normalization", "recurrent_stack"}),
+        ("whole", ["embedding"], {"mask"}, {"normalization", "recurrent_stack"}),
+        ("pretrain", ["normalization"], {"embedding"}, {"recurrent_stack"}),
+    ],
+)
+def test_a_rate_of_its_own_for_the_body_makes_a_group_of_it(small_chimera, mode, frozen, heads, body):
+    model = small_chimera()
+    groups = parameter_groups(model, mode, frozen, learning_rate=1e-2, body_learning_rate=1e-4)
+    layer_of = {id(p): name.split(".")[1] for name, p in model.named_parameters()}
+    assert [{layer_of[id(p)] for p in group["params"]} for group in groups] == [heads, body]
+    assert [group["lr"] for group in groups] == [1e-2, 1e-4]
+    together = {id(p) for group in groups for p in group["params"]}
+    assert together == {id(p) for p in trainable_parameters(model, mode, frozen)}
+
+
+def test_the_first_step_of_adam_moves_each_part_by_its_own_rate_and_a_plateau_scales_both(small_chimera):
+    model = small_chimera()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    groups = parameter_groups(model, "whole", learning_rate=1e-2, body_learning_rate=1e-4)
+    optimizer = torch.optim.Adam(groups, eps=0.0)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()  # Adam's first step is the rate, whatever the gradient
+    for name, p in model.named_parameters():
+        rate = 1e-2 if name.split(".")[1] in ("embedding", "mask") else 1e-4
+        torch.testing.assert_close(before[name] - p, torch.full_like(p, rate), rtol=1e-2, atol=1e-6)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    for loss in (1.0, 2.0):
+        schedule.step(loss)
+    assert [group["lr"] for group in optimizer.param_groups] == [5e-3, 5e-5]
+
+
+def test_a_rate_for_a_body_that_is_frozen_is_an_error(small_chimera):
+    for mode, frozen, part in (("mask", [], "body"), ("whole", ["embedding", "mask"], "heads")):
+        with pytest.raises(ConfigError, match=f"'{mode}'.* trains nothing of the {part}. Leave body_learning_rate out"):
+            parameter_groups(small_chimera(), mode, frozen, body_learning_rate=1e-4)
+
+
+def test_freezing_and_thawing_sets_what_takes_gradients(small_chimera):
+    model = small_chimera()
+    freeze(model, ["recurrent_stack", "embedding"])
+    still = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert still == {"normalization", "mask"}
+    freeze(model, [])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_held_layers_give_the_same_each_time_though_the_network_has_dropout(small_chimera):
+    model = small_chimera(num_layers=2, dropout=0.5)
+    data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
+    model.train()
+    assert not torch.equal(model(data)["mask"], model(data)["mask"]), "dropout was to be on before"
+    model.train()
+    hold(model, BODY)
+    assert torch.equal(model(data)["mask"], model(data)["mask"])
+
+
+def test_held_layers_compute_what_they_compute_in_evaluation(small_chimera):
+    model = small_chimera(num_layers=2, dropout=0.5)
+    data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
+    model(data)  # gives the normalization statistics of its own
+    expected = model.eval()(data)["mask"]
+    hold(model.train(), BODY)
+    torch.testing.assert_close(model(data)["mask"], expected)
+
+
+def test_a_held_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_chimera):
+    model = small_chimera(num_layers=2, dropout=0.5).train()
+    hold(model, BODY)
+    assert model.layers["recurrent_stack"].rnn.training
+    assert not model.layers["normalization"].batch_norm.training
+
+
+def test_dropout_is_back_when_a_layer_is_thawed(small_chimera):
+    model = small_chimera(num_layers=2, dropout=0.5)
+    for _ in range(2):
+        hold(model.train(), BODY)
+        assert model.layers["recurrent_stack"].rnn.dropout == 0
+    hold(model.train(), [])
+    assert model.layers["recurrent_stack"].rnn.dropout == 0.5
+    assert model.layers["normalization"].batch_norm.training
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_only_the_outputs_asked_for_are_computed_and_they_are_the_same(small_chimera, mode):
+    model = small_chimera().eval()
+    data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
+    everything = model(data)
+    ran = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, layer in model.layers.items()
+    ]
+    with outputs_only(model, outputs_of_mode(mode)):
+        found = model(data)
+    for hook in hooks:
+        hook.remove()
+    heads = {"pretrain": ["embedding"], "whole": ["embedding", "mask", "estimates"], "mask": ["mask", "estimates"]}[mode]
+    assert ran == BODY + heads
+    assert set(found) == set(heads)
+    assert all(torch.equal(found[name], everything[name]) for name in found)
+
+
+def test_all_outputs_are_computed_again_after_the_block_even_if_it_failed(small_chimera):
+    model = small_chimera()
+    connections, output_keys = model.connections, model.output_keys
+    with pytest.raises(ValueError), outputs_only(model, ["mask"]):
+        raise ValueError
+    assert model.connections is connections and model.output_keys is output_keys
+    assert model.config["connections"] == connections and model.config["output"] == output_keys
+
+
+def test_inputs_given_by_keyword_and_parts_of_a_layers_output_are_followed():
+    class Split(torch.nn.Module):
+        def forward(self, data):
+            return data, -data
+
+    config = {
+        "name": "made up",
+        "modules": {
+            "mix_magnitude": {},
+            "split": {"class": "Identity"},
+            "unused": {"class": "ReLU"},
+            "first": {"class": "ReLU"},
+            "second": {"class": "ReLU"},
+        },
+        "connections": [
+            ["split", ["mix_magnitude"]],
+            ["unused", ["split:0"]],
+            ["first", ["split:1"]],
+            ["second", [{"input": "first"}]],
+        ],
+        "output": ["unused", "second"],
+    }
+    model = SeparationModel(config)
+    model.layers["split"] = Split()
+    data = {"mix_magnitude": torch.tensor([-1.0, 2.0])}
+    with outputs_only(model, ["second"]):
+        assert [connection[0] for connection in model.connections] == ["split", "first", "second"]
+        assert torch.equal(model(data)["second"], torch.tensor([1.0, 0.0]))

@@ -1,0 +1,134 @@
+"""Cross-validation: each track is scored once a repeat, by a network that was neither trained nor chosen on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import yaml
+
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.evaluation.evaluate import evaluate
+from nussl_transfer.evaluation.excerpts import make_excerpts
+from nussl_transfer.pipelines.cross_validation import cross_validate, folds
+from nussl_transfer.report.text import text_table
+from nussl_transfer.store.store import Store, StoreWriter
+
+LABELS = ("bass", "voice")
+SHORT = {"iterations": 2, "batch_size": 2, "validate_every": 2, "valid_items": 2, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """Five tracks, one of them of split 'test', one of split 'valid'."""
+    writer = StoreWriter(tmp_path_factory.mktemp("stores") / "five", 8000, "five")
+    for number, split in enumerate((None, "test", "train", "valid", None)):
+        rng = np.random.default_rng(number)
+        stems = {label: 0.1 * rng.standard_normal(8000 + 1000 * number) for label in LABELS}
+        writer.add(f"song {number}", split, stems)
+    return writer.close()
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory, small_chimera, tiny_stft):
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=0.5)
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "a body.pth", small_chimera(num_sources=2), info)
+
+
+@pytest.fixture(scope="module")
+def twice(store, body, tmp_path_factory):
+    """What two repeats of two folds gave, and their folder."""
+    out = tmp_path_factory.mktemp("runs") / "twice"
+    return cross_validate(store, out, 2, repeats=2, source=body, **SHORT), out
+
+
+@pytest.mark.parametrize(("tracks", "k"), [(10, 10), (10, 5), (10, 3), (7, 2), (2, 2)])
+def test_each_track_is_in_one_fold_and_folds_are_as_large_as_each_other(tracks, k):
+    names = [f"track {number}" for number in range(tracks)]
+    parts = folds(names, k, seed=3)
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert len(parts) == k and max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert parts == folds(names[::-1], k, seed=3), "the order of the tracks does not matter"
+    assert tracks == k or len({str(folds(names, k, seed)) for seed in range(10)}) > 1
+
+
+def test_tracks_of_one_song_are_in_one_fold():
+    for seed in range(10):
+        parts = folds([["b1", "b2"], "a", ["c1", "c2", "c3"]], 2, seed)
+        assert sorted(sum(parts, [])) == ["a", "b1", "b2", "c1", "c2", "c3"]
+        assert all(("b1" in part) == ("b2" in part) and ("c1" in part) == ("c3" in part) for part in parts)
+    with pytest.raises(ConfigError, match="3 folds of 5 tracks, which are 2 different ones, were asked for"):
+        folds([["b1", "b2"], ["c1", "c2", "c3"]], 3)
+
+
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_fewer_than_two_folds_or_more_than_tracks_are_refused(k):
+    with pytest.raises(ConfigError, match=f"{k} folds of 3 tracks were asked for: there are 2 at least"):
+        folds(["a", "b", "c"], k)
+
+
+def test_no_network_is_trained_or_chosen_on_the_tracks_that_it_is_scored_on(twice, store):
+    result, out = twice
+    assert len(result["folds"]) == 4
+    for about in result["folds"]:
+        folder = out / f"repeat{about['repeat']}" / f"fold{about['fold']}"
+        config = yaml.safe_load((folder / "config.yml").read_text())
+        used = config["training"]["tracks"] + config["validation"]["tracks"]
+        assert used == 5 - len(about["tracks"]) and config["seed"] == about["seed"] == about["repeat"] - 1
+        log = (folder / "run.log").read_text()
+        held_out = log.split("held out ")[1].split(".\n")[0].split(", ")
+        assert not set(held_out) & set(about["tracks"])
+    for repeat in (1, 2):
+        tested = [name for about in result["folds"] if about["repeat"] == repeat for name in about["tracks"]]
+        assert sorted(tested) == [track.name for track in store.tracks], "every track, whatever split it was of"
+
+
+def test_a_score_is_that_of_evaluating_each_network_on_its_fold_averaged_over_repeats(twice, store, tmp_path):
+    result, out = twice
+    expected: dict[tuple, list[float]] = {}
+    for about in result["folds"]:
+        run = out / f"repeat{about['repeat']}" / f"fold{about['fold']}" / "checkpoints" / "best.model.pth"
+        held_out = store.where(names=about["tracks"])
+        scores = evaluate({"x": run}, held_out, make_excerpts(held_out, 0.5), tmp_path)
+        for row in scores["scores"]["x"]:
+            expected.setdefault((row["track"], row["start"], row["label"]), []).append(row["si_sdr"])
+        assert about["mean"] == pytest.approx(scores["summary"][2]["mean"], abs=1e-4)
+    rows = result["scores"]["fine-tuned"]
+    assert len(rows) == len(expected) == 2 * len(make_excerpts(store, 0.5))
+    for row in rows:
+        assert row["si_sdr"] == pytest.approx(np.mean(expected[row["track"], row["start"], row["label"]]), abs=1e-4)
+    assert [row["excerpt"] for row in rows] == [row["excerpt"] for row in result["scores"]["mixture"]]
+
+
+def test_what_was_scored_is_written_as_all_scores_are(twice):
+    result, out = twice
+    assert json.loads((out / "scores.json").read_text()) == result
+    table = text_table(result)
+    assert "fine-tuned over mixture" in table and "bass" in table
+
+
+def test_called_again_nothing_is_trained_again(twice, store, body, caplog):
+    result, out = twice
+    caplog.set_level(logging.INFO, "nussl_transfer")
+    assert cross_validate(store, out, 2, repeats=2, source=body, **SHORT) == result
+    assert caplog.text.count("all 2 iterations are done") == 4 and "iteration 2 of 2 train_loss" not in caplog.text
+
+
+def test_one_repeat_of_a_network_from_scratch_has_its_folds_side_by_side(store, body, tmp_path):
+    result = cross_validate(store, tmp_path, 2, source=None, like=body, excerpt_seconds=0.25, **SHORT)
+    assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2"]
+    assert list(result["scores"]) == ["from scratch", "mixture"]
+    assert all(excerpt["frames"] == 2000 for excerpt in result["excerpts"])
+
+
+def test_tracks_without_all_stems_and_no_repeats_are_refused(tmp_path, body, store):
+    writer = StoreWriter(tmp_path / "store", 8000, "made up")
+    for name, labels in (("a", LABELS), ("b", LABELS), ("c", ("bass",))):
+        writer.add(name, None, {label: 0.1 * np.random.default_rng(0).standard_normal(8000) for label in labels})
+    with pytest.raises(ConfigError, match="1 of 3 tracks lack some of bass, voice"):
+        cross_validate(writer.close(), tmp_path / "run", 2, source=body, **SHORT)
+    with pytest.raises(ConfigError, match="0 repeats were asked for"):
+        cross_validate(store, tmp_path / "run", 2, repeats=0, source=body, **SHORT)

@@ -1,0 +1,230 @@
+"""An experiment is conducted: by a recipe's words, from the stems to the folder of a run, and again."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+import nussl_transfer
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.pipelines import experiment
+from nussl_transfer.pipelines.experiment import conduct, plan_of
+from nussl_transfer.pipelines.experiment_reading import read_experiment
+from nussl_transfer.pipelines.experiment_sections import NetworkConfig
+from nussl_transfer.store.store import StoreWriter
+
+CONF = Path(__file__).parents[2] / "recipes" / "conf"
+TINY = {
+    "network": {"sample_rate": 8000, "window_length": 64, "hop_length": 16, "num_features": 33, "embedding_size": 5},
+    "data": {"excerpt_seconds": 0.25},
+}
+
+
+def make_store(folder: Path, labels=("bass", "voice"), splits=("train", "valid", "test"), seconds: float = 1.0):
+    rng = np.random.default_rng(len(labels))
+    writer = StoreWriter(folder, 8000, folder.name)
+    for split in splits:
+        stems = {label: 0.1 * rng.standard_normal(round(8000 * seconds)) for label in labels}
+        writer.add(f"song for {split}", split, stems)
+    return writer.close()
+
+
+def main_of(recipe: str, words: list[str]) -> int:
+    """Runs a recipe's own file as a program, and returns its status."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", [f"{recipe}.py", *words])
+        runpy.run_path(str(CONF.parent / f"{recipe}.py"), run_name="__main__")
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("stores") / "one")
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory, small_chimera, tiny_stft) -> Path:
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=0.25)
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "a body.pth", small_chimera(num_sources=2), info)
+
+
+@pytest.fixture
+def ask(tmp_path, store):
+    """Returns a function that writes a difference from smoke.yml, and returns its path."""
+
+    def write(**sections) -> Path:
+        stores = {"stems": {"folder": str(store.folder)}}
+        difference = {"base": str(CONF / "smoke.yml"), **TINY}
+        difference["data"] = {**TINY["data"], "stores": stores, **sections.pop("data", {})}
+        path = tmp_path / "experiment.yml"
+        path.write_text(yaml.safe_dump({**difference, **sections}))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, store):
+    """The folder of a run of recipes.pretrain."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    path = folder / "tiny.yml"
+    difference = {"base": str(CONF / "smoke.yml"), **TINY, "training": {"mode": "pretrain"}}
+    difference["data"] = {**TINY["data"], "stores": {"stems": {"folder": str(store.folder)}}}
+    path.write_text(yaml.safe_dump(difference))
+    words = [str(path), "--out", str(folder / "run"), "--override", "training.seed=3", "training.workers=0"]
+    assert main_of("pretrain", words) == 0
+    return folder / "run"
+
+
+def test_a_pretrained_network_has_the_sizes_asked_for_and_separates_nothing_yet(pretrained):
+    network, info = read_checkpoint(pretrained / "checkpoints" / "best.model.pth")
+    assert (info.mode, info.labels, info.parent, info.sample_rate) == ("pretrain", (), None, 8000)
+    assert tuple(info.stft_params[:2]) == (64, 16) and info.excerpt_seconds == 0.25
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    assert shapes["layers.recurrent_stack.rnn.weight_ih_l0"] == (32, 33)
+    assert shapes["layers.embedding.linear.weight"] == (33 * 5, 16)
+    points = json.loads((pretrained / "curve.json").read_text())["points"]
+    assert [point["iteration"] for point in points] == [0, 2, 4]
+
+
+def test_what_a_run_came_from_stands_beside_what_decides_it(pretrained, store):
+    config = yaml.safe_load((pretrained / "config.yml").read_text())
+    found = config["provenance"]
+    assert found["seed"] == config["seed"] == 3
+    assert found["versions"]["nussl-transfer"] == nussl_transfer.__version__
+    assert found["versions"]["torch"] == metadata.version("torch")
+    assert list(found["stores"]) == [str(store.folder)]
+    asked = found["experiment"]
+    assert asked["training"]["mode"] == "pretrain" and asked["network"]["hidden_size"] == 8
+    assert asked["data"]["stores"]["stems"]["folder"] == str(store.folder)
+
+
+def test_what_was_resolved_is_itself_an_experiment_that_gives_the_same(pretrained, tmp_path):
+    asked = yaml.safe_load((pretrained / "config.yml").read_text())["provenance"]["experiment"]
+    (tmp_path / "again.yml").write_text(yaml.safe_dump(asked))
+    again = conduct(read_experiment(tmp_path / "again.yml"), tmp_path / "run")
+    before, _ = read_checkpoint(pretrained / "checkpoints" / "latest.model.pth")
+    after, _ = read_checkpoint(again.latest)
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+
+
+def test_a_fine_tuning_starts_from_a_run_and_goes_on_by_the_same_words(pretrained, ask, tmp_path, capsys):
+    words = [str(ask(start={"checkpoint": str(pretrained)})), "--out", str(tmp_path / "run")]
+    assert main_of("finetune", words) == 0
+    said = capsys.readouterr()
+    assert "copied normalization, recurrent_stack, embedding; made new mask" in said.err and "best.model.pth" in said.out
+    info = read_info(tmp_path / "run" / "checkpoints" / "best.model.pth")
+    assert (info.mode, info.labels, info.parent) == ("whole", ("bass", "voice"), "run")
+    assert main_of("finetune", words) == 0
+    assert "all 4 iterations are done" in capsys.readouterr().err
+    assert main_of("finetune", [*words, "--override", "training.learning_rate=0.5"]) == 2
+    assert "learning_rate: 0.001 there, 0.5 now" in capsys.readouterr().err
+
+
+def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
+    before = read_checkpoint(body)[0].state_dict()
+    for mode, frozen, kept in (("mask", [], {"recurrent_stack", "embedding"}), ("whole", ["embedding"], {"embedding"})):
+        training = {"mode": mode, "frozen": frozen}
+        run = conduct(read_experiment(ask(start={"checkpoint": str(body)}, training=training)), tmp_path / mode)
+        after = read_checkpoint(run.latest)[0].state_dict()
+        same = {name.split(".")[1] for name in before if before[name].shape == after[name].shape}
+        changed = {name.split(".")[1] for name in before if name in after and before[name].shape == after[name].shape
+                   and not torch.equal(before[name], after[name])}  # fmt: skip
+        assert kept <= same - changed, mode
+
+
+def test_an_unknown_layer_is_refused_before_a_store_is_opened(body, ask, tmp_path):
+    nowhere = {"stores": {"stems": {"folder": "nowhere"}}}
+    path = ask(start={"checkpoint": str(body)}, training={"frozen": ["body"]}, data=nowhere)
+    with pytest.raises(ConfigError, match="Layers body were to be frozen: the network has .*recurrent_stack"):
+        conduct(read_experiment(path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_stems_are_prepared_once_where_the_experiment_says(ask, tmp_path):
+    for song in ("one", "two"):
+        for number, label in enumerate(("bass", "organ", "tenor", "voice")):
+            (tmp_path / "songs" / song).mkdir(parents=True, exist_ok=True)
+            audio = 0.1 * np.random.default_rng(number).standard_normal(8000)
+            soundfile.write(tmp_path / "songs" / song / f"{label}.wav", audio, 8000)
+    choir = {"folder": str(tmp_path / "songs"), "groups": {"low": ["bass", "tenor"], "high": ["voice"]}}
+    path = ask(data={"stores": {"stems": None, "choir": choir}, "prepared": str(tmp_path / "stores")})
+    run = conduct(read_experiment(path), tmp_path / "run")
+    assert read_info(run.best).labels == ("high", "low")
+    assert (tmp_path / "stores" / "choir" / "manifest.json").is_file() and not (tmp_path / "run" / "store").exists()
+
+
+def test_two_stores_are_joined_by_their_shares(ask, store, tmp_path):
+    long = make_store(tmp_path / "long", seconds=3.0)
+    stores = {"stems": {"folder": str(store.folder)}, "long": {"folder": str(long.folder)}}
+    run = conduct(read_experiment(ask(data={"stores": stores})), tmp_path / "run")
+    assert run.config["training"]["shares"] == [0.75, 0.25], "stores come in the order of their names, shares by minutes"
+    assert read_info(run.best).data["name"] == "long+one"
+    given = {name: {**about, "share": 1.0} for name, about in stores.items()}
+    run = conduct(read_experiment(ask(data={"stores": given})), tmp_path / "equal")
+    assert run.config["training"]["shares"] == [0.5, 0.5]
+
+
+def test_augmentation_reaches_training_alone(ask, tmp_path):
+    run = conduct(read_experiment(ask(data={"augment": ["pitch"], "coherent": 0.5, "gain_db": 2.0})), tmp_path / "run")
+    training, validation = run.config["training"], run.config["validation"]
+    assert training["pitch"] == [-3.0, 3.0] and validation["pitch"] == [0.0, 0.0]
+    assert training["stretch"] == validation["stretch"] == [1.0, 1.0]
+    assert training["coherent"] == validation["coherent"] == 0.5 and training["gain_db"] == 2.0
+    assert (training["length"], validation["length"]) == (8, 2)
+
+
+def test_the_curve_has_the_si_sdr_of_test_tracks_where_that_is_asked_for(ask, tmp_path):
+    run = conduct(read_experiment(ask(test={"probed": 2})), tmp_path / "run")
+    points = run.read_curve()["points"]
+    assert all(isinstance(point["test_si_sdr"], float) for point in points)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"data": {"stores": {"stems": None}}}, "without stems was asked for: name a folder"),
+        ({"training": {"mode": "mask"}}, "'mask' from scratch was asked for"),
+        ({"training": {"mode": "pretrain"}, "test": {"probed": 2}}, "in mode 'pretrain' no masks are trained"),
+        ({"training": {"iterations": 5}}, "5 iterations were asked for, with a validation every 2"),
+    ],
+)
+def test_what_cannot_work_is_refused(ask, tmp_path, sections, said):
+    with pytest.raises(ConfigError, match=said):
+        conduct(read_experiment(ask(**sections)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_is_stopped_says_how_to_go_on(ask, tmp_path, capsys, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "conduct", stopped)
+    assert main_of("finetune", [str(ask()), "--out", str(tmp_path / "run")]) == 130
+    assert "The same command goes on from here." in capsys.readouterr().err
+
+
+def test_a_recipe_refuses_the_modes_of_the_other_and_says_which_to_take(ask, tmp_path, capsys):
+    for recipe, mode, other in (("finetune", "pretrain", "pretrain"), ("pretrain", "whole", "finetune")):
+        words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
+        assert main_of(recipe, words) == 2
+        said = capsys.readouterr().err
+        assert f"mode '{mode}': this recipe is for" in said and f"Take recipes.{other}" in said
+
+
+def test_the_papers_network_is_the_default(monkeypatch):
+    start = plan_of(NetworkConfig())
+    assert start.name is None and start.info.sample_rate == 16000
+    shapes = {name: tuple(tensor.shape) for name, tensor in start.network.state_dict().items()}
+    assert shapes["layers.recurrent_stack.rnn.weight_hh_l3_reverse"] == (2000, 500)
+    assert shapes["layers.embedding.linear.weight"] == (257 * 20, 1000)

@@ -1,0 +1,247 @@
+"""A folder of stems goes in, a nussl checkpoint comes out, and what is decided on the way is said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import nussl
+import pytest
+import soundfile
+import torch
+from made_up_stores import make_store, noise
+from nussl import STFTParams
+
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.errors import CheckpointError, ConfigError, DataError
+from nussl_transfer.mixing.split import divide
+from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.store.store import Store
+
+LABELS = ("bass", "drums", "voice")
+SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "valid_items": 4, "workers": 0}
+
+
+@pytest.fixture(autouse=True)
+def said(caplog):
+    caplog.set_level(logging.INFO, "nussl_transfer")
+    return caplog
+
+
+@pytest.fixture(scope="module")
+def body(small_chimera, tiny_stft, tmp_path_factory) -> Path:
+    """A pretrained body of two masks, for half a second at 8 kHz."""
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=0.5)
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "a body.pth", small_chimera(num_sources=2), info)
+
+
+def write_tracks(folder: Path, tracks: dict[str, float], labels=LABELS, rate: int = 8000) -> Path:
+    """Writes a folder of stems for each track (name: seconds)."""
+    for number, (name, seconds) in enumerate(tracks.items()):
+        (folder / name).mkdir(parents=True)
+        for which, label in enumerate(labels):
+            soundfile.write(folder / name / f"{label}.wav", noise(seconds, rate, 10 * number + which), rate)
+    return folder
+
+
+def names(store: Store) -> list[str]:
+    return [track.name for track in store.tracks]
+
+
+def changed_layers(one, other) -> set[str]:
+    before = one.state_dict()
+    return {name.split(".")[1] for name, tensor in other.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+# The whole way --------------------------------------------------------------------------------------------------------
+
+
+def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0}, rate=11025)
+    run = finetune(stems, tmp_path / "run", body, **SHORT)
+    info = read_info(run.best)
+    assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
+    assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 2
+    assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 2, 4]
+    assert "No validation tracks were given: held out" in said.text
+    assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in said.text
+    assert Store(tmp_path / "run" / "store").sample_rate == 8000
+
+    mixture = nussl.AudioSignal(audio_data_array=noise(1.0)[None], sample_rate=8000)
+    estimates = nussl.separation.deep.DeepMaskEstimation(mixture, str(run.best))()
+    assert len(estimates) == 3
+    np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
+
+
+def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(tmp_path, small_chimera, tiny_stft, said):
+    info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=10.0)
+    body = write_checkpoint(tmp_path / "body.pth", small_chimera(num_sources=2), info)
+    stems = write_tracks(tmp_path / "songs", {"only one": 20.0})
+    run = finetune(stems, tmp_path / "run", body, **{**SHORT, "iterations": 2, "batch_size": 1})
+    assert "held out the last quarter of every track" in said.text
+    assert "Mixtures of 10 s were asked for: there is too little sound for that, they are 5 s." in said.text
+    assert read_info(run.best).excerpt_seconds == 5.0
+    training, validation = (run.config[key] for key in ("training", "validation"))
+    assert (training["samples"], training["span"]) == (40000, [0.0, 0.75])
+    assert (validation["samples"], validation["span"]) == (40000, [0.75, 1.0])
+    assert training["seed"] != validation["seed"]
+
+
+def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incoherently(tmp_path, body, said):
+    for which, label in enumerate(LABELS):
+        (tmp_path / "pool" / label).mkdir(parents=True)
+        for take in range(2):
+            audio = noise(2.0 + which, seed=10 * which + take)
+            soundfile.write(tmp_path / "pool" / label / f"{label[:2]} take {take}.wav", audio, 8000)
+    run = finetune(tmp_path / "pool", tmp_path / "run", body, coherent=0.5, **SHORT)
+    assert "every mixture is incoherent" in said.text
+    assert run.config["training"]["coherent"] == 0
+    assert read_info(run.best).labels == LABELS
+
+
+def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
+    write_tracks(tmp_path / "songs" / "train", {"one": 1.5, "two": 1.5})
+    write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
+    run = finetune(tmp_path / "songs", tmp_path / "run", body, **SHORT)
+    assert "No validation tracks" not in said.text
+    material = divide(Store(run.folder / "store"))
+    assert [name.split("/")[-1] for name in names(material.valid)] == ["three"]
+    assert sorted(name.split("/")[-1] for name in names(material.train)) == ["one", "two"]
+    assert read_info(run.best).data["tracks"] == 2
+
+
+def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, "mask", **SHORT)
+    tuned, info = read_checkpoint(run.latest)
+    parent, _ = read_checkpoint(body)
+    assert info.mode == "mask" and tuned.layers["mask"].embedding_size == 3
+    parent.layers["mask"] = tuned.layers["mask"]
+    assert not changed_layers(parent, tuned)
+
+
+def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, tiny_store, said):
+    run = finetune(tiny_store, tmp_path / "run", None, like=body, **SHORT)
+    network, info = read_checkpoint(run.best)
+    parent, _ = read_checkpoint(body)
+    assert info.parent is None
+    assert "copied nothing" in said.text
+    parent.layers["mask"] = network.layers["mask"]
+    assert {"recurrent_stack", "embedding"} <= changed_layers(parent, network)
+    assert network.state_dict()["layers.recurrent_stack.rnn.weight_ih_l0"].shape == (32, 33)
+
+
+def test_a_store_is_taken_as_it_is_by_object_or_by_folder(tmp_path, body, tiny_store):
+    for number, stems in enumerate((tiny_store, tiny_store.folder, str(tiny_store.folder))):
+        run = finetune(stems, tmp_path / str(number), body, **SHORT)
+        assert not (run.folder / "store").exists()
+    finals = [read_checkpoint(tmp_path / str(n) / "checkpoints" / "latest.model.pth")[0] for n in range(3)]
+    assert not changed_layers(finals[0], finals[1]) and not changed_layers(finals[0], finals[2])
+
+
+def test_the_mask_head_of_the_same_labels_is_gone_on_with(tmp_path, body, tiny_store, said):
+    first = finetune(tiny_store, tmp_path / "first", body, **SHORT)
+    said.clear()
+    second = finetune(tiny_store, tmp_path / "second", first.folder, **SHORT)
+    assert "made new nothing" in said.text
+    assert read_info(second.best).parent == "first"
+    third = finetune(tiny_store, tmp_path / "third", second.latest, **SHORT)
+    assert read_info(third.best).parent == "second"
+
+
+def test_called_again_it_is_done_and_with_other_arguments_refused(tmp_path, body, tiny_store, said):
+    run = finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    before = run.latest.read_bytes()
+    finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    assert "all 4 iterations are done" in said.text and run.latest.read_bytes() == before
+    with pytest.raises(ConfigError, match="another configuration .*seed: 0 there, 1 now"):
+        finetune(tiny_store, tmp_path / "run", body, seed=1, **SHORT)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path, body, tiny_store):
+    before = torch.get_rng_state()
+    finals = []
+    for number, seed in enumerate((3, 3, 4)):
+        run = finetune(tiny_store, tmp_path / str(number), body, seed=seed, **SHORT)
+        finals.append(read_checkpoint(run.latest)[0])
+    assert not changed_layers(finals[0], finals[1]) and "mask" in changed_layers(finals[0], finals[2])
+    assert torch.equal(torch.get_rng_state(), before), "torch's global random state was changed"
+
+
+def test_groups_and_stems_to_leave_out_make_the_labels(tmp_path, body):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}, ("alto", "bass", "organ", "tenor"))
+    groups = {"low": ["bass", "tenor"], "high": ["alto"]}
+    run = finetune(stems, tmp_path / "run", body, groups=groups, ignore=["organ"], **SHORT)
+    assert read_info(run.best).labels == ("high", "low")
+
+
+def test_a_probe_is_asked_at_each_validation(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, probe=lambda model: 1.25, **SHORT)
+    assert [point["test_si_sdr"] for point in run.read_curve()["points"]] == [1.25] * 3
+
+
+def test_fewer_iterations_than_a_validation_takes_are_validated_at_their_end(tmp_path, body, tiny_store):
+    run = finetune(tiny_store, tmp_path / "run", body, **{**SHORT, "iterations": 3, "validate_every": 100})
+    assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 3]
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5})
+    wrong = [
+        ({"mode": "pretrain"}, ConfigError, "'pretrain'.*'whole' and 'mask'"),
+        ({"source": None, "mode": "mask", "like": body}, ConfigError, "'mask' from scratch.*Take mode 'whole'"),
+        ({"source": "no such model"}, CheckpointError, "'no such model' was asked for.*names are .*body"),
+        ({"iterations": 5}, ConfigError, "5 iterations .* every 2"),
+        ({"batch_size": 0}, ConfigError, "Batch size 0"),
+    ]
+    for arguments, error, message in wrong:
+        with pytest.raises(error, match=message):
+            finetune(stems, tmp_path / "run", **{"source": body, **SHORT, **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_at_another_rate_is_refused(tmp_path, body):
+    store = make_store(tmp_path / "store", {"one": (None, 2.0, LABELS)}, rate=16000)
+    with pytest.raises(DataError, match="Stems at 8000 Hz are needed: .*is at 16000 Hz.*--sample-rate 8000"):
+        finetune(store, tmp_path / "run", body, **SHORT)
+
+
+def test_a_single_stem_is_refused(tmp_path, body):
+    store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
+    with pytest.raises(DataError, match="only stem is 'voice'"):
+        finetune(store, tmp_path / "run", body, **SHORT)
+
+
+def test_a_network_for_two_channels_together_is_refused(tmp_path, tiny_store, small_chimera, tiny_stft):
+    stereo = small_chimera(num_sources=2, num_audio_channels=2)
+    body = write_checkpoint(tmp_path / "body.pth", stereo, CheckpointInfo((), "pretrain", 8000, tiny_stft, 0.5))
+    with pytest.raises(CheckpointError, match="takes 2 channels together"):
+        finetune(tiny_store, tmp_path / "run", body, **SHORT)
+
+
+def test_labels_that_only_test_tracks_have_get_no_mask(tmp_path, body):
+    tracks = {"a": (None, 2, ("bass", "voice")), "b": (None, 2, ("bass", "voice")), "c": ("test", 2, LABELS)}
+    run = finetune(make_store(tmp_path / "store", tracks), tmp_path / "run", body, **SHORT)
+    assert read_info(run.best).labels == ("bass", "voice")
+
+
+def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
+    params = STFTParams(128, 32, "hann")
+    network = small_chimera(num_sources=2, num_features=65)
+    body = write_checkpoint(tmp_path / "body.pth", network, CheckpointInfo((), "pretrain", 4000, params, 0.5))
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 3.0}), tmp_path / "run", body, **SHORT)
+    info = read_info(run.best)
+    assert (info.sample_rate, info.stft_params) == (4000, params)
+    manifest = json.loads((tmp_path / "run" / "store" / "manifest.json").read_text())
+    assert manifest["sample_rate"] == 4000 and manifest["tracks"][0]["frames"] == 12000
+
+
+def test_the_log_of_a_run_has_what_was_decided_before_training_and_each_line_once(tmp_path, body):
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}), tmp_path / "run", body, **SHORT)
+    log = (run.folder / "run.log").read_text()
+    for decided in ("No validation tracks were given: held out", "Network: copied", "iteration 4 "):
+        assert log.count(decided) == 1, decided

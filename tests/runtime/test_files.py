@@ -1,0 +1,109 @@
+"""A file is whole or not there, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from nussl_transfer.runtime.files import is_newer, write_durably, write_json, write_same, written_aside
+
+
+def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "made" / "on the way" / "file.txt"
+    with written_aside(path) as aside:
+        aside.write_text("new")
+        assert not path.exists()
+        assert aside.parent == path.parent, "a rename is atomic only within one file system"
+        written = aside.stat().st_ino
+    assert path.read_text() == "new"
+    assert path.stat().st_ino == written, "it was copied: a reader could have found half of it"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_an_error_in_the_block_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk is full"), written_aside(path) as aside:
+        aside.write_text("half of the n")
+        raise OSError("disk is full")
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("name", ["bass.wav", "latest.model.pth"])
+def test_a_file_left_half_written_by_a_kill_is_not_taken_for_audio_or_a_checkpoint(tmp_path, name):
+    with written_aside(tmp_path / name) as aside:
+        aside.write_text("half")
+        assert not list(tmp_path.glob("*.wav")) and not list(tmp_path.glob("*.pth"))
+        assert aside.name.startswith(".") and aside.suffix == ".part"
+
+
+def test_json_is_read_back_as_it_was(tmp_path):
+    value = {"label": "Äöü", "numbers": [1, 2.5, None, True], "nested": {"a": []}}
+    write_json(tmp_path / "value.json", value)
+    assert json.loads((tmp_path / "value.json").read_text(encoding="utf-8")) == value
+
+
+def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_file_is_newer_only_than_what_was_written_before_it(tmp_path):
+    old, made, late = tmp_path / "old", tmp_path / "made", tmp_path / "late"
+    for time, path in enumerate((old, made, late), start=1):
+        path.write_text("x")
+        os.utime(path, ns=(time, time))
+    assert is_newer(made, old)
+    assert not is_newer(made, old, late) and not is_newer(made, made) and not is_newer(tmp_path / "absent", old)
+
+
+# On the disk ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    order, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (order.append(os.fstat(file).st_size), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("named"), replace(*paths)))
+    write_durably(tmp_path / "file", b"12345")
+    assert order == [5, "named"] and (tmp_path / "file").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize("call", ["write_text", "replace"])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"), written_aside(path) as aside:
+        full() if call == "write_text" else monkeypatch.setattr(os, "replace", full)
+        aside.touch()
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"), written_aside(tmp_path / "file"):
+        (tmp_path / "absent").read_bytes()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_same_content_under_two_names_stays_when_the_first_gets_another(tmp_path, monkeypatch, has_links):
+    def without(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", without)
+    first, second = tmp_path / "latest", tmp_path / "best"
+    second.write_text("older")
+    write_durably(first, b"1")
+    write_same(second, first)
+    write_same(second, first)
+    write_durably(first, b"2")
+    assert (first.read_bytes(), second.read_bytes()) == (b"2", b"1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "latest"]

@@ -1,0 +1,131 @@
+"""One process a folder: a lock that goes with its process."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.runtime import locks
+from nussl_transfer.runtime.locks import locked
+
+fork = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Returns a process that holds the folder until it is killed."""
+
+    def hold():
+        with locked(tmp_path / "run"):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+
+    process = fork.Process(target=hold)
+    process.start()
+    end = time.monotonic() + 20
+    while not (tmp_path / "held").exists():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_another_process_is_kept_out_and_told_who_is_at_work(tmp_path, holder):
+    said = rf"{tmp_path}/run was to be written to: process {holder.pid} on \S+ is at work there. Wait for it, stop it, or"
+    with pytest.raises(ConfigError, match=said), locked(tmp_path / "run"):
+        pass
+    with locked(tmp_path / "another"):
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(tmp_path, holder):
+    holder.kill()
+    holder.join()
+    assert (tmp_path / "run" / ".lock").exists(), "it could not clear it away"
+    with locked(tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_process_forked_by_one_that_was_killed_holds_nothing(tmp_path):
+    ready = fork.Event()
+
+    def hold():
+        with locked(tmp_path / "run"):
+            if os.fork() == 0:
+                ready.set()
+                time.sleep(2)
+                os._exit(0)
+            time.sleep(60)
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert ready.wait(20)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_blocks_of_one_process_nest_and_the_outer_one_holds_to_its_end(tmp_path):
+    def refused() -> bool:
+        def attempt():
+            try:
+                with locked(tmp_path):
+                    os._exit(0)
+            except ConfigError:
+                os._exit(1)
+
+        process = fork.Process(target=attempt)
+        process.start()
+        process.join()
+        return process.exitcode == 1
+
+    with locked(tmp_path):
+        with locked(tmp_path / "." / "inner" / ".."):
+            assert refused()
+        assert refused()
+    assert not refused()
+
+
+def test_an_error_within_the_block_gives_the_folder_free(tmp_path):
+    with pytest.raises(ValueError), locked(tmp_path):
+        raise ValueError
+    with locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", without)
+    with locked(tmp_path):
+        pass
+
+
+def test_where_there_is_no_fcntl_the_other_systems_lock_is_taken(tmp_path, monkeypatch):
+    taken = []
+
+    class Msvcrt:
+        LK_NBLCK = 2
+
+        @staticmethod
+        def locking(number, mode, size):
+            taken.append((mode, size))
+
+    monkeypatch.setitem(__import__("sys").modules, "msvcrt", Msvcrt)
+    monkeypatch.setattr(locks, "fcntl", None)
+    with locked(tmp_path):
+        assert taken == [(2, 1)]
+        assert "process" in (tmp_path / ".lock").read_text()
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,129 @@
+"""Chunks: what comes out is the network's on the frames of each chunk, cross-faded, for pieces of any length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from nussl import STFTParams
+
+from nussl_transfer.errors import ConfigError
+from nussl_transfer.separation.chunks import Chunking, chunking_of, in_chunks
+
+STFT = STFTParams(512, 128, "sqrt_hann")
+
+
+def joined(frames, chunking, network, cuts=(), rows=1):
+    """Returns what comes of numbered frames, handed over in pieces that end at `cuts`."""
+    signal = torch.arange(float(frames)).repeat(rows, 1)[..., None]  # [rows, n, 1]
+    pieces = [piece for piece in torch.tensor_split(signal, list(cuts), dim=1) if piece.shape[1]]
+    pairs = [(frames.clone(), output) for frames, output in in_chunks(pieces, network, chunking)]
+    torch.testing.assert_close(torch.cat([frames for frames, _ in pairs], dim=1), signal)
+    return torch.cat([output for _, output in pairs], dim=1)[..., 0]
+
+
+def numbered(part):
+    """A network that hears a frame from the place of its chunk: it gives the chunk's first frame for all of it."""
+    return part[:, :1].expand_as(part)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+@pytest.mark.parametrize("overlap", [0, 1, 5])
+def test_every_frame_comes_out_once_and_in_order(batch, overlap):
+    for frames in (*range(1, 45), 100, 101, 177):
+        cuts = np.random.default_rng(frames).integers(0, frames + 1, 4)
+        found = joined(frames, Chunking(10, overlap, batch), lambda part: part, sorted(cuts), rows=2)
+        torch.testing.assert_close(found, torch.arange(float(frames)).repeat(2, 1))
+
+
+@pytest.mark.parametrize("frames", [11, 26, 29, 34, 35, 50])
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_inside_a_chunk_the_result_is_the_networks_and_where_two_overlap_a_mean_with_weights_of_one(frames, batch):
+    chunking = Chunking(10, 2, batch)
+    found = joined(frames, chunking, numbered)[0].numpy()
+    # Computed with all weights at hand: a chunk fades in over the first frames that it has to itself, and is cut off
+    # where it reaches back further.
+    starts = chunking.starts(frames)
+    expected = np.full(frames, np.nan)
+    for number, start in enumerate(starts):
+        begin = number * chunking.hop
+        for frame in range(begin, start + 10):
+            place = (frame - begin + 1) / 3
+            weight = np.sin(np.pi / 2 * place) ** 2 if number and frame < begin + 2 else 1.0
+            before = 0.0 if weight == 1 else (1 - weight) * expected[frame]
+            expected[frame] = before + weight * start
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_result_is_the_same_whatever_the_pieces_and_the_batch():
+    network = torch.nn.GRU(1, 1, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        results = [
+            joined(83, Chunking(20, 4, batch), lambda part: network(part)[0], cuts)
+            for batch, cuts in [(1, ()), (4, (1, 2, 60)), (50, range(1, 83))]
+        ]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=0, atol=1e-6)
+
+
+def test_a_batch_never_holds_more_than_it_may_and_is_full_where_it_can_be():
+    sizes = []
+
+    def network(part):
+        sizes.append(tuple(part.shape[:2]))
+        return part
+
+    joined(10 + 8 * 8, Chunking(10, 2, 4), network)
+    assert sizes == [(4, 10), (4, 10), (1, 10)]  # the last one ends with the signal
+    sizes.clear()
+    joined(26, Chunking(10, 2, 4), network, rows=6)  # six channels, chunk by chunk
+    assert sizes == [(4, 10), (2, 10)] * 3
+
+
+def test_a_signal_of_one_chunk_goes_through_as_it_is():
+    seen = []
+    joined(10, Chunking(10, 5, 4), lambda part: seen.append(part) or part)
+    assert len(seen) == 1 and seen[0].shape == (1, 10, 1)
+
+
+def test_no_frame_is_held_longer_than_a_batch_needs():
+    chunking, given = Chunking(10, 2, 3), 0
+    held = []
+
+    def pieces():
+        nonlocal given
+        for _ in range(500):
+            given += 1
+            yield torch.zeros(1, 1, 1)
+
+    for frames, _ in in_chunks(pieces(), lambda part: part, chunking):
+        held.append(given)
+        given -= frames.shape[1]
+    assert max(held) <= 2 * 10 + 3 * 8
+
+
+def test_chunks_are_as_long_as_the_training_excerpts_of_nussl_or_as_asked_for():
+    assert chunking_of(10.0, 16000, STFT) == Chunking(1251, 63, 8)
+    assert chunking_of(10.0, 16000, STFT, chunk_seconds=2.0).frames == 251
+    # A checkpoint that says nonsense does not decide on the memory.
+    for nonsense in (float("nan"), -3.0, 0.0, 1e12):
+        assert chunking_of(nonsense, 16000, STFT).frames == 1251
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 3.3, 10.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_the_network_never_hears_more_than_ten_thousand_frames_at_once_but_for_a_chunk_that_has_more(seconds, rate):
+    chunking = chunking_of(seconds, rate, STFT)
+    assert chunking.batch * chunking.frames <= max(10_050, chunking.frames)
+    assert (chunking.batch + 1) * chunking.frames > 10_050  # and as many as it may
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.1, float("nan"), float("inf")])
+def test_a_length_that_cannot_be_is_refused(seconds):
+    with pytest.raises(ConfigError, match="take at least 0.128 s"):
+        chunking_of(10.0, 16000, STFT, chunk_seconds=seconds)
+
+
+def test_two_chunks_share_at_most_half_of_themselves():
+    with pytest.raises(ConfigError, match="at most half"):
+        Chunking(10, 6, 1)

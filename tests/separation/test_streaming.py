@@ -1,0 +1,376 @@
+"""Files into files: whatever the file, what nussl would give of it; and all files of a batch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal as signals
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+from nussl import STFTParams
+from nussl.ml import SeparationModel
+from nussl.separation.deep import DeepMaskEstimation
+
+from nussl_transfer import cli
+from nussl_transfer.audio import writer as writing
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.errors import CheckpointError, ConfigError, DataError
+from nussl_transfer.networks.chimera import build_transfer_chimera
+from nussl_transfer.runtime import memory
+from nussl_transfer.separation import streaming
+from nussl_transfer.separation.files import separate_files
+from nussl_transfer.separation.masks import TransferMaskEstimation
+from nussl_transfer.separation.naming import safe_names
+
+RATE = 16000
+
+
+@pytest.fixture
+def separate(tmp_path, checkpoint):
+    """Returns a function that separates one file and gives back its estimates, [nc, frames], and their rate."""
+
+    def run(path, model=checkpoint, **options):
+        result = separate_files([path], model, tmp_path / "out", progress=False, **options)
+        assert not result.failed
+        read = {label: soundfile.read(file, always_2d=True) for label, file in result.written[path].items()}
+        return {label: audio.T for label, (audio, _) in read.items()}, {rate for _, rate in read.values()}
+
+    return run
+
+
+def write(path, audio, rate=RATE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio.T, rate, **{"subtype": "FLOAT"} | options)
+    return path
+
+
+def files_under(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (8000, 3), (192000, 8)])
+def test_a_file_of_any_rate_and_channels_is_separated_as_nussl_would(
+    tmp_path, checkpoint, separate, noise, signal, rate, channels
+):
+    audio = noise(channels, rate // 2 + 1)
+    estimates, rates = separate(write(tmp_path / "song.wav", audio, rate))
+    expected = DeepMaskEstimation(signal(soxr.resample(audio.T, rate, RATE).T), str(checkpoint))()
+    assert list(estimates) == ["bass", "voice"] and rates == {RATE}
+    for ours, theirs in zip(estimates.values(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.audio_data, atol=1e-6)
+    assert files_under(tmp_path / "out") == ["song/bass.wav", "song/voice.wav"]
+
+
+@pytest.mark.parametrize("seconds", [2.0, 3.001])
+def test_a_long_file_is_separated_as_the_signal_would_be(
+    tmp_path, short_checkpoint, separate, noise, signal, monkeypatch, seconds
+):
+    audio = noise(2, int(seconds * RATE))
+    expected = TransferMaskEstimation(signal(audio), short_checkpoint)()
+    monkeypatch.setattr(streaming, "BLOCK", 1000)
+    estimates, _ = separate(write(tmp_path / "song.wav", audio), short_checkpoint)
+    for ours, theirs in zip(estimates.values(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.audio_data, atol=1e-6)
+    np.testing.assert_allclose(sum(estimates.values()), audio, atol=1e-5)
+
+
+def test_chunks_are_of_the_length_asked_for(tmp_path, short_checkpoint, separate, noise, signal):
+    audio = noise(1, 2 * RATE)
+    expected = TransferMaskEstimation(signal(audio), short_checkpoint, chunk_seconds=0.7)()
+    estimates, _ = separate(write(tmp_path / "song.wav", audio), short_checkpoint, chunk_seconds=0.7)
+    np.testing.assert_allclose(estimates["bass"], expected[0].audio_data, atol=1e-6)
+
+
+def test_estimates_at_the_files_own_rate_are_as_long_as_the_file(tmp_path, separate):
+    # A tone well below half of either rate comes through both resamplings; the masks add up to one.
+    audio = 0.3 * np.sin(2 * np.pi * 440 * np.arange(44101) / 44100)[None]
+    estimates, rates = separate(write(tmp_path / "tone.flac", audio, 44100, subtype="PCM_24"), keep_rate=True)
+    assert rates == {44100} and {estimate.shape for estimate in estimates.values()} == {(1, 44101)}
+    np.testing.assert_allclose(sum(estimates.values())[:, 2000:-2000], audio[:, 2000:-2000], atol=1e-3)
+
+
+@pytest.mark.parametrize(("keep_rate", "rate"), [(False, RATE), (True, 44100)])
+def test_labels_are_picked_and_the_residual_is_what_they_leave(tmp_path, separate, noise, keep_rate, rate):
+    audio = noise(2, 44100)
+    estimates, rates = separate(
+        write(tmp_path / "song.wav", audio, 44100), labels=["voice"], residual=True, keep_rate=keep_rate
+    )
+    assert list(estimates) == ["voice", "residual"] and rates == {rate}
+    assert files_under(tmp_path / "out") == ["song/residual.wav", "song/voice.wav"]
+    mixture = audio if keep_rate else soxr.resample(audio.T, 44100, RATE).T
+    np.testing.assert_allclose(estimates["voice"] + estimates["residual"], mixture, atol=1e-6)
+
+
+def test_a_label_called_residual_keeps_its_name(tmp_path, make_checkpoint, separate, noise):
+    model = make_checkpoint(tmp_path / "model.pth", labels=("residual", "voice"))
+    estimates, _ = separate(write(tmp_path / "song.wav", noise()), model, residual=True)
+    assert list(estimates) == ["residual", "voice", "residual_2"]
+    np.testing.assert_allclose(estimates["residual_2"], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("flac", 1e-6), ("ogg", 0.05), ("mp3", 0.05)])
+def test_other_formats_are_read_and_written(tmp_path, separate, kind, tolerance):
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)[None].astype(np.float32)
+    coding = {"flac": "PCM_24", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}[kind]
+    path = write(tmp_path / f"song.{kind}", tone, subtype=coding)
+    assert soundfile.info(path).frames == 2 * RATE
+    exact, _ = separate(path)
+    estimates, _ = separate(path, format=kind)
+    assert files_under(tmp_path / "out") == [f"song/{label}.{end}" for label in ("bass", "voice") for end in (kind, "wav")]
+    for label in exact:
+        assert soundfile.info(tmp_path / "out" / "song" / f"{label}.{kind}").subtype == coding
+        np.testing.assert_allclose(estimates[label][:, 1000:-1000], exact[label][:, 1000:-1000], atol=tolerance)
+
+
+def test_what_is_above_full_scale_is_kept_in_a_wav_and_told_of_in_a_flac(tmp_path, separate, caplog):
+    tone = 3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)[None].astype(np.float32)
+    path = write(tmp_path / "loud.wav", tone)
+    assert np.abs(separate(path)[0]["bass"]).max() > 1 and not caplog.records
+    estimates, _ = separate(path, format="flac")
+    assert np.abs(estimates["bass"]).max() <= 1
+    assert "samples were above full scale" in caplog.text and "bass.flac" in caplog.text
+
+
+def test_a_format_that_cannot_hold_the_result_is_told_in_a_sentence(tmp_path, checkpoint, noise):
+    path = write(tmp_path / "song.wav", noise(8, 4000))
+    result = separate_files([path], checkpoint, tmp_path / "out", format="mp3", progress=False)
+    assert "8 channels at 16000 Hz: mp3 cannot hold that" in result.failed[path]
+    assert files_under(tmp_path / "out") == []
+
+
+def test_a_wav_that_would_be_too_large_for_its_header_is_an_rf64(tmp_path, separate, noise, monkeypatch):
+    monkeypatch.setattr(writing, "LARGEST_WAV", 4 * RATE - 1)
+    audio = noise()
+    estimates, _ = separate(write(tmp_path / "song.wav", audio))
+    assert soundfile.info(tmp_path / "out" / "song" / "bass.wav").format == "RF64"
+    np.testing.assert_allclose(sum(estimates.values()), audio, atol=1e-5)
+
+
+@pytest.mark.parametrize("keep_rate", [False, True])
+@pytest.mark.parametrize(("rate", "frames"), [(RATE, 8000), (44100, 50000)])
+def test_a_silent_file_gives_silent_estimates(tmp_path, separate, rate, frames, keep_rate):
+    estimates, _ = separate(write(tmp_path / "rest.wav", np.zeros((2, frames)), rate), keep_rate=keep_rate)
+    assert not any(np.any(estimate) for estimate in estimates.values())
+
+
+@pytest.mark.parametrize("frames", [1, 37, 511])
+def test_a_file_shorter_than_a_window_keeps_its_length(tmp_path, separate, noise, frames):
+    audio = noise(1, frames)
+    estimates, _ = separate(write(tmp_path / "click.wav", audio))
+    np.testing.assert_allclose(sum(estimates.values()), audio, atol=1e-5)
+
+
+def test_one_sample_at_a_high_rate_is_none_at_the_models_and_one_at_its_own(tmp_path, checkpoint, separate):
+    path = write(tmp_path / "one.wav", np.ones((8, 1)), 192000)
+    result = separate_files([path], checkpoint, tmp_path / "out", progress=False)
+    assert "has 1 samples at 192000 Hz: that is none at 16000 Hz" in result.failed[path]
+    assert files_under(tmp_path / "out") == []
+    estimates, _ = separate(path, keep_rate=True)
+    assert {estimate.shape for estimate in estimates.values()} == {(8, 1)}
+
+
+def test_bad_files_are_all_named_and_the_good_ones_are_separated(tmp_path, checkpoint, noise):
+    write(tmp_path / "good.wav", noise())
+    write(tmp_path / "empty.wav", np.zeros((1, 0)))
+    (tmp_path / "nothing.wav").touch()
+    (tmp_path / "text.wav").write_text("not audio")
+    late = noise(1, 40 * RATE)
+    late[0, -5] = np.nan
+    write(tmp_path / "nan.wav", late)
+    whole = write(tmp_path / "cut.flac", noise(1, 30 * RATE), subtype="PCM_16").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    whole = write(tmp_path / "cut.wav", noise(1, RATE)).read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    bad = ["empty.wav", "nothing.wav", "text.wav", "nan.wav", "cut.flac", "cut.wav", "absent.wav"]
+    paths = [tmp_path / name for name in (*bad, "good.wav")]
+    result = separate_files(paths, checkpoint, tmp_path / "out", progress=False)
+    assert list(result.written) == [tmp_path / "good.wav"]
+    assert list(result.failed) == paths[:-1]
+    for path, said in result.failed.items():
+        assert said.startswith(str(path)) and "\n" not in said
+    assert "holds NaN or infinite samples, the first at 40.00 s" in result.failed[tmp_path / "nan.wav"]
+    assert files_under(tmp_path / "out") == ["good/bass.wav", "good/voice.wav"]
+
+
+def test_a_file_that_the_network_takes_in_another_number_of_channels_is_refused(tmp_path, noise):
+    config = build_transfer_chimera(2, hidden_size=6, num_layers=1, embedding_size=4, num_audio_channels=2)
+    config["modules"]["recurrent_stack"]["args"]["num_features"] = 2 * 257  # nussl's builder forgets the channels
+    info = CheckpointInfo(("a", "b"), "whole", RATE, STFTParams(512, 128, "sqrt_hann"), excerpt_seconds=0.5)
+    stereo = write_checkpoint(tmp_path / "stereo.pth", SeparationModel(config), info)
+    good, bad = write(tmp_path / "two.wav", noise(2, 2 * RATE)), write(tmp_path / "one.wav", noise(1))
+    result = separate_files([bad, good], stereo, tmp_path / "out", progress=False)
+    assert "has 1 channels: the checkpoint separates 2 together" in result.failed[bad]
+    estimates = [soundfile.read(path)[0].T for path in result.written[good].values()]
+    np.testing.assert_allclose(sum(estimates), noise(2, 2 * RATE), atol=1e-5)
+
+
+def test_labels_and_file_names_never_leave_the_folder(tmp_path, make_checkpoint, noise):
+    labels = ("../../x", "/etc/y", "..", "a/b", "a_b", "A_B")
+    model = make_checkpoint(tmp_path / "model.pth", labels=labels)
+    song, out = write(tmp_path / "...wav", noise(1, 4000), format="WAV"), tmp_path / "deep" / "er" / "out"
+    paths = list(separate_files([song], model, out, residual=True, progress=False).written[song].values())
+    assert len(paths) == 7 and all(path.is_file() for path in paths)
+    # On a disk that ignores case, too, each has its own file.
+    assert len({str(path).casefold() for path in paths}) == 7
+    assert [path for path in tmp_path.rglob("*.wav") if out not in path.parents] == [song]
+    assert {path.resolve().parent.parent for path in paths} == {out}
+
+
+def test_ordinary_labels_keep_their_names():
+    labels = ["violin", "Lead Vox (dry)", "Flöte", "kick-in", "低音"]
+    assert list(safe_names(labels).values()) == labels
+
+
+def test_folders_keep_their_structure_and_files_of_one_name_get_folders_of_their_own(tmp_path, checkpoint, noise):
+    music = tmp_path / "music"
+    for name in ("mix.wav", "mix.flac", "live/mix.wav", "live/take 2/mix.wav", ".hidden/mix.wav"):
+        write(music / name, noise(1, 1000), subtype="PCM_16")
+    (music / "notes.txt").write_text("not audio")
+    other = write(tmp_path / "MIX.wav", noise(1, 1000))
+    out = music / "separated"
+    inputs = [music, other, music / "mix.wav"]
+    for _ in range(2):  # what the first time wrote is not separated the second time
+        result = separate_files(inputs, checkpoint, out, labels=["bass"], progress=False)
+        found = {path.relative_to(tmp_path).as_posix(): files["bass"] for path, files in result.written.items()}
+        assert {name: path.relative_to(out).as_posix() for name, path in found.items()} == {
+            "music/mix.flac": "mix/bass.wav",
+            "music/mix.wav": "mix_2/bass.wav",
+            "music/live/mix.wav": "live/mix/bass.wav",
+            "music/live/take 2/mix.wav": "live/take 2/mix/bass.wav",
+            "MIX.wav": "MIX_3/bass.wav",
+        }
+
+
+def test_a_folder_without_audio_is_refused(tmp_path, checkpoint):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="it holds no audio file"):
+        separate_files([tmp_path / "empty"], checkpoint, tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"labels": ["violin", "bass"]}, "Labels violin were asked for: .* separates bass, voice"),
+        ({"format": "aac"}, "there are wav, flac, ogg, mp3"),
+        ({"device": "tpu"}, "Device 'tpu'"),
+        ({"chunk_seconds": 0.01}, "four windows"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, checkpoint, noise, options, said):
+    path = write(tmp_path / "song.wav", noise())
+    with pytest.raises(ConfigError, match=said):
+        separate_files([path], checkpoint, tmp_path / "out", progress=False, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pretrained_body_is_refused(tmp_path, make_checkpoint):
+    body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
+    with pytest.raises(CheckpointError, match="never trained"):
+        separate_files([tmp_path / "any.wav"], body, tmp_path / "out", progress=False)
+
+
+def test_away_from_a_terminal_one_line_says_how_fast_it_was(tmp_path, checkpoint, noise, capfd, caplog):
+    paths = [write(tmp_path / f"{name}.wav", noise()) for name in "ab"]
+    with caplog.at_level(logging.INFO, "nussl_transfer"):
+        separate_files([*paths, tmp_path / "absent.wav"], checkpoint, tmp_path / "out")
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("Separated 2 of 3 files: 2.0 s of audio in ")
+    assert caplog.messages[0].endswith("times real time.")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def command(tmp_path, checkpoint, noise):
+    """The words of a command that separates twenty seconds."""
+    path = write(tmp_path / "song.wav", noise(1, 20 * RATE))
+    return ["separate", str(path), "--model", str(checkpoint), "--out", str(tmp_path / "out")]
+
+
+def test_a_full_disk_leaves_no_half_file_and_says_so(tmp_path, command, capsys):
+    """The most that a process may write into a file stands for what is left on a disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        status = cli.main(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert status == 2
+    assert "could not be written" in capsys.readouterr().err
+    assert files_under(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signals.SIGINT, 130), (signals.SIGTERM, 143)])
+def test_interrupted_it_leaves_nothing_half_written(tmp_path, command, monkeypatch, capsys, number, status):
+    at_the_time = []
+
+    def interrupted(writer, audio):
+        written(writer, audio)
+        writer.file.flush()
+        if len(at_the_time) < 1:
+            at_the_time.extend(files_under(tmp_path / "out"))
+            os.kill(os.getpid(), number)
+
+    written = writing.AudioWriter.write
+    monkeypatch.setattr(writing.AudioWriter, "write", interrupted)
+    handler = signals.getsignal(signals.SIGTERM)
+    # A shell has what it starts in the background ignore Ctrl-C, these tests perhaps among it.
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
+    try:
+        assert cli.main(command) == status
+    finally:
+        signals.signal(signals.SIGINT, before)
+    assert "no file is half written" in capsys.readouterr().err
+    assert len(at_the_time) == 2 and all(name.endswith(".part") for name in at_the_time)
+    assert files_under(tmp_path / "out") == []
+    assert signals.getsignal(signals.SIGTERM) == handler
+
+
+def test_the_status_says_whether_all_files_were_separated(tmp_path, command, capsys):
+    assert cli.main([*command, "--labels", "voice", "--residual", "--format", "flac"]) == 0
+    written = [tmp_path / "out" / "song" / f"{name}.flac" for name in ("voice", "residual")]
+    assert capsys.readouterr().out.split() == list(map(str, written))
+    (tmp_path / "bad.wav").write_text("not audio")
+    assert cli.main([command[0], str(tmp_path / "bad.wav"), *command[1:]]) == 1
+    captured = capsys.readouterr()
+    assert "not separated: " in captured.err and "bad.wav" in captured.err
+    assert len(captured.out.split()) == 2
+
+
+def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            self.mallopt = lambda *option: asked.append(option)
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", Library)
+    memory.return_freed_memory()
+    assert asked == [(-3, 1 << 17)]
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    memory.return_freed_memory()
+
+
+def test_of_the_network_only_what_masks_need_is_held(short_checkpoint):
+    network = streaming.FileSeparator(short_checkpoint).network
+    assert "mask" in network.layers and "embedding" not in network.layers
+    assert list(network.layers) == [name for name, *_ in network.connections]
+    with torch.no_grad():
+        assert list(network({"mix_magnitude": torch.rand(1, 3, 257, 1)})) == ["mask"]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint):
+    """The most that NumPy holds at once, of eight seconds and of sixty-four; what torch holds, test_chunks counts."""
+    held = []
+    for seconds in (8, 64):
+        audio = np.zeros((1, seconds * RATE), np.float32)
+        path = write(tmp_path / f"{seconds}.wav", audio)
+        tracemalloc.start()
+        separate_files([path], short_checkpoint, tmp_path / "out", progress=False)
+        held.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert held[1] < 1.2 * held[0] + 1e6

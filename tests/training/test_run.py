@@ -1,0 +1,187 @@
+"""The folder of a run: its configuration is checked, its state is whole, its log is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+
+import pytest
+import torch
+import yaml
+
+from nussl_transfer.errors import CheckpointError, ConfigError
+from nussl_transfer.runtime.log import logger
+from nussl_transfer.training.run import FitConfig, Run, at_work_in
+
+CONFIG = {"mode": "whole", "iterations": 20, "frozen": ["mask"], "device": "cpu", "workers": 0, "progress": True}
+POINTS = [{"iteration": 0, "valid_loss": 0.5}, {"iteration": 10, "valid_loss": 0.25}]
+STATE = {
+    "iteration": 10,
+    "model": {"weight": torch.arange(3.0)},
+    "random": torch.get_rng_state(),
+    "curve": {"points": POINTS},
+}
+
+
+def test_a_new_run_has_done_nothing_and_writes_down_its_configuration(tmp_path):
+    run = Run(tmp_path / "runs" / "one", CONFIG)
+    assert (run.iteration, run.state) == (0, None)
+    assert yaml.safe_load((run.folder / "config.yml").read_text()) == CONFIG
+
+
+def test_a_saved_state_is_there_when_the_folder_is_opened_again(tmp_path):
+    Run(tmp_path, CONFIG).save(STATE, 1.5)
+    run = Run(tmp_path, CONFIG)
+    assert run.iteration == 10
+    assert torch.equal(run.state["model"]["weight"], torch.arange(3.0))
+    assert torch.equal(run.state["random"], STATE["random"])
+    assert run.state["curve"]["points"] == POINTS
+    assert run.read_curve() == json.loads((tmp_path / "curve.json").read_text())
+    assert run.read_curve() == {"points": POINTS, "mixture_si_sdr": 1.5}
+
+
+def test_another_configuration_is_refused_and_the_difference_shown(tmp_path):
+    Run(tmp_path, CONFIG).save(STATE)
+    difference = r"another configuration \(iterations: 20 there, 30 now; mode: 'whole' there, 'mask' now\)"
+    with pytest.raises(ConfigError, match=difference):
+        Run(tmp_path, {**CONFIG, "mode": "mask", "iterations": 30})
+    with pytest.raises(ConfigError, match=r"\(seed: None there, 1 now\)"):
+        Run(tmp_path, {**CONFIG, "seed": 1})
+    assert yaml.safe_load((tmp_path / "config.yml").read_text()) == CONFIG, "the refused one was written down"
+
+
+def test_where_and_how_fast_a_run_computes_may_change(tmp_path):
+    Run(tmp_path, CONFIG).save(STATE)
+    assert Run(tmp_path, {**CONFIG, "device": "cuda", "workers": 4, "progress": False}).iteration == 10
+
+
+def test_a_state_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    run = Run(tmp_path, CONFIG)
+    run.save(STATE)
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/state.pt'"):
+        run.save({**STATE, "iteration": 20})
+    assert Run(tmp_path, CONFIG).iteration == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yml", "curve.json", "state.pt"]
+
+
+def test_the_state_is_written_last(tmp_path, monkeypatch):
+    # Else a run killed in between, at its last iteration, would be done, and its curve would lack a point for ever.
+    run, order = Run(tmp_path, CONFIG), []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda *given: (order.append(run.curve.exists()), sync(*given)))
+    run.save(STATE)
+    assert order == [True]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    Run(tmp_path, CONFIG).save(STATE)
+    (tmp_path / "checkpoints").mkdir()
+    left = [tmp_path / ".state.pt.123.part", tmp_path / "checkpoints" / ".best.model.pth.123.part"]
+    for path in left:
+        path.write_bytes(b"half")
+    Run(tmp_path, CONFIG)
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "text", "empty", "foreign", "older"])
+def test_a_state_that_cannot_be_gone_on_from_is_an_error_that_says_what_to_do(tmp_path, spoil):
+    path = tmp_path / "state.pt"
+    Run(tmp_path, CONFIG).save(STATE)
+    if spoil == "cut":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif spoil == "text":
+        path.write_text("no state")
+    elif spoil == "empty":
+        path.write_bytes(b"")
+    elif spoil == "foreign":
+        torch.save({"format": 2, "path": tmp_path}, path)
+    else:
+        torch.save({"format": 1}, path)
+    with pytest.raises(CheckpointError, match=f"{tmp_path}.*elete the folder to begin anew"):
+        Run(tmp_path, CONFIG)
+
+
+def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
+    Run(tmp_path, CONFIG)
+    level = logger.level
+    for line in ("first", "second"):
+        with at_work_in(tmp_path):
+            logging.getLogger("nussl_transfer").info("the %s", line)
+        logger.warning("outside")
+    text = (tmp_path / "run.log").read_text()
+    assert "the first" in text and "the second" in text and "outside" not in text
+    assert logger.level == level and not any(isinstance(h, logging.FileHandler) for h in logger.handlers)
+
+
+def test_a_log_that_finds_no_room_says_so_once_and_prints_no_traceback(tmp_path, capsys, caplog, monkeypatch):
+    with at_work_in(tmp_path):
+        handler = next(found for found in logger.handlers if isinstance(found, logging.FileHandler))
+
+        class Full:
+            def write(self, text):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            def close(self):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        handler.stream.close()
+        handler.stream = Full()
+        logger.info("one")
+        logger.info("two")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{tmp_path}/run.log cannot be written any more: [Errno {errno.ENOSPC}] No space left on device"
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_where_a_run_comes_from_is_written_beside_the_configuration_and_may_change(tmp_path):
+    Run(tmp_path, CONFIG, {"torch": "2.6"}).save(STATE)
+    run = Run(tmp_path, CONFIG, {"torch": "2.7"})
+    assert run.iteration == 10
+    assert yaml.safe_load((tmp_path / "config.yml").read_text()) == {**CONFIG, "provenance": {"torch": "2.7"}}
+
+
+# How to train ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_values_are_the_defaults():
+    config = FitConfig()
+    assert (config.mode, config.iterations, config.batch_size) == ("whole", 2000, 24)
+    assert (config.learning_rate, config.autoclip_percentile, config.dc_weight, config.frame_step) == (1e-3, 10, 0.01, 1)
+    assert (config.validate_every, config.plateau_iterations, config.plateau_factor) == (100, 500, 0.5)
+    assert (config.bf16, config.device, config.stop_after) == (False, "cpu", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"iterations": 150}, "150 iterations .* every 100: the first must be a multiple"),
+        ({"iterations": 0}, "0 iterations"),
+        ({"validate_every": 0}, "every 0"),
+        ({"batch_size": 0}, "Batch size 0"),
+        ({"learning_rate": 0.0}, "learning rate 0"),
+        ({"learning_rate": float("nan")}, "learning rate nan"),
+        ({"stop_after": -1}, "stop_after and skip_limit are 0 or above: got -1 and 10"),
+        ({"skip_limit": -1}, "got 0 and -1"),
+        ({"device": "gpu"}, "Device 'gpu' was asked for: there are 'cpu', 'cuda'"),
+        ({"keep_at": (100, 150)}, r"iterations \[150\].*multiples of 100"),
+        ({"keep_at": (2100,)}, r"iterations \[2100\].*up to 2000"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        FitConfig(**arguments)
+
+
+def test_cuda_where_there_is_none_is_an_error_and_not_the_cpu_in_silence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(ConfigError, match=f"'{device}' was asked for: torch sees no CUDA device. Take 'cpu'"):
+            FitConfig(device=device)
