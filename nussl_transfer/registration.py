@@ -10,8 +10,8 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .compat.deferred import when_imported
 from .errors import TransferError
+from .runtime.deferred import when_imported
 
 
 class Part(NamedTuple):

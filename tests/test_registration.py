@@ -56,7 +56,7 @@ def test_a_name_that_is_taken_raises_and_nothing_is_put_anywhere(monkeypatch):
     monkeypatch.setitem(sys.modules, "place", place)
     place.taken = theirs = object()
 
-    parts = [Part("place", "free", "files.write_json"), Part("place", "taken", "files.write_json")]
+    parts = [Part("place", "free", "runtime.files.write_json"), Part("place", "taken", "runtime.files.write_json")]
     with pytest.raises(TransferError, match=r"write_json as place\.taken: that name is taken, by <object .*another name"):
         register(parts)
     assert place.taken is theirs

@@ -15,7 +15,7 @@ import types
 import warnings
 from collections.abc import Iterator
 
-from .deferred import OnFirstUse, on_first_use, when_imported
+from ..runtime.deferred import OnFirstUse, on_first_use, when_imported
 
 # What nussl imports and uses inside functions alone, and those modules of its own that need ignite, TensorBoard and
 # scikit-learn as they are imported.

@@ -17,9 +17,9 @@ import numcodecs
 import scipy.signal
 
 from ..errors import CheckpointError
+from ..runtime.deferred import OnFirstUse
 from ..safe_loading.safe_load import safe_load
 from . import cache
-from .deferred import OnFirstUse
 from .views import View
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..compat.deferred import OnFirstUse
 from ..errors import ConfigError
+from ..runtime.deferred import OnFirstUse
 from .process_group import alone
 
 idist = OnFirstUse("ignite.distributed")

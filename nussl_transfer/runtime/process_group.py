@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ..compat.deferred import OnFirstUse
 from ..errors import ConfigError, TransferError
+from ..runtime.deferred import OnFirstUse
 
 idist = OnFirstUse("ignite.distributed")  # with all of ignite, which only training needs
 

@@ -30,13 +30,13 @@ class TransferClosure(TrainClosure):
 
     Give the optimizer what the mode trains, and no more::
 
-        from nussl_transfer.freezing import trainable_parameters
+        from nussl_transfer.networks.freezing import trainable_parameters
 
         optimizer = torch.optim.Adam(trainable_parameters(model, "mask"))
         closure = TransferClosure(optimizer, model, mode="mask")
         trainer, _ = nussl.ml.train.create_train_and_validation_engines(closure)
 
-    Where processes work together (:mod:`~nussl_transfer.distributed`), each is given its part of a batch, and the step is
+    Where processes work together (:mod:`~nussl_transfer.runtime.process_group`), each is given its part of a batch, and the step is
     that of the whole batch.
 
     Args:

@@ -50,7 +50,7 @@ def fit(
 
     Ctrl-C and SIGTERM end it after the iteration at hand, which is saved; a second Ctrl-C at once.
 
-    Called in several processes that work together (:mod:`~nussl_transfer.distributed`), it divides each batch among
+    Called in several processes that work together (:mod:`~nussl_transfer.runtime.process_group`), it divides each batch among
     them, and comes to what one process comes to; ``probe`` measures in the first, which alone writes.
 
     Args:

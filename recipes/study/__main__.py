@@ -34,7 +34,7 @@ from recipes.study.results import read_scores
 from recipes.study.scores import write_scores
 from recipes.study.writing import describe_data, write_plan
 
-CONF = Path(__file__).parent / "conf"
+CONF = Path(__file__).parents[1] / "conf"
 
 
 def make_data(grid: Grid, name: str) -> None:

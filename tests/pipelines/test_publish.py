@@ -170,7 +170,7 @@ def test_a_release_that_is_there_is_not_written_over(run, tmp_path):
 
 
 def test_a_release_that_fails_leaves_nothing(run, tmp_path, tiny_store, monkeypatch):
-    monkeypatch.setattr("nussl_transfer.evaluation.evaluate.evaluate", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("nussl_transfer.pipelines.publish.evaluate", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish(run, "tiny-band", "MIT", tmp_path / "releases", test=tiny_store)
     assert not list((tmp_path / "releases").iterdir())

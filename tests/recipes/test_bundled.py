@@ -20,8 +20,8 @@ def made(tmp_path_factory):
     """The package's folder, after a tiny quartet was bundled into it."""
     folder = tmp_path_factory.mktemp("bundled")
     package = folder / "package"
-    (package / "models").mkdir(parents=True)
-    shutil.copyfile(zoo.REGISTRY, package / "zoo.json")
+    (package / "checkpoints" / "weights").mkdir(parents=True)
+    shutil.copyfile(zoo.REGISTRY, package / "checkpoints" / "zoo.json")
 
     def stores(out):
         tracks = open_tracks(TREES["Bach10"](out / "trees"))[1]
@@ -35,23 +35,23 @@ def made(tmp_path_factory):
             "quartet", recordings=str(TREES["Bach10"](folder / "recorded")), recordings_are="two pieces",
             out=str(folder / "out"), iterations=2, batch_size=2, excerpt_seconds=0.5, package=str(package),
         )  # fmt: skip
-    assert path == package / "models" / "quartet.pth"
+    assert path == package / "checkpoints" / "weights" / "quartet.pth"
     return package
 
 
 def test_the_file_separates_what_it_was_trained_on(made):
-    info = read_info(made / "models" / "quartet.pth")
+    info = read_info(made / "checkpoints" / "weights" / "quartet.pth")
     assert info.labels == ("bassoon", "clarinet", "saxophone", "violin") and info.parent == "body" and info.mode == "whole"
 
 
 def test_the_card_says_what_it_is_and_how_it_does_on_recordings(made):
-    card = (made / "models" / "quartet.md").read_text(encoding="utf-8")
+    card = (made / "checkpoints" / "weights" / "quartet.md").read_text(encoding="utf-8")
     assert "# quartet\n\nFour players" in card and "**Mind**: Tiny." in card and "rendered chorales" in card
     assert "**On two pieces** (2 pieces, " in card and "python -m recipes.bundled --model quartet" in card
 
 
 def test_the_entry_is_beside_those_that_were_there(made):
-    known = json.loads((made / "zoo.json").read_text(encoding="utf-8"))
+    known = json.loads((made / "checkpoints" / "zoo.json").read_text(encoding="utf-8"))
     assert {"body", "quartet"} <= set(known)
     assert known["quartet"]["file"] == "quartet.pth" and known["quartet"]["license"] == "MIT"
 

@@ -30,7 +30,7 @@ import sys, time
 import nussl_transfer
 from nussl_transfer import store
 from nussl_transfer.datasets import StemFolder
-from nussl_transfer.prepare import prepare
+from nussl_transfer.store.prepare import prepare
 write = store.write_stem
 def slowly(*args):
     write(*args)

@@ -14,7 +14,7 @@ import nussl
 import pytest
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
-from nussl_transfer.compat.deferred import OnFirstUse, on_first_use, when_imported
+from nussl_transfer.runtime.deferred import OnFirstUse, on_first_use, when_imported
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,7 +145,7 @@ PUT_OFF = """
 import json, sys
 import nussl_transfer
 import nussl
-import None, nussl_transfer.cli
+import nussl_transfer.separation.files, nussl_transfer.cli
 heavy = ["ignite", "tensorboard", "pandas", "numba", "librosa.core", "gpytorch", "museval", "jams", "sklearn",
          "torch._dynamo"]
 facts = [name for name in heavy if name in sys.modules]
