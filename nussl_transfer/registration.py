@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .errors import TransferError
-from .runtime.deferred import when_imported
+from .runtime.deferred import on_import
 
 
 class Part(NamedTuple):
@@ -73,7 +73,7 @@ def register(table: Iterable[Part]) -> None:
         setattr(module, name, part)
 
 
-def promise(table: Iterable[Part]) -> None:
+def register_lazily(table: Iterable[Part]) -> None:
     """Have each part come to its place in nussl when it is first asked for there.
 
     The closures derive from classes of the very module that they are put in: where they are imported first, they are not
@@ -97,9 +97,9 @@ def promise(table: Iterable[Part]) -> None:
 def register_all() -> None:
     """Put every part in its place: those for training when nussl's modules for it run."""
     register(TABLE)
-    when_imported("nussl.ml.train", _register_training)
+    on_import("nussl.ml.train", _register_training)
 
 
 def _register_training() -> None:
     register(LOSSES)
-    promise(CLOSURES)
+    register_lazily(CLOSURES)

@@ -88,8 +88,8 @@ def pretrain(
     torch.set_num_threads(threads)
     stems = Store(store)
     drawn = {"coherent": coherent, "num_sources": num_sources, "fewest_sources": fewest_sources, "gain_db": gain_db}
-    train = Mixtures(stems.where("train"), excerpt_seconds, iterations * batch_size, seed, **drawn)
-    valid = Mixtures(stems.where("valid"), excerpt_seconds, VALID_BATCHES * batch_size, VALID_SEED, **drawn)
+    train = Mixtures(stems.select("train"), excerpt_seconds, iterations * batch_size, seed, **drawn)
+    valid = Mixtures(stems.select("valid"), excerpt_seconds, VALID_BATCHES * batch_size, VALID_SEED, **drawn)
     if start is None:
         model = new_network(hidden_size, num_layers, seed)
     else:

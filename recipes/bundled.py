@@ -72,7 +72,7 @@ def choir_stores(folder: Path) -> dict[str, Store]:
     tree = render_choirset(folder / "choir", minutes=60.0)
     tracks = open_tracks(tree)[1]
     store = prepare(tracks, folder / "stores" / "choir", dataset="rendered choir")
-    return {"train": store, "test": store.where(split="test")}  # those of the test are not trained on
+    return {"train": store, "test": store.select(split="test")}  # those of the test are not trained on
 
 
 def quartet_recordings(recordings: Path, folder: Path) -> Store:

@@ -74,7 +74,7 @@ def augment(
     Raises:
         ConfigError: The change is greater than can be made well, or python-stretch is not installed.
     """
-    _refuse_too_much(pitch, stretch)
+    _check_size(pitch, stretch)
     ratio = 2 ** (pitch / 12)
     context = context_samples(sample_rate)
     excerpt = source_samples(samples, stretch)
@@ -104,11 +104,11 @@ def change_ranges(
             raise ConfigError(f"A range of {name} is two numbers, the lower first: got {tuple(limits)}.")
         found.append((float(low), float(high)))
     for semitones, tempo in zip(found[0][::-1], found[1], strict=True):
-        _refuse_too_much(semitones, tempo)
+        _check_size(semitones, tempo)
     return found[0], found[1]
 
 
-def _refuse_too_much(pitch: float, stretch: float) -> None:
+def _check_size(pitch: float, stretch: float) -> None:
     speed = stretch / 2 ** (pitch / 12) if abs(pitch) <= 24 else math.inf
     if not (SLOWEST <= speed <= FASTEST and SLOWEST <= stretch <= FASTEST):
         raise ConfigError(

@@ -85,9 +85,9 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
         try:
             while block := process.stdout.read(frames * width):
                 if len(block) < frames * width:
-                    _refuse_failure(path, process.wait(), said)  # before what may be the half of a stem is used
+                    _check_failure(path, process.wait(), said)  # before what may be the half of a stem is used
                 yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)
-            _refuse_failure(path, process.wait(), said)
+            _check_failure(path, process.wait(), said)
         finally:
             process.kill()  # when the reader stops early; to one that has ended it does nothing
 
@@ -113,7 +113,7 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
     return max(0, start - size)
 
 
-def _refuse_failure(path: Path, status: int, said: BinaryIO) -> None:
+def _check_failure(path: Path, status: int, said: BinaryIO) -> None:
     if status != 0:
         said.seek(0)
         # '[aac @ 0x5638fed9f840] Number of bands exceeds limit': where it was in memory is nobody's business.

@@ -28,7 +28,7 @@ LARGEST_WAV = (1 << 32) - (1 << 16)
 AT_ONCE = 1 << 14
 
 
-def refuse_format(name: str) -> None:
+def check_format(name: str) -> None:
     """Raises ConfigError unless there is such a format."""
     if name not in FORMATS:
         raise ConfigError(f"Format {name!r} was asked for: there are {', '.join(FORMATS)}.")

@@ -25,7 +25,7 @@ from ..errors import CheckpointError
 from ..networks.chimera import MASK_HEAD
 from ..runtime.files import write_durably
 from ..safe_loading.safe_load import safe_load
-from ..safe_loading.weights_audit import Undrawn, config_of
+from ..safe_loading.weights_audit import SkipWeightInit, config_of
 
 KEY = "nussl_transfer"
 # Above what any network works with: a file that says more asks for memory that nothing needs.
@@ -138,7 +138,7 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     content = safe_load(path)
     info = _info(path, content)
     try:
-        with Undrawn():
+        with SkipWeightInit():
             model = SeparationModel(config_of(content))
         model.load_state_dict(_weights(model, content["state_dict"]), assign=True)
     except Exception as error:  # a configuration may name any layer, and give it any argument

@@ -67,10 +67,10 @@ def check(
     Example:
         nussl-transfer check my-stems --deep
     """
-    from ..datasets.validation.check import inspect
+    from ..datasets.validation.check import check
 
     name, tracks = _open(data, dataset, options, groups, ignore)
-    found = inspect(tracks, deep=deep, sample_rate=sample_rate, seconds=seconds)
+    found = check(tracks, deep=deep, sample_rate=sample_rate, seconds=seconds)
     as_json = json.dumps({"dataset": name, **found.to_json()}, indent=1)
     if json_ == Path("-"):
         print(as_json)

@@ -59,14 +59,14 @@ def evaluate(
     from ..evaluation.jams import read_excerpts, write_excerpts
     from ..mixing.split import open_store
     from ..report.text import text_table
-    from ..runtime.device import refuse_absent
+    from ..runtime.device import check_device
 
-    refuse_absent(device)  # before a store is made
+    check_device(device)  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
     first = read_info(next(iter(checkpoints.values())))
     store = open_store(stems, out / "store", first.sample_rate, parse_groups(groups), parse_list(ignore))
     if any(track.split == "test" for track in store.tracks):
-        store = store.where(split="test")
+        store = store.select(split="test")
     if excerpts is None:
         how = {"coherent": not incoherent, "sounding": sounding}
         chosen = make_excerpts(store, seconds or first.excerpt_seconds, count, seed, **how)

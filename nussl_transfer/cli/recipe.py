@@ -33,13 +33,13 @@ def status_of(work: Callable[[], object]) -> int:
     Args:
         work: What it returns does not matter, unless it is a number: that is the status.
     """
-    from ..runtime.process_group import Elsewhere, is_first, joined
+    from ..runtime.process_group import RemoteRankError, is_main_process, join_process_group
 
     try:
-        with joined(), messages_shown(is_first()):
+        with join_process_group(), messages_shown(is_main_process()):
             result = work()
             return result if isinstance(result, int) else 0
-    except Elsewhere:
+    except RemoteRankError:
         return 2
     except (TransferError, OSError) as error:
         print(error, file=sys.stderr)
@@ -53,9 +53,9 @@ def status_of(work: Callable[[], object]) -> int:
 def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
     from ..pipelines.experiment import conduct
     from ..pipelines.experiment_reading import read_experiment
-    from ..runtime.process_group import is_first, together
+    from ..runtime.process_group import is_main_process, synchronized
 
-    with together():
+    with synchronized():
         asked = read_experiment(experiment, overrides)
         mode = asked.training.mode
         if mode not in modes:
@@ -65,7 +65,7 @@ def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Seque
                 "training.mode."
             )
     run = conduct(asked, out)
-    if is_first():
+    if is_main_process():
         print(f"Wrote {run.best}.")
     return 0
 

@@ -15,7 +15,7 @@ import types
 import warnings
 from collections.abc import Iterator
 
-from ..runtime.deferred import OnFirstUse, on_first_use, when_imported
+from ..runtime.deferred import OnFirstUse, on_first_use, on_import
 
 # What nussl imports and uses inside functions alone, and those modules of its own that need ignite, TensorBoard and
 # scikit-learn as they are imported.
@@ -42,7 +42,7 @@ def import_nussl() -> types.ModuleType:
         for context in held:
             stack.enter_context(context)
         nussl = importlib.import_module("nussl")
-    when_imported("nussl.ml.train", around=for_training)
+    on_import("nussl.ml.train", around=for_training)
     return nussl
 
 

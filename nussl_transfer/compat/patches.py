@@ -32,7 +32,7 @@ def repair_resample() -> None:
     from nussl.core import audio_signal
 
     librosa = audio_signal.librosa
-    if isinstance(librosa, View) or not _refuses_positions(librosa):
+    if isinstance(librosa, View) or not _takes_no_positions(librosa):
         return
 
     def resample(y, orig_sr, target_sr, **kwargs):
@@ -46,7 +46,7 @@ def repair_mel_projection() -> None:
     from nussl.ml.networks.modules import blocks
 
     librosa = blocks.librosa
-    if isinstance(librosa, View) or not _refuses_positions(librosa):
+    if isinstance(librosa, View) or not _takes_no_positions(librosa):
         return
     filters = OnFirstUse("librosa.filters")
 
@@ -106,7 +106,7 @@ def repair_cache() -> None:
     transforms.zarr = View(transforms.zarr, open=cache.open_cache, ThreadSynchronizer=cache.synchronizer)
 
 
-def hasten_building() -> None:
+def cache_layer_source() -> None:
     """`SeparationModel`, which keeps the text of each layer's class in its configuration.
 
     To find a class, `inspect` parses the whole file that it is in (until Python 3.13): seven times for a ChimeraNet, and
@@ -124,7 +124,7 @@ REPAIRS: tuple[Callable[[], None], ...] = (
     repair_hanning,
     repair_model_loading,
     repair_cache,
-    hasten_building,
+    cache_layer_source,
 )
 
 
@@ -145,7 +145,7 @@ def _sources_in(module: str) -> dict[str, str]:
     return {node.name: "".join(lines[node.lineno - 1 : node.end_lineno]) for node in classes}
 
 
-def _refuses_positions(librosa: types.ModuleType) -> bool:
+def _takes_no_positions(librosa: types.ModuleType) -> bool:
     """Returns whether librosa is 0.10 or later; its functions are not looked at, for that would import them."""
     major, minor = librosa.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (0, 10)

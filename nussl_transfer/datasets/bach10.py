@@ -81,7 +81,7 @@ class Bach10(StemDataset):
                 "01-AchGottundHerr-violin.wav were looked for, none found. Give the folder Bach10_v1.1 as "
                 "unpacked; for stems of your own use a stem folder."
             )
-        _refuse_twice(folder, tracks, pieces)
+        _check_unique(folder, tracks, pieces)
         absent = [label for label in cls.LABELS if label not in labels_of(tracks) and not is_ignored(label, ignore)]
         if absent and not groups:
             raise DataError(
@@ -121,7 +121,7 @@ def _track(folder: Path, files: Sequence[Path]) -> Track:
     return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
 
 
-def _refuse_twice(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list[Path]]) -> None:
+def _check_unique(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list[Path]]) -> None:
     names = [track.name for track in tracks]
     for name in names:
         if names.count(name) > 1:

@@ -98,7 +98,7 @@ class ChoirSet(StemDataset):
         exercises: bool = False,
         split_scheme: str = "song",
     ) -> list[Track]:
-        _refuse_options(sources, microphone, split_scheme)
+        _check_options(sources, microphone, split_scheme)
         takes = _takes(folder, find_audio(folder, ignore))
         tracks, solos = [], 0
         for take, files in takes.items():
@@ -124,7 +124,7 @@ class ChoirSet(StemDataset):
         return tracks if sources == "voices" else [_sections(track, wanted) for track in tracks]
 
 
-def _refuse_options(sources: str, microphone: str, split_scheme: str) -> None:
+def _check_options(sources: str, microphone: str, split_scheme: str) -> None:
     if sources not in SOURCES:
         raise ConfigError(f"sources={sources!r} was asked for of ChoirSet. It is one of {', '.join(SOURCES)}.")
     if microphone == "HSM":

@@ -161,7 +161,7 @@ def unpack(path: Path, folder: Path, inner: str) -> None:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                _refuse_outside(archive.namelist())
+                _check_inside(archive.namelist())
                 archive.extractall(aside)
         else:
             with tarfile.open(path) as archive:
@@ -175,7 +175,7 @@ def unpack(path: Path, folder: Path, inner: str) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _refuse_outside(names: list[str]) -> None:
+def _check_inside(names: list[str]) -> None:
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts:

@@ -27,7 +27,7 @@ class LayoutError(DataError):
 
 
 @dataclass(frozen=True)
-class Unit:
+class AudioFolder:
     """A folder that directly holds audio: its place below the root (the split taken off), split, and files.
 
     ``prefix`` is the split's folder as it is spelt on disk, or ''.
@@ -55,7 +55,7 @@ def split_of(name: str) -> str | None:
     return _SPLIT_OF.get(name.lower())
 
 
-def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[Unit]:
+def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder]:
     """Returns the folders that hold audio, sorted; levels above them that mean nothing are taken off.
 
     Args:
@@ -69,14 +69,14 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[Unit]:
     tops = {file.parts[0] for file in files if len(file.parts) > 1}
     stray = [file for file in files if len(file.parts) == 1]
     splits = {top for top in tops if split_of(top)}
-    _refuse_misplaced(root, tops, splits, stray)
+    _check_placement(root, tops, splits, stray)
     places: dict[PurePosixPath, list[Path]] = {}
     for file in files:
         # Beside folders of stems only mixtures are left at this point: they belong to no track.
         if len(file.parts) > 1 or not tops:
             places.setdefault(file.parent, []).append(root / file)
     if not splits:
-        return [Unit(place, None, "", tuple(inside)) for place, inside in sorted(places.items())]
+        return [AudioFolder(place, None, "", tuple(inside)) for place, inside in sorted(places.items())]
     return [_unit_in_split(root, place, inside) for place, inside in sorted(places.items())]
 
 
@@ -97,7 +97,7 @@ def _without_outer_levels(folder: Path, files: Sequence[PurePosixPath]) -> tuple
     return folder, files
 
 
-def _refuse_misplaced(root: Path, tops: set[str], splits: set[str], stray: Sequence[PurePosixPath]) -> None:
+def _check_placement(root: Path, tops: set[str], splits: set[str], stray: Sequence[PurePosixPath]) -> None:
     what_to_do = "Move that away, or name it in `ignore`."
     if splits and (splits != tops or stray):
         others = few([*(tops - splits), *stray])
@@ -107,11 +107,11 @@ def _refuse_misplaced(root: Path, tops: set[str], splits: set[str], stray: Seque
         raise LayoutError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
 
 
-def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> Unit:
+def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> AudioFolder:
     prefix, *inner = place.parts
     if not inner:
         raise LayoutError(
             f"{root / place} holds audio directly ({few(file.name for file in files)}): a folder for each "
             f"track was looked for in it, {place}/<track>/<stem>.wav. Make these folders."
         )
-    return Unit(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))
+    return AudioFolder(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from .folders import MIXTURES, LayoutError, Unit, few, is_reserved
+from .folders import MIXTURES, AudioFolder, LayoutError, few, is_reserved
 from .labels import group_of, normalise, without_number
 
 LAYOUTS = ("track-major", "stem-major", "pool")
@@ -29,7 +29,7 @@ STEM_WORDS = frozenset(
 )
 
 
-def choose_layout(folder: Path, units: Sequence[Unit], members: Mapping[str, str]) -> str:
+def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> str:
     """Returns 'track-major', 'stem-major' or 'pool'.
 
     Args:

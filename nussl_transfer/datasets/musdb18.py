@@ -88,7 +88,7 @@ class MUSDB18(StemDataset):
                 "it, or 'train/Artist - Title.stem.mp4' were looked for, none found. Give the folder that holds train "
                 "and test, as unpacked; for stems of your own use a stem folder."
             )
-        _refuse_twice(folder, songs)
+        _check_unique(folder, songs)
         outside = [song.name for song in songs if song.subset is None]
         if outside:
             LOGGER.warning("%d songs lie neither in train nor in test: they have no split of MUSDB18's", len(outside))
@@ -166,7 +166,7 @@ def _files(song: _Song) -> tuple[dict[str, Path], Path | None, list[Path]]:
     return {stem: song.container / stem for stem in STEMS}, song.container / MIXTURE, [*song.extra, *decoded]
 
 
-def _refuse_twice(folder: Path, songs: Sequence[_Song]) -> None:
+def _check_unique(folder: Path, songs: Sequence[_Song]) -> None:
     places: dict[str, Path] = {}
     for song in songs:
         if song.name in places:

@@ -16,7 +16,7 @@ from .labels import normalise
 from .layout import has_stem_word
 
 
-class Kin(NamedTuple):
+class DatasetSignature(NamedTuple):
     """A data set by what its files are called.
 
     ``sign`` is found in the path of each of its files and in no other's; ``needs`` are what it must have besides, by
@@ -31,7 +31,7 @@ class Kin(NamedTuple):
 
 _PARTS = ("violin", "clarinet", "saxo?phone", "bassoon")
 KINDRED = (
-    Kin(
+    DatasetSignature(
         "Bach10",
         rf"(^|/)\d{{2}}-[A-Za-z0-9]+-({'|'.join(_PARTS)})\.\w+$",
         {
@@ -40,7 +40,7 @@ KINDRED = (
         },
         "01-AchGottundHerr/01-AchGottundHerr-violin.wav, -clarinet.wav, -saxphone.wav, -bassoon.wav",
     ),
-    Kin(
+    DatasetSignature(
         "Slakh",
         r"(^|/)Track\d{5}/(.+/)?(S\d\d\.(wav|flac)|mix\.(wav|flac)|metadata\.yaml|all_src\.mid)$",
         {
@@ -49,13 +49,13 @@ KINDRED = (
         },
         "Track00001/metadata.yaml, Track00001/stems/S00.flac",
     ),
-    Kin(
+    DatasetSignature(
         "ChoirSet",
         r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$",
         {"any dynamic microphone": r"_DYN\.wav$"},
         "audio_wav_22050_mono/DCS_LI_QuartetA_Take01_S2_DYN.wav",
     ),
-    Kin(
+    DatasetSignature(
         "MUSDB18",
         r"\.stem\.mp4$",
         {"a folder train or test": r"(^|/)(train|test)/[^/]*\.stem\.mp4$"},
@@ -64,7 +64,7 @@ KINDRED = (
     ),
 )
 # Sets that are not read: a stem folder's reading of them would be a wrong one. What they are, and what to do.
-STRANGERS = {
+UNSUPPORTED = {
     r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$": (
         "a set derived from Bach10 (Sibelius, mf0-synth)",
         "Sort its stems into a folder for each piece",
@@ -95,7 +95,7 @@ def nearest_dataset(folder: Path, files: Sequence[PurePosixPath]) -> str:
     for kin in KINDRED:
         if signed := [file for file in files if re.search(kin.sign, str(file))]:
             return _what_is_missing(folder, kin, signed, heard)
-    for sign, (name, what_to_do) in STRANGERS.items():
+    for sign, (name, what_to_do) in UNSUPPORTED.items():
         if found := [file for file in heard if re.search(sign, str(file))]:
             return (
                 f"This looks like {name}: {len(found)} of {len(heard)} audio files are named like {found[0]}. It is not "
@@ -135,7 +135,7 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     return "\n".join(lines)
 
 
-def _what_is_missing(folder: Path, kin: Kin, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
+def _what_is_missing(folder: Path, kin: DatasetSignature, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
     absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in signed]
     lacking = [what for what, need in kin.needs.items() if not any(re.search(need, path) for path in absolute)]
     others = sorted(set(heard) - set(signed))

@@ -11,7 +11,7 @@ from ..errors import DataError
 from .base import StemDataset, Track
 from .folders import few
 from .labels import Groups, members_of
-from .slakh_files import TrackFiles, find_track_files, refuse_twice
+from .slakh_files import TrackFiles, check_unique, find_track_files
 from .slakh_metadata import Metadata, midi_md5, read_metadata
 from .slakh_sources import SOURCES, label_of_programs
 from .slakh_splits import split_of_tracks
@@ -91,7 +91,7 @@ class Slakh(StemDataset):
                 f"Slakh was asked for in {folder}: folders such as Track00001 with metadata.yaml and stems/S00.flac were "
                 "looked for, none found. Give the folder that holds them, or their splits, as unpacked."
             )
-        refuse_twice(folder, places)
+        check_unique(folder, places)
         about = _metadata(folder, places)
         midi = {
             place.number: about[place.name].midi or midi_md5(place.midi) or place.name for place in places

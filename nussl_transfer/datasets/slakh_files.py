@@ -66,7 +66,7 @@ def find_track_files(folder: Path, ignore: Sequence[str]) -> tuple[list[TrackFil
     return list(places.values()), others
 
 
-def refuse_twice(folder: Path, places: Sequence[TrackFiles]) -> None:
+def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
     """Raises DataError where two folders are of one track."""
     seen: dict[str, Path] = {}
     for place in places:

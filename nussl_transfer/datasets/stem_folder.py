@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError
 from .base import StemDataset, Track
-from .folders import MIXTURES, LayoutError, Unit, few, find_units, is_reserved
+from .folders import MIXTURES, AudioFolder, LayoutError, few, find_units, is_reserved
 from .labels import Groups, group_of, members_of, normalise
 from .layout import LAYOUTS, choose_layout
 from .scan import find_audio
@@ -78,9 +78,9 @@ def tracks_of_pool(folder: Path, files: Sequence[PurePosixPath]) -> list[Track]:
     return [track for track in _tracks_of_files(folder, find_units(folder, files), {}, pool=True) if track.stems]
 
 
-def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str, str]) -> list[Track]:
+def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> list[Track]:
     places = {(unit.split, unit.place): unit for unit in units}
-    deeper: dict[Unit, list[Path]] = {}
+    deeper: dict[AudioFolder, list[Path]] = {}
     tracks = []
     for unit in units:
         # Sorted, so a folder comes before what lies in it. Audio below a track (submixes, takes) is not a
@@ -101,7 +101,7 @@ def _tracks_of_folders(folder: Path, units: Sequence[Unit], members: Mapping[str
     return [_track_of_folder(folder, unit, members, deeper.get(unit, [])) for unit in tracks]
 
 
-def _track_of_folder(folder: Path, unit: Unit, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
+def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
     if len(unit.files) > _MOST_STEMS:
         raise LayoutError(
             f"The stems of one track were looked for in {folder / unit.name}: {len(unit.files)} audio files "
@@ -125,7 +125,7 @@ def _track_of_folder(folder: Path, unit: Unit, members: Mapping[str, str], deepe
     return Track(unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, left_out)
 
 
-def _tracks_of_files(folder: Path, units: Sequence[Unit], members: Mapping[str, str], pool: bool) -> list[Track]:
+def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str], pool: bool) -> list[Track]:
     stems: dict[str, dict[str, tuple[Path, ...]]] = {}
     splits: dict[str, str | None] = {}
     mixtures: dict[str, Path] = {}

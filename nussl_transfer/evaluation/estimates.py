@@ -14,8 +14,8 @@ from ..audio.stft import istft, stft
 from ..checkpoints.checkpoint import read_checkpoint
 from ..errors import CheckpointError
 from ..networks.chimera import PAPER
-from ..runtime.device import refuse_absent
-from ..separation.network import refuse_untrained, run_network
+from ..runtime.device import check_device
+from ..separation.network import require_trained_masks, run_network
 from ..store.store import Store
 
 MIXTURE, ORACLE = "mixture", "oracle"
@@ -117,9 +117,9 @@ def load_for(store: Store, path: str | Path, device: str = "cpu") -> tuple[Separ
             store's.
         ConfigError: There is no such device.
     """
-    refuse_absent(device)
+    check_device(device)
     model, info = read_checkpoint(path)
-    refuse_untrained(path, info.mode, model)
+    require_trained_masks(path, info.mode, model)
     asked = f"{path} was to be scored on {store.folder}"
     if tuple(sorted(info.labels)) != store.labels:
         raise CheckpointError(

@@ -80,7 +80,7 @@ def evaluate(
         ConfigError: A model is named 'mixture' or 'oracle'.
         DataError: There is no excerpt, or no reference in any of them sounds.
     """
-    _refuse_names(models, {MIXTURE, ORACLE})
+    _check_names(models, {MIXTURE, ORACLE})
     if not excerpts:
         raise DataError(f"Scores on {store.folder} were asked for: the list of excerpts is empty. Make one.")
     asked = {**models, MIXTURE: MIXTURE, **({ORACLE: ORACLE} if oracle else {})}
@@ -154,7 +154,7 @@ def write_example(
         CheckpointError: A checkpoint does not separate what the store holds.
         ConfigError: A model's name cannot be the name of a folder, or is one that is used.
     """
-    _refuse_names(models, {MIXTURE, ORACLE, "references"}, as_folders=True)
+    _check_names(models, {MIXTURE, ORACLE, "references"}, as_folders=True)
     folder = Path(folder)
     references, sounds = load_excerpts(store, [excerpt])  # [1, ns, samples], [1, ns]
     mixture = references.sum(axis=1)  # [1, samples]
@@ -191,7 +191,7 @@ def write_example(
     write_json(folder / "example.json", about)
 
 
-def _refuse_names(names: Iterable[str], taken: set[str], as_folders: bool = False) -> None:
+def _check_names(names: Iterable[str], taken: set[str], as_folders: bool = False) -> None:
     for name in names:
         if name in taken or (as_folders and safe_names([name])[name] != name):
             raise ConfigError(

@@ -47,7 +47,7 @@ class MixtureExcerpt:
 
 def make_excerpts(
     store: Store,
-    duration: float,
+    excerpt_seconds: float,
     count: int | None = None,
     seed: int = 0,
     hop: float | None = None,
@@ -58,14 +58,14 @@ def make_excerpts(
 
     Without ``count``, each track is cut into excerpts side by side; what is left at its end is not scored. With it, so
     many excerpts are drawn anywhere, a track as often as it is long: the paper's way. A track shorter than
-    ``duration`` is one excerpt, whole.
+    ``excerpt_seconds`` is one excerpt, whole.
 
     Args:
         store: The tracks.
-        duration: Seconds of an excerpt.
+        excerpt_seconds: Seconds of an excerpt.
         count: Number of excerpts to draw.
         seed: Of the drawing; the same seed gives the same list on any machine.
-        hop: Seconds from one excerpt to the next, ``duration`` by default. Overlapping excerpts are not independent:
+        hop: Seconds from one excerpt to the next, ``excerpt_seconds`` by default. Overlapping excerpts are not independent:
             a test of significance on them promises too much.
         coherent: Stems of one track at one time. False, for data that has no such, such as Remixpacks: each source has
             its own track and time, and ``count`` is needed.
@@ -75,16 +75,16 @@ def make_excerpts(
         In order of track and start; where drawn incoherent or sounding, as drawn.
 
     Raises:
-        ConfigError: ``duration``, ``hop`` or ``count`` is not above zero, or missing where it is needed.
+        ConfigError: ``excerpt_seconds``, ``hop`` or ``count`` is not above zero, or missing where it is needed.
         DataError: There is no such excerpt.
     """
-    for name, value in (("duration", duration), ("hop", hop), ("count", count)):
+    for name, value in (("excerpt_seconds", excerpt_seconds), ("hop", hop), ("count", count)):
         if value is not None and value <= 0:
             raise ConfigError(f"Excerpts were asked for with {name} {value}: give a number above zero.")
     if not coherent and count is None:
         raise ConfigError("Incoherent excerpts are drawn, not cut side by side: say how many, with count.")
     if count is not None and (sounding or not coherent):
-        mixtures = Mixtures(store, duration, count, seed, coherent=float(coherent), sounding=sounding)
+        mixtures = Mixtures(store, excerpt_seconds, count, seed, coherent=float(coherent), sounding=sounding)
         found = drawn_excerpts(mixtures)
     else:
         if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):
@@ -92,12 +92,12 @@ def make_excerpts(
                 f"Excerpts of {store.folder} were to be scored: each of its {len(store.tracks)} tracks has one stem, and "
                 "is no mixture. Ask for incoherent ones, and how many: --incoherent --count 100."
             )
-        found = _of_tracks(store, round(duration * store.sample_rate), count, seed, hop)
+        found = _of_tracks(store, round(excerpt_seconds * store.sample_rate), count, seed, hop)
         every = len(found)
         found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
         if not found:
             raise DataError(
-                f"Excerpts of {duration:g} s in which every source sounds were asked for: none of the {every} excerpts "
+                f"Excerpts of {excerpt_seconds:g} s in which every source sounds were asked for: none of the {every} excerpts "
                 f"of {store.folder} is such. Take longer ones, or set sounding to False."
             )
     LOGGER.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)

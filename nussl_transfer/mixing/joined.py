@@ -52,7 +52,7 @@ class JoinedMixtures(Dataset):
                 raise ConfigError(
                     f"Mixtures of {' and '.join(str(part.store.folder) for part in parts)} were to be joined: their {what} "
                     f"differ, {' and '.join(map(str, values))}. Make them alike"
-                    + (f": store.where(labels={common})." if what == "labels" and common else ".")
+                    + (f": store.select(labels={common})." if what == "labels" and common else ".")
                 )
         self.parts, self.length, self.seed = parts, length, seed
         self.shares = [share / sum(shares) for share in shares]

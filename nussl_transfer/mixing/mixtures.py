@@ -24,7 +24,7 @@ class Mixtures(Dataset):
 
     Args:
         store: Where the stems are.
-        duration: Length of a mixture in seconds.
+        excerpt_seconds: Length of a mixture in seconds.
         length: Number of items.
         seed: First half of what decides an item; the index is the other.
         coherent: Probability that an item is coherent, 0 to 1.
@@ -54,7 +54,7 @@ class Mixtures(Dataset):
     def __init__(
         self,
         store: Store,
-        duration: float,
+        excerpt_seconds: float,
         length: int,
         seed: int = 0,
         coherent: float = 1.0,
@@ -66,9 +66,9 @@ class Mixtures(Dataset):
         stretch: tuple[float, float] | None = None,
         sounding: bool = False,
     ):
-        _refuse(duration, seed, coherent, gain_db, span)
+        _check(excerpt_seconds, seed, coherent, gain_db, span)
         self.store = store
-        self.samples = round(duration * store.sample_rate)
+        self.samples = round(excerpt_seconds * store.sample_rate)
         self.length, self.seed, self.coherent, self.gain_db, self.span = length, seed, coherent, gain_db, span
         self.pitch, self.stretch = change_ranges(pitch, stretch)
         self.sounding = sounding
@@ -217,11 +217,11 @@ class Mixtures(Dataset):
         return Excerpt(track, label, start, inside, gain, **changes)
 
 
-def _refuse(duration: float, seed: int, coherent: float, gain_db: float, span: tuple[float, float]) -> None:
+def _check(excerpt_seconds: float, seed: int, coherent: float, gain_db: float, span: tuple[float, float]) -> None:
     if not 0 <= coherent <= 1:
         raise ConfigError(f"The probability of a coherent mixture must lie between 0 and 1: got {coherent}.")
-    if not duration > 0:
-        raise ConfigError(f"The length of a mixture must be above 0 seconds: got {duration}.")
+    if not excerpt_seconds > 0:
+        raise ConfigError(f"The length of a mixture must be above 0 seconds: got {excerpt_seconds}.")
     if not 0 <= span[0] < span[1] <= 1:
         raise ConfigError(f"A span is a part of a track, from 0 to 1, the start before the end: got {span}.")
     if seed < 0 or not gain_db >= 0:

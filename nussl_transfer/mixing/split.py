@@ -12,7 +12,7 @@ import numpy as np
 from ..datasets.recognise import open_tracks
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
-from ..runtime.process_group import made_once
+from ..runtime.process_group import once_per_machine
 from ..store.manifest import MANIFEST
 from ..store.prepare import prepare
 from ..store.store import Store
@@ -26,7 +26,7 @@ VALID_ITEMS = 48
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainValidSplit:
     """What is trained on and what is validated on: two stores, and the part of every track that is used.
 
     ``share`` is how much of the mixtures comes from here, beside other material; None: as much as it has minutes.
@@ -40,10 +40,10 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class MixtureConfig:
     """How mixtures are drawn: the arguments of :class:`~nussl_transfer.mixing.mixtures.Mixtures`."""
 
-    duration: float
+    excerpt_seconds: float
     coherent: float = 1.0
     num_sources: int | None = None
     fewest_sources: int | None = None
@@ -97,20 +97,20 @@ def open_store(
         name, tracks = open_tracks(stems, dataset, groups, ignore, **(options or {}))
         return prepare(tracks, out, sample_rate=sample_rate, dataset=name, **preparing)
 
-    return made_once(lambda: given() or made(), lambda: given() or Store(out))
+    return once_per_machine(lambda: given() or made(), lambda: given() or Store(out))
 
 
-def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
+def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -> TrainValidSplit:
     """Returns what to train on and what to validate on; tracks of split 'test' are in neither.
 
     Validation is the tracks of split 'valid'; without such, one track in ten, at least one, and no music that is
-    trained on (:meth:`~nussl_transfer.store.store.Store.music`). Where there is no such choice, or it would take a label away
+    trained on (:meth:`~nussl_transfer.store.store.Store.tracks_by_origin`). Where there is no such choice, or it would take a label away
     from either side, it is the last quarter of every track. What was chosen is logged.
 
     Args:
         store: What to divide.
         seed: Of the choice.
-        share: Of the material, see :class:`Material`.
+        share: Of the material, see :class:`TrainValidSplit`.
 
     Raises:
         DataError: There are only test tracks, fewer than two stems, or none to validate one of them.
@@ -119,34 +119,34 @@ def divide(store: Store, seed: int = 0, share: float | None = None) -> Material:
     free = [track for track in store.tracks if track.split not in ("valid", "test")]
     if not free:
         raise DataError(f"{store.folder} was to be trained on: all its tracks are for validation or testing.")
-    rest = store.where(names=[track.name for track in free])
+    rest = store.select(names=[track.name for track in free])
     if len(rest.labels) < 2:
         raise DataError(
             f"{store.folder} was to be trained on: its only stem is {rest.labels[0]!r}, and there is nothing to separate "
             "it from. Give the stems of two sources at least."
         )
     if names["valid"]:
-        valid = store.where(names=names["valid"])
+        valid = store.select(names=names["valid"])
         if valid.labels != rest.labels:
             raise DataError(
                 f"{store.folder} was to be trained on {', '.join(rest.labels)}: its validation tracks have "
                 f"{', '.join(valid.labels)}. Give both the same stems, leave some out, or let no track be for validation."
             )
-        return Material(rest, valid, share=share)
+        return TrainValidSplit(rest, valid, share=share)
     held = _held_out(rest, seed)
     if held:
-        train = store.where(names={track.name for track in free} - set(held))
-        valid = store.where(names=held)
+        train = store.select(names={track.name for track in free} - set(held))
+        valid = store.select(names=held)
         if train.labels == valid.labels == rest.labels:
             logger.info("No validation tracks were given: held out %s.", ", ".join(sorted(held)))
-            return Material(train, valid, share=share)
+            return TrainValidSplit(train, valid, share=share)
     logger.info("No validation tracks were given, or to be spared: held out the last quarter of every track.")
-    return Material(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0), share)
+    return TrainValidSplit(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0), share)
 
 
 def _held_out(store: Store, seed: int) -> list[str]:
     """Returns the names of one track in ten, drawn by seed, with all that are the same music; [] if there is no choice."""
-    groups, count = store.music(), len(store.tracks)
+    groups, count = store.tracks_by_origin(), len(store.tracks)
     if len(groups) < 2:
         return []
     held: list[str] = []
@@ -159,19 +159,19 @@ def _held_out(store: Store, seed: int) -> list[str]:
     return held
 
 
-def fit_to(materials: Sequence[Material], drawing: Drawing) -> Drawing:
+def adapt_to_data(materials: Sequence[TrainValidSplit], drawing: MixtureConfig) -> MixtureConfig:
     """Returns a drawing that the material allows: shorter mixtures, or incoherent ones; what was changed is logged."""
-    seconds = min(fitting_seconds(material, drawing.duration) for material in materials)
+    seconds = min(fitting_seconds(material, drawing.excerpt_seconds) for material in materials)
     if drawing.coherent > 0 and drawing.num_sources is None:
         for store in (store for material in materials for store in (material.train, material.valid)):
             if not any(len(track.stems) == len(store.labels) for track in store.tracks):
                 labels = ", ".join(store.labels)
                 logger.info("Not enough tracks of %s have all of %s: every mixture is incoherent.", store.folder, labels)
-                return replace(drawing, duration=seconds, coherent=0.0)
-    return replace(drawing, duration=seconds)
+                return replace(drawing, excerpt_seconds=seconds, coherent=0.0)
+    return replace(drawing, excerpt_seconds=seconds)
 
 
-def fitting_seconds(material: Material, asked: float) -> float:
+def fitting_seconds(material: TrainValidSplit, asked: float) -> float:
     """Returns the length of a mixture: as asked, or as long as the longest track of either side, which is then logged."""
     rate = material.train.sample_rate
     longest = min(
@@ -186,7 +186,7 @@ def fitting_seconds(material: Material, asked: float) -> float:
 
 
 def mixtures_of(
-    materials: Sequence[Material], drawing: Drawing, items: int, valid_items: int = VALID_ITEMS, seed: int = 0
+    materials: Sequence[TrainValidSplit], drawing: MixtureConfig, items: int, valid_items: int = VALID_ITEMS, seed: int = 0
 ) -> tuple[Mixtures | JoinedMixtures, Mixtures | JoinedMixtures]:
     """Returns what a run trains on and what it validates on; validation is never shifted or stretched.
 
@@ -203,7 +203,7 @@ def mixtures_of(
     return JoinedMixtures(train, shares, items, seed), JoinedMixtures(valid, shares, valid_items, seed + 1)
 
 
-def shares_of(materials: Sequence[Material]) -> list[float]:
+def shares_of(materials: Sequence[TrainValidSplit]) -> list[float]:
     """Returns the share of the mixtures that each material has; without any given, that of the minutes it has.
 
     Raises:

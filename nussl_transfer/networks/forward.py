@@ -16,7 +16,7 @@ from .freezing import outputs_of_mode, outputs_only
 from .losses.heads import DeferredEmbedding
 
 
-class Pass:
+class ForwardPass:
     """Takes batches through a network.
 
     Args:
@@ -24,7 +24,7 @@ class Pass:
         mode: 'pretrain', 'whole' or 'mask'.
         targets: Makes spectra of a batch of audio; not needed where batches hold spectra already.
         frame_step: The embedding is computed at every so-many-th frame.
-        autocast: Whether linear and recurrent layers compute in bfloat16.
+        bf16: Whether linear and recurrent layers compute in bfloat16.
 
     Raises:
         ConfigError: ``frame_step`` is below 1.
@@ -36,11 +36,11 @@ class Pass:
         mode: str,
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
-        autocast: bool = False,
+        bf16: bool = False,
     ):
         if frame_step < 1:
             raise ConfigError(f"frame_step counts frames and must be at least 1: got {frame_step}.")
-        self.model, self.targets, self.autocast = model, targets, autocast
+        self.model, self.targets, self.bf16 = model, targets, bf16
         self.outputs = outputs_of_mode(mode)
         # Only the deep clustering loss is thinned: in mode 'mask' there may be no embedding, nor targets for it.
         self.frame_step = frame_step if EMBEDDING_HEAD in self.outputs else 1
@@ -108,7 +108,7 @@ class Pass:
         others = [name for name in self.outputs if name != EMBEDDING_HEAD]
         output = self._network(batch, [*others, below], given)
         hidden = output.pop(below)[:, frames]
-        dtype = torch.bfloat16 if self.autocast else torch.float32
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
         embedding = DeferredEmbedding(hidden, self.model.layers[EMBEDDING_HEAD], dtype)
         return {**{name: value.float() for name, value in output.items()}, EMBEDDING_HEAD: embedding}
 
@@ -123,7 +123,7 @@ class Pass:
     def _network(self, batch: dict, outputs: list[str], given=()) -> dict:
         device = batch["mix_magnitude"].device.type
         with (
-            torch.autocast(device, dtype=torch.bfloat16, enabled=self.autocast),
+            torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16),
             outputs_only(self.model, outputs, given),
             statistics_of_all(self.model),
             _fast_softmax(self.model.layers[MASK_HEAD] if MASK_HEAD in outputs else None),

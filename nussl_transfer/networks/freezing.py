@@ -14,7 +14,7 @@ from .chimera import EMBEDDING_HEAD, MASK_HEAD, PAPER
 MODES = ("pretrain", "whole", "mask")
 
 
-def refuse_unknown(mode: str) -> None:
+def check_mode(mode: str) -> None:
     """Raises ConfigError unless there is such a mode."""
     if mode not in MODES:
         raise ConfigError(f"Mode {mode!r} was asked for: there are {', '.join(MODES)}.")
@@ -22,7 +22,7 @@ def refuse_unknown(mode: str) -> None:
 
 def outputs_of_mode(mode: str) -> list[str]:
     """Returns the outputs of the network that a mode's losses need."""
-    refuse_unknown(mode)
+    check_mode(mode)
     masks = [MASK_HEAD, "estimates"]
     return {"pretrain": [EMBEDDING_HEAD], "whole": [EMBEDDING_HEAD, *masks], "mask": masks}[mode]
 
@@ -113,7 +113,7 @@ def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
         layer.requires_grad_(name not in layers)
 
 
-def hold(model: SeparationModel, layers: Sequence[str]) -> None:
+def freeze_buffers_and_dropout(model: SeparationModel, layers: Sequence[str]) -> None:
     """Keeps the buffers of frozen layers as they are, and their dropout off; call it after ``model.train()``.
 
     ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in

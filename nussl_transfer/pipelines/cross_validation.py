@@ -18,7 +18,7 @@ from ..mixing.split import open_store
 from ..runtime.files import write_json
 from ..runtime.log import logger
 from ..store.store import Store
-from ..training.run import at_work_in
+from ..training.run import lock_run_folder
 from .finetune import Start, finetune
 
 TUNED, SCRATCH = "fine-tuned", "from scratch"
@@ -99,7 +99,7 @@ def cross_validate(
     out = Path(out)
     info = Start.read(source, like).info
     seconds = info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
-    with at_work_in(out):
+    with lock_run_folder(out):
         store = _without_splits(open_store(stems, out / "store", info.sample_rate, groups, ignore))
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):
@@ -107,7 +107,7 @@ def cross_validate(
                 f"Folds of {store.folder} were asked for: {len(store.tracks) - len(whole)} of {len(store.tracks)} tracks "
                 f"lack some of {', '.join(store.labels)}. Leave those tracks or stems out, or keep test tracks of your own."
             )
-        groups_of_names = [[track.name for track in group] for group in store.music()]
+        groups_of_names = [[track.name for track in group] for group in store.tracks_by_origin()]
         plan = [(repeat, folds(groups_of_names, k, seed + repeat)) for repeat in range(repeats)]
         excerpts = make_excerpts(store, seconds)
         name, rows, about = SCRATCH if source is None else TUNED, [], []
@@ -115,7 +115,7 @@ def cross_validate(
             for number, part in enumerate(parts, 1):
                 folder = out / f"fold{number}" if repeats == 1 else out / f"repeat{repeat + 1}" / f"fold{number}"
                 logger.info("%s: %s are held out", folder, ", ".join(part))
-                rest = store.where(names=set(whole) - set(part))
+                rest = store.select(names=set(whole) - set(part))
                 own = {"source": source, "like": like, "excerpt_seconds": excerpt_seconds, "seed": seed + repeat}
                 run = finetune(rest, folder, device=device, **own, **tuning)
                 found = list(_scored(run.best, store, excerpts, part, name, device))
@@ -132,7 +132,7 @@ def _without_splits(store: Store) -> Store:
     """Returns a view of all tracks, in no split."""
     if any(track.split in ("valid", "test") for track in store.tracks):
         logger.info("The splits of %s are passed over: every track is tested in one fold.", store.folder)
-    view = store.where(names=[track.name for track in store.tracks])
+    view = store.select(names=[track.name for track in store.tracks])
     view.tracks = [replace(track, split=None) for track in view.tracks]
     return view
 

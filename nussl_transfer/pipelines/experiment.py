@@ -14,13 +14,13 @@ from ..errors import ConfigError
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
 from ..evaluation.score import SourceSeparationProbe
-from ..mixing.split import Drawing, divide, open_store
+from ..mixing.split import MixtureConfig, open_store, train_valid_split
 from ..networks.chimera import build_transfer_chimera
-from ..runtime.process_group import is_first, together
+from ..runtime.process_group import is_main_process, synchronized
 from ..store.store import Store
-from ..training.run import Run, at_work_in, plain
+from ..training.run import Run, lock_run_folder, plain
 from .experiment_sections import Experiment, NetworkConfig, StoreConfig
-from .finetune import Start, refuse_unfit, train_on
+from .finetune import Start, check_trainable, train_on
 
 
 def conduct(experiment: Experiment, out: str | Path) -> Run:
@@ -35,21 +35,21 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
         DataError: The stems are not fit for training.
         CheckpointError: The checkpoint to start from cannot be read or does not fit.
     """
-    with together():
+    with synchronized():
         config = experiment.training.fit_config(experiment.kind)
-        _refuse(experiment)
+        _check(experiment)
     checkpoint = experiment.start.checkpoint
     start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
-    with together():
-        refuse_unfit(start, config)
+    with synchronized():
+        check_trainable(start, config)
     data = experiment.data
-    with at_work_in(out):
+    with lock_run_folder(out):
         stores = open_stores(experiment, start.info.sample_rate)
-        with together():
+        with synchronized():
             shares = [about.share for _, about in sorted(data.stores.items())]
-            materials = [divide(store, config.seed, share) for store, share in zip(stores, shares, strict=True)]
-            drawing = Drawing(
-                duration=data.excerpt_seconds,
+            materials = [train_valid_split(store, config.seed, share) for store, share in zip(stores, shares, strict=True)]
+            drawing = MixtureConfig(
+                excerpt_seconds=data.excerpt_seconds,
                 coherent=data.coherent,
                 num_sources=data.num_sources,
                 fewest_sources=data.fewest_sources,
@@ -58,7 +58,7 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
                 pitch=data.pitch if "pitch" in data.augment else None,
                 stretch=data.stretch if "stretch" in data.augment else None,
             )
-            probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_first() else None
+            probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_main_process() else None
         return train_on(materials, start, drawing, config, out, probe, data.valid_items, plain(asdict(experiment)))
 
 
@@ -92,7 +92,7 @@ def plan_of(network: NetworkConfig) -> Start:
         return Start(nussl.ml.SeparationModel(config), info)
 
 
-def _refuse(experiment: Experiment) -> None:
+def _check(experiment: Experiment) -> None:
     if not experiment.data.stores:
         raise ConfigError("An experiment without stems was asked for: name a folder, as data.stores.NAME.folder.")
     if experiment.test.probed and (experiment.kind == "pretrain" or len(experiment.data.stores) > 1):
@@ -116,7 +116,7 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
     Raises:
         DataError: There are no test tracks, or the list is not of them.
     """
-    tested, test = store.where(split="test"), experiment.test
+    tested, test = store.select(split="test"), experiment.test
     if test.excerpt_list is None:
         return make_excerpts(tested, experiment.data.excerpt_seconds, count, coherent=test.coherent)
     listed = read_excerpts(test.excerpt_list, tested)
@@ -126,4 +126,4 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
 
 def _probe(store: Store, experiment: Experiment, start: Start) -> SourceSeparationProbe:
     excerpts = excerpts_of(store, experiment, experiment.test.probed)
-    return SourceSeparationProbe(store.where(split="test"), excerpts, start.info.stft_params)
+    return SourceSeparationProbe(store.select(split="test"), excerpts, start.info.stft_params)

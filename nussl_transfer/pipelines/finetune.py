@@ -12,15 +12,23 @@ from nussl.ml import SeparationModel
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..checkpoints.zoo import resolve
 from ..errors import CheckpointError, ConfigError
-from ..mixing.split import VALID_ITEMS, Drawing, Material, divide, fit_to, mixtures_of, open_store
+from ..mixing.split import (
+    VALID_ITEMS,
+    MixtureConfig,
+    TrainValidSplit,
+    adapt_to_data,
+    mixtures_of,
+    open_store,
+    train_valid_split,
+)
 from ..networks.chimera import MASK_HEAD, PAPER, transplant
 from ..networks.freezing import parameter_groups
 from ..runtime.log import logger
-from ..runtime.process_group import made_once, random_state_kept, together
+from ..runtime.process_group import once_per_machine, preserve_random_state, synchronized
 from ..store.store import Store
 from ..training.fit import fit
 from ..training.provenance import provenance
-from ..training.run import FitConfig, Run, at_work_in
+from ..training.run import FitConfig, Run, lock_run_folder
 
 UNTRAINED = ("a", "b")
 
@@ -39,8 +47,8 @@ class Start:
         Raises:
             CheckpointError: The checkpoint cannot be read, or its network is not for mono audio.
         """
-        checkpoint = made_once(lambda: resolve(like if source is None else source))
-        with together():
+        checkpoint = once_per_machine(lambda: resolve(like if source is None else source))
+        with synchronized():
             network, info = read_checkpoint(checkpoint)
             channels = network.layers[MASK_HEAD].num_audio_channels
             if channels != 1:
@@ -124,14 +132,14 @@ def finetune(
         **training,
     )
     start = Start.read(source, like)
-    refuse_unfit(start, config)
-    with at_work_in(out):
+    check_trainable(start, config)
+    with lock_run_folder(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, groups, ignore)
-        drawing = Drawing(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
-        return train_on([divide(store, seed)], start, drawing, config, out, probe, valid_items)
+        drawing = MixtureConfig(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
+        return train_on([train_valid_split(store, seed)], start, drawing, config, out, probe, valid_items)
 
 
-def refuse_unfit(start: Start, config: FitConfig) -> None:
+def check_trainable(start: Start, config: FitConfig) -> None:
     """Raises ConfigError where a run of this kind could not begin, whatever the stems: said before a store is made."""
     if config.mode == "mask" and start.name is None:
         raise ConfigError(
@@ -142,9 +150,9 @@ def refuse_unfit(start: Start, config: FitConfig) -> None:
 
 
 def train_on(
-    materials: Sequence[Material],
+    materials: Sequence[TrainValidSplit],
     start: Start,
-    drawing: Drawing,
+    drawing: MixtureConfig,
     config: FitConfig,
     out: str | Path,
     probe: Callable[[SeparationModel], float] | None = None,
@@ -167,9 +175,9 @@ def train_on(
         ConfigError: A choice cannot work.
         DataError: The material is not fit for training.
     """
-    with at_work_in(out):
-        with together():
-            drawing = fit_to(materials, drawing)
+    with lock_run_folder(out):
+        with synchronized():
+            drawing = adapt_to_data(materials, drawing)
             train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
             labels = () if config.mode == "pretrain" else train.labels
             model = _network(start, labels, config)
@@ -178,7 +186,7 @@ def train_on(
                 mode=config.mode,
                 sample_rate=start.info.sample_rate,
                 stft_params=start.info.stft_params,
-                excerpt_seconds=drawing.duration,
+                excerpt_seconds=drawing.excerpt_seconds,
                 parent=start.name,
                 data={
                     "name": "+".join(material.train.dataset for material in materials),
@@ -194,7 +202,7 @@ def _network(start: Start, labels: Sequence[str], config: FitConfig) -> Separati
     """Returns the network to train; in mode 'pretrain' its mask head stays whatever it is."""
     if not labels and start.name is not None:
         return start.network
-    with random_state_kept():
+    with preserve_random_state():
         torch.manual_seed(config.seed)
         # A mask head that nobody trains has two masks, the least that a separator of nussl's accepts.
         network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)

@@ -170,7 +170,7 @@ def _score(
     if info.mode == "pretrain":
         raise ConfigError(f"{before} was to be scored: its mask head was never trained. Leave the test out.")
     if any(track.split == "test" for track in test.tracks):
-        test = test.where(split="test")
+        test = test.select(split="test")
     excerpts = make_excerpts(test, seconds or info.excerpt_seconds)
     logger.info("Scoring on %d excerpts of %d tracks.", len(excerpts), len(test.tracks))
     models = {after.stem: after, "before": before}

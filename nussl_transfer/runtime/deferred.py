@@ -77,7 +77,7 @@ def on_first_use(*modules: str) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def when_imported(
+def on_import(
     name: str,
     function: Callable[[], None] = lambda: None,
     around: Callable[[], AbstractContextManager] = contextlib.nullcontext,

@@ -6,12 +6,12 @@ import torch
 
 from ..errors import ConfigError
 from ..runtime.deferred import OnFirstUse
-from .process_group import alone
+from .process_group import is_single_process
 
 idist = OnFirstUse("ignite.distributed")
 
 
-def refuse_absent(device: str) -> None:
+def check_device(device: str) -> None:
     """Makes sure that torch can compute on a device.
 
     nussl takes the CPU where CUDA was asked for and there is none, without a word.
@@ -32,7 +32,7 @@ def refuse_absent(device: str) -> None:
         return
     if not torch.cuda.is_available():
         raise ConfigError(f"Device {device!r} was asked for: torch sees no CUDA device. Take 'cpu'.")
-    if not alone() and (number is not None or idist.get_local_rank() >= torch.cuda.device_count()):
+    if not is_single_process() and (number is not None or idist.get_local_rank() >= torch.cuda.device_count()):
         raise ConfigError(
             f"Device {device!r} was asked for in {idist.get_nproc_per_node()} processes a machine: each has a GPU of its "
             f"own, and torch sees {torch.cuda.device_count()}. Take 'cuda', and as many processes as there are GPUs."

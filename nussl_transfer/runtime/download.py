@@ -120,7 +120,7 @@ class _Downloader:
             headers["Range"] = f"bytes={have}-"
         with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as answer:
             if answer.status_code == 416:  # nothing is left to fetch; whether it is the right file, its hash says
-                have = self._refuse_too_much(have)
+                have = self._check_size(have)
             else:
                 answer.raise_for_status()
                 goes_on = answer.status_code == 206 and f"bytes {have}-" in answer.headers.get("Content-Range", "")
@@ -132,12 +132,12 @@ class _Downloader:
 
         length = answer.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
-        self._refuse_too_much(total or 0)
+        self._check_size(total or 0)
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None if self.progress else True)
         with bar, self.part.open("ab" if have else "wb") as file:
             try:
                 for block in answer.iter_content(CHUNK):
-                    have = self._refuse_too_much(have + len(block))
+                    have = self._check_size(have + len(block))
                     file.write(block)
                     bar.update(len(block))
             finally:
@@ -145,7 +145,7 @@ class _Downloader:
         if total is not None and have != total:
             raise EOFError(f"{have} of {total} bytes")
 
-    def _refuse_too_much(self, count: int) -> int:
+    def _check_size(self, count: int) -> int:
         if self.most_bytes is not None and count > self.most_bytes:
             self.part.unlink(missing_ok=True)
             raise FetchError(f"It gives more than the {self.most_bytes} bytes that were expected: what came was deleted.")

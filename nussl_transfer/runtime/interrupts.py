@@ -7,7 +7,7 @@ import threading
 import time
 from types import FrameType
 
-from .process_group import alone, largest
+from .process_group import all_reduce_max, is_single_process
 
 # `timeout` and `torchrun` send a signal to a process and to its group: it comes twice, and was meant once.
 SECONDS_OF_ONE = 0.5
@@ -46,8 +46,8 @@ class Interrupts:
 
     def agree(self) -> None:
         """Lets all processes know what came to any; call it in all of them at the same place."""
-        if not alone():
-            self.name = NAMES[largest(NAMES.index(self.noted))]
+        if not is_single_process():
+            self.name = NAMES[all_reduce_max(NAMES.index(self.noted))]
 
     def leave(self, message: str) -> None:
         """Ends what was interrupted, as its signal would have it; what was not goes on.
@@ -76,5 +76,5 @@ class Interrupts:
 
     def _note(self, name: str) -> None:
         self.noted, self._came = name, time.monotonic()
-        if alone():
+        if is_single_process():
             self.name = name

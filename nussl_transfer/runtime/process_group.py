@@ -27,22 +27,22 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
 
 
-class Elsewhere(TransferError):
+class RemoteRankError(TransferError):
     """Something failed in another process, which tells of it."""
 
 
-def alone() -> bool:
+def is_single_process() -> bool:
     """Returns whether this is the only process."""
     return idist.get_world_size() == 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Returns whether this is the process that writes and speaks for all."""
     return idist.get_rank() == 0
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def join_process_group() -> Iterator[None]:
     """Within the block, the processes that torchrun started work together; there may be one only.
 
     On machines with GPUs each takes its own.
@@ -57,7 +57,7 @@ def joined() -> Iterator[None]:
     _join()
     try:
         yield
-        largest(0)  # nobody leaves before the last
+        all_reduce_max(0)  # nobody leaves before the last
     except RuntimeError as error:
         # What was begun with who is gone cannot be ended either: it is left to the end of this process.
         if "gloo" not in str(error).lower() and "nccl" not in str(error).lower():
@@ -94,7 +94,7 @@ def _join() -> None:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def synchronized() -> Iterator[None]:
     """All processes leave the block at a time; where it fails in one, it fails in all, and the first that failed says why.
 
     Within the block no process may wait for another.
@@ -102,7 +102,7 @@ def together() -> Iterator[None]:
     Raises:
         Elsewhere: It failed in another process.
     """
-    if alone():
+    if is_single_process():
         yield
         return
     failure: Exception | None = None
@@ -111,52 +111,52 @@ def together() -> Iterator[None]:
     except Exception as error:  # the others wait, whatever it is
         failure = error
     rank, size = idist.get_rank(), idist.get_world_size()
-    first = size - largest(0 if failure is None else size - rank)
+    first = size - all_reduce_max(0 if failure is None else size - rank)
     if first == rank and failure is not None:
         raise failure
     if first < size:
         raise _elsewhere(first) from failure
 
 
-def alike(error: TransferError) -> TransferError:
+def main_rank_error(error: TransferError) -> TransferError:
     """Returns an error for all processes to raise at the same place, so that the first alone says it."""
-    return error if is_first() else _elsewhere(0)
+    return error if is_main_process() else _elsewhere(0)
 
 
-def _elsewhere(rank: int) -> Elsewhere:
-    return Elsewhere(f"Process {rank} of {idist.get_world_size()} failed, and says why.")
+def _elsewhere(rank: int) -> RemoteRankError:
+    return RemoteRankError(f"Process {rank} of {idist.get_world_size()} failed, and says why.")
 
 
-def largest(number: int) -> int:
+def all_reduce_max(number: int) -> int:
     """Returns the largest of the numbers that the processes have."""
-    if alone():
+    if is_single_process():
         return number
     told = torch.tensor(number)
     dist.all_reduce(told, dist.ReduceOp.MAX)
     return int(told)
 
 
-def total(numbers: Sequence[float]) -> list[float]:
+def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
     """Returns the sum over all processes, number by number."""
-    if alone():
+    if is_single_process():
         return list(numbers)
     told = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(told)
     return told.tolist()
 
 
-def gathered(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """Returns what each process has, first to last."""
-    if alone():
+    if is_single_process():
         return [value]
     found: list = [None] * idist.get_world_size()
     dist.all_gather_object(found, value)
     return found
 
 
-def from_first(value: T) -> T:
+def broadcast(value: T) -> T:
     """Returns what the first process has."""
-    if alone():
+    if is_single_process():
         return value
     told = [value]
     dist.broadcast_object_list(told, src=0)
@@ -164,17 +164,17 @@ def from_first(value: T) -> T:
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """After the block torch's random state is what it was before, of this process's GPU where each has one."""
     # To look at a GPU takes memory on it: nobody looks at another's.
     own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=None if alone() else own):
+    with torch.random.fork_rng(devices=None if is_single_process() else own):
         yield
 
 
-def spread(model: nn.Module) -> None:
+def broadcast_model(model: nn.Module) -> None:
     """Gives all processes the first one's weights and buffers."""
-    if not alone():
+    if not is_single_process():
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, src=0)
 
@@ -182,7 +182,7 @@ def spread(model: nn.Module) -> None:
 # Division -------------------------------------------------------------------------------------------------------------
 
 
-def refuse_undivided(batch_size: int) -> None:
+def check_batch_divides(batch_size: int) -> None:
     """Raises ConfigError unless every process has as many items of a batch."""
     size = idist.get_world_size()
     if batch_size % size:
@@ -192,24 +192,24 @@ def refuse_undivided(batch_size: int) -> None:
         )
 
 
-def own_part(items: range) -> range:
+def rank_share(items: range) -> range:
     """Returns this process's items of a batch: where they cannot be equally many, the last ones may have fewer."""
     size, rank = idist.get_world_size(), idist.get_rank()
     most = -(-len(items) // size)
     return items[rank * most : (rank + 1) * most]
 
 
-def own_seed(seed: int, iteration: int = 0) -> int:
+def rank_seed(seed: int, iteration: int = 0) -> int:
     """Returns a seed for this process, from ``iteration`` on; the first's is the one given.
 
     With one seed for all, the same units would be dropped for an item of every process.
     """
-    if is_first():
+    if is_main_process():
         return seed
     return int(np.random.SeedSequence([seed, idist.get_rank(), iteration]).generate_state(1)[0])
 
 
-def made_once(make: Callable[[], T], use: Callable[[], T] | None = None) -> T:
+def once_per_machine(make: Callable[[], T], use: Callable[[], T] | None = None) -> T:
     """Returns what one process of each machine makes, one machine after another, and the others then use.
 
     Machines may share a folder, in which the first makes what the others find, or have their own.
@@ -218,13 +218,13 @@ def made_once(make: Callable[[], T], use: Callable[[], T] | None = None) -> T:
         make: Makes it, or finds that it is made.
         use: What the other processes of a machine then do; ``make``, when not given.
     """
-    if alone():
+    if is_single_process():
         return make()
     made = None
-    for rank, local_rank in enumerate(gathered(idist.get_local_rank())):
+    for rank, local_rank in enumerate(all_gather(idist.get_local_rank())):
         if local_rank == 0:
-            with together():
+            with synchronized():
                 if rank == idist.get_rank():
                     made = make()
-    with together():
+    with synchronized():
         return (use or make)() if made is None else made

@@ -15,11 +15,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .process_group import alone, idist
+from .process_group import idist, is_single_process
 
 
 @torch.no_grad()
-def averaged(parameters: Iterable[nn.Parameter], losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def average_gradients(parameters: Iterable[nn.Parameter], losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Makes the gradients those of the whole batch, and returns its losses.
 
     What is not a number in one process is so in all of them.
@@ -28,7 +28,7 @@ def averaged(parameters: Iterable[nn.Parameter], losses: dict[str, torch.Tensor]
         parameters: Whose gradients; in all processes the same ones have any.
         losses: Of the part of the batch that this process has, by name.
     """
-    if alone():
+    if is_single_process():
         return losses
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     pieces = [*(gradient.reshape(-1) for gradient in gradients), torch.stack([*losses.values()]).float()]
@@ -48,7 +48,7 @@ def statistics_of_all(model: nn.Module) -> Iterator[None]:
     The modules stay torch's own, as they must in a checkpoint; ``torch.nn.SyncBatchNorm`` is another one, and computes
     on GPUs alone.
     """
-    if alone():
+    if is_single_process():
         yield
         return
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]

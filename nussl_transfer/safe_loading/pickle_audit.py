@@ -144,11 +144,11 @@ class _Outline(pickle._Unpickler):
         return storage
 
     def load_setitem(self):
-        _refuse_keys(self.stack[-2:-1])
+        _check_keys(self.stack[-2:-1])
         super().load_setitem()
 
     def load_setitems(self):
-        _refuse_keys(self.stack[::2])
+        _check_keys(self.stack[::2])
         super().load_setitems()
 
     dispatch[pickle.SETITEM[0]] = load_setitem
@@ -170,7 +170,7 @@ def _counts(values: tuple) -> bool:
     return all(type(value) is int and 0 <= value < 2**48 for value in values)
 
 
-def _refuse_keys(keys: list) -> None:
+def _check_keys(keys: list) -> None:
     # A tuple of tuples of one tuple, as a key, is hashed for ever.
     if not all(key is None or isinstance(key, (str, int, float)) for key in keys):
         raise Refused("it has a dictionary whose keys are neither names nor numbers")

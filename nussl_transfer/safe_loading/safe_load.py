@@ -60,7 +60,7 @@ def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, A
             f"weights and metadata. Save the model with nussl's SeparationModel.save."
         )
     if isinstance(loaded.get("state_dict"), dict) and isinstance(loaded.get("metadata"), dict):
-        networks.refuse_unfit(path, loaded)
+        networks.check_trainable(path, loaded)
     return loaded
 
 

@@ -35,7 +35,7 @@ def config_of(content: dict) -> Any:
     return json.loads(config) if isinstance(config, str) else config
 
 
-def refuse_unfit(path: object, content: dict) -> None:
+def check_trainable(path: object, content: dict) -> None:
     """Refuses a checkpoint whose weights are not those of the network that it describes.
 
     Raises:
@@ -46,7 +46,7 @@ def refuse_unfit(path: object, content: dict) -> None:
         config = config_of(content)
         if not config:
             return  # weights alone: no network is built of them
-        _refuse_layers(config, state)
+        _check_layers(config, state)
         wanted = _shapes(json.dumps(config))
         found = {key: tuple(tensor.shape) for key, tensor in state.items()}
         differing = [key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)]
@@ -66,11 +66,11 @@ def _shapes(config: str) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights and buffers of a network, which takes no memory for them."""
     from nussl.ml import SeparationModel
 
-    with torch.device("meta"), Undrawn():
+    with torch.device("meta"), SkipWeightInit():
         return {key: tuple(tensor.shape) for key, tensor in SeparationModel(json.loads(config)).state_dict().items()}
 
 
-class Undrawn(TorchFunctionMode):
+class SkipWeightInit(TorchFunctionMode):
     """Within the block, new layers draw no weights: those of a file are to come in their place.
 
     On the CPU their memory is then never touched, so it takes none; on the meta device torch would import its compiler
@@ -86,7 +86,7 @@ class Undrawn(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _refuse_layers(config: dict, state: dict) -> None:
+def _check_layers(config: dict, state: dict) -> None:
     from nussl.ml.networks import modules
 
     elements = sum(tensor.numel() for tensor in state.values())

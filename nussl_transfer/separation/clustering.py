@@ -12,7 +12,7 @@ from nussl.separation.deep import DeepClustering
 
 from ..checkpoints.checkpoint import CheckpointInfo
 from .mixin import ChunkedMixin
-from .network import refuse_lacking
+from .network import require_output
 
 # Loud points of one chunk that the clusters are found in; ten seconds of 257 bins have 32,000 in their top tenth.
 POINTS = 40_000
@@ -57,7 +57,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         super().__init__(input_audio_signal, num_sources, model_path=model_path, device=device, **ours, **kwargs)
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
-        refuse_lacking(model_path, self.model, "embedding")
+        require_output(model_path, self.model, "embedding")
 
     def extract_features(self, **kwargs) -> np.ndarray:
         """Returns the embedding of the whole signal: as long as the signal, unlike what `run` holds.

@@ -11,7 +11,7 @@ from nussl.separation.deep import DeepMaskEstimation
 from ..checkpoints.checkpoint import CheckpointInfo
 from ..errors import CheckpointError
 from .mixin import ChunkedMixin
-from .network import refuse_untrained
+from .network import require_trained_masks
 
 
 class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
@@ -54,7 +54,7 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         super().__init__(input_audio_signal, model_path=model_path, device=device, **ours, **kwargs)
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
-        refuse_untrained(model_path, info.mode, self.model)
+        require_trained_masks(model_path, info.mode, self.model)
         count = self.model.layers["mask"].embedding_size
         if len(info.labels) != count:
             raise CheckpointError(

@@ -14,7 +14,7 @@ import torch
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_info
 from ..errors import DataError
-from ..runtime.device import refuse_absent
+from ..runtime.device import check_device
 from .chunks import Chunking, chunking_of, in_chunks
 from .network import run_network
 
@@ -52,7 +52,7 @@ class ChunkedMixin:
             CheckpointError: It cannot be read, or has not the output that this separator needs.
             ConfigError: There is no such device, or the chunks asked for are too short.
         """
-        refuse_absent(device)
+        check_device(device)
         info = read_info(model_path)
         super().load_model(str(model_path), device=device)
         self._check(model_path, info)

@@ -11,10 +11,10 @@ from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..errors import CheckpointError
 from ..networks.blocks import layers_in_blocks
 from ..networks.freezing import outputs_only
-from ..runtime.device import refuse_absent
+from ..runtime.device import check_device
 
 
-def refuse_untrained(path: str | Path, mode: str, model: SeparationModel) -> None:
+def require_trained_masks(path: str | Path, mode: str, model: SeparationModel) -> None:
     """Raises CheckpointError where a checkpoint has no mask head, or one that was never trained.
 
     Args:
@@ -28,10 +28,10 @@ def refuse_untrained(path: str | Path, mode: str, model: SeparationModel) -> Non
             f"first (`nussl-transfer finetune STEMS --from {path} --out RUN`); as it is, only clustering can use it: "
             "TransferDeepClustering, or nussl.separation.deep.DeepClustering."
         )
-    refuse_lacking(path, model, "mask")
+    require_output(path, model, "mask")
 
 
-def refuse_lacking(path: str | Path, model: SeparationModel, output: str) -> None:
+def require_output(path: str | Path, model: SeparationModel, output: str) -> None:
     """Raises CheckpointError where a network does not give an output, or listens to more than a magnitude spectrogram.
 
     Args:
@@ -86,9 +86,9 @@ def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[Separation
         CheckpointError: It cannot be read, or has no trained mask head.
         ConfigError: There is no such device.
     """
-    refuse_absent(device)
+    check_device(device)
     model, info = read_checkpoint(path)
-    refuse_untrained(path, info.mode, model)
+    require_trained_masks(path, info.mode, model)
     with outputs_only(model, ["mask"]):
         connections = model.connections
     model.connections, model.output_keys = connections, ["mask"]

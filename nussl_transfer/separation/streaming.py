@@ -19,7 +19,7 @@ from nussl import STFTParams
 
 from ..audio.io import Header, blocks, header, resampled
 from ..audio.streaming_stft import IstftStream, StftStream
-from ..audio.writer import refuse_format, written_audio
+from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
 from ..runtime.memory import return_freed_memory
 from .chunks import Chunking, chunking_of, in_chunks
@@ -73,7 +73,7 @@ class FileSeparator:
         bf16: bool = False,
         chunk_seconds: float | None = None,
     ):
-        refuse_format(request.format)
+        check_format(request.format)
         return_freed_memory()
         self.network, info = open_mask_network(model, device)
         unknown = [label for label in request.labels if label not in info.labels]
@@ -101,7 +101,7 @@ class FileSeparator:
             OSError: The disk does not take what is written.
         """
         head = header(path)
-        self._refuse(path, head.channels)
+        self._check(path, head.channels)
         rate = head.sample_rate if self.request.keep_rate else self.rate
         frames = round(head.frames * rate / head.sample_rate)
         names = safe_names(self.labels)
@@ -125,7 +125,7 @@ class FileSeparator:
                 )
         return targets
 
-    def _refuse(self, path: Path, channels: int) -> None:
+    def _check(self, path: Path, channels: int) -> None:
         wanted = self.network.layers["mask"].num_audio_channels
         if wanted not in (1, channels):
             raise DataError(

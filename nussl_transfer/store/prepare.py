@@ -17,12 +17,12 @@ from tqdm import tqdm
 from ..audio.io import LENGTH_TOLERANCE, align, mono
 from ..datasets.base import Track, complete_tracks
 from ..datasets.labels import missing_labels
-from ..datasets.validation.check import inspect
-from ..datasets.validation.findings import Finding, complaint
+from ..datasets.validation.check import check
+from ..datasets.validation.findings import Finding, format_errors
 from ..datasets.validation.stems import SILENCE, silent_stem
 from ..errors import AudioFileError, ConfigError, DataError
 from .manifest import MANIFEST, StoredTrack
-from .resume import PARTS, describe_sources, drop_other_parts, forget_part, kept_part, write_part
+from .resume import PARTS, describe_sources, discard_entry, drop_other_parts, load_entry, write_part
 from .store import Store, StoreWriter
 
 LOGGER = logging.getLogger(__name__)
@@ -64,18 +64,18 @@ def prepare(
             for the next run.
         ConfigError: An option has a value that it does not know.
     """
-    _refuse_options(silent, missing, sample_rate)
+    _check_options(silent, missing, sample_rate)
     if missing == "skip":
         for name, labels in missing_labels(tracks).items():
             LOGGER.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
         tracks = complete_tracks(tracks, missing)
     out = Path(out)
-    _refuse_folder(out, tracks, sample_rate, dataset)
+    _check_folder(out, tracks, sample_rate, dataset)
     looking = {"length_tolerance": length_tolerance, "workers": workers, "progress": progress}
-    first_look = inspect(tracks, **looking)
+    first_look = check(tracks, **looking)
     if first_look.fatal:
         raise _refusal(out, _all_errors(tracks, silent, looking))
-    _refuse_full_disk(out, first_look.rows, sample_rate)
+    _check_disk_full(out, first_look.rows, sample_rate)
     for half_written in out.rglob(".*.part"):
         half_written.unlink()
 
@@ -110,12 +110,12 @@ def prepare(
 def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Finding]:
     """Returns every error in these tracks, by reading every file."""
     LOGGER.warning("something is wrong with the data set; all of it is read, to list everything at once")
-    errors = [finding for finding in inspect(tracks, deep=True, **looking).findings if finding.level == "error"]
+    errors = [finding for finding in check(tracks, deep=True, **looking).findings if finding.level == "error"]
     return [finding for finding in errors if silent == "error" or finding != silent_stem(finding.track, finding.label)]
 
 
 def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
-    return DataError(f"{complaint(errors)}\nNo store was made in {out}; finished tracks there are kept.")
+    return DataError(f"{format_errors(errors)}\nNo store was made in {out}; finished tracks there are kept.")
 
 
 def _entries(
@@ -124,7 +124,7 @@ def _entries(
     """Yields each track with its entry, kept or made, or with what is wrong with it."""
     todo = []
     for track in tracks:
-        entry = kept_part(writer.folder, track, writer.sample_rate)
+        entry = load_entry(writer.folder, track, writer.sample_rate)
         if entry is None:
             todo.append(track)
         else:
@@ -150,7 +150,7 @@ def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | 
     except (DataError, OSError) as error:
         return Finding("error", track.name, None, str(error).rstrip("."))
     try:
-        forget_part(writer.folder, track.name)
+        discard_entry(writer.folder, track.name)
         entry = StoreWriter(writer.folder, writer.sample_rate).add(track.name, track.split, stems, sources, track.origin)
         write_part(writer.folder, entry, writer.sample_rate)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -181,7 +181,7 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> dict[str, np.nda
     return {label: sum(audio[str(path)] for path in files) for label, files in track.stems.items()}
 
 
-def _refuse_options(silent: str, missing: str, sample_rate: int) -> None:
+def _check_options(silent: str, missing: str, sample_rate: int) -> None:
     if silent not in ("error", "keep", "skip"):
         raise ConfigError(f"silent={silent!r} was asked for. It is 'error', 'keep' or 'skip'.")
     if missing not in ("error", "skip"):
@@ -190,7 +190,7 @@ def _refuse_options(silent: str, missing: str, sample_rate: int) -> None:
         raise ConfigError(f"sample_rate={sample_rate} was asked for. It is a number of Hz above 0, such as 16000.")
 
 
-def _refuse_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
+def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"A store was to be made in {out}: that is a file. Name a folder.")
     if (out / MANIFEST).exists():
@@ -210,7 +210,7 @@ def _refuse_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset
                 raise DataError(f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere.")
 
 
-def _refuse_full_disk(out: Path, rows: Sequence, sample_rate: int) -> None:
+def _check_disk_full(out: Path, rows: Sequence, sample_rate: int) -> None:
     made = sum(path.stat().st_size for path in out.rglob("*.wav"))
     # Files that are summed into one stem are counted one by one: an upper bound.
     needed = sum(row.seconds for row in rows) * sample_rate * _SAMPLE - made

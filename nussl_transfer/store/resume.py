@@ -45,7 +45,7 @@ def write_part(store: Path, entry: StoredTrack, sample_rate: int) -> None:
     write_json(_path(store, entry.name), {"sample_rate": sample_rate, "track": asdict(entry)})
 
 
-def kept_part(store: Path, track: Track, sample_rate: int) -> StoredTrack | None:
+def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | None:
     """Returns the entry of a track that an earlier run finished, if all it says still holds."""
     try:
         part = json.loads(_path(store, track.name).read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def kept_part(store: Path, track: Track, sample_rate: int) -> StoredTrack | None
     return StoredTrack(track.name, track.split, entry["frames"], stems, track.origin)
 
 
-def forget_part(store: Path, name: str) -> None:
+def discard_entry(store: Path, name: str) -> None:
     """Removes what is in the store of a track that is to be made anew; a manifest of it goes first."""
     if (store / name).exists():
         (store / MANIFEST).unlink(missing_ok=True)

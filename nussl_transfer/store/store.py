@@ -55,7 +55,7 @@ class Store:
         """Every label that any track has, in alphabetical order: nussl's order of sources."""
         return tuple(sorted({label for track in self.tracks for label in track.stems}))
 
-    def where(
+    def select(
         self, split: str | None = None, names: Iterable[str] | None = None, labels: Iterable[str] | None = None
     ) -> Store:
         """Returns a view of the tracks of one split, or of these names, in the order of the manifest.
@@ -138,7 +138,7 @@ class Store:
         ]
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
-    def music(self) -> list[list[StoredTrack]]:
+    def tracks_by_origin(self) -> list[list[StoredTrack]]:
         """Returns the tracks in groups: those of one origin are the same music, and go to one side of every division."""
         groups: dict[tuple[str, str], list[StoredTrack]] = {}
         for track in self.tracks:

@@ -20,9 +20,9 @@ from nussl.ml.train.trainer import BackwardsEvents
 
 from ..errors import ConfigError
 from ..networks.chimera import PAPER
-from ..networks.forward import Pass
-from ..networks.freezing import freeze, hold, layers_of_mode, refuse_unknown
-from ..runtime.reduce import averaged
+from ..networks.forward import ForwardPass
+from ..networks.freezing import check_mode, freeze, freeze_buffers_and_dropout, layers_of_mode
+from ..runtime.reduce import average_gradients
 
 
 class TransferClosure(TrainClosure):
@@ -50,7 +50,7 @@ class TransferClosure(TrainClosure):
             each iteration. Frames overlap by three quarters in the paper's STFT, so 4 still uses every
             sample, at a quarter of the cost of the largest layer. The paper uses every frame. The masks' loss
             always does.
-        autocast: Whether linear and recurrent layers compute in bfloat16; parameters and losses stay in float32.
+        bf16: Whether linear and recurrent layers compute in bfloat16; parameters and losses stay in float32.
         accumulate: Parts in which a batch goes through the network, one after the other, for the memory of one and
             the gradient of all.
         as_floats: Whether losses are returned as floats, as nussl's closures do. Reading them waits for the device;
@@ -70,18 +70,18 @@ class TransferClosure(TrainClosure):
         frozen: Sequence[str] = (),
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
-        autocast: bool = False,
+        bf16: bool = False,
         accumulate: int = 1,
         as_floats: bool = True,
     ):
         super().__init__(losses_of_mode(mode, dc_weight), optimizer, model)
         if accumulate < 1:
             raise ConfigError(f"accumulate counts parts of a batch and must be at least 1: got {accumulate}.")
-        self.forward = Pass(model, mode, targets, frame_step, autocast)
+        self.forward = ForwardPass(model, mode, targets, frame_step, bf16)
         self.accumulate, self.as_floats = accumulate, as_floats
         self.frozen = layers_of_mode(model, mode, frozen)
         freeze(model, self.frozen)
-        _refuse_frozen(optimizer, model, self.frozen)
+        _check_none_frozen(optimizer, model, self.frozen)
 
     def __call__(self, engine, data: dict) -> dict:
         """Takes one step on a batch and returns its losses.
@@ -90,7 +90,7 @@ class TransferClosure(TrainClosure):
         the last part, where a batch goes in parts.
         """
         self.model.train()
-        hold(self.model, self.frozen)
+        freeze_buffers_and_dropout(self.model, self.frozen)
         self.optimizer.zero_grad(set_to_none=True)
         first_frame = 0 if engine is None else engine.state.iteration - 1
         losses: dict[str, torch.Tensor] = {}
@@ -100,7 +100,7 @@ class TransferClosure(TrainClosure):
             for name, value in of_part.items():
                 losses[name] = losses.get(name, 0) + share * value.detach()
         trained = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
-        losses = averaged(trained, losses)
+        losses = average_gradients(trained, losses)
         self._fire_event(engine, {**output, **losses}, BackwardsEvents.BACKWARDS_COMPLETED)
         self.optimizer.step()
         return _given_back(losses, self.as_floats)
@@ -126,11 +126,11 @@ class TransferValidationClosure(ValidationClosure):
         dc_weight: float = PAPER.dc_weight,
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
-        autocast: bool = False,
+        bf16: bool = False,
         as_floats: bool = True,
     ):
         super().__init__(losses_of_mode(mode, dc_weight), model)
-        self.forward = Pass(model, mode, targets, frame_step, autocast)
+        self.forward = ForwardPass(model, mode, targets, frame_step, bf16)
         self.as_floats = as_floats
 
     def __call__(self, engine, data: dict) -> dict:
@@ -143,7 +143,7 @@ class TransferValidationClosure(ValidationClosure):
 
 def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
     """Returns nussl's loss dictionary for a mode (equations 1 to 3 of the paper)."""
-    refuse_unknown(mode)
+    check_mode(mode)
     if not 0 <= dc_weight <= 1:
         raise ConfigError(f"The weight of the deep clustering loss must lie between 0 and 1: got {dc_weight}.")
     clustering, masking = {"weight": dc_weight}, {"weight": 1 - dc_weight}
@@ -158,7 +158,7 @@ def _given_back(losses: dict[str, torch.Tensor], as_floats: bool) -> dict:
     return dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True)) if as_floats else losses
 
 
-def _refuse_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, frozen: Sequence[str]) -> None:
+def _check_none_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel, frozen: Sequence[str]) -> None:
     names = {id(p): f"{layer}.{name}" for layer in frozen for name, p in model.layers[layer].named_parameters()}
     found = [names[id(p)] for group in optimizer.param_groups for p in group["params"] if id(p) in names]
     if found:

@@ -17,10 +17,10 @@ from ..errors import TransferError
 from ..networks.freezing import trainable_parameters
 from ..networks.targets import Targets
 from ..runtime.log import logger
-from ..runtime.process_group import alike, from_first, is_first, largest, together
+from ..runtime.process_group import all_reduce_max, broadcast, is_main_process, main_rank_error, synchronized
 from .closures import TransferClosure, TransferValidationClosure
 from .curve import Curve
-from .loader import Batches, deaths_told
+from .loader import Batches, explain_worker_death
 from .optim import optimizer_of, schedule_of
 from .progress import Progress
 from .saver import Saver
@@ -43,7 +43,7 @@ class Training:
             "dc_weight": config.dc_weight,
             "targets": Targets(info.stft_params, config.phase_sensitive),
             "frame_step": config.frame_step,
-            "autocast": config.bf16,
+            "bf16": config.bf16,
             "as_floats": False,
         }
         self.trainer, self.validator = create_train_and_validation_engines(
@@ -64,7 +64,7 @@ class Training:
         loading = {"batch_size": size, "workers": config.workers, "device": config.device}
         self.train_batches = Batches(train, range(done * size, len(train)), name="training", in_step=True, **loading)
         self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), name="validation", **loading)
-        shown = config if is_first() else replace(config, progress=False)
+        shown = config if is_main_process() else replace(config, progress=False)
         self.interrupts, self.progress = interrupts, Progress(shown, done)
         self._attach(attach)
 
@@ -85,9 +85,9 @@ class Training:
             return
         if done:
             logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
-        if config.tensorboard and is_first():
+        if config.tensorboard and is_main_process():
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
-        with deaths_told(self.train_batches, self.valid_batches), self.progress:
+        with explain_worker_death(self.train_batches, self.valid_batches), self.progress:
             if done % every == 0 and self.curve.last != done:
                 self._on_validation(self.trainer)  # before training; or the one in which the run was broken off
             if not (self._is_over(self.trainer) or self.interrupts.name):
@@ -159,25 +159,25 @@ class Training:
                 return None
             valid_loss = sum(losses) / len(losses)
             if not math.isfinite(valid_loss):
-                raise alike(TransferError(
+                raise main_rank_error(TransferError(
                     f"The validation loss became {valid_loss} at iteration {iteration}. The last good state is saved; "
                     "lower the learning rate, or look at the validation mixtures."
                 ))  # fmt: skip
-        with together():
-            if self.probe is not None and is_first():
+        with synchronized():
+            if self.probe is not None and is_main_process():
                 test_si_sdr = self.probe(self.stepping.shown.eval())
         # What follows from them must follow in all processes.
-        valid_loss, test_si_sdr = from_first((valid_loss, test_si_sdr))
+        valid_loss, test_si_sdr = broadcast((valid_loss, test_si_sdr))
         return valid_loss, self._rate(), test_si_sdr
 
     def _validate(self) -> list[float] | None:
         """Returns the loss of each validation batch; None where a signal broke it off."""
         losses: list[float] = []
-        with together():
+        with synchronized():
             if len(self.valid_batches):  # of a small set, a process may have no item
                 self.validator.run(self.valid_batches)
                 losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
-        broken_off = largest(int(len(losses) < len(self.valid_batches)))
+        broken_off = all_reduce_max(int(len(losses) < len(self.valid_batches)))
         self.interrupts.agree()
         return None if broken_off else self.valid_batches.of_all(losses)
 

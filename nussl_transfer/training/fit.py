@@ -28,9 +28,9 @@ from ..checkpoints.checkpoint import CheckpointInfo, fingerprint
 from ..errors import ConfigError
 from ..mixing.mixtures import Mixtures
 from ..runtime.interrupts import Interrupts
-from ..runtime.process_group import own_seed, random_state_kept, spread
+from ..runtime.process_group import broadcast_model, preserve_random_state, rank_seed
 from .engine import Training
-from .run import FitConfig, Run, at_work_in, plain
+from .run import FitConfig, Run, lock_run_folder, plain
 
 __all__ = ["FitConfig", "describe", "fit"]
 
@@ -79,10 +79,10 @@ def fit(
     if len(train) != items:
         raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
-    with Interrupts() as interrupts, at_work_in(out), random_state_kept():
+    with Interrupts() as interrupts, lock_run_folder(out), preserve_random_state():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
-        torch.manual_seed(own_seed(config.seed))
-        spread(model.to(config.device))
+        torch.manual_seed(rank_seed(config.seed))
+        broadcast_model(model.to(config.device))
         Training(model, train, valid, config, run, info, interrupts, probe, attach).run()
     model.eval()
     return run

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from ..errors import DataError
 from ..mixing.mixtures import Mixtures
-from ..runtime.process_group import own_part, together, total
+from ..runtime.process_group import all_reduce_sum, rank_share, synchronized
 
 
 class Batches:
@@ -48,7 +48,7 @@ class Batches:
     ):
         self.mixtures, self.name, self.device, self.in_step = mixtures, name, device, in_step
         wholes = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-        parts = [own_part(whole) for whole in wholes]
+        parts = [rank_share(whole) for whole in wholes]
         self._shares = [len(part) / len(whole) for part, whole in zip(parts, wholes, strict=True)]
         workers = min(workers, max(1, len(indices)))
         # For each worker: its process, and the item that it is at. Where all can see it.
@@ -71,7 +71,7 @@ class Batches:
     def __iter__(self) -> Iterator[dict]:
         batches = iter(self.loader)
         for _ in range(len(self)):
-            with together() if self.in_step else nullcontext():
+            with synchronized() if self.in_step else nullcontext():
                 batch = self._made(next(batches))
             # Sent before nussl's engine does, which would wait for each tensor to be there.
             yield {name: _sent(value, self.device) for name, value in batch.items()}
@@ -79,7 +79,7 @@ class Batches:
     def of_all(self, losses: Sequence[float]) -> list[float]:
         """Returns the loss of each whole batch, where the processes have those of their parts."""
         own = iter(losses)
-        return total([share * next(own) if share else 0.0 for share in self._shares])
+        return all_reduce_sum([share * next(own) if share else 0.0 for share in self._shares])
 
     def _made(self, batch: dict | _Failure) -> dict:
         if isinstance(batch, _Failure):
@@ -91,7 +91,7 @@ class Batches:
 
 
 @contextmanager
-def deaths_told(*loaders: Batches | None) -> Iterator[None]:
+def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
     """Within the block, the death of a process that makes batches is told as the item that it was at.
 
     Raises:

@@ -26,14 +26,14 @@ import yaml
 from ..checkpoints.checkpoint import save_durably
 from ..errors import CheckpointError, ConfigError
 from ..networks.chimera import PAPER
-from ..runtime.device import refuse_absent
+from ..runtime.device import check_device
 from ..runtime.files import write_json, written_aside
 from ..runtime.locks import locked
 from ..runtime.log import logged_to, logger
-from ..runtime.process_group import from_first, is_first, refuse_undivided, together
+from ..runtime.process_group import broadcast, check_batch_divides, is_main_process, synchronized
 from ..safe_loading.safe_load import safe_load
 
-__all__ = ["FitConfig", "Run", "at_work_in", "logger", "plain"]
+__all__ = ["FitConfig", "Run", "lock_run_folder", "logger", "plain"]
 
 FORMAT = 2
 SHOWN_DIFFERENCES = 5
@@ -120,8 +120,8 @@ class FitConfig:
             raise ConfigError(f"accumulate is between 1 and the batch size, {self.batch_size}: got {self.accumulate}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is from 0 up to, but not, 1: got {self.ema_decay:g}.")
-        refuse_undivided(self.batch_size)
-        refuse_absent(self.device)
+        check_batch_divides(self.batch_size)
+        check_device(self.device)
 
 
 def plain(value):
@@ -152,17 +152,17 @@ class Run:
         self.curve = self.folder / "curve.json"
         self._state = self.folder / "state.pt"
         self.state: dict | None = None
-        with together():
-            if is_first():
+        with synchronized():
+            if is_main_process():
                 self._open(provenance)
-        self.state, of_first = from_first((self.state, config))
-        with together():
-            self._refuse_unlike(of_first)
+        self.state, of_first = broadcast((self.state, config))
+        with synchronized():
+            self._check_same_on_all_ranks(of_first)
 
     def _open(self, provenance: dict | None) -> None:
         self.state = self._read_state()
         if self.state is not None:
-            self._refuse_other(self.state["config"])
+            self._check_same_config(self.state["config"])
         for half_written in (*self.folder.glob(".*.part"), *self.latest.parent.glob(".*.part")):
             half_written.unlink()  # by a run that was killed
         written = {**self.config, "provenance": provenance} if provenance else self.config
@@ -207,14 +207,14 @@ class Run:
             raise CheckpointError(f"{self._state} is not a state of format {FORMAT}. Delete the folder to begin anew.")
         return state
 
-    def _refuse_other(self, before: dict) -> None:
+    def _check_same_config(self, before: dict) -> None:
         if shown := _shown(_differences(before, self.config)):
             raise ConfigError(
                 f"{self.folder} holds a run with another configuration ({shown}). "
                 "Take another folder, or the old configuration to go on."
             )
 
-    def _refuse_unlike(self, of_first: dict) -> None:
+    def _check_same_on_all_ranks(self, of_first: dict) -> None:
         # The network is the first one's, whatever was given here.
         if shown := _shown(_differences(of_first, {**self.config, "network": of_first.get("network")})):
             raise ConfigError(
@@ -224,15 +224,15 @@ class Run:
 
 
 @contextmanager
-def at_work_in(folder: str | Path) -> Iterator[None]:
+def lock_run_folder(folder: str | Path) -> Iterator[None]:
     """Within the block no other process is at work in a folder, and what the package logs also goes to its ``run.log``.
 
     Raises:
         ConfigError: Another process is.
     """
     with ExitStack() as stack:
-        with together():
-            if is_first():
+        with synchronized():
+            if is_main_process():
                 stack.enter_context(locked(folder))
                 stack.enter_context(logged_to(folder))
         yield

@@ -10,7 +10,7 @@ from nussl.ml import SeparationModel
 from ..checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from ..errors import CheckpointError
 from ..runtime.files import write_same
-from ..runtime.process_group import gathered, is_first, own_seed, together
+from ..runtime.process_group import all_gather, is_main_process, rank_seed, synchronized
 from .run import FitConfig, Run
 
 
@@ -50,13 +50,13 @@ class Saver:
         Raises:
             CheckpointError: There is no room, or the files cannot be written; what was saved before is whole.
         """
-        random, *of_others = gathered(self._random_state())
+        random, *of_others = all_gather(self._random_state())
         if of_others:
             random["random_of_others"] = of_others
-        with together():
-            if is_first():
+        with synchronized():
+            if is_main_process():
                 self._write_or_tell(engine, is_best, mixture_si_sdr, random)
-        if not is_first():
+        if not is_main_process():
             self.folder.state = {"iteration": engine.state.iteration}
 
     def _write_or_tell(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
@@ -103,7 +103,7 @@ class Saver:
         states = [state, *state.get("random_of_others", ())]
         rank = idist.get_rank()
         if rank >= len(states):
-            torch.manual_seed(own_seed(self.config.seed, state["iteration"]))
+            torch.manual_seed(rank_seed(self.config.seed, state["iteration"]))
             return
         torch.set_rng_state(states[rank]["random"])
         if "random_cuda" in states[rank] and self.config.device.startswith("cuda"):

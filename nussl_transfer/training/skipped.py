@@ -6,7 +6,7 @@ import torch
 
 from ..errors import TransferError
 from ..runtime.log import logger
-from ..runtime.process_group import alike
+from ..runtime.process_group import main_rank_error
 from .run import FitConfig
 
 
@@ -63,7 +63,7 @@ class SkippedSteps:
         )  # fmt: skip
         if count > limit:
             shown = "; ".join(f"iteration {number}, items {self._items(number)}" for number in self.iterations)
-            raise alike(TransferError(
+            raise main_rank_error(TransferError(
                 f"{count} steps were skipped because their loss or gradient was not a number ({shown}): at most {limit} "
                 "may be. The last good state is saved. Look at these items, lower the learning rate, or raise the limit."
             ))  # fmt: skip

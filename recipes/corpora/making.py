@@ -14,7 +14,7 @@ from nussl_transfer.runtime.files import written_aside
 
 from .finished import finish, note
 from .processes import in_order
-from .synth import body_soundfonts, refuse_missing
+from .synth import body_soundfonts, require_file
 
 LOUDEST = 0.98  # of full scale: no stem and no mixture comes above it
 MOST_BITS = 32767
@@ -30,7 +30,7 @@ def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(body_soundfonts())
     fonts = (soundfont,) if isinstance(soundfont, str) else tuple(soundfont)
     for font in fonts:
-        refuse_missing(font)
+        require_file(font)
     return fonts
 
 

@@ -67,7 +67,7 @@ def open_soundfont(path: str):
     """
     import tinysoundfont
 
-    refuse_missing(path)
+    require_file(path)
     synth = tinysoundfont.Synth(samplerate=RATE, gain=-12.0)
     try:
         synth.sfload(path)
@@ -77,7 +77,7 @@ def open_soundfont(path: str):
     return synth
 
 
-def refuse_missing(path: str) -> None:
+def require_file(path: str) -> None:
     """Raises a DataError where there is no such soundfont."""
     if not Path(path).is_file():
         raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")

@@ -51,7 +51,7 @@ def make_data(grid: Grid, name: str) -> None:
     experiment = grid.experiment(item)
     stores = open_stores(experiment, experiment.network.sample_rate)
     if name in grid.tests:
-        test, wanted = stores[0].where(split="test"), experiment.test
+        test, wanted = stores[0].select(split="test"), experiment.test
         excerpts = make_excerpts(test, experiment.data.excerpt_seconds, wanted.excerpts, coherent=wanted.coherent)
         write_excerpts(excerpt_list(grid, name), excerpts, test.sample_rate)
     write_json(grid.folder / "data" / f"{name}.json", describe_data(grid, item, stores))
@@ -104,7 +104,7 @@ def make_report(grid: Grid, name: None) -> None:
 def tested(grid: Grid, name: str) -> tuple[Experiment, Store]:
     """Returns the experiment of a set's baseline, and the tracks that all models of the set are tested on."""
     experiment = grid.experiment(grid.tests[name])
-    return experiment, open_stores(experiment, experiment.network.sample_rate)[0].where(split="test")
+    return experiment, open_stores(experiment, experiment.network.sample_rate)[0].select(split="test")
 
 
 def excerpt_list(grid: Grid, name: str) -> Path:

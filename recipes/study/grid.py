@@ -97,7 +97,7 @@ class Grid:
         self.models = {model.name: model for model in self._models()}
         self.tests = {model.tests: model for model in self.models.values() if model.mode == "scratch"}
         if folders:
-            self._refuse_unknown_folders(folders)
+            self._check_known_folders(folders)
 
     def corpus_trees(self) -> dict[str, str]:
         """Returns where the stand-ins lie, by data set."""
@@ -181,7 +181,7 @@ class Grid:
                         for fold in self.folds[name]:
                             yield Model(name, pretraining, condition, mode, seed, fold)
 
-    def _refuse_unknown_folders(self, folders: Mapping[str, str]) -> None:
+    def _check_known_folders(self, folders: Mapping[str, str]) -> None:
         items = [*self.bodies.values(), *self.tests.values()]
         known = {name for item in items for name in self.sets_of(item)} | set(self.study.downstreams)
         for name in folders:

@@ -156,13 +156,13 @@ def read_study(path: str | Path) -> Study:
     study = construct(Study, Checker(Study, str(path)).check(node), str(path))
     for name, size in study.sizes.items():
         for part in ("pretrainings", "conditions", "downstreams"):
-            _refuse_unknown(f"{path}: sizes.{name}.{part}", getattr(size, part) or (), getattr(study, part))
+            _check_known(f"{path}: sizes.{name}.{part}", getattr(size, part) or (), getattr(study, part))
     for name, downstream in study.downstreams.items():
-        _refuse_unknown(f"{path}: downstreams.{name}.conditions", downstream.conditions or (), study.conditions)
+        _check_known(f"{path}: downstreams.{name}.conditions", downstream.conditions or (), study.conditions)
     return study
 
 
-def _refuse_unknown(where: str, named: tuple[str, ...], known: dict) -> None:
+def _check_known(where: str, named: tuple[str, ...], known: dict) -> None:
     for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

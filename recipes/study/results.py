@@ -93,8 +93,8 @@ def read_results(folder: Path, names: Mapping[str, tuple[str, str | None]]) -> d
         path = folder / "scores" / f"{name}.json"
         if path.exists():
             scores = found[name] = read_scores(path, name)
-            _refuse_other_labels(scores, first_of_folds.setdefault(downstream, scores))
-            _refuse_other_excerpts(scores, first.setdefault((downstream, fold), scores))
+            _check_same_labels(scores, first_of_folds.setdefault(downstream, scores))
+            _check_same_excerpts(scores, first.setdefault((downstream, fold), scores))
     return found
 
 
@@ -148,7 +148,7 @@ def read_curve(path: Path) -> dict[int, float]:
         raise DataError(f"{path} should hold points of a curve: {type(error).__name__} {error}. {what_to_do}") from error
 
 
-def _refuse_other_labels(scores: Scores, first: Scores) -> None:
+def _check_same_labels(scores: Scores, first: Scores) -> None:
     if scores.labels != first.labels:
         raise DataError(
             f"{scores.path} should have the sources of {first.path.name}, {', '.join(first.labels)}: it has "
@@ -156,7 +156,7 @@ def _refuse_other_labels(scores: Scores, first: Scores) -> None:
         )
 
 
-def _refuse_other_excerpts(scores: Scores, first: Scores) -> None:
+def _check_same_excerpts(scores: Scores, first: Scores) -> None:
     """Raises DataError where two estimates were not scored on the same excerpts."""
     what = None
     if scores.excerpts_sha256 != first.excerpts_sha256:
@@ -175,7 +175,7 @@ def _refuse_other_excerpts(scores: Scores, first: Scores) -> None:
 
 def _read_object(path: Path, keys: Sequence[str], what_to_do: str, kind: int | None = FORMAT) -> dict:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_check_constant)
     except FileNotFoundError:
         raise DataError(f"A study was to be analysed: {path} is not there. {what_to_do}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -190,7 +190,7 @@ def _read_object(path: Path, keys: Sequence[str], what_to_do: str, kind: int | N
     return value
 
 
-def _refuse_constant(name: str) -> None:
+def _check_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 

@@ -13,7 +13,7 @@ from layouts import TREES
 
 from nussl_transfer.audio import io as audio
 from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import DataError
 from nussl_transfer.store.prepare import prepare
 
@@ -163,7 +163,7 @@ def test_every_defect_of_a_damaged_tree_is_named_in_one_look_and_none_is_trained
             _, tracks = open_tracks(root, dataset=name, **SINGLE.get(name, {}))
         except DataError as error:
             pytest.fail(f"{[defect for defect, *_ in places]}: {error}")
-        inspection = inspect(tracks, deep=True, progress=False)
+        inspection = check(tracks, deep=True, progress=False)
         said = [str(finding) for finding in inspection.findings]
         for defect, track, path in places:
             wanted, here = DEFECTS[defect][1], (re.escape(track), re.escape(path.stem))
@@ -199,7 +199,7 @@ def test_a_name_with_a_newline_stays_on_its_line(tmp_path):
     track = next(path for path in sorted(root.iterdir()) if path.is_dir())
     shutil.move(track, track.with_name("Song\nerror: all is well\x1b[2J"))
     (track.with_name("Song\nerror: all is well\x1b[2J") / "bass.wav").write_bytes(b"")
-    inspection = inspect(open_tracks(root)[1], deep=True, progress=False)
+    inspection = check(open_tracks(root)[1], deep=True, progress=False)
     table = inspection.table()
     assert "\x1b" not in table and "\nerror: all is well" not in table and "Song\\nerror: all is well\\x1b[2J" in table
     assert any("is empty" in line for line in table.splitlines())
@@ -218,5 +218,5 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
             return open(path, *args, **kwargs)
 
         monkeypatch.setattr(audio, "open", refusing, raising=False)
-    said = [str(finding) for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
+    said = [str(finding) for finding in check(tracks, progress=False).findings if finding.level == "error"]
     assert len(said) == 1 and str(forbidden) in said[0] and "permission denied" in said[0]

@@ -16,7 +16,7 @@ from nussl_transfer.audio import io as audio
 from nussl_transfer.audio import stem_mp4 as containers
 from nussl_transfer.datasets.musdb18 import MUSDB18
 from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import AudioFileError, DataError
 from nussl_transfer.store.prepare import prepare
 
@@ -82,7 +82,7 @@ def test_without_ffmpeg_songs_are_found_and_to_open_one_says_what_to_install(tmp
     name, tracks = open_tracks(folder)
     assert (name, len(tracks)) == ("MUSDB18", 4)
     sentence = "takes the program ffmpeg to read: ffmpeg and ffprobe are not installed. Install ffmpeg .*or get MUSDB18-HQ"
-    for opened in (lambda: audio.header(tracks[0].stems["vocals"][0]), lambda: MUSDB18(folder), lambda: inspect(tracks),
+    for opened in (lambda: audio.header(tracks[0].stems["vocals"][0]), lambda: MUSDB18(folder), lambda: check(tracks),
                    lambda: prepare(tracks, tmp_path / "store")):  # fmt: skip
         with pytest.raises(DataError, match=sentence) as caught:
             opened()
@@ -206,4 +206,4 @@ def test_a_real_stem_file_is_decoded_as_stempeg_does(tmp_path):
         assert np.array_equal(audio.read(path / label)[0], stem.T.astype(np.float32))
     ((name, (track,)),) = [open_tracks(tmp_path / "musdb18")]
     assert (name, track.name, track.split) == ("MUSDB18", "The Easton Ellises - Falcon 69", "test")
-    assert not inspect([track], deep=True).fatal
+    assert not check([track], deep=True).fatal

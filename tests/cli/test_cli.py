@@ -77,7 +77,7 @@ def test_the_example_of_each_help_is_one_that_the_command_takes(command):
 @pytest.mark.parametrize(
     ("command", "function"),
     [
-        ("check", check.inspect),
+        ("check", check.check),
         ("prepare", prepare.prepare),
         ("finetune", finetuning.finetune),
         ("evaluate", evaluation.evaluate),

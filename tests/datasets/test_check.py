@@ -13,8 +13,8 @@ from nussl_transfer.cli import main
 from nussl_transfer.datasets.base import Track
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.stem_folder import StemFolder
-from nussl_transfer.datasets.validation.check import inspect
-from nussl_transfer.datasets.validation.findings import complaint
+from nussl_transfer.datasets.validation.check import check
+from nussl_transfer.datasets.validation.findings import format_errors
 from nussl_transfer.errors import DataError
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def look(folder, deep=True, **options):
-    return inspect(StemFolder.find_tracks(folder), deep=deep, **options)
+    return check(StemFolder.find_tracks(folder), deep=deep, **options)
 
 
 def said(inspection, level):
@@ -92,7 +92,7 @@ def test_a_silent_stem_is_an_error_even_if_it_has_an_offset(folder):
 def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
     layouts.write(folder / "A" / "bass.wav", np.zeros(44100))
     tracks = StemFolder.find_tracks(folder, groups={"all": ["bass", "vocals"]})
-    inspection = inspect(tracks, deep=True)
+    inspection = check(tracks, deep=True)
     assert not inspection.fatal and "of its files these are silent: bass.wav" in only(inspection, "note")
 
 
@@ -125,7 +125,7 @@ def test_a_pool_lacks_nothing(tmp_path):
 
 def test_one_label_alone_is_a_warning(folder):
     tracks = StemFolder.find_tracks(folder, ignore=["vocals"])
-    assert "there is one label only, bass" in only(inspect(tracks), "warning")
+    assert "there is one label only, bass" in only(check(tracks), "warning")
 
 
 def test_an_offset_is_a_note_and_clipping_a_warning(folder):
@@ -140,7 +140,7 @@ def test_an_offset_is_a_note_and_clipping_a_warning(folder):
 
 def test_a_mixture_is_compared_with_the_sum_of_its_stems(tmp_path):
     _, tracks = open_tracks(layouts.bach10(tmp_path))
-    notes = [finding.what for finding in inspect(tracks, deep=True).findings if "sum of the stems" in finding.what]
+    notes = [finding.what for finding in check(tracks, deep=True).findings if "sum of the stems" in finding.what]
     assert len(notes) == 2
     assert "01-AchGottundHerr.wav is 1.000 x the sum" in notes[0] and "is 0.500 x the sum" in notes[1]
     residuals = [float(note.split("residual ")[1].split(" dB")[0]) for note in notes]
@@ -163,7 +163,7 @@ def test_what_was_left_out_of_a_track_is_a_note(folder):
 
 def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
     files = tuple(layouts.write(tmp_path / f"{n}.wav", layouts.tone(100 * n, seconds=6)) for n in (1, 2, 3))
-    table = inspect([Track("A", {"low": files[:2], "high": files[2:]})]).table()
+    table = check([Track("A", {"low": files[:2], "high": files[2:]})]).table()
     assert [line.split()[4] for line in table.splitlines() if line.startswith("-")] == ["0.1", "0.1"]
     assert table.endswith("1 track, 3 files, 0.2 minutes of stems: 0 errors, 0 warnings, 0 notes.")
 
@@ -220,17 +220,17 @@ def test_the_inspection_as_json_is_plain(folder):
 def test_a_complaint_lists_every_error_and_no_note(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     (folder / "B" / "vocals.wav").unlink()
-    text = complaint(look(folder, deep=False).findings)
+    text = format_errors(look(folder, deep=False).findings)
     assert text.startswith("2 things are wrong with the data set:\n  A, bass: ") and "\n  B: lacks vocals" in text
-    assert complaint([]) == ""
+    assert format_errors([]) == ""
 
 
 def test_nothing_to_inspect_is_refused():
     with pytest.raises(DataError, match="without tracks"):
-        inspect([])
+        check([])
 
 
 def test_files_are_found_by_absolute_and_relative_paths_alike(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert look("").rows[0].file == "A/bass.wav"
-    assert not inspect([Track("x", {"bass": (folder / "A" / "bass.wav",)})]).fatal
+    assert not check([Track("x", {"bass": (folder / "A" / "bass.wav",)})]).fatal

@@ -14,7 +14,7 @@ import pytest
 from nussl_transfer.datasets.choirset import ChoirSet
 from nussl_transfer.datasets.labels import labels_of, missing_labels
 from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store.prepare import prepare
 
@@ -143,7 +143,7 @@ def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
     assert missing_labels(tracks) == {"LI_QuartetA_Take01": ("male",)}
     assert "take LI_QuartetA_Take01 lacks tenor, so it has no source 'male'" in caplog.text
     assert "DCS_LI_QuartetA_Take01_B1_DYN.wav" in [path.name for path in tracks[1].left_out]
-    errors = [str(finding) for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
+    errors = [str(finding) for finding in check(tracks, progress=False).findings if finding.level == "error"]
     assert errors == ["error: LI_QuartetA_Take01: lacks male."]
 
 

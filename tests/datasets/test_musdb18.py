@@ -12,7 +12,7 @@ from nussl_transfer.datasets.musdb18 import MUSDB18
 from nussl_transfer.datasets.musdb18_names import TRACKS, VALIDATION
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.slakh import Slakh
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store.prepare import prepare
 
@@ -76,7 +76,7 @@ def test_what_musdbconvert_adds_is_no_stem(tmp_path):
     track = MUSDB18.find_tracks(folder, sources="stems")[0]
     assert len(track.stems) == 4 and track.mixture.name == "mixture.wav"
     assert [path.name for path in track.left_out] == ["accompaniment.wav", "linear_mixture.wav"]
-    notes = [str(finding) for finding in inspect([track], deep=True).findings]
+    notes = [str(finding) for finding in check([track], deep=True).findings]
     assert any("mixture.wav is 1.0" in note for note in notes)
 
 

@@ -7,7 +7,7 @@ import re
 import layouts
 import pytest
 
-from nussl_transfer.datasets.nearest import KINDRED, STRANGERS
+from nussl_transfer.datasets.nearest import KINDRED, UNSUPPORTED
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.scan import find_audio
 from nussl_transfer.errors import DataError
@@ -115,4 +115,4 @@ def test_the_files_of_a_data_set_have_its_sign_and_no_others(tmp_path, dataset):
     files = find_audio(layouts.TREES[dataset](tmp_path))
     found = [kin.dataset for file in files for kin in KINDRED if re.search(kin.sign, str(file))]
     assert set(found) == {dataset} and 2 * len(found) > len(files)
-    assert not [sign for file in files for sign in STRANGERS if re.search(sign, str(file))]
+    assert not [sign for file in files for sign in UNSUPPORTED if re.search(sign, str(file))]

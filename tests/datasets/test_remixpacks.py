@@ -12,7 +12,7 @@ from nussl_transfer.datasets.labels import labels_of, missing_labels
 from nussl_transfer.datasets.pools import song_words, songs_of, split_by_song
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.remixpacks import Remixpacks
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.prepare import prepare
@@ -162,7 +162,7 @@ def test_the_packs_alone_and_loose_files_are_refused(folder, tmp_path):
 def test_a_loop_of_links_and_a_broken_one_are_dealt_with(tmp_path):
     tracks = Remixpacks.find_tracks(layouts.remixpacks(tmp_path, broken=True))
     assert len(tracks) == 16
-    (error,) = [finding for finding in inspect(tracks, progress=False).findings if finding.level == "error"]
+    (error,) = [finding for finding in check(tracks, progress=False).findings if finding.level == "error"]
     assert error.track == "snare/Béla Ünal - Ŝafo (Multitrack) gone"
     assert "is a broken link to" in error.what and error.what_to_do == "Mend the link or remove it."
     with pytest.raises(DataError, match="1 thing is wrong with the data set:\n.*is a broken link to"):
@@ -292,7 +292,7 @@ def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
     store = prepare(Remixpacks.find_tracks(folder), tmp_path / "store", dataset="Remixpacks", progress=False)
     assert store.labels == Remixpacks.LABELS and len(store.tracks) == 15
     for split in ("train", "valid", "test"):
-        item = Mixtures(store.where(split=split), 0.5, 4, coherent=0.0)[3]
+        item = Mixtures(store.select(split=split), 0.5, 4, coherent=0.0)[3]
         assert item["source_audio"].shape == (1, 8000, 3)
         assert (item["source_audio"].abs().amax(dim=(0, 1)) > 0).any()
     with pytest.raises(DataError, match="no track of .* has all of cymbals, kick_drum, snare"):
@@ -301,5 +301,5 @@ def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
 
 def test_what_a_link_points_at_may_be_moved_with_the_links(folder, tmp_path):
     shutil.move(folder / "original_files", tmp_path / "elsewhere")
-    errors = [finding for finding in inspect(Remixpacks.find_tracks(folder), progress=False).findings]
+    errors = [finding for finding in check(Remixpacks.find_tracks(folder), progress=False).findings]
     assert sum("is a broken link to" in str(finding) for finding in errors) == 15

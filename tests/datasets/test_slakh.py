@@ -17,9 +17,9 @@ from nussl_transfer.datasets.slakh import Slakh
 from nussl_transfer.datasets.slakh_sources import SOURCES
 from nussl_transfer.datasets.slakh_splits import split_of_tracks
 from nussl_transfer.datasets.slakh_tables import MOVED, OMITTED, WHITE_NOISE
-from nussl_transfer.datasets.validation.check import inspect
+from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.mixing.split import divide
+from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.store.prepare import prepare
 from nussl_transfer.store.store import Store
 
@@ -56,7 +56,7 @@ def test_every_release_is_read_from_its_own_folder_and_from_above(tmp_path, kind
     for folder in (root, tmp_path):
         name, tracks = open_tracks(folder)
         assert name == "Slakh" and [track.name[-4:] for track in tracks] == ["0001", "0004", "1740", "1939"]
-        assert tracks[0].mixture.stem == "mix" and not inspect(tracks, deep=True).fatal
+        assert tracks[0].mixture.stem == "mix" and not check(tracks, deep=True).fatal
 
 
 def test_a_folder_of_tracks_and_one_track_will_do(tree):
@@ -145,7 +145,7 @@ def test_of_a_stem_in_both_formats_one_is_taken(folder):
 
 def test_the_stems_and_what_is_left_out_make_the_mixture(tree):
     tracks = [track for track in Slakh.find_tracks(tree, sources="band") if track.name == "Track00004"]
-    findings = [str(finding) for finding in inspect(tracks, deep=True).findings]
+    findings = [str(finding) for finding in check(tracks, deep=True).findings]
     assert any("mix.flac is 1.000 x the sum of the stems" in finding for finding in findings)
 
 
@@ -246,7 +246,7 @@ def test_validation_tracks_that_training_draws_have_no_midi_file_of_the_others(t
     store = prepare([track for track in tracks if len(track.stems) == 4], tmp_path / "store", 8000, progress=False)
     held = set()
     for seed in range(30):
-        material = divide(store, seed)
+        material = train_valid_split(store, seed)
         sides = [{track.name for track in side.tracks} for side in (material.train, material.valid)]
         assert not any({"Track00004", "Track01939"} & one and {"Track00004", "Track01939"} - one for one in sides)
         held |= sides[1]

@@ -81,7 +81,7 @@ def test_excerpts_lie_side_by_side_and_a_short_track_is_one(store):
         ("two", RATE, RATE),
     ]
     assert all([source.label for source in excerpt.sources] == list(LABELS) for excerpt in found)
-    half = make_excerpts(store.where(names=["one"]), 1.0, hop=0.5)
+    half = make_excerpts(store.select(names=["one"]), 1.0, hop=0.5)
     assert [excerpt.start for excerpt in half] == [0, 8000, 16000, 24000]
 
 

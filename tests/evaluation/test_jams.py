@@ -159,7 +159,7 @@ def test_rows_of_an_incoherent_list_say_where_each_reference_is_from(tiny_store)
 
 def test_excerpts_of_one_place_in_two_mixtures_are_two_pairs(tiny_store, tmp_path):
     # With one track as long as the mixtures, every excerpt is of the same place.
-    excerpts = make_excerpts(tiny_store.where(names=["song 0"]), 1.0, count=4, coherent=False)
+    excerpts = make_excerpts(tiny_store.select(names=["song 0"]), 1.0, count=4, coherent=False)
     scores = evaluate({}, tiny_store, excerpts, tmp_path, oracle=True, progress=False)
     assert len({(row["track"], row["start"]) for row in scores["scores"]["mixture"]}) == 1
     assert len({row["excerpt"] for row in scores["scores"]["mixture"]}) == 4

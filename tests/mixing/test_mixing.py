@@ -104,7 +104,7 @@ def test_sources_are_in_alphabetical_order_of_their_labels(ramps):
 def test_the_audio_is_that_of_the_store(ramps):
     for item in Mixtures(ramps, 0.5, 20, coherent=0.0):
         for number, (track, label, start) in enumerate(origins(item)):
-            entry = ramps.where(names=[track]).tracks[0]
+            entry = ramps.select(names=[track]).tracks[0]
             np.testing.assert_array_equal(item["source_audio"][0, :, number], ramps.read(entry, label, start, 500))
 
 
@@ -278,14 +278,14 @@ def test_only_the_span_of_each_track_is_used_and_all_of_it(ramps):
 
 
 def test_a_track_shorter_than_the_mixture_is_followed_by_silence(ramps):
-    for item in Mixtures(ramps.where(names=["b"]), 2.0, 3, coherent=1.0):
+    for item in Mixtures(ramps.select(names=["b"]), 2.0, 3, coherent=1.0):
         assert origins(item) == [("b", label, 0) for label in LABELS]
         assert item["source_audio"][0, 1499].min() > 0
         assert item["source_audio"][0, 1500:].abs().max() == 0
 
 
 def test_a_track_as_long_as_the_mixture_is_taken_whole(ramps):
-    item = Mixtures(ramps.where(names=["b"]), 1.5, 1)[0]
+    item = Mixtures(ramps.select(names=["b"]), 1.5, 1)[0]
     assert origins(item) == [("b", label, 0) for label in LABELS]
     assert item["source_audio"].min() > 0
 
@@ -333,7 +333,7 @@ def test_pitch_and_tempo_are_drawn_uniformly_alone_or_together(tiny_store):
 
 
 def test_stems_of_a_coherent_mixture_stay_sample_for_sample_together(clicks):
-    mixtures = Mixtures(clicks.where(names=["clicks"]), 2.0, 6, coherent=1.0, **CHANGED)
+    mixtures = Mixtures(clicks.select(names=["clicks"]), 2.0, 6, coherent=1.0, **CHANGED)
     for index in range(6):
         stretch, start = mixtures.draw(index)[0].stretch, mixtures.draw(index)[0].start
         stems = mixtures[index]["source_audio"][0].T.numpy()  # [ns, samples]
@@ -347,7 +347,7 @@ def test_stems_of_a_coherent_mixture_stay_sample_for_sample_together(clicks):
 
 
 def test_equal_stems_come_out_equal_bit_for_bit(clicks):
-    for item in Mixtures(clicks.where(names=["tones"]), 1.0, 4, coherent=1.0, **CHANGED):
+    for item in Mixtures(clicks.select(names=["tones"]), 1.0, 4, coherent=1.0, **CHANGED):
         bass, drums, voice = item["source_audio"][0].T
         assert torch.equal(bass, drums) and torch.equal(bass, voice)
 
@@ -361,13 +361,13 @@ def test_as_much_of_the_source_is_read_as_the_tempo_takes(tiny_store):
 
 
 def test_a_track_too_short_for_its_tempo_is_followed_by_silence(clicks):
-    item = Mixtures(clicks.where(names=["tones"]), 10.0, 1, stretch=(1.25, 1.25))[0]
+    item = Mixtures(clicks.select(names=["tones"]), 10.0, 1, stretch=(1.25, 1.25))[0]
     stem = item["source_audio"][0, :, 0]
     assert stem.shape == (80000,) and stem[63000:63900].abs().max() > 0.25 and not stem[64000:].any()
 
 
 def test_the_pitch_drawn_is_the_pitch_heard(clicks):
-    mixtures = Mixtures(clicks.where(names=["tones"]), 1.0, 5, **CHANGED)
+    mixtures = Mixtures(clicks.select(names=["tones"]), 1.0, 5, **CHANGED)
     for index in range(5):
         spectrum = np.abs(np.fft.rfft(mixtures[index]["mix_audio"][0].numpy() * np.hanning(8000), 64000))
         cents = 1200 * np.log2(spectrum.argmax() / 8 / (1000 * 2 ** (mixtures.draw(index)[0].pitch / 12)))
@@ -422,9 +422,9 @@ def test_the_share_of_places_that_sound_is_told_in_any_case(gaps):
 
 def test_where_nothing_sounds_together_the_error_says_so(gaps):
     with pytest.raises(DataError, match="0.5 s in which bass and voice sound were asked for: 0 %.*set coherent to 0"):
-        Mixtures(gaps.where(names=["one"]), 0.5, 4, sounding=True)
+        Mixtures(gaps.select(names=["one"]), 0.5, 4, sounding=True)
     with pytest.raises(DataError, match="in which voice sound were asked for: 0 %.*leave voice out"):
-        Mixtures(gaps.where(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
+        Mixtures(gaps.select(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
 
 
 def test_intervals_are_covered_as_counting_says():
@@ -459,7 +459,7 @@ def other(tmp_path) -> Store:
 
 @pytest.fixture
 def joined(tiny_store, other) -> JoinedMixtures:
-    parts = [Mixtures(tiny_store, 0.5, 1, **CHANGED), Mixtures(other.where(labels=tiny_store.labels), 0.5, 1)]
+    parts = [Mixtures(tiny_store, 0.5, 1, **CHANGED), Mixtures(other.select(labels=tiny_store.labels), 0.5, 1)]
     return JoinedMixtures(parts, [1, 3], 400, seed=5)
 
 

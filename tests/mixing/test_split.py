@@ -10,14 +10,14 @@ from made_up_stores import make_store, noise
 
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.split import (
-    Drawing,
-    Material,
-    divide,
-    fit_to,
+    MixtureConfig,
+    TrainValidSplit,
+    adapt_to_data,
     fitting_seconds,
     mixtures_of,
     open_store,
     shares_of,
+    train_valid_split,
 )
 from nussl_transfer.store.store import Store, StoreWriter
 
@@ -42,7 +42,7 @@ def test_groups_of_a_store_are_refused(tiny_store):
 
 def test_tracks_for_testing_are_in_neither_part(tmp_path):
     tracks = {"a": ("train", 2, LABELS), "b": ("train", 2, LABELS), "c": ("valid", 2, LABELS), "d": ("test", 2, LABELS)}
-    material = divide(make_store(tmp_path, tracks))
+    material = train_valid_split(make_store(tmp_path, tracks))
     assert (names(material.train), names(material.valid)) == (["a", "b"], ["c"])
     assert material.train_span == material.valid_span == (0.0, 1.0)
 
@@ -50,17 +50,17 @@ def test_tracks_for_testing_are_in_neither_part(tmp_path):
 @pytest.mark.parametrize(("tracks", "held"), [(2, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
 def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
     store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
-    material = divide(store)
+    material = train_valid_split(store)
     assert len(material.valid.tracks) == held
     assert sorted(names(material.train) + names(material.valid)) == names(store)
-    assert names(divide(store).valid) == names(material.valid), "the same seed holds out the same tracks"
-    assert len({tuple(names(divide(store, seed).valid)) for seed in range(20)}) > 1
+    assert names(train_valid_split(store).valid) == names(material.valid), "the same seed holds out the same tracks"
+    assert len({tuple(names(train_valid_split(store, seed).valid)) for seed in range(20)}) > 1
 
 
 def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path, said):
     tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
     for seed in range(5):
-        material = divide(make_store(tmp_path, tracks), seed)
+        material = train_valid_split(make_store(tmp_path, tracks), seed)
         assert material.train.labels == material.valid.labels == ("bass", "drums")
     assert "held out the last quarter of every track" in said.text
 
@@ -79,7 +79,7 @@ def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
     store = Store(store_of_songs(tmp_path, {"one": 2, "two": 3, "-": 12, "three": 3}).folder)
     held = set()
     for seed in range(20):
-        material = divide(store, seed)
+        material = train_valid_split(store, seed)
         sides = [{track.origin for track in side.tracks} - {None} for side in (material.train, material.valid)]
         assert not sides[0] & sides[1] and len(material.valid.tracks) <= 2
         held |= sides[1]
@@ -87,13 +87,13 @@ def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
 
 
 def test_where_all_of_a_few_songs_are_too_large_the_smallest_is_held_out(tmp_path):
-    material = divide(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
+    material = train_valid_split(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
     assert names(material.valid) == ["two 0", "two 1"]
 
 
 @pytest.mark.parametrize("songs", [{"one": 4}, {"one": 4, "two": 3}])
 def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, songs):
-    material = divide(store_of_songs(tmp_path, songs))
+    material = train_valid_split(store_of_songs(tmp_path, songs))
     assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
     assert "held out the last quarter of every track" in said.text
 
@@ -101,26 +101,26 @@ def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, song
 def test_only_tracks_for_testing_are_refused(tmp_path):
     store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
     with pytest.raises(DataError, match="all its tracks are for validation or testing"):
-        divide(store)
+        train_valid_split(store)
 
 
 def test_validation_tracks_with_other_stems_are_refused(tmp_path):
     store = make_store(tmp_path, {"a": ("train", 2, LABELS), "b": ("valid", 2, ("bass", "voice"))})
     with pytest.raises(DataError, match="bass, drums, voice: its validation tracks have bass, voice"):
-        divide(store)
+        train_valid_split(store)
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
 def test_mixtures_are_as_long_as_asked_or_as_the_longest_track(tmp_path, said, asked, seconds):
     store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
-    assert fitting_seconds(Material(store, store), asked) == seconds
+    assert fitting_seconds(TrainValidSplit(store, store), asked) == seconds
     assert ("too little sound" in said.text) == (asked > seconds)
 
 
 def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
     for number, seconds in enumerate((1.237, 4.999, 0.5678, 12.3456)):
         store = make_store(tmp_path / str(number), {"a": (None, seconds, LABELS)})
-        fitting = fitting_seconds(Material(store, store, (0.0, 0.75), (0.75, 1.0)), 100.0)
+        fitting = fitting_seconds(TrainValidSplit(store, store, (0.0, 0.75), (0.75, 1.0)), 100.0)
         assert 0.25 * seconds - 0.02 < fitting <= 0.25 * seconds
 
 
@@ -129,8 +129,8 @@ def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
 
 def test_stores_without_shares_have_that_of_their_minutes(tmp_path):
     stores = [make_store(tmp_path / str(n), {"a": (None, n + 1.0, LABELS)}) for n in range(3)]
-    assert shares_of([Material(store, store) for store in stores]) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
-    assert shares_of([Material(store, store, share=share) for store, share in zip(stores, (1, 1, 2), strict=True)]) == [
+    assert shares_of([TrainValidSplit(store, store) for store in stores]) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert shares_of([TrainValidSplit(store, store, share=share) for store, share in zip(stores, (1, 1, 2), strict=True)]) == [
         0.25,
         0.25,
         0.5,
@@ -140,21 +140,21 @@ def test_stores_without_shares_have_that_of_their_minutes(tmp_path):
 def test_a_share_for_some_stores_and_none_for_others_is_refused(tmp_path):
     store = make_store(tmp_path, {"a": (None, 1.0, LABELS)})
     with pytest.raises(ConfigError, match=r"2 stores were given as \[0.5, None\]: give all of them one, or none"):
-        shares_of([Material(store, store, share=0.5), Material(store, store)])
+        shares_of([TrainValidSplit(store, store, share=0.5), TrainValidSplit(store, store)])
 
 
 def test_a_drawing_is_changed_to_what_the_material_allows(tmp_path, said):
     whole = make_store(tmp_path / "whole", {"a": (None, 2.0, LABELS)})
     pool = make_store(tmp_path / "pool", {"a": (None, 1.0, ("bass",)), "b": (None, 1.0, ("drums",))})
-    drawing = Drawing(0.5, coherent=0.5)
-    assert fit_to([Material(whole, whole)], drawing) == drawing and not said.text
-    assert fit_to([Material(whole, whole), Material(pool, pool)], Drawing(9.0, 0.5)) == Drawing(1.0, 0.0)
+    drawing = MixtureConfig(0.5, coherent=0.5)
+    assert adapt_to_data([TrainValidSplit(whole, whole)], drawing) == drawing and not said.text
+    assert adapt_to_data([TrainValidSplit(whole, whole), TrainValidSplit(pool, pool)], MixtureConfig(9.0, 0.5)) == MixtureConfig(1.0, 0.0)
     assert "Not enough tracks of" in said.text and "have all of bass, drums: every mixture is incoherent" in said.text
 
 
 def test_training_and_validation_mixtures_are_drawn_alike_of_different_tracks_and_seeds(tmp_path):
     stores = [make_store(tmp_path / name, {name: (None, 2.0, LABELS)}) for name in ("one", "two")]
-    train, valid = mixtures_of([Material(*stores)], Drawing(0.25, coherent=0.5, gain_db=3.0), 20, 5, seed=7)
+    train, valid = mixtures_of([TrainValidSplit(*stores)], MixtureConfig(0.25, coherent=0.5, gain_db=3.0), 20, 5, seed=7)
     assert (len(train), len(valid), train.seed, valid.seed) == (20, 5, 7, 8)
     for name in ("samples", "coherent", "gain_db", "labels"):
         assert getattr(train, name) == getattr(valid, name)

@@ -11,7 +11,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.networks.freezing import (
     MODES,
     freeze,
-    hold,
+    freeze_buffers_and_dropout,
     layers_of_mode,
     outputs_of_mode,
     outputs_only,
@@ -136,7 +136,7 @@ def test_held_layers_give_the_same_each_time_though_the_network_has_dropout(smal
     model.train()
     assert not torch.equal(model(data)["mask"], model(data)["mask"]), "dropout was to be on before"
     model.train()
-    hold(model, BODY)
+    freeze_buffers_and_dropout(model, BODY)
     assert torch.equal(model(data)["mask"], model(data)["mask"])
 
 
@@ -145,13 +145,13 @@ def test_held_layers_compute_what_they_compute_in_evaluation(small_chimera):
     data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
     model(data)  # gives the normalization statistics of its own
     expected = model.eval()(data)["mask"]
-    hold(model.train(), BODY)
+    freeze_buffers_and_dropout(model.train(), BODY)
     torch.testing.assert_close(model(data)["mask"], expected)
 
 
 def test_a_held_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5).train()
-    hold(model, BODY)
+    freeze_buffers_and_dropout(model, BODY)
     assert model.layers["recurrent_stack"].rnn.training
     assert not model.layers["normalization"].batch_norm.training
 
@@ -159,9 +159,9 @@ def test_a_held_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_ch
 def test_dropout_is_back_when_a_layer_is_thawed(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5)
     for _ in range(2):
-        hold(model.train(), BODY)
+        freeze_buffers_and_dropout(model.train(), BODY)
         assert model.layers["recurrent_stack"].rnn.dropout == 0
-    hold(model.train(), [])
+    freeze_buffers_and_dropout(model.train(), [])
     assert model.layers["recurrent_stack"].rnn.dropout == 0.5
     assert model.layers["normalization"].batch_norm.training
 

@@ -91,7 +91,7 @@ def test_a_score_is_that_of_evaluating_each_network_on_its_fold_averaged_over_re
     expected: dict[tuple, list[float]] = {}
     for about in result["folds"]:
         run = out / f"repeat{about['repeat']}" / f"fold{about['fold']}" / "checkpoints" / "best.model.pth"
-        held_out = store.where(names=about["tracks"])
+        held_out = store.select(names=about["tracks"])
         scores = evaluate({"x": run}, held_out, make_excerpts(held_out, 0.5), tmp_path)
         for row in scores["scores"]["x"]:
             expected.setdefault((row["track"], row["start"], row["label"]), []).append(row["si_sdr"])

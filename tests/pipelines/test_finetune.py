@@ -16,7 +16,7 @@ from nussl import STFTParams
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
-from nussl_transfer.mixing.split import divide
+from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.pipelines.finetune import finetune
 from nussl_transfer.store.store import Store
 
@@ -106,7 +106,7 @@ def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
     write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
     run = finetune(tmp_path / "songs", tmp_path / "run", body, **SHORT)
     assert "No validation tracks" not in said.text
-    material = divide(Store(run.folder / "store"))
+    material = train_valid_split(Store(run.folder / "store"))
     assert [name.split("/")[-1] for name in names(material.valid)] == ["three"]
     assert sorted(name.split("/")[-1] for name in names(material.train)) == ["one", "two"]
     assert read_info(run.best).data["tracks"] == 2

@@ -14,7 +14,7 @@ import nussl
 import pytest
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
-from nussl_transfer.runtime.deferred import OnFirstUse, on_first_use, when_imported
+from nussl_transfer.runtime.deferred import OnFirstUse, on_first_use, on_import
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,13 +116,13 @@ def test_what_has_to_hold_holds_while_a_module_runs_and_what_waits_for_it_comes_
         events.append(("ends", len(late.ran)))
 
     finders = list(sys.meta_path)
-    when_imported("late.work", around=around)
-    when_imported("late.work", lambda: events.append(("after", late.work.value)))
+    on_import("late.work", around=around)
+    on_import("late.work", lambda: events.append(("after", late.work.value)))
     assert events == []
     assert late.work.value == 5
     assert events == [("begins", 0), ("ends", 2), ("after", 5)]
     assert sys.meta_path == finders and type(late.work.__loader__).__name__ == "SourceFileLoader"
-    when_imported("late.work", lambda: events.append("at once"))
+    on_import("late.work", lambda: events.append("at once"))
     assert events[-1] == "at once"
 
 
@@ -130,7 +130,7 @@ def test_a_module_that_fails_says_so_each_time_and_is_imported_when_it_can_be(la
     inner = tmp_path / "late" / "work" / "inner.py"
     text, events = inner.read_text(), []
     inner.write_text("raise ImportError('no such library')\n")
-    when_imported("late.work", lambda: events.append("after"))
+    on_import("late.work", lambda: events.append("after"))
     for _ in range(2):
         with pytest.raises(ImportError, match="no such library"):
             _ = late.work.value

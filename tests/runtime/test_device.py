@@ -8,7 +8,7 @@ import torch
 from nussl_transfer.cli import main
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.estimates import load_for
-from nussl_transfer.runtime.device import refuse_absent
+from nussl_transfer.runtime.device import check_device
 from nussl_transfer.separation.masks import TransferMaskEstimation
 
 
@@ -20,26 +20,26 @@ def without_cuda(monkeypatch):
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1"])
 def test_cuda_where_there_is_none_is_refused(without_cuda, device):
     with pytest.raises(ConfigError, match=f"Device '{device}' was asked for: torch sees no CUDA device. Take 'cpu'."):
-        refuse_absent(device)
+        check_device(device)
 
 
 def test_a_number_beyond_the_last_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    refuse_absent("cuda")
-    refuse_absent("cuda:1")
+    check_device("cuda")
+    check_device("cuda:1")
     with pytest.raises(ConfigError, match="Device 'cuda:2' was asked for: torch sees 2, counted from 0"):
-        refuse_absent("cuda:2")
+        check_device("cuda:2")
 
 
 @pytest.mark.parametrize("device", ["gpu", "mps", "CUDA", "", "cuda:x"])
 def test_a_word_that_is_no_device_is_refused(device):
     with pytest.raises(ConfigError, match=f"Device '{device}' was asked for: there are 'cpu', 'cuda'"):
-        refuse_absent(device)
+        check_device(device)
 
 
 def test_the_cpu_is_always_there():
-    refuse_absent("cpu")
+    check_device("cpu")
 
 
 def test_no_way_into_the_package_takes_the_cpu_instead(without_cuda, tmp_path, tiny_store, old_checkpoint, signals, capsys):

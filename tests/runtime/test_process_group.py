@@ -51,7 +51,7 @@ def in_two_processes(folder: Path, work: Callable[[int], dict], joined: bool = T
         processes.PATIENCE = timedelta(seconds=60)
         local = {"LOCAL_RANK": str(rank if machines == 1 else 0), "RANK": str(rank)}
         os.environ.update(local, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        with distributed.joined() if joined else contextlib.nullcontext():
+        with distributed.join_process_group() if joined else contextlib.nullcontext():
             found = work(rank)
         torch.save(found, folder / f"{rank}.pt")
 
@@ -109,7 +109,7 @@ def train(tiny_store, small_chimera, tiny_stft):
     def run(out: Path, mode="whole", mixtures=Mixtures, seed=1, dropout=0.0, probe=None, valid_items=5, **plan):
         config = FitConfig(mode=mode, **{**PLAN, **plan})
         # The network is the first process's, whatever another has.
-        model = small_chimera(num_layers=2, dropout=dropout, seed=0 if distributed.is_first() else 3)
+        model = small_chimera(num_layers=2, dropout=dropout, seed=0 if distributed.is_main_process() else 3)
         info = CheckpointInfo(("bass", "drums", "voice"), mode, 8000, tiny_stft, SECONDS)
         items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
         return model, fit(model, items, Mixtures(tiny_store, SECONDS, valid_items, 2), config, out, info, probe)
@@ -119,7 +119,7 @@ def train(tiny_store, small_chimera, tiny_stft):
 
 def probe(model) -> float:
     """Stands for a measurement that only the first process can make."""
-    assert distributed.is_first()
+    assert distributed.is_main_process()
     return 1.5
 
 
@@ -140,7 +140,7 @@ def normalise(rank: int, part: torch.Tensor, norm: nn.BatchNorm1d) -> dict:
         made = modules(part)
         (made.sin().sum() / 8).backward()
     assert "forward" not in vars(norm)
-    losses = reduce.averaged(norm.parameters(), {"loss": made.detach().sin().sum() / 8 * 2})
+    losses = reduce.average_gradients(norm.parameters(), {"loss": made.detach().sin().sum() / 8 * 2})
     gradients = {f"{name} gradient": parameter.grad for name, parameter in norm.named_parameters()}
     return {"made": made.detach(), "part": part.grad, "loss": losses["loss"], **gradients, **norm.state_dict()}
 
@@ -184,8 +184,8 @@ def scenes(train, tmp_path_factory):
         found["norms"] = {
             name: normalise(rank, batch_to_normalise()[4 * rank : 4 * rank + 4], make()) for name, make in NORMS.items()
         }
-        made = distributed.made_once(lambda: f"made by {rank}", lambda: f"used by {rank}")
-        return {**found, "made": made, "gathered": distributed.gathered(rank), "seed": distributed.own_seed(5)}
+        made = distributed.once_per_machine(lambda: f"made by {rank}", lambda: f"used by {rank}")
+        return {**found, "made": made, "gathered": distributed.all_gather(rank), "seed": distributed.rank_seed(5)}
 
     found = in_two_processes(top / "found", work)
     return SimpleNamespace(folder=top / "process 0", elsewhere=top / "process 1", found=found)
@@ -355,7 +355,7 @@ def test_a_store_is_made_once_a_machine(scenes, tmp_path):
     assert [found["made"] for found in scenes.found] == ["made by 0", "used by 1"]
 
     def work(rank: int) -> dict:
-        return {"made": distributed.made_once(lambda: f"made by {rank}", lambda: f"used by {rank}")}
+        return {"made": distributed.once_per_machine(lambda: f"made by {rank}", lambda: f"used by {rank}")}
 
     found = in_two_processes(tmp_path, work, machines=2)
     assert [answer["made"] for answer in found] == ["made by 0", "made by 1"]
@@ -368,7 +368,7 @@ def test_a_process_that_is_gone_is_noticed(train, tmp_path):
             os._exit(0)
 
         def help_with() -> None:
-            with distributed.joined():
+            with distributed.join_process_group():
                 train(tmp_path / "run", mixtures=at_item(OF_THE_SECOND, gone))
 
         return {"told": told(help_with)}
@@ -411,12 +411,12 @@ def test_one_process_is_told_nothing_and_waits_for_nobody(monkeypatch):
     parameter = nn.Parameter(torch.ones(2))
     parameter.grad = torch.ones(2)
     losses = {"loss": torch.tensor(1.0)}
-    with distributed.joined(), distributed.together():
-        assert not torch.distributed.is_initialized() and distributed.alone() and distributed.is_first()
-        assert reduce.averaged([parameter], losses) is losses
-        assert (distributed.largest(3), distributed.total([1.0]), distributed.gathered("x")) == (3, [1.0], ["x"])
-        assert distributed.own_part(range(4, 9)) == range(4, 9) and distributed.own_seed(7, 3) == 7
-    with pytest.raises(DataError, match="no such sound"), distributed.together():
+    with distributed.join_process_group(), distributed.synchronized():
+        assert not torch.distributed.is_initialized() and distributed.is_single_process() and distributed.is_main_process()
+        assert reduce.average_gradients([parameter], losses) is losses
+        assert (distributed.all_reduce_max(3), distributed.all_reduce_sum([1.0]), distributed.all_gather("x")) == (3, [1.0], ["x"])
+        assert distributed.rank_share(range(4, 9)) == range(4, 9) and distributed.rank_seed(7, 3) == 7
+    with pytest.raises(DataError, match="no such sound"), distributed.synchronized():
         refuse({})
 
 
@@ -425,7 +425,7 @@ def test_processes_that_cannot_find_each_other_are_told_of(monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match=r"2 processes were to work together .*LOCAL_RANK.* Start them with torchrun"):
-        with distributed.joined():
+        with distributed.join_process_group():
             pass
 
 
@@ -435,7 +435,7 @@ def test_the_parts_of_a_batch_are_the_batch(monkeypatch, size, items):
     for rank in range(size):
         monkeypatch.setattr(processes.idist, "get_world_size", lambda: size)
         monkeypatch.setattr(processes.idist, "get_rank", lambda rank=rank: rank)
-        parts.append(distributed.own_part(range(100, 100 + items)))
+        parts.append(distributed.rank_share(range(100, 100 + items)))
     assert [item for part in parts for item in part] == list(range(100, 100 + items))
     if items % size == 0:
         assert len({len(part) for part in parts}) == 1

@@ -28,7 +28,7 @@ from nussl_transfer.store.store import Store
 SLOW = """
 import sys, time
 import nussl_transfer
-from nussl_transfer import store
+from nussl_transfer.store import store
 from nussl_transfer.datasets import StemFolder
 from nussl_transfer.store.prepare import prepare
 write = store.write_stem

@@ -28,13 +28,13 @@ def store(tmp_path) -> Store:
 
 
 def test_audio_comes_back_as_it_was_put_in(store):
-    track = store.where(names=["b"]).tracks[0]
+    track = store.select(names=["b"]).tracks[0]
     np.testing.assert_allclose(store.read(track, "viola"), noise(4000, 1), atol=1e-8)
     assert store.read(track, "viola").dtype == np.float32
 
 
 def test_a_part_is_read_by_seek(store):
-    track = store.where(names=["b"]).tracks[0]
+    track = store.select(names=["b"]).tracks[0]
     whole = store.read(track, "flute")
     np.testing.assert_array_equal(store.read(track, "flute", 1234, 100), whole[1234:1334])
     np.testing.assert_array_equal(store.read(track, "flute", 3990), whole[3990:])
@@ -58,13 +58,13 @@ def test_tracks_of_one_origin_are_one_music_also_when_read_again(tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     for name, origin in (("a", "x"), ("b", None), ("c", "x"), ("d", None), ("x", None)):
         writer.add(name, None, {"flute": np.ones(8)}, origin=origin)
-    groups = [[track.name for track in group] for group in writer.close().music()]
+    groups = [[track.name for track in group] for group in writer.close().tracks_by_origin()]
     assert groups == [["a", "c"], ["b"], ["d"], ["x"]]
     about = json.loads((tmp_path / "manifest.json").read_text())
     for track in about["tracks"]:  # as manifests were once
         del track["origin"]
     (tmp_path / "manifest.json").write_text(json.dumps(about))
-    assert [len(group) for group in Store(tmp_path).music()] == [1] * 5
+    assert [len(group) for group in Store(tmp_path).tracks_by_origin()] == [1] * 5
 
 
 def test_the_manifest_has_the_documented_form(store):
@@ -90,17 +90,17 @@ def test_minutes_are_those_of_the_tracks_or_of_one_label(store):
 
 
 def test_a_view_has_the_tracks_of_a_split_or_of_names(store):
-    assert [track.name for track in store.where(split="train").tracks] == ["b"]
-    assert [track.name for track in store.where(names=["a", "b"]).tracks] == ["a", "b"]
-    assert store.where(split="test").labels == ("viola",)
+    assert [track.name for track in store.select(split="train").tracks] == ["b"]
+    assert [track.name for track in store.select(names=["a", "b"]).tracks] == ["a", "b"]
+    assert store.select(split="test").labels == ("viola",)
     assert len(store.tracks) == 2, "the store itself was changed"
 
 
 def test_asking_for_tracks_that_are_not_there_says_what_is(store):
     with pytest.raises(DataError, match="split 'valid'.*none there.*2 tracks, splits test, train"):
-        store.where(split="valid")
+        store.select(split="valid")
     with pytest.raises(DataError, match=r"tracks \['c'\].*none there"):
-        store.where(names=["c"])
+        store.select(names=["c"])
 
 
 @pytest.mark.parametrize("frames", [1, 799, 800, 801, 4000, 4321])
@@ -204,12 +204,12 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path, text, message):
 def test_a_stem_that_is_gone_is_an_error_that_names_it(store):
     (store.folder / "b" / "viola.wav").unlink()
     with pytest.raises(DataError, match=r"b/viola\.wav.*[Pp]repare the store again"):
-        store.read(store.where(names=["b"]).tracks[0], "viola")
+        store.read(store.select(names=["b"]).tracks[0], "viola")
 
 
 def test_a_stem_that_was_cut_is_an_error_that_says_how_much_is_left(store):
     write_stem(store.folder / "b" / "viola.wav", noise(1000), RATE)
-    track = store.where(names=["b"]).tracks[0]
+    track = store.select(names=["b"]).tracks[0]
     with pytest.raises(DataError, match="for 500 samples from 800: it gave 200"):
         store.read(track, "viola", 800, 500)
     with pytest.raises(DataError, match=r"b/viola\.wav"):
@@ -219,4 +219,4 @@ def test_a_stem_that_was_cut_is_an_error_that_says_how_much_is_left(store):
 def test_a_stem_that_is_no_audio_is_an_error_that_names_it(store):
     (store.folder / "b" / "viola.wav").write_bytes(b"no audio")
     with pytest.raises(DataError, match=r"b/viola\.wav"):
-        store.read(store.where(names=["b"]).tracks[0], "viola")
+        store.read(store.select(names=["b"]).tracks[0], "viola")

@@ -274,7 +274,7 @@ def test_a_mask_inference_network_is_trained_in_mode_mask_whatever_the_frame_ste
 
 @pytest.mark.parametrize("mode", MODES)
 def test_bfloat16_gives_nearly_the_same_losses_and_keeps_parameters_in_float32(small_chimera, batches, mode):
-    plain, cast = (closure_for(small_chimera(), mode, autocast=autocast) for autocast in (False, True))
+    plain, cast = (closure_for(small_chimera(), mode, bf16=autocast) for autocast in (False, True))
     one, other = plain(None, batches[0]), cast(None, batches[0])
     assert one != other, "nothing was computed in bfloat16"
     assert other["loss"] == pytest.approx(one["loss"], rel=0.03)

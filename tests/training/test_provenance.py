@@ -62,7 +62,7 @@ def test_versions_are_those_that_are_installed(monkeypatch):
 
 def test_stores_are_told_by_the_hash_of_their_manifest(tiny_store):
     manifest = (tiny_store.folder / "manifest.json").read_bytes()
-    found = provenance([tiny_store.where(names=["song 1"])], seed=4, experiment={"training": {"seed": 4}})
+    found = provenance([tiny_store.select(names=["song 1"])], seed=4, experiment={"training": {"seed": 4}})
     assert found["stores"] == {str(tiny_store.folder): hashlib.sha256(manifest).hexdigest()}
     assert found["seed"] == 4 and found["experiment"] == {"training": {"seed": 4}}
     assert "experiment" not in provenance([tiny_store])

@@ -13,7 +13,7 @@ import yaml
 
 from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.runtime.log import logger
-from nussl_transfer.training.run import FitConfig, Run, at_work_in
+from nussl_transfer.training.run import FitConfig, Run, lock_run_folder
 
 CONFIG = {"mode": "whole", "iterations": 20, "frozen": ["mask"], "device": "cpu", "workers": 0, "progress": True}
 POINTS = [{"iteration": 0, "valid_loss": 0.5}, {"iteration": 10, "valid_loss": 0.25}]
@@ -112,7 +112,7 @@ def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
     Run(tmp_path, CONFIG)
     level = logger.level
     for line in ("first", "second"):
-        with at_work_in(tmp_path):
+        with lock_run_folder(tmp_path):
             logging.getLogger("nussl_transfer").info("the %s", line)
         logger.warning("outside")
     text = (tmp_path / "run.log").read_text()
@@ -121,7 +121,7 @@ def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
 
 
 def test_a_log_that_finds_no_room_says_so_once_and_prints_no_traceback(tmp_path, capsys, caplog, monkeypatch):
-    with at_work_in(tmp_path):
+    with lock_run_folder(tmp_path):
         handler = next(found for found in logger.handlers if isinstance(found, logging.FileHandler))
 
         class Full:

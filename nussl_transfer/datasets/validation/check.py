@@ -16,18 +16,18 @@ from tqdm import tqdm
 from ...audio.io import LENGTH_TOLERANCE
 from ...errors import DataError
 from ..base import Track
-from .duplicates import same_origins, same_sounds
+from .duplicates import find_duplicate_audio, same_origins
 from .excerpts import usable_excerpts
 from .findings import LEVELS, Finding, Inspection, StemRow
 from .stems import SILENCE, decoded_row, findings_of_row, header_row, low_rates, silent_stem, silent_stems
 from .tracks import check_mixture, findings_of_tracks, missing_stems
 
-__all__ = ["SILENCE", "inspect", "missing_stems", "silent_stem"]
+__all__ = ["SILENCE", "check", "missing_stems", "silent_stem"]
 
 PAPER_SECONDS = 10.0  # a mixture of the paper
 
 
-def inspect(
+def check(
     tracks: Sequence[Track],
     deep: bool = False,
     sample_rate: int | None = None,
@@ -67,7 +67,7 @@ def inspect(
     findings += low_rates(rows, sample_rate or 0)
     findings += findings_of_tracks(tracks, rows, length_tolerance)
     findings += missing_stems(tracks)
-    findings += same_sounds(rows)
+    findings += find_duplicate_audio(rows)
     findings += same_origins(tracks)
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Inspection(rows, findings, usable_excerpts(tracks, rows, seconds))

@@ -16,7 +16,7 @@ SPLITS = "Keep all that is the same music in one split: a test on what was train
 ONCE = "Keep one of them, unless the music has it twice."
 
 
-def same_sounds(rows: Sequence[StemRow]) -> list[Finding]:
+def find_duplicate_audio(rows: Sequence[StemRow]) -> list[Finding]:
     """Returns a warning for each sound that is in two splits, or in two labels; a note where it is in two tracks.
 
     Decoded files are compared by their samples; where there are headers alone, files of one length and size are, byte

@@ -134,7 +134,7 @@ class Inspection:
         }
 
 
-def complaint(findings: Iterable[Finding]) -> str:
+def format_errors(findings: Iterable[Finding]) -> str:
     """Returns the errors among findings as one message; '' when there is none."""
     errors = [finding for finding in findings if finding.level == "error"]
     if not errors:

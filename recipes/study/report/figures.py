@@ -14,7 +14,7 @@ from nussl_transfer.report.text import decibels
 from .curves import reached, shown_curves
 from .findings import mark
 from .inputs import NONE, SCRATCH, WHOLE, Study
-from .looks import look, name_rows, panels
+from .looks import name_rows, panels, series_style
 
 _ERROR = {"elinewidth": 1.2, "capsize": 2.5, "capthick": 1.2}
 
@@ -39,7 +39,7 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
                 axes.text(foot, row, " not done", va="center", fontsize=8, color=MUTED[ground])
                 continue
             reach += [foot, cell["mean"], *cell["seeds"].values()]
-            _bar(axes, row, foot, cell, look(study, pretraining, ground))
+            _bar(axes, row, foot, cell, series_style(study, pretraining, ground))
             tests = study.comparisons("H1", downstream=downstream, pretraining=pretraining or "")
             star = mark(tests[0]) if tests else ""
             _write_end(axes, row, foot, cell, star, ground)
@@ -76,7 +76,7 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
         axes.axvline(0, color=INK[ground], linewidth=1)
         undone = dict(places)
         for entry in study.comparisons("H2", downstream=downstream):
-            row, style = undone.pop((entry["condition"], entry["pretraining"])), look(study, entry["pretraining"], ground)
+            row, style = undone.pop((entry["condition"], entry["pretraining"])), series_style(study, entry["pretraining"], ground)
             value = entry["median_difference"]
             if entry["interval"]:
                 axes.plot(entry["interval"], [row, row], color=style.colour, linewidth=1.6, solid_capstyle="butt")
@@ -109,7 +109,7 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
             axes.set(xticks=[], yticks=[])
             continue
         for pretraining, curve in curves.items():
-            style = look(study, pretraining, ground)
+            style = series_style(study, pretraining, ground)
             iterations, values = zip(*curve["points"], strict=True)
             every = max(1, len(iterations) // 8)
             (line,) = axes.plot(

@@ -98,7 +98,7 @@ def read_study(folder: Path) -> Study:
     """
     plan = _read(folder / "study.json", _PLAN, "Write the study's plan again.")
     analysis = _read(folder / "analysis.json", _ANALYSIS, "Analyse the scores again.")
-    _refuse_unknown(folder / "analysis.json", plan, analysis)
+    _check_known(folder / "analysis.json", plan, analysis)
     examples = {}
     for downstream in plan["downstreams"]:
         place = folder / "examples" / downstream
@@ -121,7 +121,7 @@ def _read(path: Path, keys: Sequence[str], what_to_do: str) -> dict:
     return found
 
 
-def _refuse_unknown(path: Path, plan: dict, analysis: dict) -> None:
+def _check_known(path: Path, plan: dict, analysis: dict) -> None:
     """Raises DataError where the analysis speaks of what the plan does not have, as after a change of the plan."""
     unknown = set(plan["downstreams"]) - set(plan["data"])
     if unknown:

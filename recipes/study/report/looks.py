@@ -20,7 +20,7 @@ _LINES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How one pretraining set, or training from scratch, is drawn."""
 
     colour: str
@@ -30,15 +30,15 @@ class Look:
     fill: tuple[float, float, float]
 
 
-def look(study: Study, pretraining: str | None, ground: int) -> Look:
+def series_style(study: Study, pretraining: str | None, ground: int) -> SeriesStyle:
     """Returns how a pretraining set is drawn; None is training from scratch."""
     if pretraining is None:
-        return Look(MUTED[ground], "", "D", "solid", _tint(MUTED[ground], ground, 0.55))
+        return SeriesStyle(MUTED[ground], "", "D", "solid", _tint(MUTED[ground], ground, 0.55))
     names = list(study.plan["pretrainings"])
     place = names.index(pretraining)
     colour = colour_of(names, MODELS, pretraining, ground)
     hatch, marker, line = (kinds[place % len(kinds)] for kinds in (_HATCHES, _MARKERS, _LINES))
-    return Look(colour, hatch, marker, line, _tint(colour, ground, 0.25))
+    return SeriesStyle(colour, hatch, marker, line, _tint(colour, ground, 0.25))
 
 
 def panels(

@@ -26,7 +26,7 @@ from recipes.study.report.answers import answers, efficiency
 from recipes.study.report.extent import extent
 from recipes.study.report.figures import curve_figure, gain_figure, score_figure
 from recipes.study.report.inputs import Study, read_study
-from recipes.study.report.looks import look
+from recipes.study.report.looks import series_style
 from recipes.study.report.tables import all_tables
 from recipes.study.report.writing import as_markdown
 
@@ -393,7 +393,7 @@ def test_figure_3_has_the_curves_and_where_the_baselines_best_is_reached():
 @pytest.mark.parametrize("ground", [LIGHT, DARK])
 def test_pretraining_sets_are_told_apart_without_colour(ground):
     study = study_of()
-    looks = [look(study, name, ground) for name in [None, *PRETRAININGS]]
+    looks = [series_style(study, name, ground) for name in [None, *PRETRAININGS]]
     assert len({each.hatch for each in looks}) == len({each.marker for each in looks}) == len(looks)
     assert len({str(each.line) for each in looks[1:]}) == len(PRETRAININGS)
 
