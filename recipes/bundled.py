@@ -23,6 +23,7 @@ from jsonargparse import auto_cli
 
 from nussl_transfer.checkpoints.checkpoint import read_info
 from nussl_transfer.datasets.choirset import ChoirSet
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation.evaluate import evaluate
@@ -77,13 +78,13 @@ def choir_stores(folder: Path) -> dict[str, Store]:
 
 def quartet_recordings(recordings: Path, folder: Path) -> Store:
     """Prepares the real Bach10."""
-    return prepare(open_tracks(recordings, dataset="Bach10")[1], folder / "stores" / "bach10-recorded", dataset="Bach10")
+    return prepare(open_tracks(recordings, StemOptions(dataset="Bach10"))[1], folder / "stores" / "bach10-recorded", dataset="Bach10")
 
 
 def choir_recordings(recordings: Path, folder: Path) -> Store:
     """Prepares Dagstuhl ChoirSet, or a folder of songs with a file for each voice."""
     groups = None if ChoirSet.recognises(recordings) else VOICES
-    name, tracks = open_tracks(recordings, groups=groups)
+    name, tracks = open_tracks(recordings, StemOptions(groups=groups))
     return prepare(tracks, folder / "stores" / "choir-recorded", dataset=name)
 
 

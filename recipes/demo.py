@@ -25,6 +25,7 @@ import nussl_transfer
 from nussl_transfer.checkpoints.checkpoint import read_info
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of_track
@@ -131,7 +132,7 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
         trees = render_bach10(folder / "corpus", minutes, seed=seed)
         found = {split: open_tracks(tree) for split, tree in trees.items()}
     else:
-        name, tracks = open_tracks(bach10, dataset="Bach10")
+        name, tracks = open_tracks(bach10, StemOptions(dataset="Bach10"))
         tracks = sorted(tracks, key=lambda track: track.name)
         step(f"Chorales, from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
         found = {"train": (name, tracks[:-1]), "test": (name, tracks[-1:])}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .parsers import PROGRAM
 from .words import parse_groups, parse_list, parse_options
+
+if TYPE_CHECKING:
+    from ..datasets.options import StemOptions
 
 
 def fetch(name: str | None = None, *, out: Path = Path("."), keep_archive: bool = False) -> None:
@@ -67,10 +70,12 @@ def check(
     Example:
         nussl-transfer check my-stems --deep
     """
+    from ..datasets.recognise import open_tracks
     from ..datasets.validation.check import check
 
-    name, tracks = _open(data, dataset, options, groups, ignore)
-    found = check(tracks, deep=deep, sample_rate=sample_rate, seconds=seconds)
+    stem_options = _stem_options(dataset, options, groups, ignore)
+    name, tracks = open_tracks(data, stem_options)
+    found = check(tracks, deep=deep, options=stem_options, sample_rate=sample_rate, seconds=seconds)
     as_json = json.dumps({"dataset": name, **found.to_json()}, indent=1)
     if json_ == Path("-"):
         print(as_json)
@@ -93,7 +98,7 @@ def prepare(
     ignore: str = "",
     sample_rate: int = 16000,
     silent: Literal["error", "keep", "skip"] = "error",
-    missing: Literal["error", "skip"] = "error",
+    missing: Literal["error", "skip", "silence"] = "error",
     length_tolerance: float = 0.01,
     workers: int | None = None,
 ) -> None:
@@ -117,18 +122,20 @@ def prepare(
     Example:
         nussl-transfer prepare my-stems --out store --ignore organ
     """
+    from ..datasets.recognise import open_tracks
     from ..store.prepare import prepare
 
-    name, tracks = _open(data, dataset, options, groups, ignore)
+    stem_options = _stem_options(
+        dataset, options, groups, ignore, silent=silent, missing=missing, length_tolerance=length_tolerance
+    )
+    name, tracks = open_tracks(data, stem_options)
     store = prepare(
         tracks,
         out,
         sample_rate=sample_rate,
         dataset=name,
         workers=workers,
-        silent=silent,
-        missing=missing,
-        length_tolerance=length_tolerance,
+        options=stem_options,
     )
     print(f"{data} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
     for label in store.labels:
@@ -136,10 +143,10 @@ def prepare(
     print(f"Next: nussl-transfer finetune {out} --out RUN")
 
 
-def _open(data: Path, dataset: str | None, options: str, groups: str, ignore: str) -> tuple[str, list]:
-    from ..datasets.recognise import open_tracks
+def _stem_options(dataset: str | None, options: str, groups: str, ignore: str, **others) -> StemOptions:
+    from ..datasets.options import StemOptions
 
     values = parse_options(options)
     if "layout" in values:  # only a stem folder has one
         dataset = dataset or "StemFolder"
-    return open_tracks(data, dataset, parse_groups(groups), parse_list(ignore), **values)
+    return StemOptions(dataset, values, parse_groups(groups), parse_list(ignore), **others)

@@ -54,6 +54,7 @@ def evaluate(
     """
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
+    from ..datasets.options import StemOptions
     from ..evaluation.evaluate import evaluate
     from ..evaluation.excerpts import make_excerpts, silent_excerpts
     from ..evaluation.jams import read_excerpts, write_excerpts
@@ -64,7 +65,8 @@ def evaluate(
     check_device(device)  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
     first = read_info(next(iter(checkpoints.values())))
-    store = open_store(stems, out / "store", first.sample_rate, parse_groups(groups), parse_list(ignore))
+    options = StemOptions(groups=parse_groups(groups), ignore=parse_list(ignore))
+    store = open_store(stems, out / "store", first.sample_rate, options)
     if any(track.split == "test" for track in store.tracks):
         store = store.select(split="test")
     if excerpts is None:
@@ -122,6 +124,7 @@ def publish(
 
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
+    from ..datasets.options import StemOptions
     from ..mixing.split import open_store
     from ..pipelines.publish import publish
 
@@ -129,7 +132,8 @@ def publish(
         store = None
         if test is not None:
             rate = read_info(resolve(model)).sample_rate
-            store = open_store(test, Path(folder) / "store", rate, parse_groups(groups), parse_list(ignore))
+            options = StemOptions(groups=parse_groups(groups), ignore=parse_list(ignore))
+            store = open_store(test, Path(folder) / "store", rate, options)
         how = {"half": half, "test": store, "seconds": seconds, "url": url, "device": device}
         made = publish(model, name, license, out, what, data_license, **how)
     for path in sorted(made.iterdir()):

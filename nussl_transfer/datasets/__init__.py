@@ -4,8 +4,9 @@ from .bach10 import Bach10
 from .base import StemDataset, Track
 from .choirset import ChoirSet
 from .musdb18 import MUSDB18
+from .options import StemOptions
 from .remixpacks import Remixpacks
 from .slakh import Slakh
 from .stem_folder import StemFolder
 
-__all__ = ["Bach10", "ChoirSet", "MUSDB18", "Remixpacks", "Slakh", "StemDataset", "StemFolder", "Track"]
+__all__ = ["Bach10", "ChoirSet", "MUSDB18", "Remixpacks", "Slakh", "StemDataset", "StemFolder", "StemOptions", "Track"]

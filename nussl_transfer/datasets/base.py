@@ -16,6 +16,7 @@ import nussl
 from ..audio.io import LENGTH_TOLERANCE, align, read
 from ..errors import ConfigError, DataError
 from .labels import Groups, counted, group_tracks, labels_of, missing_labels, without_ignored
+from .options import check_choice
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,14 @@ def complete_tracks(tracks: Sequence[Track], missing: str = "error") -> list[Tra
 
     Args:
         tracks: All tracks.
-        missing: 'error' refuses when one is incomplete; 'skip' leaves it out.
+        missing: 'error' stops where a track is incomplete, 'skip' leaves it out, 'silence' keeps it.
 
     Raises:
         DataError: A track lacks a label, and ``missing`` is 'error'; or none is complete.
     """
-    if missing not in ("error", "skip"):
-        raise ConfigError(f"missing={missing!r} was asked for. It is 'error' or 'skip'.")
+    check_choice("missing", missing, ("error", "skip", "silence"))
+    if missing == "silence":
+        return list(tracks)
     lacking = missing_labels(tracks)
     if lacking and (missing == "error" or len(lacking) == len(tracks)):
         counts = counted(Counter(label for track in tracks for label in track.stems), len(tracks))

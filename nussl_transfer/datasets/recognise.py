@@ -6,7 +6,6 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
@@ -14,9 +13,10 @@ from .bach10 import Bach10
 from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
 from .choirset import ChoirSet
 from .folders import LayoutError
-from .labels import Groups, counted, labels_of, missing_labels, normalise
+from .labels import counted, labels_of, missing_labels, normalise
 from .musdb18 import MUSDB18
 from .nearest import nearest_dataset, nearest_layouts
+from .options import StemOptions
 from .remixpacks import Remixpacks
 from .scan import find_audio, find_files
 from .slakh import Slakh
@@ -31,6 +31,7 @@ __all__ = [
     "Slakh",
     "StemDataset",
     "StemFolder",
+    "StemOptions",
     "Track",
     "complete_tracks",
     "counted",
@@ -46,27 +47,19 @@ _ALL = (Bach10, ChoirSet, MUSDB18, Slakh, Remixpacks, StemFolder)
 DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
 
 
-def open_tracks(
-    folder: str | Path,
-    dataset: str | None = None,
-    groups: Groups | None = None,
-    ignore: Sequence[str] = (),
-    **options,
-) -> tuple[str, list[Track]]:
-    """Returns the name of the data set that a folder holds, and its tracks; no audio is read.
+def open_tracks(folder: str | Path, options: StemOptions | None = None) -> tuple[str, list[Track]]:
+    """Return the name of the data set that a folder holds, and its tracks; no audio is read.
 
     Args:
         folder: The folder.
-        dataset: Name of a data set ('Bach10', 'StemFolder', in any spelling); None recognises it.
-        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``: see ``labels.group_tracks``.
-        ignore: Patterns of labels, files, folders and tracks to pass over.
-        options: The data set's own, such as ``layout`` of StemFolder or ``held_out`` of Bach10.
+        options: Which data set it is and which of its stems to read; None recognises it and reads all.
 
     Raises:
         DataError: The folder is not there, is empty, or holds nothing that is known.
         ConfigError: There is no such data set.
     """
-    folder = Path(folder)
+    options = options or StemOptions()
+    dataset, folder = options.dataset, Path(folder)
     if _is_store(folder):
         raise DataError(f"Stems were asked for in {folder}: it is a store already. Use it as it is, or give its source.")
     if dataset is not None:
@@ -80,9 +73,9 @@ def open_tracks(
         if chosen is StemFolder and (sentence := nearest_dataset(folder, find_files(folder))):
             raise DataError(f"Stems were asked for in {folder}: no data set is recognised. {sentence}")
     try:
-        return chosen.NAME, chosen.find_tracks(folder, groups=groups, ignore=ignore, **options)
+        return chosen.NAME, chosen.find_tracks(folder, groups=options.groups, ignore=options.ignore, **options.options)
     except LayoutError as error:
-        raise DataError(f"{error}\n{nearest_layouts(find_audio(folder, ignore))}") from None
+        raise DataError(f"{error}\n{nearest_layouts(find_audio(folder, options.ignore))}") from None
 
 
 def _is_store(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.options import StemOptions
 from ..datasets.recognise import open_tracks
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
@@ -57,11 +58,7 @@ def open_store(
     stems: str | Path | Store,
     out: str | Path,
     sample_rate: int,
-    groups: dict[str, list[str]] | None = None,
-    ignore: Sequence[str] = (),
-    dataset: str | None = None,
-    options: dict | None = None,
-    **preparing,
+    options: StemOptions | None = None,
 ) -> Store:
     """Returns the store of what was given: a store as it is, raw stems prepared in ``out``.
 
@@ -69,22 +66,20 @@ def open_store(
         stems: A folder of stems of any known layout, a store, or the folder of one.
         out: Folder of the store that is made.
         sample_rate: Rate that is needed, in Hz.
-        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``.
-        ignore: Stems, files and folders to pass over.
-        dataset: Name of the data set; None recognises it.
-        options: The data set's own.
-        preparing: Options of :func:`~nussl_transfer.store.prepare.prepare`.
+        options: How a folder of stems is read; None recognises its data set and takes all its stems.
 
     Raises:
         DataError: The store has another rate, or the stems are not fit for one.
         ConfigError: Groups were asked for of a store, whose labels are made already.
     """
 
+    options = options or StemOptions()
+
     def given() -> Store | None:
         if not (isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file()):
             return None
         store = stems if isinstance(stems, Store) else Store(stems)
-        if groups or ignore:
+        if options.groups or options.ignore:
             raise ConfigError(f"{store.folder} is a store: its labels are made. Group or leave out when preparing it.")
         if store.sample_rate != sample_rate:
             raise DataError(
@@ -94,8 +89,8 @@ def open_store(
         return store
 
     def made() -> Store:
-        name, tracks = open_tracks(stems, dataset, groups, ignore, **(options or {}))
-        return prepare(tracks, out, sample_rate=sample_rate, dataset=name, **preparing)
+        name, tracks = open_tracks(stems, options)
+        return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
 
     return once_per_machine(lambda: given() or made(), lambda: given() or Store(out))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.options import StemOptions
 from ..errors import ConfigError
 from ..evaluation.estimates import MIXTURE
 from ..evaluation.evaluate import collect
@@ -100,7 +101,7 @@ def cross_validate(
     info = Start.read(source, like).info
     seconds = info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
     with lock_run_folder(out):
-        store = _without_splits(open_store(stems, out / "store", info.sample_rate, groups, ignore))
+        store = _without_splits(open_store(stems, out / "store", info.sample_rate, StemOptions(groups=groups, ignore=ignore)))
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):
             raise ConfigError(

@@ -10,6 +10,7 @@ import nussl
 import torch
 
 from ..checkpoints.checkpoint import CheckpointInfo
+from ..datasets.options import StemOptions
 from ..errors import ConfigError
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
@@ -103,11 +104,8 @@ def _check(experiment: Experiment) -> None:
 
 
 def _open(about: StoreConfig, prepared: Path, sample_rate: int) -> Store:
-    preparing = {"silent": about.silent, "missing": about.missing}
-    folder = Path(about.folder).expanduser()
-    return open_store(
-        folder, prepared, sample_rate, about.groups, about.ignore, about.dataset, about.options, **preparing
-    )
+    options = StemOptions(about.dataset, about.options, about.groups, about.ignore, about.silent, about.missing)
+    return open_store(Path(about.folder).expanduser(), prepared, sample_rate, options)
 
 
 def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[MixtureExcerpt]:

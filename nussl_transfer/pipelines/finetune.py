@@ -11,6 +11,7 @@ from nussl.ml import SeparationModel
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..checkpoints.zoo import resolve
+from ..datasets.options import StemOptions
 from ..errors import CheckpointError, ConfigError
 from ..mixing.split import (
     VALID_ITEMS,
@@ -134,7 +135,7 @@ def finetune(
     start = Start.read(source, like)
     check_trainable(start, config)
     with lock_run_folder(out):
-        store = open_store(stems, Path(out) / "store", start.info.sample_rate, groups, ignore)
+        store = open_store(stems, Path(out) / "store", start.info.sample_rate, StemOptions(groups=groups, ignore=ignore))
         drawing = MixtureConfig(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
         return train_on([train_valid_split(store, seed)], start, drawing, config, out, probe, valid_items)
 

@@ -14,9 +14,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from ..audio.io import LENGTH_TOLERANCE, align, mono
+from ..audio.io import align, mono
 from ..datasets.base import Track, complete_tracks
 from ..datasets.labels import missing_labels
+from ..datasets.options import StemOptions
 from ..datasets.validation.check import check
 from ..datasets.validation.findings import Finding, format_errors
 from ..datasets.validation.stems import SILENCE, silent_stem
@@ -36,9 +37,7 @@ def prepare(
     sample_rate: int = 16000,
     dataset: str = "",
     workers: int | None = None,
-    silent: str = "error",
-    missing: str = "error",
-    length_tolerance: float = LENGTH_TOLERANCE,
+    options: StemOptions | None = None,
     progress: bool = True,
 ) -> Store:
     """Makes a store of mono stems at one rate, and returns it; run again, only what is missing or stale.
@@ -53,25 +52,26 @@ def prepare(
         dataset: Name of the data set, kept in the manifest.
         workers: Threads (decoding and resampling run outside Python's lock); None for one a core, four at
             most.
-        silent: A stem in which nothing sounds: 'error', 'keep' it, or 'skip' its track.
-        missing: A track that lacks a label which others have: 'error' or 'skip' it.
-        length_tolerance: How much shorter than the longest a stem of a track may be, as a share.
+        options: What to do about silent, missing and short stems; the tracks were read with these options.
         progress: Show a bar, on a terminal, when it takes longer than two seconds.
 
     Raises:
         DataError: Something is wrong with the data set (all of it is listed), or ``out`` is another thing
             than a store of it, or cannot be written. Then there is no new manifest; finished tracks are kept
             for the next run.
-        ConfigError: An option has a value that it does not know.
+        ConfigError: The sample rate is not above zero.
     """
-    _check_options(silent, missing, sample_rate)
-    if missing == "skip":
+    options = options or StemOptions()
+    silent, length_tolerance = options.silent, options.length_tolerance
+    if sample_rate <= 0:
+        raise ConfigError(f"sample_rate is {sample_rate}. Give a rate in Hz above 0, such as 16000.")
+    if options.missing == "skip":
         for name, labels in missing_labels(tracks).items():
             LOGGER.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
-        tracks = complete_tracks(tracks, missing)
+        tracks = complete_tracks(tracks, options.missing)
     out = Path(out)
     _check_folder(out, tracks, sample_rate, dataset)
-    looking = {"length_tolerance": length_tolerance, "workers": workers, "progress": progress}
+    looking = {"options": options, "workers": workers, "progress": progress}
     first_look = check(tracks, **looking)
     if first_look.fatal:
         raise _refusal(out, _all_errors(tracks, silent, looking))
@@ -179,15 +179,6 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> dict[str, np.nda
         audio[str(path)] = signal - np.float32(offset)
     audio = align(audio, tolerance)
     return {label: sum(audio[str(path)] for path in files) for label, files in track.stems.items()}
-
-
-def _check_options(silent: str, missing: str, sample_rate: int) -> None:
-    if silent not in ("error", "keep", "skip"):
-        raise ConfigError(f"silent={silent!r} was asked for. It is 'error', 'keep' or 'skip'.")
-    if missing not in ("error", "skip"):
-        raise ConfigError(f"missing={missing!r} was asked for. It is 'error' or 'skip'.")
-    if sample_rate <= 0:
-        raise ConfigError(f"sample_rate={sample_rate} was asked for. It is a number of Hz above 0, such as 16000.")
 
 
 def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:

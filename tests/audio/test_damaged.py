@@ -12,6 +12,7 @@ import soundfile
 from layouts import TREES
 
 from nussl_transfer.audio import io as audio
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import DataError
@@ -135,7 +136,7 @@ def copies(name, folder):
     names, number = list(DEFECTS), 0
     while names:
         root = TREES[name](folder / str(number))
-        _, tracks = open_tracks(root, dataset=name, **SINGLE.get(name, {}))
+        _, tracks = open_tracks(root, StemOptions(dataset=name, options=SINGLE.get(name, {})))
         here = []
         for place, track in enumerate(tracks):
             # A file that is a stem by itself: of several that are summed, one may be silent.
@@ -160,7 +161,7 @@ def test_every_defect_of_a_damaged_tree_is_named_in_one_look_and_none_is_trained
             DEFECTS[defect][0](path)
             tried.add(defect)
         try:
-            _, tracks = open_tracks(root, dataset=name, **SINGLE.get(name, {}))
+            _, tracks = open_tracks(root, StemOptions(dataset=name, options=SINGLE.get(name, {})))
         except DataError as error:
             pytest.fail(f"{[defect for defect, *_ in places]}: {error}")
         inspection = check(tracks, deep=True, progress=False)
@@ -182,7 +183,7 @@ def test_every_defect_of_a_damaged_tree_is_named_in_one_look_and_none_is_trained
 @pytest.mark.parametrize("name", TREES)
 def test_what_lies_about_is_passed_over(tmp_path, name):
     root = TREES[name](tmp_path / name)
-    before = open_tracks(root, dataset=name)[1]
+    before = open_tracks(root, StemOptions(dataset=name))[1]
     folder = before[0].stems[min(before[0].stems)][0].parent
     (folder / "._hidden.wav").write_bytes(b"\0\5\x16\7")
     (folder / ".DS_Store").write_bytes(b"x")
@@ -190,7 +191,7 @@ def test_what_lies_about_is_passed_over(tmp_path, name):
     (folder / "desktop.ini").write_bytes(b"x")
     (folder / "loop").symlink_to(root, target_is_directory=True)
     (folder / "itself").symlink_to(folder / "itself")
-    after = open_tracks(root, dataset=name)[1]
+    after = open_tracks(root, StemOptions(dataset=name))[1]
     assert [(track.name, track.stems) for track in after] == [(track.name, track.stems) for track in before]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from nussl_transfer.datasets.bach10 import Bach10
 from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import DataError
 
@@ -103,7 +104,7 @@ def test_the_hook_leaves_level_and_offset_as_they_are(folder):
 
 
 def test_parts_can_be_grouped(folder):
-    _, tracks = open_tracks(folder, groups={"winds": ["clarinet", "saxophone", "bassoon"], "strings": "violin"})
+    _, tracks = open_tracks(folder, StemOptions(groups={"winds": ["clarinet", "saxophone", "bassoon"], "strings": "violin"}))
     assert {label: len(files) for label, files in tracks[0].stems.items()} == {"strings": 1, "winds": 3}
 
 
@@ -118,7 +119,7 @@ def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
     layouts.track_major(tmp_path / "mine")
     with pytest.raises(DataError, match="nearest to Bach10: 8 files are named as there.*its own folder, .*Bach10_v1.1, or"):
         open_tracks(tmp_path)
-    assert len(open_tracks(tmp_path, dataset="bach10")[1]) == 2
+    assert len(open_tracks(tmp_path, StemOptions(dataset="bach10"))[1]) == 2
 
 
 def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
@@ -126,8 +127,8 @@ def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
         (piece / f"{piece.name}-bassoon.wav").unlink()
     with pytest.raises(DataError, match="none of its 2 pieces has a bassoon. Copy the data set again, or go without by"):
         open_tracks(folder)
-    assert labels_of(open_tracks(folder, ignore=["bassoon"])[1]) == ("clarinet", "saxophone", "violin")
-    assert labels_of(open_tracks(folder, groups={"high": "violin", "low": "saxophone"})[1]) == ("high", "low")
+    assert labels_of(open_tracks(folder, StemOptions(ignore=["bassoon"]))[1]) == ("clarinet", "saxophone", "violin")
+    assert labels_of(open_tracks(folder, StemOptions(groups={"high": "violin", "low": "saxophone"}))[1]) == ("high", "low")
 
 
 def test_a_part_that_one_piece_lacks_is_missing_there(folder):

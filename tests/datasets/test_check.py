@@ -11,6 +11,7 @@ import soundfile
 
 from nussl_transfer.cli import main
 from nussl_transfer.datasets.base import Track
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.stem_folder import StemFolder
 from nussl_transfer.datasets.validation.check import check
@@ -101,7 +102,7 @@ def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
 def test_unequal_lengths_are_an_error_or_a_note_by_the_tolerance(folder, seconds, level, sentence):
     layouts.write(folder / "A" / "bass.wav", layouts.tone(110, seconds))
     assert sentence in only(look(folder, deep=False), level)
-    assert not look(folder, length_tolerance=0.03).fatal
+    assert not look(folder, options=StemOptions(length_tolerance=0.03)).fatal
 
 
 def test_different_rates_in_a_track_are_a_note(folder):

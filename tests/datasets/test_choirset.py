@@ -13,6 +13,7 @@ import pytest
 
 from nussl_transfer.datasets.choirset import ChoirSet
 from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
@@ -130,7 +131,7 @@ def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence
 
 
 def test_voices_can_be_grouped_or_passed_over(folder):
-    _, tracks = open_tracks(folder, groups={"outer": ["soprano", "bass"], "inner": ["alto", "tenor"]})
+    _, tracks = open_tracks(folder, StemOptions(groups={"outer": ["soprano", "bass"], "inner": ["alto", "tenor"]}))
     assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
     (track, *_) = ChoirSet.find_tracks(folder, ignore=["bass"])
     assert [path.stem.split("_")[4] for path in track.stems["male"]] == ["T2"]
@@ -152,7 +153,7 @@ def test_a_voice_that_no_take_has_is_missed(folder):
         path.unlink()
     with pytest.raises(DataError, match="takes looked at: 4, and in none is a microphone DYN of tenor. Copy the data set"):
         open_tracks(folder)
-    assert len(open_tracks(folder, microphone="LRX")[1]) == 4
+    assert len(open_tracks(folder, StemOptions(options={"microphone": "LRX"}))[1]) == 4
 
 
 def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
@@ -193,7 +194,7 @@ def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
     layouts.track_major(folder / "mine")
     with pytest.raises(DataError, match="nearest to ChoirSet: .*To read it alone, .*say dataset='ChoirSet'"):
         open_tracks(folder)
-    assert len(open_tracks(folder, dataset="choirset")[1]) == 4
+    assert len(open_tracks(folder, StemOptions(dataset="choirset"))[1]) == 4
 
 
 def test_other_audio_is_refused_with_what_was_looked_for(tmp_path):

@@ -14,6 +14,7 @@ from nussl.datasets import transforms
 from nussl_transfer.audio.io import header
 from nussl_transfer.datasets.base import StemDataset, Track
 from nussl_transfer.datasets.labels import labels_of
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import DATASETS, open_tracks
 from nussl_transfer.errors import ConfigError, DataError
 
@@ -62,7 +63,7 @@ def test_it_finds_tracks_that_are_sorted_unique_and_safe_to_name_files_by(datase
 def test_it_is_recognised_and_opened(dataset, folder):
     assert dataset.recognises(folder)
     assert open_tracks(folder) == (dataset.NAME, dataset.find_tracks(str(folder)))
-    assert open_tracks(folder, dataset=dataset.NAME.lower())[0] == dataset.NAME
+    assert open_tracks(folder, StemOptions(dataset=dataset.NAME.lower()))[0] == dataset.NAME
 
 
 def test_an_empty_and_an_absent_folder_are_errors_and_never_a_data_set_of_length_0(dataset, tmp_path):
@@ -128,4 +129,4 @@ def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, fold
 
 def test_an_option_that_it_does_not_have_is_refused_with_those_it_has(dataset, folder):
     with pytest.raises(ConfigError, match=f"colour='red' was asked for of {dataset.NAME}. Its options are [a-z]"):
-        open_tracks(folder, dataset.NAME, colour="red")
+        open_tracks(folder, StemOptions(dataset=dataset.NAME, options={"colour": "red"}))

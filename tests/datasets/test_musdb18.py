@@ -10,6 +10,7 @@ import soundfile
 from nussl_transfer.datasets.labels import missing_labels
 from nussl_transfer.datasets.musdb18 import MUSDB18
 from nussl_transfer.datasets.musdb18_names import TRACKS, VALIDATION
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.slakh import Slakh
 from nussl_transfer.datasets.validation.check import check
@@ -133,14 +134,14 @@ def test_a_song_that_is_there_twice_is_refused_with_both_places(tmp_path):
 
 def test_a_wrong_root_says_what_was_looked_for(tmp_path):
     with pytest.raises(DataError, match="'train/Artist - Title.stem.mp4' were looked for, none found. Give the folder"):
-        open_tracks(layouts.bach10(tmp_path), dataset="musdb18")
+        open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="musdb18"))
 
 
 def test_a_folder_in_the_same_layout_with_other_songs_is_a_stem_folder(tmp_path):
     songs = ("train/Me - My First", "train/Me - My Second", f"test/{TEST}")
     folder = layouts.musdb18(tmp_path, songs=songs)
     assert open_tracks(folder)[0] == "StemFolder"
-    assert len(open_tracks(folder, dataset="MUSDB18")[1]) == 3
+    assert len(open_tracks(folder, StemOptions(dataset="MUSDB18"))[1]) == 3
 
 
 def test_musdb_and_slakh_have_the_same_labels_to_be_joined(tmp_path):

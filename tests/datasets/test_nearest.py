@@ -8,6 +8,7 @@ import layouts
 import pytest
 
 from nussl_transfer.datasets.nearest import KINDRED, UNSUPPORTED
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.scan import find_audio
 from nussl_transfer.errors import DataError
@@ -25,7 +26,7 @@ def touch(folder, *names):
 
 def said(folder, **options):
     with pytest.raises(DataError) as error:
-        open_tracks(folder, **options)
+        open_tracks(folder, StemOptions(**options))
     return str(error.value)
 
 
@@ -37,7 +38,7 @@ def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
     assert "to read what is there, say dataset='Bach10', or 'StemFolder' for stems of your own" in message
     touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
     assert "Not found: a folder for each piece. " in said(tmp_path)
-    assert open_tracks(tmp_path, "StemFolder")[0] == "StemFolder"
+    assert open_tracks(tmp_path, StemOptions(dataset="StemFolder"))[0] == "StemFolder"
 
 
 def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):

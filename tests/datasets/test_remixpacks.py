@@ -9,6 +9,7 @@ import layouts
 import pytest
 
 from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.pools import song_words, songs_of, split_by_song
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.remixpacks import Remixpacks
@@ -105,7 +106,7 @@ def test_plain_folders_are_read_when_asked_for(tmp_path):
     names = [f"{label}/song {number} {label}.wav" for label in ("Kick", "Snare", "Cymbals") for number in range(3)]
     touch(tmp_path, *names)
     assert open_tracks(tmp_path)[0] == "StemFolder"
-    assert counts(open_tracks(tmp_path, "remixpacks")[1]) == {"cymbals": 3, "kick_drum": 3, "snare": 3}
+    assert counts(open_tracks(tmp_path, StemOptions(dataset="remixpacks"))[1]) == {"cymbals": 3, "kick_drum": 3, "snare": 3}
 
 
 @pytest.mark.parametrize("kick", ["Kick", "Kick_Drum", "KICKS", "Bass Drum", "kick_2"])
@@ -118,21 +119,21 @@ def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
     touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
     with pytest.raises(DataError, match=r"cymbals is not there. There are hihat \(1 files\), .*Choose by `sources`"):
         open_tracks(tmp_path)
-    assert labels_of(open_tracks(tmp_path, sources=["kick", "Snare"])[1]) == ("kick_drum", "snare")
-    assert labels_of(open_tracks(tmp_path, sources="kick+Snare")[1]) == ("kick_drum", "snare")
-    assert labels_of(open_tracks(tmp_path, ignore=["cymbals"])[1]) == ("kick_drum", "snare")
-    assert labels_of(open_tracks(tmp_path, sources="all")[1]) == ("hihat", "kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": ["kick", "Snare"]}))[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "kick+Snare"}))[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, StemOptions(ignore=["cymbals"]))[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "all"}))[1]) == ("hihat", "kick_drum", "snare")
 
 
 def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
     groups = {"drums": ["Kick_Drum", "snare"], "guitar": ["acoustic guitar"]}
-    _, tracks = open_tracks(folder, groups=groups)
+    _, tracks = open_tracks(folder, StemOptions(groups=groups))
     assert counts(tracks) == {"drums": 10, "guitar": 5} and {track.split for track in tracks} == {"train", "valid", "test"}
     with pytest.raises(DataError, match="Group 'x' was to be made of flute: no track has such a stem"):
-        open_tracks(folder, groups={"x": "flute"})
+        open_tracks(folder, StemOptions(groups={"x": "flute"}))
     touch(folder / PURE, "Kick/one more(symlink).wav")
-    assert counts(open_tracks(folder, groups={"k": "kick", "s": "snare"})[1]) == {"k": 1, "s": 5}
-    assert counts(open_tracks(folder, groups={"k": "kick_drum", "s": "snare"})[1]) == {"k": 6, "s": 5}
+    assert counts(open_tracks(folder, StemOptions(groups={"k": "kick", "s": "snare"}))[1]) == {"k": 1, "s": 5}
+    assert counts(open_tracks(folder, StemOptions(groups={"k": "kick_drum", "s": "snare"}))[1]) == {"k": 6, "s": 5}
 
 
 def test_files_of_several_instruments_come_only_when_asked_for(folder):

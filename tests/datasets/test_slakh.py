@@ -12,6 +12,7 @@ import yaml
 
 from nussl_transfer.cli import main
 from nussl_transfer.datasets.labels import missing_labels
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.slakh import Slakh
 from nussl_transfer.datasets.slakh_sources import SOURCES
@@ -82,12 +83,12 @@ def test_slakh_beside_other_audio_is_not_taken_for_all_of_it(folder):
     layouts.write(folder.parent / "mine" / "vocals.wav", layouts.tone(440, 0.1))
     with pytest.raises(DataError, match="This is nearest to Slakh: .*To read it alone, .*say dataset='Slakh'"):
         open_tracks(folder.parent)
-    assert len(open_tracks(folder.parent, "slakh")[1]) == len(NUMBERS)
+    assert len(open_tracks(folder.parent, StemOptions(dataset="slakh"))[1]) == len(NUMBERS)
 
 
 def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
     with pytest.raises(DataError, match="Track00001 with metadata.yaml and stems/S00.flac were looked for, none found"):
-        open_tracks(layouts.bach10(tmp_path), "slakh")
+        open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="slakh"))
 
 
 # What is odd about a track
@@ -170,7 +171,7 @@ def test_a_metadata_file_that_is_absent_or_broken_is_an_error_that_names_the_tra
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=rf"of 1 of 9 tracks .*\n  .*{message}.*\n.*pass over the tracks with `ignore`"):
         open_tracks(folder)
-    assert len(open_tracks(folder, ignore="Track00004")[1]) == 8
+    assert len(open_tracks(folder, StemOptions(ignore="Track00004"))[1]) == 8
 
 
 # Sources

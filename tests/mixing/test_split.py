@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from made_up_stores import make_store, noise
 
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.split import (
     MixtureConfig,
@@ -37,7 +38,7 @@ def names(store: Store) -> list[str]:
 def test_groups_of_a_store_are_refused(tiny_store):
     for options in ({"groups": {"low": ["bass"]}}, {"ignore": ["bass"]}):
         with pytest.raises(ConfigError, match="its labels are made"):
-            open_store(tiny_store, "unused", 8000, **options)
+            open_store(tiny_store, "unused", 8000, StemOptions(**options))
 
 
 def test_tracks_for_testing_are_in_neither_part(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import yaml
 
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import ConfigError, DataError
 from recipes.corpora import choirset, musdb18, remixpacks, slakh
@@ -246,7 +247,7 @@ def test_two_tracks_play_one_midi_file_with_other_sounds_and_lie_in_one_split(tr
     first, second = (next(trees["slakh"].glob(f"*/{name}")) for name in twins)
     assert not np.array_equal(read(first / "mix.flac"), read(second / "mix.flac"))
     for seed in range(5):
-        splits = {track.name: track.split for track in open_tracks(trees["slakh"], split_seed=seed)[1]}
+        splits = {track.name: track.split for track in open_tracks(trees["slakh"], StemOptions(options={"split_seed": seed}))[1]}
         assert splits[twins[0]] == splits[twins[1]]
 
 

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from ...audio.io import LENGTH_TOLERANCE
 from ...errors import DataError
 from ..base import Track
+from ..options import StemOptions
 from .duplicates import find_duplicate_audio, same_origins
 from .excerpts import usable_excerpts
 from .findings import LEVELS, Finding, Inspection, StemRow
@@ -31,7 +31,7 @@ def check(
     tracks: Sequence[Track],
     deep: bool = False,
     sample_rate: int | None = None,
-    length_tolerance: float = LENGTH_TOLERANCE,
+    options: StemOptions | None = None,
     workers: int | None = None,
     progress: bool = True,
     seconds: float = PAPER_SECONDS,
@@ -42,7 +42,7 @@ def check(
         tracks: The tracks.
         deep: Decode every file; else read headers only.
         sample_rate: Rate in Hz that is to be trained at, to say where files have less.
-        length_tolerance: How much shorter than the longest a stem may be, as a share.
+        options: The options that the tracks were read with.
         workers: Threads; None for as many as there are cores.
         progress: Show a bar, on a terminal, when it takes longer than two seconds.
         seconds: Length of an excerpt, to count those that there are.
@@ -52,6 +52,7 @@ def check(
     """
     if not tracks:
         raise DataError("A data set without tracks was to be inspected. Give a folder that holds stems.")
+    options = options or StemOptions()
     jobs = [(track, label, path) for track in tracks for label, files in track.stems.items() for path in files]
     look = decoded_row if deep else header_row
     rows: list[StemRow] = []
@@ -65,8 +66,8 @@ def check(
     findings += [finding for row in rows for finding in findings_of_row(row)]
     findings += silent_stems(rows)
     findings += low_rates(rows, sample_rate or 0)
-    findings += findings_of_tracks(tracks, rows, length_tolerance)
-    findings += missing_stems(tracks)
+    findings += findings_of_tracks(tracks, rows, options.length_tolerance)
+    findings += missing_stems(tracks, options.missing)
     findings += find_duplicate_audio(rows)
     findings += same_origins(tracks)
     findings.sort(key=lambda finding: LEVELS.index(finding.level))

@@ -17,11 +17,15 @@ from .findings import Finding, StemRow
 
 # A residual above this (dB, relative to the mixture) is another mix, not rounding or a codec.
 MIXTURE_RESIDUAL = -20.0
+_TAKEN_AS = {"skip": "It is left out.", "silence": "What it lacks is taken as silent."}
 UNEQUAL = "Export them from the same start to the same end; if they do not belong together, say layout='pool'."
 
 
-def missing_stems(tracks: Sequence[Track]) -> list[Finding]:
-    """Returns an error for each track that lacks a label which others have; a warning if one label is all."""
+def missing_stems(tracks: Sequence[Track], missing: str = "error") -> list[Finding]:
+    """Return an error for each track that lacks a label of other tracks, and a warning where there is one label only.
+
+    With ``missing`` 'skip' or 'silence' the errors are notes: such tracks are left out, or their stems are silent.
+    """
     labels = labels_of(tracks)
     counts = Counter(label for track in tracks for label in track.stems)
     advice = (
@@ -29,8 +33,10 @@ def missing_stems(tracks: Sequence[Track]) -> list[Finding]:
         "with `groups`, or leave such tracks out with missing='skip'."
     )
     found = [
-        Finding("error", name, None, f"lacks {', '.join(missing)}", advice)
-        for name, missing in missing_labels(tracks).items()
+        Finding("error", name, None, f"lacks {', '.join(absent)}", advice)
+        if missing == "error"
+        else Finding("note", name, None, f"lacks {', '.join(absent)}", _TAKEN_AS[missing])
+        for name, absent in missing_labels(tracks).items()
     ]
     if len(labels) == 1:
         what = f"there is one label only, {labels[0]}"
