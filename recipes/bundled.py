@@ -28,7 +28,7 @@ from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation.evaluate import evaluate
 from nussl_transfer.evaluation.excerpts import make_excerpts
-from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
 from nussl_transfer.pipelines.publish import mean_of, publish
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.prepare import prepare
@@ -137,9 +137,12 @@ def bundle(
     folder, about = Path(out), BUNDLED[model]
     stores = about.stores(folder)
     run = finetune(
-        stores["train"], folder / "runs" / model, iterations=iterations, batch_size=batch_size,
-        excerpt_seconds=excerpt_seconds, learning_rate=learning_rate, seed=seed,
-    )  # fmt: skip
+        stores["train"],
+        folder / "runs" / model,
+        training=default_training(iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, workers=1),
+        mixtures=default_mixtures(excerpt_seconds=excerpt_seconds),
+        seed=seed,
+    )
     notes = [f"**Mind**: {about.caution}"]
     if recordings is not None:
         notes.append(recorded(run, about.recordings(Path(recordings), folder), recordings_are, folder / "recorded" / model))

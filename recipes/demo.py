@@ -30,7 +30,7 @@ from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of_track
 from nussl_transfer.evaluation.score import SourceSeparationProbe
-from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
 from nussl_transfer.report.text import text_table
 from nussl_transfer.report.write import write_curves, write_page
 from nussl_transfer.runtime.files import is_newer, write_json
@@ -142,7 +142,7 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
     }
 
 
-def train(settings: Demo, name: str, source: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:
+def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:
     """Trains one of the two networks, measuring it on held-out excerpts as it learns."""
     step(f"Training: {name}, {iterations} iterations")
     store = settings.stores["test"]
@@ -153,14 +153,16 @@ def train(settings: Demo, name: str, source: str | None, iterations: int, keep: 
     return finetune(
         settings.stores["train"],
         settings.out / "runs" / name,
-        source=source,
+        checkpoint=checkpoint,
         like=settings.body,
-        iterations=iterations,
-        batch_size=settings.batch_size,
-        excerpt_seconds=settings.excerpt_seconds,
-        coherent=settings.coherent,
-        validate_every=min(50, settings.iterations),
-        keep_at=keep,
+        training=default_training(
+            iterations=iterations,
+            batch_size=settings.batch_size,
+            validate_every=min(50, settings.iterations),
+            keep_at=keep,
+            workers=1,
+        ),
+        mixtures=default_mixtures(excerpt_seconds=settings.excerpt_seconds, coherent=settings.coherent),
         seed=settings.seed,
         probe=probe,
     )

@@ -76,16 +76,17 @@ def finetune(
         nussl-transfer finetune my-stems --out run --iterations 400
     """
     asked = dict(
-        source=None if from_ == "none" else from_,
+        checkpoint=None if from_ == "none" else from_,
         like=like,
         mode=mode,
-        iterations=iterations,
-        batch_size=batch_size,
-        excerpt_seconds=excerpt_seconds,
-        coherent=coherent,
         groups=parse_groups(groups),
         ignore=parse_list(ignore),
-        frozen=parse_list(freeze),
+        seed=seed,
+    )
+    training = dict(
+        iterations=iterations,
+        batch_size=batch_size,
+        frozen=tuple(parse_list(freeze)),
         learning_rate=learning_rate,
         body_learning_rate=body_learning_rate,
         phase_sensitive=phase_sensitive,
@@ -94,36 +95,41 @@ def finetune(
         stop_after=stop_after,
         ema_decay=ema_decay,
         accumulate=accumulate,
-        seed=seed,
         device=device,
         bf16=bf16,
         workers=workers,
         tensorboard=tensorboard,
     )
+    mixtures = dict(excerpt_seconds=excerpt_seconds, coherent=coherent)
     if repeats != 1 and not folds:
         raise ConfigError(
             f"{repeats} repeats were asked for without folds. Give --folds too; one run needs no repeats, for its mixtures "
             "are drawn anew however few tracks there are."
         )
     if folds:
-        _cross_validate(stems, out, folds, repeats, asked)
+        _cross_validate(stems, out, folds, repeats, training, mixtures, asked)
     else:
-        _finetune(stems, out, asked)
+        _finetune(stems, out, training, mixtures, asked)
 
 
-def _finetune(stems: Path, out: Path, asked: dict) -> None:
+def _finetune(stems: Path, out: Path, training: dict, mixtures: dict, asked: dict) -> None:
     from ..checkpoints.checkpoint import read_info
-    from ..pipelines.finetune import finetune
+    from ..pipelines.finetune import default_mixtures, default_training, finetune
 
-    run = finetune(stems, out, **asked)
+    how = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
+    run = finetune(stems, out, **how, **asked)
     print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
     print(f"Next: nussl-transfer separate AUDIO --model {out} --out separated")
 
 
-def _cross_validate(stems: Path, out: Path, folds: int, repeats: int, asked: dict) -> None:
+def _cross_validate(
+    stems: Path, out: Path, folds: int, repeats: int, training: dict, mixtures: dict, asked: dict
+) -> None:
     from ..pipelines.cross_validation import cross_validate
+    from ..pipelines.finetune import default_mixtures, default_training
     from ..report.text import folds_table, text_table
 
-    scores = cross_validate(stems, out, folds, repeats, **asked)
+    how = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
+    scores = cross_validate(stems, out, folds, repeats=repeats, **how, **asked)
     print(f"{folds_table(scores)}\n\n{text_table(scores)}\n")
     print(f"Every score is in {out / 'scores.json'}. For a network to use, train on all tracks: leave --folds out.")

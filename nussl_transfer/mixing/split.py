@@ -44,7 +44,7 @@ class TrainValidSplit:
 class MixtureConfig:
     """How mixtures are drawn: the arguments of :class:`~nussl_transfer.mixing.mixtures.Mixtures`."""
 
-    excerpt_seconds: float
+    excerpt_seconds: float | None = None
     coherent: float = 1.0
     num_sources: int | None = None
     fewest_sources: int | None = None

@@ -1,4 +1,4 @@
-"""Stage 10, folds: a set as small as Bach10 is tested on all of its tracks, each by a network that has not heard it."""
+"""Cross-validate: test a small set on all of its tracks, each with a network that was not trained on it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..evaluation.evaluate import collect
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.score import score
 from ..evaluation.summary import summarise
-from ..mixing.split import open_store
+from ..mixing.split import VALID_ITEMS, MixtureConfig, open_store
 from ..runtime.files import write_json
 from ..runtime.log import logger
 from ..store.store import Store
-from ..training.run import lock_run_folder
-from .finetune import Start, finetune
+from ..training.run import FitConfig, lock_run_folder
+from .finetune import Start, default_mixtures, default_training, finetune, stem_options, with_length
 
 TUNED, SCRATCH = "fine-tuned", "from scratch"
 
@@ -53,55 +53,62 @@ def cross_validate(
     stems: str | Path | Store,
     out: str | Path,
     k: int,
+    *,
     repeats: int = 1,
-    source: str | Path | None = "body",
-    like: str | Path = "body",
-    excerpt_seconds: float | None = None,
+    checkpoint: str | Path | None = "body",
+    mode: str = "whole",
+    training: FitConfig | None = None,
+    mixtures: MixtureConfig | None = None,
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
     seed: int = 0,
-    device: str = "cpu",
-    **tuning,
+    options: StemOptions | None = None,
+    like: str | Path = "body",
+    valid_items: int = VALID_ITEMS,
 ) -> dict:
-    """Fine-tunes k networks, each without one k-th of the tracks, and scores each on the tracks that it lacked.
+    """Fine-tune k networks, each without one k-th of the tracks, and score each on the tracks that it did not hear.
 
-    Which network of a run is the best is decided on validation tracks out of the others, so the tracks that are scored
-    decide nothing. Tracks that are the same music are in one fold. Splits that the tracks have are passed over. Called
-    again, it goes on where it was broken off.
+    The best network of a run is chosen on validation tracks from the other folds, so the scored tracks decide nothing.
+    Tracks of the same music are in one fold. Splits of the data set are ignored. Calling it again resumes.
 
-    An item is drawn anew each time, however few tracks there are, so a run needs no repeats of its material. What few
-    tracks do make uncertain is the score. ``repeats`` measures that: everything is done again with another seed, which
-    divides the tracks anew, and changes the new layers, the mixtures and the validation tracks.
+    Mixtures are drawn anew at each iteration, so a run itself needs no repeats; the uncertain part is the score on few
+    tracks. ``repeats`` measures that: everything is done again with another seed, which changes the folds, the new layers,
+    the mixtures and the validation tracks.
 
     Args:
         stems: A folder of stems, a store, or the folder of one.
-        out: Folder for the runs, ``fold1`` and so on (``repeat1/fold1`` where repeated), and ``scores.json``.
+        out: Folder for the runs, ``fold1`` and so on (``repeat1/fold1`` if repeated), and ``scores.json``.
         k: Number of folds.
-        repeats: How many times, with seeds from ``seed`` on.
-        source: As in :func:`~nussl_transfer.pipelines.finetune.finetune`.
-        like: As there.
-        excerpt_seconds: As there; excerpts that are scored are as long.
+        repeats: Number of repeats, with seeds from ``seed`` on.
+        checkpoint: As in :func:`~nussl_transfer.pipelines.finetune.finetune`, like all that follow.
+        mode: As there.
+        training: As there.
+        mixtures: As there; the scored excerpts are as long as the mixtures.
         groups: As there.
         ignore: As there.
-        seed: Of the first repeat.
-        device: 'cpu' or 'cuda'.
-        tuning: All else that :func:`~nussl_transfer.pipelines.finetune.finetune` takes.
+        seed: Seed of the first repeat.
+        options: As there.
+        like: As there.
+        valid_items: As there.
 
     Returns:
-        What :func:`~nussl_transfer.evaluation.evaluate.evaluate` would, over all tracks, and ``folds``: repeat, fold, seed, tracks
-        and mean SI-SDR of each run. A score is the mean over the repeats.
+        The same as :func:`~nussl_transfer.evaluation.evaluate.evaluate` over all tracks, and ``folds``: repeat, fold, seed,
+        tracks and mean SI-SDR of each run. A score is the mean over the repeats.
 
     Raises:
         ConfigError: There are fewer tracks than folds, or ``repeats`` is below 1.
-        DataError: A fold holds all tracks that have some stem.
+        DataError: A fold holds all tracks of some stem.
     """
     if repeats < 1:
-        raise ConfigError(f"{repeats} repeats were asked for: there is one at least.")
+        raise ConfigError(f"repeats is wrong: got {repeats}, expected 1 or more.")
     out = Path(out)
-    info = Start.read(source, like).info
-    seconds = info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds
+    start = Start.read(checkpoint, like)
+    info = start.info
+    training = default_training() if training is None else training
+    mixtures = with_length(default_mixtures() if mixtures is None else mixtures, start)
+    options = stem_options(options, groups, ignore)
     with lock_run_folder(out):
-        store = _without_splits(open_store(stems, out / "store", info.sample_rate, StemOptions(groups=groups, ignore=ignore)))
+        store = _without_splits(open_store(stems, out / "store", info.sample_rate, options))
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):
             raise ConfigError(
@@ -110,16 +117,16 @@ def cross_validate(
             )
         groups_of_names = [[track.name for track in group] for group in store.tracks_by_origin()]
         plan = [(repeat, folds(groups_of_names, k, seed + repeat)) for repeat in range(repeats)]
-        excerpts = make_excerpts(store, seconds)
-        name, rows, about = SCRATCH if source is None else TUNED, [], []
+        excerpts = make_excerpts(store, mixtures.excerpt_seconds)
+        name, rows, about = SCRATCH if checkpoint is None else TUNED, [], []
         for repeat, parts in plan:
             for number, part in enumerate(parts, 1):
                 folder = out / f"fold{number}" if repeats == 1 else out / f"repeat{repeat + 1}" / f"fold{number}"
                 logger.info("%s: %s are held out", folder, ", ".join(part))
                 rest = store.select(names=set(whole) - set(part))
-                own = {"source": source, "like": like, "excerpt_seconds": excerpt_seconds, "seed": seed + repeat}
-                run = finetune(rest, folder, device=device, **own, **tuning)
-                found = list(_scored(run.best, store, excerpts, part, name, device))
+                how = {"mode": mode, "training": training, "mixtures": mixtures, "like": like, "valid_items": valid_items}
+                run = finetune(rest, folder, checkpoint=checkpoint, seed=seed + repeat, **how)
+                found = list(_scored(run.best, store, excerpts, part, name, training.device))
                 mean = summarise(found)[-1]["mean"]
                 about.append({"repeat": repeat + 1, "fold": number, "seed": seed + repeat, "tracks": part, "mean": mean})
                 rows += found

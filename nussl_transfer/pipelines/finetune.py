@@ -1,9 +1,9 @@
-"""A folder of stems goes in, a nussl checkpoint comes out: all stages in order, choices made where none are given."""
+"""Fine-tune a pretrained model on a folder of stems: prepare a store, split it, draw mixtures, train."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,119 +33,183 @@ from ..training.run import FitConfig, Run, lock_run_folder
 
 UNTRAINED = ("a", "b")
 
+
 @dataclass(frozen=True)
 class Start:
-    """Where training starts: a network, what it was trained on, and its name; one without a name is only a plan."""
+    """The network that training starts from.
+
+    Attributes:
+        network: The network; with no name, only its layer sizes are used.
+        info: What its checkpoint says: sample rate, STFT, labels.
+        name: Name of the pretrained model; None trains from scratch.
+    """
 
     network: SeparationModel
     info: CheckpointInfo
     name: str | None = None
 
     @classmethod
-    def read(cls, source: str | Path | None, like: str | Path = "body") -> Start:
-        """Returns the network of a checkpoint; with no source, one to be made anew, of the sizes of another.
+    def read(cls, checkpoint: str | Path | None, like: str | Path = "body") -> Start:
+        """Read a pretrained network; without a checkpoint, plan a new one with the layer sizes of ``like``.
 
         Raises:
             CheckpointError: The checkpoint cannot be read, or its network is not for mono audio.
         """
-        checkpoint = once_per_machine(lambda: resolve(like if source is None else source))
+        path = once_per_machine(lambda: resolve(like if checkpoint is None else checkpoint))
         with synchronized():
-            network, info = read_checkpoint(checkpoint)
+            network, info = read_checkpoint(path)
             channels = network.layers[MASK_HEAD].num_audio_channels
             if channels != 1:
                 raise CheckpointError(
-                    f"{checkpoint} was to be fine-tuned: its network takes {channels} channels together, and stores are "
-                    "mono. Take a network for 1 channel."
+                    f"{path} cannot be fine-tuned: its network takes {channels} channels together, and stores are mono. "
+                    "Take a network for 1 channel."
                 )
-        return cls(network, info, None if source is None else _name_of(checkpoint))
+        return cls(network, info, None if checkpoint is None else _name_of(path))
+
+
+def default_training(**changes) -> FitConfig:
+    """Return the training options that :func:`finetune` uses by default, with some of them changed.
+
+    They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame. ``FitConfig()`` itself
+    has the paper's values.
+
+    Args:
+        changes: Any field of :class:`~nussl_transfer.training.run.FitConfig`.
+
+    >>> default_training(iterations=300).batch_size
+    8
+    """
+    values = {"batch_size": 8, "frame_step": 4, **changes}
+    iterations = values.get("iterations", PAPER.finetune_iterations)
+    values["validate_every"] = min(values.get("validate_every", PAPER.validate_every), max(1, iterations))
+    return FitConfig(**values)
+
+
+def default_mixtures(**changes) -> MixtureConfig:
+    """Return the mixture options that :func:`finetune` uses by default, with some of them changed.
+
+    Mixtures are as long as those that the pretrained model was trained on, and half of them are coherent: the others mix
+    stems of different tracks and times, which stretches a small set.
+
+    Args:
+        changes: Any field of :class:`~nussl_transfer.mixing.split.MixtureConfig`.
+
+    >>> default_mixtures(excerpt_seconds=3.0).coherent
+    0.5
+    """
+    return MixtureConfig(**{"coherent": 0.5, **changes})
+
+
+def paper_finetune(**changes) -> dict:
+    """Return the paper's values of the options in which :func:`finetune` differs from it.
+
+    Use: ``finetune(stems, out, **paper_finetune())``.
+
+    Args:
+        changes: Any field of :class:`~nussl_transfer.training.run.FitConfig`, such as ``device`` or ``workers``.
+
+    Returns:
+        ``training`` and ``mixtures``, arguments of :func:`finetune`: batches of 24 coherent mixtures of 10 s, the
+        clustering loss at every frame, the network with the lowest validation loss kept.
+
+    >>> paper_finetune()["training"].batch_size
+    24
+    """
+    training = FitConfig(**changes)
+    return {"training": training, "mixtures": MixtureConfig(excerpt_seconds=PAPER.excerpt_seconds, coherent=1.0)}
 
 
 def finetune(
     stems: str | Path | Store,
     out: str | Path,
-    source: str | Path | None = "body",
+    *,
+    checkpoint: str | Path | None = "body",
     mode: str = "whole",
-    iterations: int = PAPER.finetune_iterations,
-    batch_size: int = 8,
-    excerpt_seconds: float | None = None,
-    coherent: float = 0.5,
-    like: str | Path = "body",
+    training: FitConfig | None = None,
+    mixtures: MixtureConfig | None = None,
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
-    frozen: Sequence[str] = (),
-    frame_step: int = 4,
-    validate_every: int = PAPER.validate_every,
-    valid_items: int = VALID_ITEMS,
-    keep_at: Sequence[int] = (),
     seed: int = 0,
-    workers: int = 1,
+    options: StemOptions | None = None,
+    like: str | Path = "body",
+    valid_items: int = VALID_ITEMS,
     probe: Callable[[SeparationModel], float] | None = None,
-    **training,
 ) -> Run:
-    """Fine-tunes a pretrained network on stems, and returns the folder of the run.
+    """Fine-tune a pretrained model on stems, and return the run: its folder, checkpoints and curve.
 
-    Rate, STFT and sizes are those of the checkpoint that it starts from. What is decided on the way (which
-    tracks validate, how long the mixtures are) is logged. Called again with the same arguments it goes on
-    where it was broken off.
+    The sample rate, the STFT and the layer sizes are those of the pretrained model. The log says which tracks validate
+    and how long the mixtures are. Calling it again with the same arguments resumes an interrupted run.
 
     Args:
         stems: A folder of stems of any known layout, a store, or the folder of one.
-        out: Folder of the run; a raw folder's store is made below it.
-        source: Checkpoint to start from, by name or path; None starts from scratch.
-        mode: 'whole' or 'mask'.
-        iterations: Batches in all.
-        batch_size: Mixtures a batch.
-        excerpt_seconds: Length of a mixture; None takes what the source was trained on.
-        coherent: Share of mixtures whose stems come from one track at one time. The others make a small set
-            larger.
-        like: Whose rate, STFT and sizes a network from scratch has.
-        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``.
-        ignore: Stems to leave out.
-        frozen: Layers to freeze besides those of the mode.
-        frame_step: The deep clustering loss is taken at every so-many-th frame; the paper's is 1.
-        validate_every: Iterations between validations.
-        valid_items: Mixtures that a validation takes.
-        keep_at: Iterations whose network is kept besides latest and best.
-        seed: Of the new layers and of the mixtures.
-        workers: Processes that load.
-        probe: Measures the network in training, for the curve.
-        training: What else :class:`~nussl_transfer.training.run.FitConfig` has: ``learning_rate``, ``body_learning_rate``,
-            ``phase_sensitive``, ``stop_after``, ``ema_decay``, ``accumulate``, ``bf16``, ``device`` and so on.
+        out: Folder of the run. The store of a folder of stems is made in ``<out>/store``.
+        checkpoint: Pretrained model: a name, a file or a run. None trains from scratch.
+        mode: 'whole' trains the whole network; 'mask' trains only the mask head.
+        training: How to train; :func:`default_training` by default. Its ``mode`` and ``seed`` are replaced by the
+            arguments of this function.
+        mixtures: How to draw mixtures; :func:`default_mixtures` by default. ``excerpt_seconds=None`` takes the length that
+            the pretrained model was trained on.
+        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; short for ``options.groups``.
+        ignore: Stems, files and folders to pass over; short for ``options.ignore``.
+        seed: Seed of the new layers, of the mixtures and of the validation tracks.
+        options: How a folder of stems is read: all options of :class:`~nussl_transfer.datasets.options.StemOptions`.
+        like: From scratch: the model whose sample rate, STFT and layer sizes the new network has.
+        valid_items: Number of validation mixtures.
+        probe: A function that scores the network at each validation, for the curve.
 
     Raises:
-        ConfigError: A choice cannot work.
-        DataError: The stems are not fit for training.
-        CheckpointError: The source cannot be read or does not fit.
+        ConfigError: An option is wrong, or the folder holds another run.
+        DataError: The stems cannot be trained on.
+        CheckpointError: The pretrained model cannot be read or does not fit.
+
+    Example:
+        >>> run = finetune("my-stems", "run", training=default_training(iterations=300))  # doctest: +SKIP
     """
     if mode not in ("whole", "mask"):
-        raise ConfigError(f"Fine-tuning in mode {mode!r} was asked for: there are 'whole' and 'mask'.")
-    # First all that needs no audio: what cannot work is said before a store is made.
-    config = FitConfig(
-        mode=mode,
-        iterations=iterations,
-        batch_size=batch_size,
-        frame_step=frame_step,
-        frozen=tuple(frozen),
-        validate_every=min(validate_every, iterations),
-        keep_at=tuple(keep_at),
-        seed=seed,
-        workers=workers,
-        **training,
-    )
-    start = Start.read(source, like)
+        raise ConfigError(f"mode is wrong: got {mode!r}, expected 'whole' or 'mask'.")
+    # Check everything that needs no audio first, before a store is made.
+    if seed < 0:
+        raise ConfigError(f"seed is wrong: got {seed}, expected 0 or more.")
+    if valid_items < 1:
+        raise ConfigError(f"valid_items is wrong: got {valid_items}, expected 1 or more.")
+    config = replace(default_training() if training is None else training, mode=mode, seed=seed)
+    start = Start.read(checkpoint, like)
     check_trainable(start, config)
     with lock_run_folder(out):
-        store = open_store(stems, Path(out) / "store", start.info.sample_rate, StemOptions(groups=groups, ignore=ignore))
-        drawing = MixtureConfig(start.info.excerpt_seconds if excerpt_seconds is None else excerpt_seconds, coherent)
+        store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
+        drawing = with_length(default_mixtures() if mixtures is None else mixtures, start)
         return train_on([train_valid_split(store, seed)], start, drawing, config, out, probe, valid_items)
 
 
+def stem_options(
+    options: StemOptions | None, groups: dict[str, list[str]] | None = None, ignore: Sequence[str] = ()
+) -> StemOptions:
+    """Return stem options with groups and names to ignore put in, where these are given.
+
+    >>> stem_options(None, ignore=["organ"]).ignore
+    ('organ',)
+    """
+    changes = {**({"groups": groups} if groups else {}), **({"ignore": ignore} if ignore else {})}
+    return replace(options or StemOptions(), **changes)
+
+
+def with_length(mixtures: MixtureConfig, start: Start) -> MixtureConfig:
+    """Return mixture options with a length: where none is given, that of the pretrained model's mixtures."""
+    if mixtures.excerpt_seconds is not None:
+        return mixtures
+    return replace(mixtures, excerpt_seconds=start.info.excerpt_seconds)
+
+
 def check_trainable(start: Start, config: FitConfig) -> None:
-    """Raises ConfigError where a run of this kind could not begin, whatever the stems: said before a store is made."""
+    """Check what needs no stems, before a store is made.
+
+    Raises:
+        ConfigError: Mode 'mask' without a pretrained model, or a layer name that matches nothing.
+    """
     if config.mode == "mask" and start.name is None:
         raise ConfigError(
-            "Mode 'mask' from scratch was asked for: a mask head on an untrained body learns nothing. Take mode 'whole', "
-            "or a checkpoint to start from."
+            "Mode 'mask' needs a pretrained model: got none, and a mask head on an untrained body learns nothing. Take mode "
+            "'whole', or give a checkpoint."
         )
     parameter_groups(start.network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 
@@ -160,21 +224,21 @@ def train_on(
     valid_items: int = VALID_ITEMS,
     experiment: dict | None = None,
 ) -> Run:
-    """Trains a network on material, and returns the folder of the run.
+    """Train a network on one or several train/validation splits, and return the run.
 
     Args:
-        materials: What to train on and to validate on.
-        start: Where to start. Modes 'whole' and 'mask' put a mask head for the material's labels on it.
-        drawing: How mixtures are drawn; shortened, or made incoherent, where the material asks for it.
+        materials: One split for each store.
+        start: The network to start from. Modes 'whole' and 'mask' give it a mask head for the labels of the stems.
+        drawing: How to draw mixtures; made shorter or incoherent where the stems require it.
         config: How to train.
         out: Folder of the run.
-        probe: Measures the network in training, for the curve.
-        valid_items: Mixtures that a validation takes.
-        experiment: What was asked for, as plain values, to be written down beside the run.
+        probe: A function that scores the network at each validation, for the curve.
+        valid_items: Number of validation mixtures.
+        experiment: The experiment as plain values, kept in the run's ``config.yml``.
 
     Raises:
-        ConfigError: A choice cannot work.
-        DataError: The material is not fit for training.
+        ConfigError: An option is wrong.
+        DataError: The stems cannot be trained on.
     """
     with lock_run_folder(out):
         with synchronized():
@@ -200,18 +264,18 @@ def train_on(
 
 
 def _network(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:
-    """Returns the network to train; in mode 'pretrain' its mask head stays whatever it is."""
+    """Return the network to train; mode 'pretrain' keeps the mask head that is there, untrained."""
     if not labels and start.name is not None:
         return start.network
     with preserve_random_state():
         torch.manual_seed(config.seed)
-        # A mask head that nobody trains has two masks, the least that a separator of nussl's accepts.
+        # An untrained mask head has two masks, the fewest that nussl's separators accept.
         network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)
     logger.info("Network: %s.", report)
     return network
 
 
 def _name_of(checkpoint: Path) -> str:
-    """Returns what a checkpoint is called: all those of runs are called 'best' or 'latest', so these by their run."""
+    """Return the name of a checkpoint: that of its run, whose files are all called 'best' or 'latest', or of its file."""
     in_run = checkpoint.absolute().parent
     return in_run.parent.name if in_run.name == "checkpoints" else checkpoint.stem

@@ -14,11 +14,12 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.evaluate import evaluate
 from nussl_transfer.evaluation.excerpts import make_excerpts
 from nussl_transfer.pipelines.cross_validation import cross_validate, folds
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training
 from nussl_transfer.report.text import text_table
 from nussl_transfer.store.store import Store, StoreWriter
 
 LABELS = ("bass", "voice")
-SHORT = {"iterations": 2, "batch_size": 2, "validate_every": 2, "valid_items": 2, "workers": 0}
+SHORT = {"training": default_training(iterations=2, batch_size=2), "valid_items": 2}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def body(tmp_path_factory, small_chimera, tiny_stft):
 def twice(store, body, tmp_path_factory):
     """What two repeats of two folds gave, and their folder."""
     out = tmp_path_factory.mktemp("runs") / "twice"
-    return cross_validate(store, out, 2, repeats=2, source=body, **SHORT), out
+    return cross_validate(store, out, 2, repeats=2, checkpoint=body, **SHORT), out
 
 
 @pytest.mark.parametrize(("tracks", "k"), [(10, 10), (10, 5), (10, 3), (7, 2), (2, 2)])
@@ -113,12 +114,12 @@ def test_what_was_scored_is_written_as_all_scores_are(twice):
 def test_called_again_nothing_is_trained_again(twice, store, body, caplog):
     result, out = twice
     caplog.set_level(logging.INFO, "nussl_transfer")
-    assert cross_validate(store, out, 2, repeats=2, source=body, **SHORT) == result
+    assert cross_validate(store, out, 2, repeats=2, checkpoint=body, **SHORT) == result
     assert caplog.text.count("all 2 iterations are done") == 4 and "iteration 2 of 2 train_loss" not in caplog.text
 
 
 def test_one_repeat_of_a_network_from_scratch_has_its_folds_side_by_side(store, body, tmp_path):
-    result = cross_validate(store, tmp_path, 2, source=None, like=body, excerpt_seconds=0.25, **SHORT)
+    result = cross_validate(store, tmp_path, 2, checkpoint=None, like=body, mixtures=default_mixtures(excerpt_seconds=0.25), **SHORT)
     assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2"]
     assert list(result["scores"]) == ["from scratch", "mixture"]
     assert all(excerpt["frames"] == 2000 for excerpt in result["excerpts"])
@@ -129,6 +130,6 @@ def test_tracks_without_all_stems_and_no_repeats_are_refused(tmp_path, body, sto
     for name, labels in (("a", LABELS), ("b", LABELS), ("c", ("bass",))):
         writer.add(name, None, {label: 0.1 * np.random.default_rng(0).standard_normal(8000) for label in labels})
     with pytest.raises(ConfigError, match="1 of 3 tracks lack some of bass, voice"):
-        cross_validate(writer.close(), tmp_path / "run", 2, source=body, **SHORT)
-    with pytest.raises(ConfigError, match="0 repeats were asked for"):
-        cross_validate(store, tmp_path / "run", 2, repeats=0, source=body, **SHORT)
+        cross_validate(writer.close(), tmp_path / "run", 2, checkpoint=body, **SHORT)
+    with pytest.raises(ConfigError, match="repeats is wrong: got 0, expected 1"):
+        cross_validate(store, tmp_path / "run", 2, repeats=0, checkpoint=body, **SHORT)

@@ -1,4 +1,4 @@
-"""A folder of stems goes in, a nussl checkpoint comes out, and what is decided on the way is said."""
+"""Fine-tuning: a folder of stems goes in, a nussl checkpoint comes out, and the log says what was decided."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from nussl import STFTParams
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
-from nussl_transfer.mixing.split import train_valid_split
-from nussl_transfer.pipelines.finetune import finetune
+from nussl_transfer.mixing.split import MixtureConfig, train_valid_split
+from nussl_transfer.networks.chimera import PAPER
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune, paper_finetune
 from nussl_transfer.store.store import Store
 
 LABELS = ("bass", "drums", "voice")
-SHORT = {"iterations": 4, "batch_size": 2, "validate_every": 2, "valid_items": 4, "workers": 0}
+
+
+def short(**changes) -> dict:
+    """Returns arguments of `finetune` for a run of four iterations."""
+    training = {"iterations": 4, "batch_size": 2, "validate_every": 2, **changes}
+    return {"training": default_training(**training), "valid_items": 4}
+
+
+SHORT = short()
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +69,7 @@ def changed_layers(one, other) -> set[str]:
 
 def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0}, rate=11025)
-    run = finetune(stems, tmp_path / "run", body, **SHORT)
+    run = finetune(stems, tmp_path / "run", checkpoint=body, **SHORT)
     info = read_info(run.best)
     assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
     assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 2
@@ -79,7 +88,7 @@ def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(t
     info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=10.0)
     body = write_checkpoint(tmp_path / "body.pth", small_chimera(num_sources=2), info)
     stems = write_tracks(tmp_path / "songs", {"only one": 20.0})
-    run = finetune(stems, tmp_path / "run", body, **{**SHORT, "iterations": 2, "batch_size": 1})
+    run = finetune(stems, tmp_path / "run", checkpoint=body, **short(iterations=2, batch_size=1))
     assert "held out the last quarter of every track" in said.text
     assert "Mixtures of 10 s were asked for: there is too little sound for that, they are 5 s." in said.text
     assert read_info(run.best).excerpt_seconds == 5.0
@@ -95,7 +104,7 @@ def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incohe
         for take in range(2):
             audio = noise(2.0 + which, seed=10 * which + take)
             soundfile.write(tmp_path / "pool" / label / f"{label[:2]} take {take}.wav", audio, 8000)
-    run = finetune(tmp_path / "pool", tmp_path / "run", body, coherent=0.5, **SHORT)
+    run = finetune(tmp_path / "pool", tmp_path / "run", checkpoint=body, mixtures=MixtureConfig(coherent=0.5), **SHORT)
     assert "every mixture is incoherent" in said.text
     assert run.config["training"]["coherent"] == 0
     assert read_info(run.best).labels == LABELS
@@ -104,7 +113,7 @@ def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incohe
 def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
     write_tracks(tmp_path / "songs" / "train", {"one": 1.5, "two": 1.5})
     write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
-    run = finetune(tmp_path / "songs", tmp_path / "run", body, **SHORT)
+    run = finetune(tmp_path / "songs", tmp_path / "run", checkpoint=body, **SHORT)
     assert "No validation tracks" not in said.text
     material = train_valid_split(Store(run.folder / "store"))
     assert [name.split("/")[-1] for name in names(material.valid)] == ["three"]
@@ -113,7 +122,7 @@ def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
 
 
 def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
-    run = finetune(tiny_store, tmp_path / "run", body, "mask", **SHORT)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=body, mode="mask", **SHORT)
     tuned, info = read_checkpoint(run.latest)
     parent, _ = read_checkpoint(body)
     assert info.mode == "mask" and tuned.layers["mask"].embedding_size == 3
@@ -122,7 +131,7 @@ def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
 
 
 def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, tiny_store, said):
-    run = finetune(tiny_store, tmp_path / "run", None, like=body, **SHORT)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=None, like=body, **SHORT)
     network, info = read_checkpoint(run.best)
     parent, _ = read_checkpoint(body)
     assert info.parent is None
@@ -134,36 +143,36 @@ def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, 
 
 def test_a_store_is_taken_as_it_is_by_object_or_by_folder(tmp_path, body, tiny_store):
     for number, stems in enumerate((tiny_store, tiny_store.folder, str(tiny_store.folder))):
-        run = finetune(stems, tmp_path / str(number), body, **SHORT)
+        run = finetune(stems, tmp_path / str(number), checkpoint=body, **SHORT)
         assert not (run.folder / "store").exists()
     finals = [read_checkpoint(tmp_path / str(n) / "checkpoints" / "latest.model.pth")[0] for n in range(3)]
     assert not changed_layers(finals[0], finals[1]) and not changed_layers(finals[0], finals[2])
 
 
 def test_the_mask_head_of_the_same_labels_is_gone_on_with(tmp_path, body, tiny_store, said):
-    first = finetune(tiny_store, tmp_path / "first", body, **SHORT)
+    first = finetune(tiny_store, tmp_path / "first", checkpoint=body, **SHORT)
     said.clear()
-    second = finetune(tiny_store, tmp_path / "second", first.folder, **SHORT)
+    second = finetune(tiny_store, tmp_path / "second", checkpoint=first.folder, **SHORT)
     assert "made new nothing" in said.text
     assert read_info(second.best).parent == "first"
-    third = finetune(tiny_store, tmp_path / "third", second.latest, **SHORT)
+    third = finetune(tiny_store, tmp_path / "third", checkpoint=second.latest, **SHORT)
     assert read_info(third.best).parent == "second"
 
 
 def test_called_again_it_is_done_and_with_other_arguments_refused(tmp_path, body, tiny_store, said):
-    run = finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
     before = run.latest.read_bytes()
-    finetune(tiny_store, tmp_path / "run", body, **SHORT)
+    finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
     assert "all 4 iterations are done" in said.text and run.latest.read_bytes() == before
     with pytest.raises(ConfigError, match="another configuration .*seed: 0 there, 1 now"):
-        finetune(tiny_store, tmp_path / "run", body, seed=1, **SHORT)
+        finetune(tiny_store, tmp_path / "run", checkpoint=body, seed=1, **SHORT)
 
 
 def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path, body, tiny_store):
     before = torch.get_rng_state()
     finals = []
     for number, seed in enumerate((3, 3, 4)):
-        run = finetune(tiny_store, tmp_path / str(number), body, seed=seed, **SHORT)
+        run = finetune(tiny_store, tmp_path / str(number), checkpoint=body, seed=seed, **SHORT)
         finals.append(read_checkpoint(run.latest)[0])
     assert not changed_layers(finals[0], finals[1]) and "mask" in changed_layers(finals[0], finals[2])
     assert torch.equal(torch.get_rng_state(), before), "torch's global random state was changed"
@@ -172,18 +181,28 @@ def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path, body
 def test_groups_and_stems_to_leave_out_make_the_labels(tmp_path, body):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}, ("alto", "bass", "organ", "tenor"))
     groups = {"low": ["bass", "tenor"], "high": ["alto"]}
-    run = finetune(stems, tmp_path / "run", body, groups=groups, ignore=["organ"], **SHORT)
+    run = finetune(stems, tmp_path / "run", checkpoint=body, groups=groups, ignore=["organ"], **SHORT)
     assert read_info(run.best).labels == ("high", "low")
 
 
 def test_a_probe_is_asked_at_each_validation(tmp_path, body, tiny_store):
-    run = finetune(tiny_store, tmp_path / "run", body, probe=lambda model: 1.25, **SHORT)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=body, probe=lambda model: 1.25, **SHORT)
     assert [point["test_si_sdr"] for point in run.read_curve()["points"]] == [1.25] * 3
 
 
 def test_fewer_iterations_than_a_validation_takes_are_validated_at_their_end(tmp_path, body, tiny_store):
-    run = finetune(tiny_store, tmp_path / "run", body, **{**SHORT, "iterations": 3, "validate_every": 100})
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=body, **short(iterations=3, validate_every=100))
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 3]
+
+
+def test_the_papers_options_and_the_defaults_are_as_documented():
+    paper = paper_finetune(workers=3)
+    training, mixtures = paper["training"], paper["mixtures"]
+    assert (training.batch_size, training.frame_step, training.iterations) == (24, 1, PAPER.finetune_iterations)
+    assert (mixtures.excerpt_seconds, mixtures.coherent, training.workers) == (10.0, 1.0, 3)
+    ours = default_training(iterations=30)
+    assert (ours.batch_size, ours.frame_step, ours.validate_every) == (8, 4, 30)
+    assert (default_mixtures().excerpt_seconds, default_mixtures().coherent) == (None, 0.5)
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -192,40 +211,41 @@ def test_fewer_iterations_than_a_validation_takes_are_validated_at_their_end(tmp
 def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5})
     wrong = [
-        ({"mode": "pretrain"}, ConfigError, "'pretrain'.*'whole' and 'mask'"),
-        ({"source": None, "mode": "mask", "like": body}, ConfigError, "'mask' from scratch.*Take mode 'whole'"),
-        ({"source": "no such model"}, CheckpointError, "'no such model' was asked for.*names are .*body"),
-        ({"iterations": 5}, ConfigError, "5 iterations .* every 2"),
-        ({"batch_size": 0}, ConfigError, "Batch size 0"),
+        ({"mode": "pretrain"}, ConfigError, "mode is wrong: got 'pretrain', expected 'whole' or 'mask'"),
+        ({"checkpoint": None, "mode": "mask", "like": body}, ConfigError, "'mask' needs a pretrained model.*Take mode 'whole'"),
+        ({"checkpoint": "no such model"}, CheckpointError, "'no such model'.*names are .*body"),
+        ({"training": short(frozen=("mark",))["training"]}, ConfigError, "mark.*recurrent_stack"),
+        ({"seed": -1}, ConfigError, "seed is wrong: got -1, expected 0 or more"),
+        ({"valid_items": 0}, ConfigError, "valid_items is wrong: got 0, expected 1 or more"),
     ]
     for arguments, error, message in wrong:
         with pytest.raises(error, match=message):
-            finetune(stems, tmp_path / "run", **{"source": body, **SHORT, **arguments})
+            finetune(stems, tmp_path / "run", **{"checkpoint": body, **SHORT, **arguments})
     assert not (tmp_path / "run").exists()
 
 
 def test_a_store_at_another_rate_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, LABELS)}, rate=16000)
     with pytest.raises(DataError, match="Stems at 8000 Hz are needed: .*is at 16000 Hz.*--sample-rate 8000"):
-        finetune(store, tmp_path / "run", body, **SHORT)
+        finetune(store, tmp_path / "run", checkpoint=body, **SHORT)
 
 
 def test_a_single_stem_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
     with pytest.raises(DataError, match="only stem is 'voice'"):
-        finetune(store, tmp_path / "run", body, **SHORT)
+        finetune(store, tmp_path / "run", checkpoint=body, **SHORT)
 
 
 def test_a_network_for_two_channels_together_is_refused(tmp_path, tiny_store, small_chimera, tiny_stft):
     stereo = small_chimera(num_sources=2, num_audio_channels=2)
     body = write_checkpoint(tmp_path / "body.pth", stereo, CheckpointInfo((), "pretrain", 8000, tiny_stft, 0.5))
     with pytest.raises(CheckpointError, match="takes 2 channels together"):
-        finetune(tiny_store, tmp_path / "run", body, **SHORT)
+        finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
 
 
 def test_labels_that_only_test_tracks_have_get_no_mask(tmp_path, body):
     tracks = {"a": (None, 2, ("bass", "voice")), "b": (None, 2, ("bass", "voice")), "c": ("test", 2, LABELS)}
-    run = finetune(make_store(tmp_path / "store", tracks), tmp_path / "run", body, **SHORT)
+    run = finetune(make_store(tmp_path / "store", tracks), tmp_path / "run", checkpoint=body, **SHORT)
     assert read_info(run.best).labels == ("bass", "voice")
 
 
@@ -233,7 +253,7 @@ def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
     params = STFTParams(128, 32, "hann")
     network = small_chimera(num_sources=2, num_features=65)
     body = write_checkpoint(tmp_path / "body.pth", network, CheckpointInfo((), "pretrain", 4000, params, 0.5))
-    run = finetune(write_tracks(tmp_path / "songs", {"one": 3.0}), tmp_path / "run", body, **SHORT)
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 3.0}), tmp_path / "run", checkpoint=body, **SHORT)
     info = read_info(run.best)
     assert (info.sample_rate, info.stft_params) == (4000, params)
     manifest = json.loads((tmp_path / "run" / "store" / "manifest.json").read_text())
@@ -241,7 +261,7 @@ def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
 
 
 def test_the_log_of_a_run_has_what_was_decided_before_training_and_each_line_once(tmp_path, body):
-    run = finetune(write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}), tmp_path / "run", body, **SHORT)
+    run = finetune(write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}), tmp_path / "run", checkpoint=body, **SHORT)
     log = (run.folder / "run.log").read_text()
     for decided in ("No validation tracks were given: held out", "Network: copied", "iteration 4 "):
         assert log.count(decided) == 1, decided
