@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from ..errors import DataError
 
 # No space on the device, no more for this user, a file larger than may be.
 NO_ROOM = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
@@ -57,6 +59,40 @@ def write_json(path: str | Path, value: object) -> None:
     """Writes a value as JSON, aside and renamed."""
     with written_aside(path) as aside:
         aside.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, keys: Sequence[str] = (), advice: str = "", version: int | None = None) -> dict:
+    """Read a JSON object and check that it has the keys that the caller needs.
+
+    Args:
+        path: The file.
+        keys: Keys that the object must have.
+        advice: What the user should do if the file is missing or wrong; the last sentence of every error.
+        version: What the object's "format" must be; None does not check it.
+
+    Raises:
+        DataError: The file is missing, is not a JSON object (NaN and Infinity are not JSON), has another format or lacks
+            a key. The message names the file.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist. {advice}".rstrip()) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}. {advice}".rstrip()) from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} is wrong: got a JSON {type(value).__name__}, expected an object. {advice}".rstrip())
+    if version is not None and value.get("format") != version:
+        raise DataError(f"{path} is wrong: got format {value.get('format')!r}, expected {version}. {advice}".rstrip())
+    lacking = [key for key in keys if key not in value]
+    if lacking:
+        raise DataError(f"{path} lacks {', '.join(lacking)}. {advice}".rstrip())
+    return value
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def is_newer(made: Path, *sources: Path) -> bool:
