@@ -9,6 +9,7 @@
     python -m recipes.corpora bach10 --out OUT                    five minutes of chorales in Bach10's, others held out
     python -m recipes.corpora quartets --out OUT                  many chorales for Bach10's instruments, a folder each
     python -m recipes.corpora ensembles --out OUT --hours 24      a store of ensembles of every kind, to pretrain on
+    python -m recipes.corpora sampled --out OUT --samples DIR     the same, played with recorded notes of real instruments
 
 What they are: real scores (music21's) or parts made by chance, real samples (General MIDI soundfonts), players' uneven
 timing, loudness and tuning put in by chance, all from one seed. What they are not: recordings. No two notes of a program at

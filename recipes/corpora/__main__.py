@@ -14,10 +14,12 @@ from .ensembles import render_ensembles
 from .musdb18 import render_musdb18
 from .quartets import render_quartets
 from .remixpacks import render_remixpacks
+from .sampled import render_sampled
 from .slakh import render_slakh
 
 CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": render_ensembles,
-           "musdb18": render_musdb18, "quartets": render_quartets, "remixpacks": render_remixpacks, "slakh": render_slakh}
+           "musdb18": render_musdb18, "quartets": render_quartets, "remixpacks": render_remixpacks,
+           "sampled": render_sampled, "slakh": render_slakh}
 
 
 def main(arguments: list[str] | None = None) -> int:

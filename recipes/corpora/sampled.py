@@ -1,0 +1,381 @@
+"""A second corpus for the pretrained body: ensembles played with recorded notes of real instruments.
+
+The scores, the roles and the performance are those of `ensembles`; each part is played note by note with recordings of
+single notes instead of a program of a soundfont. A note sounds as the nearest recording does, moved by a few semitones,
+cut to its length and faded out. `sampled.json` says which files of which library are which instrument.
+
+The recordings are not part of this project. They are free: CC0 or CC-BY. Who made them, and what must be named where
+they are passed on, is under "libraries" in `sampled.json`: tonejs-instruments (Nick Brosowsky, CC-BY 3.0; most of it
+VSCO 2 Community Edition by Versilian Studios and Karoryfer Samples), Weresax, Bear Sax and War Tuba (Karoryfer Samples,
+CC0), a double bass (D. Smolken, CC0), MTG Solo Saxophones (Music Technology Group and kinwie, CC-BY 4.0), Discord SFZ
+GM Bank (several authors, CC-BY and CC0), MuldjordKit (Lars Muldjord, CC-BY 4.0). The table says where each is expected
+below one folder; a library that is not there is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.store import StoreWriter
+
+from .ensembles import VALID_TRACKS, draw_pieces, read_material
+from .expression import beats_to_seconds, perform, swells
+from .finished import begin, finish, is_finished
+from .processes import in_order
+from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
+from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
+from .synth import active_rms
+
+TABLE = Path(__file__).with_name("sampled.json")
+BANK_RATE = 22_050  # recordings are kept at this rate: moved down by four semitones, they still reach 8 kHz
+KEPT_SECONDS = 5.0  # of each recording
+SHIFT = 4  # semitones by which a recording is moved at most, but where an instrument has none so near
+LEAN = 2.0  # a part's notes come from recordings so many semitones off, at most: another body, the same instrument
+BEGINS = 0.1  # share of its peak at which a recording begins
+DRUM_RING = 1.5  # seconds for which a drum sounds
+SOFTEST_HIT = 0.05  # of the loudest hit of a drum; some files of a kit hold next to nothing
+SAXOPHONES = ("soprano-sax", "alto-sax", "tenor-sax", "baritone-sax")
+QUARTET = (("violin",), ("clarinet",), SAXOPHONES, ("bassoon",))  # from the top part down
+QUARTET_SHARE = 0.48  # of the scores; bands never: about a third of all pieces
+NUMBERS = {entry[0]: number for number, entry in PROGRAMS.items()}
+STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded note: what sounds, as a MIDI pitch, and where it is."""
+
+    pitch: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One way in which one instrument was recorded: a library, a loudness, a microphone."""
+
+    label: str
+    name: str
+    recordings: tuple[Recording, ...]
+    release: float  # seconds in which a note fades out
+
+
+@dataclass(frozen=True)
+class Bank:
+    """All recordings that were found: voices by label, and drum hits by General MIDI pitch as paths and a gain."""
+
+    voices: dict[str, tuple[Voice, ...]]
+    drums: dict[int, tuple[tuple[str, ...], float]]
+    kit: str
+
+
+def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, seed: int = 0, workers: int = 1) -> Path:
+    """Renders ensembles of recorded notes into a store of `nussl_transfer`, 16 kHz mono; returns its folder.
+
+    Each track is half a minute or so of a score or a generated band, as `render_ensembles` makes them; in about a third
+    of the tracks the parts are violin, clarinet, saxophone and bassoon. Labels are those of `programs`.
+    A finished corpus of the same request is left as it is; an unfinished one is made anew.
+
+    Args:
+        out: Folder of the store. The parsed scores are kept beside it, in <out>.scores.json.
+        samples: Folder of the libraries of recordings that `sampled.json` names.
+        hours: Hours of stems, all tracks and parts together.
+        seed: Every random choice follows from it.
+        workers: Processes.
+
+    Raises:
+        ConfigError: `hours` or `workers` is not positive, or the folder holds anything but an
+            unfinished corpus or the finished one of this request.
+        DataError: The folder of recordings is missing, or holds fewer than two instruments of the table.
+    """
+    out = Path(out)
+    if hours <= 0 or workers < 1:
+        raise ConfigError(f"Asked for {hours} hours by {workers} processes: both must be positive.")
+    bank = open_bank(str(samples))
+    request = {"kind": "sampled", "hours": hours, "seed": seed, "instruments": sorted(bank.voices)}
+    if is_finished(out, request):
+        return out
+    begin(out)
+    scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
+    writer = StoreWriter(out, SAMPLE_RATE, "sampled")
+    # a piece carries the folder of recordings where it would carry soundfonts
+    pieces = draw_pieces(scores, tunes, seed, (str(samples),), valid=max(1, min(VALID_TRACKS, round(hours * 4))))
+    seconds = 0.0
+    with tqdm(total=hours, desc="playing recordings", unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
+              "[{elapsed}<{remaining}]") as bar:
+        for piece, stems in in_order(render_recorded, pieces, workers):
+            if len(stems) < 2:
+                continue
+            track = writer.add(piece.name, piece.split, stems)
+            made = len(stems) * track.frames / SAMPLE_RATE
+            seconds += made
+            bar.update(min(made / 3600, bar.total - bar.n))
+            if seconds >= hours * 3600:
+                break
+    store = writer.close()
+    finish(out, request, {"tracks": len(store.tracks), "stem_hours": seconds / 3600, "hours": store.minutes() / 60,
+                          "labels": list(store.labels), "scores": len(scores), "tunes": len(tunes)})
+    return out
+
+
+def render_recorded(piece: Piece) -> dict[str, np.ndarray]:
+    """Returns the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out."""
+    rng = np.random.default_rng([*piece.seed, 2])
+    if not piece.parts:
+        return {}
+    bank = open_bank(piece.soundfonts[0])
+    labels = draw_labels(piece, bank, rng)
+    melodic = [part for role, part in piece.parts.items() if role != "drums"]
+    bpm = rng.uniform(75, 150) if piece.kind == "band" else draw_tempo(melodic, rng)
+    to_seconds = beats_to_seconds(list(piece.parts.values()), bpm, hold=rng.uniform(0, 1))
+    key = int(rng.integers(-5, 6))
+    played = {}
+    for role, part in piece.parts.items():
+        if role not in labels:
+            continue
+        voices = bank.voices.get(labels[role], ())
+        voice = voices[rng.integers(len(voices))] if voices else None
+        moved = into_voice(part, voice, key, rng) if voice else part
+        notes = perform(moved, to_seconds, rng, lag=rng.uniform(0, 0.03), jitter=rng.uniform(0.003, 0.02),
+                        length=rng.uniform(0.7, 1.0), loudness=rng.uniform(60, 100), swing=rng.uniform(5, 25))
+        played[labels[role]] = (notes, voice)
+    seconds = max(notes[:, 1].max() for notes, _ in played.values()) + 0.8
+    room = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
+    stems = {}
+    for label, (notes, voice) in played.items():
+        audio = play_notes(notes, voice, seconds, rng) if voice else play_hits(notes, bank.drums, seconds, rng)
+        loud = active_rms(audio, SAMPLE_RATE)
+        if loud <= 0:
+            continue
+        audio = colour(audio / loud, room, rng)
+        audio = audio * (LEVEL * 10 ** (rng.uniform(-4, 4) / 20) / active_rms(audio, SAMPLE_RATE))
+        stems[label] = (audio * min(1.0, 0.99 / np.abs(audio).max())).astype(np.float32)
+    return stems
+
+
+@functools.cache
+def open_bank(samples: str) -> Bank:
+    """Returns the recordings of the table that are in a folder; no sound is read yet.
+
+    Raises:
+        DataError: The folder is missing, or holds fewer than two instruments of the table.
+    """
+    folder = Path(samples)
+    if not folder.is_dir():
+        raise DataError(f"Asked to play with the recordings in {folder}: there is no such folder. Fetch the libraries "
+                        f"that {TABLE.name} names and give the folder that holds them.")
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    voices: dict[str, tuple[Voice, ...]] = {}
+    for entry in table["instruments"]:
+        voices[entry["label"]] = voices.get(entry["label"], ()) + tuple(find_voices(folder, entry))
+    voices = {label: found for label, found in voices.items() if found}
+    if len(voices) < 2:
+        raise DataError(f"The recordings in {folder} are too few: got {len(voices)} instruments of {TABLE.name}, "
+                        "expected 2 or more. Fetch more of the libraries that it names.")
+    hits = {hit["pitch"]: (sorted_paths(folder, hit["files"]), hit["gain"]) for hit in table["drums"]["hits"]}
+    return Bank(voices, {pitch: hit for pitch, hit in hits.items() if hit[0]}, table["drums"]["label"])
+
+
+def sorted_paths(folder: Path, pattern: str) -> tuple[str, ...]:
+    """Returns the files below a folder that a pattern of `glob` finds, sorted."""
+    return tuple(sorted(str(path) for path in folder.glob(pattern)))
+
+
+def find_voices(folder: Path, entry: dict) -> list[Voice]:
+    """Returns the voices of one line of the table that a folder holds.
+
+    A file name gives the pitch by the group `note` or `number` of the line's pattern; all other named groups together
+    tell voices apart. What sounds is `above` semitones above that, but where `pitches` names a note: that is misnamed.
+    """
+    pattern = re.compile(entry["pattern"])
+    found: dict[str, list[Recording]] = {}
+    for path in sorted_paths(folder, entry["files"]):
+        match = pattern.search(Path(path).name)
+        if not match:
+            continue
+        groups = match.groupdict()
+        note, number = groups.pop("note", None), groups.pop("number", None)
+        pitch = (int(number) if note is None else pitch_of(note)) + entry["above"]
+        pitch = entry.get("pitches", {}).get(note or number, pitch)
+        name = " ".join([entry["library"], *groups.values()])
+        found.setdefault(name, []).append(Recording(pitch, path))
+    return [Voice(entry["label"], name, tuple(recordings), entry["release"]) for name, recordings in found.items()]
+
+
+def pitch_of(note: str) -> int:
+    """Returns the MIDI pitch of a name such as 'C4' (60), 'F#3', 'Fs3' or 'gb3' (54)."""
+    name, octave = note[:-1].lower(), int(note[-1])
+    return STEPS[name[0]] + {"": 0, "#": 1, "s": 1, "b": -1}[name[1:]] + 12 * (octave + 1)
+
+
+def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str, str]:
+    """Returns an instrument for each role, no two alike in one piece; parts beyond the instruments get none."""
+    roles = [role for role in piece.parts if role != "drums"]
+    chosen: dict[str, str] = {}
+    if piece.kind == "score" and rng.random() < QUARTET_SHARE:
+        for role, wanted in zip(roles, draw_quartet(len(roles), rng), strict=False):
+            free = [label for label in wanted if label in bank.voices]
+            if free:
+                chosen[role] = str(rng.choice(free))
+    weights = np.array([weight for _, _, weight in ENSEMBLES])
+    families = ENSEMBLES[rng.choice(len(ENSEMBLES), p=weights / weights.sum())][1]
+    for role in roles:
+        wanted = BAND[role] if role in BAND and rng.random() < 0.8 else families
+        free = [label for label in labels_of(wanted, bank) if label not in chosen.values()]
+        free = free or [label for label in labels_of(None, bank) if label not in chosen.values()]
+        if role not in chosen and free:
+            chosen[role] = str(rng.choice(free))
+    if "drums" in piece.parts and bank.drums:
+        chosen["drums"] = bank.kit
+    return chosen
+
+
+def draw_quartet(parts: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Returns the quartet's instruments for the parts from the top down; for fewer parts, some of them."""
+    kept = sorted(rng.choice(len(QUARTET), size=min(parts, len(QUARTET)), replace=False))
+    return [QUARTET[i] for i in (kept if rng.random() < 0.8 else rng.permutation(kept))]
+
+
+def labels_of(families: Iterable[str] | None, bank: Bank) -> list[str]:
+    """Returns the instruments of some families that the bank has, or all that it has for None."""
+    numbers = programs_of(None if families is None else tuple(families))
+    return [PROGRAMS[number][0] for number in numbers if PROGRAMS[number][0] in bank.voices]
+
+
+def into_voice(part: np.ndarray, voice: Voice, key: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a part transposed into an instrument's range; what its recordings do not reach moves by octaves."""
+    moved = fit_range(part, NUMBERS[voice.label], key, rng)
+    pitches = [recording.pitch for recording in voice.recordings]
+    low, high = min(pitches) - SHIFT, max(pitches) + SHIFT
+    pitch = moved[:, 2]
+    pitch = np.where(pitch > high, pitch - 12 * np.ceil((pitch - high) / 12), pitch)
+    moved[:, 2] = np.where(pitch < low, pitch + 12 * np.ceil((low - pitch) / 12), pitch)
+    return moved
+
+
+def play_notes(notes: np.ndarray, voice: Voice, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns what a part sounds like, mono float32 at 16 kHz, `seconds` long.
+
+    Args:
+        notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
+        voice: The recordings.
+        seconds: Length of the result.
+        rng: Source of chance: tuning, which recordings, slow swells.
+
+    Shape:
+        [notes, 4] -> float32 [seconds * 16000]
+    """
+    out = np.zeros(round(seconds * SAMPLE_RATE), dtype=np.float32)
+    lean, detune = rng.uniform(-LEAN, LEAN), rng.normal(0, 6)
+    for start, end, pitch, velocity in notes:
+        recording = choose(voice.recordings, pitch, lean, rng)
+        shift = pitch - recording.pitch + (detune + rng.normal(0, 4)) / 100
+        audio = play_note(read_recording(recording.path), shift, end - start, voice.release)
+        add(out, audio * ((velocity / 100) ** 1.5 * 10 ** (rng.normal(0, 0.5) / 20)), start)
+    return out * swells(len(out), SAMPLE_RATE, rng, rng.uniform(0, 3))
+
+
+def choose(recordings: tuple[Recording, ...], pitch: float, lean: float, rng: np.random.Generator) -> Recording:
+    """Returns the recording nearest to a pitch plus a lean, among those no farther from the pitch than `SHIFT`.
+
+    Where none is so near, the nearest of all; among equals, one by chance.
+    """
+    pitches = np.array([recording.pitch for recording in recordings])
+    away = np.abs(pitches - pitch)
+    distance = np.where(away <= SHIFT, np.abs(pitches - pitch - lean), np.inf) if away.min() <= SHIFT else away
+    return recordings[rng.choice(np.flatnonzero(distance == distance.min()))]
+
+
+def play_note(sound: np.ndarray, shift: float, seconds: float, release: float) -> np.ndarray:
+    """Returns a recording moved by some semitones and cut to a note's length, at 16 kHz.
+
+    Args:
+        sound: The recording at `BANK_RATE`.
+        shift: Semitones; the recording is played 2 ** (shift / 12) times as fast.
+        seconds: How long the note is held.
+        release: Seconds after that in which it fades out.
+
+    Shape:
+        [frames] -> [(seconds + release) * 16000], or less where the recording ends
+    """
+    faster = 2 ** (shift / 12)
+    needed = int((seconds + release) * BANK_RATE * faster) + 64
+    audio = soxr.resample(sound[:needed], BANK_RATE * faster, SAMPLE_RATE, quality="HQ")
+    audio = audio[: round((seconds + release) * SAMPLE_RATE)]
+    fade = np.arange(len(audio)) / SAMPLE_RATE - seconds
+    return audio * np.cos(np.pi / 2 * np.clip(fade / release, 0, 1)).astype(np.float32) ** 2
+
+
+def play_hits(notes: np.ndarray, drums: dict[int, tuple[tuple[str, ...], float]], seconds: float,
+              rng: np.random.Generator) -> np.ndarray:
+    """Returns what a drum part sounds like, mono float32 at 16 kHz: for each note a hit of about its force."""
+    out = np.zeros(round(seconds * SAMPLE_RATE), dtype=np.float32)
+    for start, _, pitch, velocity in notes:
+        if int(pitch) not in drums:
+            continue
+        paths, gain = drums[int(pitch)]
+        hits = read_hits(paths)
+        force = velocity / 127 + rng.normal(0, 0.1)
+        sound = hits[int(np.clip(round(force * (len(hits) - 1)), 0, len(hits) - 1))]
+        add(out, gain * play_note(sound, 0.0, DRUM_RING / 2, DRUM_RING / 2), start)
+    return out
+
+
+def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
+    """Adds audio at 16 kHz to `out`, from a time in seconds on; what comes after its end is cut."""
+    first = round(start * SAMPLE_RATE)
+    audio = audio[: max(0, len(out) - first)]
+    out[first : first + len(audio)] += audio
+
+
+@functools.cache
+def read_recording(path: str) -> np.ndarray:
+    """Returns a recording as mono float32 at `BANK_RATE`, from where it begins, at an RMS of 0.1 while it sounds.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    audio = read_from_onset(path)
+    return audio * np.float32(0.1 / max(active_rms(audio[: 2 * BANK_RATE], BANK_RATE), 1e-6))
+
+
+@functools.cache
+def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """Returns the hits of one drum from soft to loud, the loudest with a peak of 1; none far softer than that.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    hits = sorted((read_from_onset(path) for path in paths), key=lambda hit: np.abs(hit).max(initial=0.0))
+    loudest = max(np.abs(hits[-1]).max(initial=0.0), 1e-9)
+    return tuple(hit / loudest for hit in hits if np.abs(hit).max(initial=0.0) >= SOFTEST_HIT * loudest) or (hits[-1],)
+
+
+def read_from_onset(path: str) -> np.ndarray:
+    """Returns the first seconds of a file as mono float32 at `BANK_RATE`, from where it begins, faded at both ends.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise DataError(f"The recording {path} cannot be read ({error}). Fetch its library again.") from error
+    audio = audio.mean(axis=1)
+    loud = np.flatnonzero(np.abs(audio) > BEGINS * np.abs(audio).max(initial=0.0))
+    first = max(0, int(loud[0]) - rate // 200) if len(loud) else 0
+    audio = soxr.resample(audio[first : first + int(KEPT_SECONDS * rate)], rate, BANK_RATE, quality="HQ")
+    ramp, tail = min(len(audio), BANK_RATE // 500), min(len(audio), BANK_RATE // 20)
+    audio[:ramp] *= np.linspace(0, 1, ramp)
+    audio[len(audio) - tail :] *= np.linspace(1, 0, tail)
+    return audio
