@@ -1,40 +1,88 @@
-"""A folder of stems goes in, a nussl checkpoint comes out; the modules, in this order, are the way between::
+"""Turn a folder of stems into a nussl checkpoint: transfer learning for music source separation.
 
-    compat          0   what nussl 1.1.9 needs to run on today's packages
-    datasets        1   stems on disk -> tracks: {label: [files to sum]}
-    check               what is wrong with a folder of stems, all of it at once (inspection, audio)
-    prepare, store  2   tracks -> mono stems at the model's rate, with a manifest (parts, manifest)
-    mixing          3   an item, coherent or incoherent, is a function of (seed, index) (augment)
-    targets         4   batch of audio -> magnitudes, ideal binary mask, weights
-    builders        5   the paper's ChimeraNet; a pretrained body under a new mask head
-    losses              the deep clustering loss, without its copies of the embedding
-    closures        6   what is frozen and which loss is taken: pretrain | whole | mask (freezing, passes)
-    checkpoints         nussl's own file, with labels and provenance
-    training        7   fit: engines, schedule, validation, resuming (clipping, runs)
-    zoo             8   name -> checkpoint
-    separators      9   checkpoint + audio -> one file a label
-    evaluation      10  fixed excerpts -> SI-SDR -> significance
-    finetuning          all of it for one folder of stems: what the command and the demo call (material)
-    folds               the same k times, each without one k-th of the tracks, to be scored on these
-    experiments         a YAML file, a difference from another -> a run: what recipes/pretrain.py and finetune.py call
-    study               many runs: what is trained and scored, and what the scores say about the paper's questions
-    publishing          a run -> a folder to give away
-    report          11  scores and curves -> one page
-    cli                 the command nussl-transfer
-
-Importing this package imports nussl, mends it, and puts the parts that belong there in nussl's own modules
-(`registration`). Import it before nussl::
+Importing this package is cheap: it loads neither torch nor nussl. When nussl is imported, before or after, it is
+repaired for today's packages (``compat``), and our data sets, networks, losses and separators are added to its own
+modules (``registration``)::
 
     import nussl_transfer
     import nussl
+
+    nussl.separation.deep.DeepMaskEstimation(signal, model_path="quartet")
+
+The names in ``__all__`` are the public API. Each is imported when it is first used. Everything else is internal.
 """
 
-from . import compat
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import compat, registration
+
+if TYPE_CHECKING:  # the names of _HOMES, for type checkers and editors
+    from .checkpoints.zoo import load as load
+    from .datasets.options import StemOptions as StemOptions
+    from .datasets.validation.check import check as check
+    from .errors import AudioFileError as AudioFileError
+    from .errors import CheckpointError as CheckpointError
+    from .errors import ConfigError as ConfigError
+    from .errors import DataError as DataError
+    from .errors import FetchError as FetchError
+    from .errors import TransferError as TransferError
+    from .evaluation.evaluate import evaluate as evaluate
+    from .mixing.mixtures import Mixtures as Mixtures
+    from .mixing.split import MixtureConfig as MixtureConfig
+    from .pipelines.finetune import finetune as finetune
+    from .separation.clustering import TransferDeepClustering as TransferDeepClustering
+    from .separation.masks import TransferMaskEstimation as TransferMaskEstimation
+    from .separation.separate import separate as separate
+    from .store.prepare import prepare as prepare
+    from .store.store import Store as Store
+    from .training.closures import TransferClosure as TransferClosure
+    from .training.fit import fit as fit
+    from .training.run import FitConfig as FitConfig
+    from .training.run import Run as Run
 
 __version__ = "0.1.0"
 
+# Each public name and the module that defines it.
+_HOMES = {
+    "finetune": "pipelines.finetune",
+    "separate": "separation.separate",
+    "evaluate": "evaluation.evaluate",
+    "prepare": "store.prepare",
+    "check": "datasets.validation.check",
+    "load": "checkpoints.zoo",
+    "fit": "training.fit",
+    "Store": "store.store",
+    "Mixtures": "mixing.mixtures",
+    "Run": "training.run",
+    "FitConfig": "training.run",
+    "MixtureConfig": "mixing.split",
+    "StemOptions": "datasets.options",
+    "TransferClosure": "training.closures",
+    "TransferMaskEstimation": "separation.masks",
+    "TransferDeepClustering": "separation.clustering",
+    "TransferError": "errors",
+    "AudioFileError": "errors",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "FetchError": "errors",
+}
+__all__ = sorted(_HOMES)
+
 compat.repair()
+registration.register_all()
 
-from .registration import register_all  # noqa: E402  the parts import nussl, so nussl is mended first
 
-register_all()
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

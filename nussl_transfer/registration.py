@@ -1,13 +1,16 @@
-"""The last stage: the parts of this package that are to be found in nussl, under nussl's own names.
+"""Add parts of this package to nussl's own modules, under nussl's kind of names.
 
-`python -c "import nussl_transfer; from nussl_transfer.registration import TABLE; print(*TABLE, sep='\\n')"`
-prints what is put where. A user of nussl then has them where nussl's own are: `nussl.datasets.Bach10`.
+A user of nussl finds them beside nussl's own: ``nussl.datasets.Bach10``, ``nussl.ml.train.closures.TransferClosure``.
+``TABLE`` lists all of them.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterable
+import sys
+import types
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .errors import TransferError
@@ -19,87 +22,91 @@ class Part(NamedTuple):
 
     Attributes:
         module: Full name of nussl's module.
-        name: What it is called there.
-        home: Its module in this package, and its name there.
+        name: The name there.
+        home: Module and name in this package.
     """
 
     module: str
     name: str
     home: str
 
-    def found(self) -> Any:
-        """Returns the object."""
+    def load(self) -> Any:
+        """Import and return the object."""
         module, _, name = self.home.rpartition(".")
         return getattr(importlib.import_module(f"{__package__}.{module}"), name)
 
 
 TABLE = (
-    Part("nussl.datasets", "Bach10", "datasets.Bach10"),
-    Part("nussl.datasets", "ChoirSet", "datasets.ChoirSet"),
-    Part("nussl.datasets", "Remixpacks", "datasets.Remixpacks"),
-    Part("nussl.datasets", "Slakh", "datasets.Slakh"),
-    Part("nussl.datasets", "StemFolder", "datasets.StemFolder"),
-    # nussl has a hook of the name MUSDB18 already.
-    Part("nussl.datasets", "TransferMUSDB18", "datasets.MUSDB18"),
+    Part("nussl.datasets", "Bach10", "datasets.bach10.Bach10"),
+    Part("nussl.datasets", "DagstuhlChoirSet", "datasets.choirset.ChoirSet"),
+    Part("nussl.datasets", "Remixpacks", "datasets.remixpacks.Remixpacks"),
+    Part("nussl.datasets", "Slakh", "datasets.slakh.Slakh"),
+    Part("nussl.datasets", "StemFolder", "datasets.stem_folder.StemFolder"),
+    # nussl has its own MUSDB18.
+    Part("nussl.datasets", "TransferMUSDB18", "datasets.musdb18.MUSDB18"),
     Part("nussl.ml.networks.builders", "build_transfer_chimera", "networks.chimera.build_transfer_chimera"),
-)
-# These two are in nussl's modules for training, which run when something is first asked of them.
-LOSSES = (
-    # nussl's closures look a loss up here, by the name it has in the loss dictionary.
+    Part("nussl.ml.networks.builders", "transplant", "networks.chimera.transplant"),
+    # nussl's closures look up a loss here by its name in the loss dictionary.
     Part("nussl.ml.train.loss", "GramDeepClusteringLoss", "networks.losses.GramDeepClusteringLoss"),
     Part("nussl.ml.train.loss", "GramWhitenedKMeansLoss", "networks.losses.GramWhitenedKMeansLoss"),
-)
-CLOSURES = (
     Part("nussl.ml.train.closures", "TransferClosure", "training.closures.TransferClosure"),
     Part("nussl.ml.train.closures", "TransferValidationClosure", "training.closures.TransferValidationClosure"),
+    Part("nussl.ml.train", "AutoClip", "training.autoclip.AutoClip"),
+    Part("nussl.separation.deep", "TransferMaskEstimation", "separation.masks.TransferMaskEstimation"),
+    Part("nussl.separation.deep", "TransferDeepClustering", "separation.clustering.TransferDeepClustering"),
 )
-
-
-def register(table: Iterable[Part]) -> None:
-    """Put each part in its place in nussl. Doing it twice is harmless.
-
-    Raises:
-        TransferError: another object has one of the names already; then nothing was put anywhere.
-    """
-    places = [(importlib.import_module(part.module), part.name, part.found()) for part in table]
-    for module, name, part in places:
-        taken = getattr(module, name, part)
-        if taken is not part:
-            raise TransferError(
-                f"Registering {part.__module__}.{part.__qualname__} as {module.__name__}.{name}: that "
-                f"name is taken, by {taken!r}. Give the one or the other another name."
-            )
-    for module, name, part in places:
-        setattr(module, name, part)
-
-
-def register_lazily(table: Iterable[Part]) -> None:
-    """Have each part come to its place in nussl when it is first asked for there.
-
-    The closures derive from classes of the very module that they are put in: where they are imported first, they are not
-    made yet when that module has run.
-    """
-    for part in table:
-        module = importlib.import_module(part.module)
-        before = vars(module).get("__getattr__")
-
-        def found(name: str, module=module, part=part, before=before) -> Any:
-            if name == part.name:
-                setattr(module, name, part.found())
-                return vars(module)[name]
-            if before is not None:
-                return before(name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-
-        module.__getattr__ = found
 
 
 def register_all() -> None:
-    """Put every part in its place: those for training when nussl's modules for it run."""
-    register(TABLE)
-    on_import("nussl.ml.train", _register_training)
+    """Offer every part of ``TABLE`` in nussl, as soon as nussl's module is imported. Twice is harmless."""
+    for module in dict.fromkeys(part.module for part in TABLE):
+        on_import(module, functools.partial(register, *(part for part in TABLE if part.module == module)))
 
 
-def _register_training() -> None:
-    register(LOSSES)
-    register_lazily(CLOSURES)
+def register(*parts: Part) -> None:
+    """Offer parts in nussl's modules; each is imported when it is first used there.
+
+    Importing a part at once would import it in the middle of its own import: a closure derives from a class in the
+    module that offers it.
+
+    Raises:
+        TransferError: Another object has one of the names already. Then none of the parts is offered.
+    """
+    for part in parts:
+        taken = vars(importlib.import_module(part.module)).get(part.name)
+        if taken is not None and taken is not part.load():
+            raise TransferError(
+                f"Cannot register {__package__}.{part.home} as {part.module}.{part.name}: {taken!r} has that name. "
+                "Rename one of them."
+            )
+    for part in parts:
+        _offers_of(sys.modules[part.module])[part.name] = part
+
+
+def _offers_of(module: types.ModuleType) -> dict[str, Part]:
+    """Return the parts that a module offers, and have it offer what is added to them."""
+    present = vars(module).get("__getattr__")
+    if isinstance(present, _Offers):
+        return present.parts
+    offers = _Offers(module, present)
+    vars(module).update(__getattr__=offers, __dir__=offers.names)
+    return offers.parts
+
+
+class _Offers:
+    """The ``__getattr__`` and ``__dir__`` (PEP 562) of a module that offers parts."""
+
+    def __init__(self, module: types.ModuleType, before: Callable[[str], Any] | None):
+        self.module, self.before = module, before
+        self.parts: dict[str, Part] = {}
+
+    def __call__(self, name: str) -> Any:
+        if name in self.parts:
+            vars(self.module)[name] = found = self.parts[name].load()
+            return found
+        if self.before is not None:
+            return self.before(name)
+        raise AttributeError(f"module {self.module.__name__!r} has no attribute {name!r}")
+
+    def names(self) -> list[str]:
+        return sorted({*vars(self.module), *self.parts})

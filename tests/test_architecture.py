@@ -74,7 +74,7 @@ def test_the_report_needs_neither_torch_nor_nussl_nor_a_module_that_does():
     assert "nussl_transfer.errors" in reached
 
 
-def test_only_the_first_module_of_the_package_sets_nussl_up():
+def test_only_the_package_itself_repairs_nussl_and_registers_parts():
     for path in SOURCES:
         if path != PACKAGE / "__init__.py":
             assert not imports(path) & {"nussl_transfer.compat.repair", "nussl_transfer.registration"}, shown(path)

@@ -1,24 +1,24 @@
-"""Stage 0: what nussl 1.1.9 needs to run on today's packages, each repair confined to nussl's own modules.
+"""Run nussl 1.1.9 on today's packages: each repair is confined to nussl's own modules.
 
-* ``imports``: what has to hold while nussl is imported, and is taken away again.
-* ``patches``: what is mended in nussl's modules afterwards, each by its own ``views.View`` of a library.
-* ``loading``: ``safe_load``, the one way in which checkpoints are read; it has ``outline`` and ``networks`` hold a file
-  to what it declares before anything of it is made.
-* ``cache``: the same care for nussl's cached data sets.
+* ``imports``: context managers that hold only while nussl is imported.
+* ``patches``: repairs of nussl's modules afterwards.
+* ``cache``: safe reading of nussl's cached data sets.
 """
 
 from __future__ import annotations
 
-from ..safe_loading.safe_load import safe_load
-from .imports import import_nussl
-
-__all__ = ["repair", "safe_load"]
+from ..runtime.deferred import on_import
+from . import imports
 
 
 def repair() -> None:
-    """Import nussl and mend in it what the packages of today broke. A second call changes nothing."""
-    import_nussl()
-    from .patches import REPAIRS  # after nussl: it imports what nussl imports, in nussl's order
+    """Repair nussl now if it is imported, else as soon as it is. A second call changes nothing."""
+    on_import("nussl", _apply_patches, around=imports.while_nussl_imports)
+    on_import("nussl.ml.train", around=imports.while_training_imports)
+
+
+def _apply_patches() -> None:
+    from .patches import REPAIRS  # only now: it imports torch, SciPy and zarr
 
     for mend in REPAIRS:
         mend()

@@ -1,7 +1,7 @@
-"""What has to hold while nussl 1.1.9 is imported on today's packages, and is taken away again after it.
+"""Context managers that hold while nussl 1.1.9 is imported on today's packages.
 
-nussl reads names at import that other packages have since dropped. Each context manager below puts one of
-them back for as long as `import nussl` runs, and does nothing where the thing is still there.
+nussl reads names at import that other packages have since dropped. Each context manager below puts such names back
+until the import has ended, and does nothing where they still exist.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import types
 import warnings
 from collections.abc import Iterator
 
-from ..runtime.deferred import OnFirstUse, on_first_use, on_import
+from ..runtime.deferred import OnFirstUse, on_first_use
 
-# What nussl imports and uses inside functions alone, and those modules of its own that need ignite, TensorBoard and
-# scikit-learn as they are imported.
+# Modules that nussl imports but uses only inside functions, and nussl's own modules that import ignite, TensorBoard
+# or scikit-learn. Their import is deferred until they are used: it takes seconds and 200 MB.
 LATE = (
     *("gpytorch", "jams", "museval", "norbert", "pandas", "termtables"),
     *("sklearn", "sklearn.decomposition", "sklearn.preprocessing"),
@@ -26,55 +26,53 @@ LATE = (
 )
 
 
-def import_nussl() -> types.ModuleType:
-    """Returns nussl, imported now if it was not before; after a failed `import nussl` too."""
-    if "nussl" in sys.modules:
-        return sys.modules["nussl"]
-    forget_halves("nussl", "museval", "musdb", "stempeg")
-    held = (
-        quietly(),
-        window_functions(),
-        ffmpeg_by_name(),
-        sox_on_first_use(),
-        on_first_use(*LATE),
-    )
+@contextlib.contextmanager
+def while_nussl_imports() -> Iterator[None]:
+    """Provide what nussl needs while it is imported, also after an import of it has failed."""
+    forget_submodules("nussl", force=True)
+    for package in ("museval", "musdb", "stempeg"):
+        forget_submodules(package)
     with contextlib.ExitStack() as stack:
-        for context in held:
-            stack.enter_context(context)
-        nussl = importlib.import_module("nussl")
-    on_import("nussl.ml.train", around=for_training)
-    return nussl
+        stack.enter_context(quietly())
+        stack.enter_context(window_functions())
+        stack.enter_context(ffmpeg_by_name())
+        stack.enter_context(sox_on_first_use())
+        stack.enter_context(on_first_use(*LATE))
+        yield
 
 
 @contextlib.contextmanager
-def for_training() -> Iterator[None]:
-    """What has to hold while nussl's modules for training are imported."""
+def while_training_imports() -> Iterator[None]:
+    """Provide what nussl's training modules need while they are imported."""
     with quietly(), ignite_contrib():
         yield
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps warnings to itself.
+    """Suppress warnings.
 
-    What is warned of here (scipy.ndimage.filters, pkg_resources, torch.jit.script) is for the authors of the packages
-    that nussl imports; whoever imports this one can do nothing about it.
+    The import of nussl warns about scipy.ndimage.filters, pkg_resources and torch.jit.script. Only the authors of the
+    packages that nussl imports can act on these warnings.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def forget_halves(*packages: str) -> None:
-    """Drop the submodules that a failed import left behind without their package.
+def forget_submodules(package: str, force: bool = False) -> None:
+    """Drop the submodules that a failed import left in ``sys.modules`` without their package.
 
-    Python takes the package that failed out of `sys.modules`, but not those of its submodules that had been
-    imported by then; a second import would find them there and not bind them to the new package.
+    Python removes a package whose import failed, but not the submodules that were imported before the failure. A second
+    import would find those and not bind them to the new package.
+
+    Args:
+        package: Name of the package.
+        force: Drop them although the package is in ``sys.modules``, as it is while its own code runs.
     """
-    for package in packages:
-        if package not in sys.modules:
-            for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
-                del sys.modules[name]
+    if force or package not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from nussl.datasets import transforms as tfm
 
 from nussl_transfer import compat
 from nussl_transfer.compat import cache, imports, patches
-from nussl_transfer.compat.views import View
+from nussl_transfer.compat.patches import View
 from nussl_transfer.errors import DataError
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Modules that are put off: nothing of them is imported until something is asked of them, and then all of it."""
+"""Tests of deferred imports, and of code that runs when a module is imported."""
 
 from __future__ import annotations
 
