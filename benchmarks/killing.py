@@ -34,6 +34,7 @@ import torch  # noqa: E402
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint  # noqa: E402
 from nussl_transfer.errors import TransferError  # noqa: E402
+from nussl_transfer.mixing.config import MixtureConfig  # noqa: E402
 from nussl_transfer.mixing.mixtures import Mixtures  # noqa: E402
 from nussl_transfer.networks.chimera import build_transfer_chimera  # noqa: E402
 from nussl_transfer.safe_loading.safe_load import safe_load  # noqa: E402
@@ -69,8 +70,8 @@ def train(store: Store, out: Path) -> None:
     config = FitConfig(
         iterations=ITERATIONS, batch_size=BATCH_SIZE, validate_every=VALIDATE_EVERY, workers=WORKERS, progress=False
     )
-    items = Mixtures(store, SECONDS, ITERATIONS * BATCH_SIZE, seed=1, coherent=0.5)
-    fit(model, items, Mixtures(store, SECONDS, 12, seed=2), config, out, info)
+    items = Mixtures(store, MixtureConfig(SECONDS, coherent=0.5), ITERATIONS * BATCH_SIZE, seed=1)
+    fit(model, items, Mixtures(store, MixtureConfig(SECONDS, coherent=1.0), 12, seed=2), config, out, info)
 
 
 def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:

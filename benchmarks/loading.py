@@ -37,6 +37,7 @@ import nussl_transfer  # noqa: F401  before nussl
 
 import nussl  # isort: skip
 
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER
 from nussl_transfer.networks.targets import Targets
@@ -125,9 +126,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = make_stems(folder)
-        plain = Mixtures(store, SECONDS, 10_000)
-        augmented = Mixtures(store, SECONDS, 10_000, **CHANGES)
-        incoherent = Mixtures(store, SECONDS, 10_000, coherent=0.0, **CHANGES)
+        plain = Mixtures(store, MixtureConfig(SECONDS, coherent=1.0), 10_000)
+        augmented = Mixtures(store, MixtureConfig(SECONDS, coherent=1.0, **CHANGES), 10_000)
+        incoherent = Mixtures(store, MixtureConfig(SECONDS, coherent=0.0, **CHANGES), 10_000)
         targets = Targets(STFT)
         batched = lambda item: {key: value[None] for key, value in item.items() if key != "index"}  # noqa: E731
         whole = with_spectra(nussl.datasets.MixSourceFolder, str(folder / "nussl"), excerpt=True)

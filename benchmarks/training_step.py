@@ -189,6 +189,7 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
     import nussl
 
     from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
+    from nussl_transfer.mixing.config import MixtureConfig
     from nussl_transfer.mixing.mixtures import Mixtures
     from nussl_transfer.store.store import Store
     from nussl_transfer.training.fit import fit
@@ -198,7 +199,7 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
     common = {"batch_size": plan.batch_size, "device": plan.device, "workers": plan.workers, "progress": False}
     config = FitConfig(iterations=iterations, validate_every=iterations, **common, **config)
     store = Store(folder / "store")
-    items = Mixtures(store, plan.seconds, iterations * plan.batch_size)
+    items = Mixtures(store, MixtureConfig(plan.seconds, coherent=1.0), iterations * plan.batch_size)
     info = CheckpointInfo(store.labels, "whole", RATE, nussl.STFTParams(*WINDOW), plan.seconds)
     meter, found = Meter(plan, plan.steps), {}
     profiler = Profile(plan) if profiled else None

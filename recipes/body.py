@@ -22,6 +22,7 @@ from jsonargparse import auto_cli
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
 from nussl_transfer.runtime.files import write_json, written_aside
@@ -87,9 +88,9 @@ def pretrain(
     command = command_of(**locals())
     torch.set_num_threads(threads)
     stems = Store(store)
-    drawn = {"coherent": coherent, "num_sources": num_sources, "fewest_sources": fewest_sources, "gain_db": gain_db}
-    train = Mixtures(stems.select("train"), excerpt_seconds, iterations * batch_size, seed, **drawn)
-    valid = Mixtures(stems.select("valid"), excerpt_seconds, VALID_BATCHES * batch_size, VALID_SEED, **drawn)
+    mixtures = MixtureConfig(excerpt_seconds, coherent, num_sources, fewest_sources, gain_db)
+    train = Mixtures(stems.select("train"), mixtures, iterations * batch_size, seed)
+    valid = Mixtures(stems.select("valid"), mixtures, VALID_BATCHES * batch_size, VALID_SEED)
     if start is None:
         model = new_network(hidden_size, num_layers, seed)
     else:

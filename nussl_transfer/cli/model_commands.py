@@ -58,9 +58,9 @@ def evaluate(
     from ..evaluation.evaluate import evaluate
     from ..evaluation.excerpts import make_excerpts, silent_excerpts
     from ..evaluation.jams import read_excerpts, write_excerpts
-    from ..mixing.split import open_store
     from ..report.text import text_table
     from ..runtime.device import check_device
+    from ..store.open import open_store
 
     check_device(device)  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
@@ -125,8 +125,8 @@ def publish(
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
     from ..datasets.options import StemOptions
-    from ..mixing.split import open_store
     from ..pipelines.publish import publish
+    from ..store.open import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         store = None

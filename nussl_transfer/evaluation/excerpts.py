@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..mixing.config import MixtureConfig
 from ..mixing.excerpt import Excerpt, sounds
 from ..mixing.mixtures import Mixtures
 from ..store.manifest import StoredTrack
@@ -84,7 +85,7 @@ def make_excerpts(
     if not coherent and count is None:
         raise ConfigError("Incoherent excerpts are drawn, not cut side by side: say how many, with count.")
     if count is not None and (sounding or not coherent):
-        mixtures = Mixtures(store, excerpt_seconds, count, seed, coherent=float(coherent), sounding=sounding)
+        mixtures = Mixtures(store, MixtureConfig(excerpt_seconds, float(coherent), sounding=sounding), count, seed)
         found = drawn_excerpts(mixtures)
     else:
         if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):

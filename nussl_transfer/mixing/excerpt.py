@@ -1,4 +1,4 @@
-"""What one source of a mixture is made of, and how it is made."""
+"""Describe one source of a mixture, and read its audio."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..audio.augment import augment, context_samples, source_samples
+from ..audio.timbre import Timbre, change_timbre
 from ..store.manifest import StoredTrack
 from ..store.store import Store
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """One source of a mixture: ``frames`` of a stem of a track from ``start`` on, and what is done to them.
+    """One source of a mixture: where its samples are in the store, and how they are changed.
 
-    ``start`` and ``frames`` are in samples of the store. ``gain`` multiplies; ``pitch`` is in semitones; ``stretch`` is
-    the tempo (1.2: faster by a fifth), so that a source of so many frames gives ``frames / stretch`` samples.
+    Attributes:
+        track: The track.
+        label: The stem of that track.
+        start: First sample that is read, in samples of the store.
+        frames: Number of samples that are read; the source has ``frames / stretch`` samples.
+        gain: Factor.
+        pitch: Shift in semitones.
+        stretch: Tempo: 1.2 plays faster by a fifth.
+        timbre: Equalizer and room; None leaves the timbre as it is.
     """
 
     track: StoredTrack
@@ -26,31 +34,34 @@ class Excerpt:
     gain: float = 1.0
     pitch: float = 0.0
     stretch: float = 1.0
+    timbre: Timbre | None = None
 
 
 def read_excerpt(store: Store, excerpt: Excerpt, samples: int) -> np.ndarray:
-    """Returns the audio of one source of a mixture; silence follows where the excerpt is the shorter.
+    """Read and change the audio of one source; where the excerpt is shorter than the mixture, zeros follow.
 
-    With another pitch or tempo a tenth of a second at either side is read too, as far as the track has it: the vocoder
-    needs to know where the sound comes from and goes to.
+    For another pitch or tempo a tenth of a second on either side is read as well, as far as the track has it: the vocoder
+    needs to hear what comes before and after.
 
     Shape:
         float32 [samples]
 
     Raises:
-        DataError: The stem is not in the store any more, or not whole.
+        DataError: The stem is no longer in the store, or was cut.
     """
-    plain = excerpt.pitch == 0 and excerpt.stretch == 1
-    context = 0 if plain else context_samples(store.sample_rate)
+    unchanged = excerpt.pitch == 0 and excerpt.stretch == 1
+    context = 0 if unchanged else context_samples(store.sample_rate)
     first = max(0, excerpt.start - context)
     end = min(excerpt.track.frames, excerpt.start + excerpt.frames + context)
     audio = store.read(excerpt.track, excerpt.label, first, end - first)
-    if not plain:
-        # A track that is too short for the mixture is as short at another tempo.
+    if not unchanged:
+        # A track that is shorter than the mixture becomes shorter or longer with the tempo.
         short = excerpt.frames < source_samples(samples, excerpt.stretch)
-        sounding = min(samples, round(excerpt.frames / excerpt.stretch)) if short else samples
-        how = {"pitch": excerpt.pitch, "stretch": excerpt.stretch, "before": excerpt.start - first}
-        audio = augment(audio, sounding, store.sample_rate, **how)
+        made = min(samples, round(excerpt.frames / excerpt.stretch)) if short else samples
+        changes = {"pitch": excerpt.pitch, "stretch": excerpt.stretch, "before": excerpt.start - first}
+        audio = augment(audio, made, store.sample_rate, **changes)
+    if excerpt.timbre is not None:
+        audio = change_timbre(audio, store.sample_rate, excerpt.timbre)
     if excerpt.gain != 1:
         audio = audio * np.float32(excerpt.gain)
     if len(audio) == samples:
@@ -61,6 +72,6 @@ def read_excerpt(store: Store, excerpt: Excerpt, samples: int) -> np.ndarray:
 
 
 def sounds(excerpt: Excerpt) -> bool:
-    """Returns whether the manifest says that something sounds in an excerpt: any tenth of a second above -60 dBFS."""
+    """Return whether the manifest lists the stem as active (above -60 dBFS) anywhere in an excerpt."""
     end = excerpt.start + excerpt.frames
     return any(begin < end and stop > excerpt.start for begin, stop in excerpt.track.stems[excerpt.label].active)

@@ -1,4 +1,4 @@
-"""Mixtures of several stores, joined."""
+"""Mixtures of several stores."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError
+from ..store.store import Store
 from .excerpt import Excerpt
-from .mixtures import Mixtures
+from .mixtures import Mixtures, mix
 
 
 class JoinedMixtures(Dataset):
-    """Mixtures of which each comes from one of several stores, as the paper joins MUSDB and Slakh.
+    """Draw mixtures from several stores, as the paper joins MUSDB18 and Slakh.
+
+    A coherent mixture comes from one store. In an incoherent mixture a store is drawn for each stem, so that stems of all
+    stores meet: "stems from independently random chosen songs" (Section 3.1 of the paper).
 
     Args:
-        parts: Mixtures of stores with the same labels. What they draw is theirs to say; their own seeds and lengths are
-            not used.
-        shares: Of each part, in mixtures; in any unit: ``[1, 3]`` takes a quarter from the first.
+        parts: Mixtures of stores that have the same labels. Each part draws its tracks its own way; its seed and length
+            are not used.
+        shares: Share of each part in the mixtures, in any unit: ``[1, 3]`` takes a quarter from the first.
         length: Number of items.
-        seed: First half of what decides an item; the index is the other.
+        seed: Seed of the items, 0 or above.
 
     Attributes:
         store: The store of the first part; ``stores`` has all.
@@ -30,28 +34,28 @@ class JoinedMixtures(Dataset):
         An item is that of :class:`Mixtures`.
 
     Raises:
-        ConfigError: The parts do not fit together, or a share cannot be one.
+        ConfigError: The parts differ in labels, sources, rate or length, or a share is wrong.
     """
 
     def __init__(self, parts: Sequence[Mixtures], shares: Sequence[float], length: int, seed: int = 0):
         parts, shares = tuple(parts), [float(share) for share in shares]
         if not parts or len(parts) != len(shares):
-            raise ConfigError(f"{len(parts)} parts were to be joined in {len(shares)} shares: give each part its share.")
+            raise ConfigError(f"There are {len(parts)} parts and {len(shares)} shares. Give each part one share.")
         if any(not math.isfinite(share) or share < 0 for share in shares) or not sum(shares) > 0:
-            raise ConfigError(f"Shares are 0 or above, and one of them above 0: got {shares}.")
+            raise ConfigError(f"shares are {shares}. Give numbers from 0 up, at least one of them above 0.")
         if seed < 0:
-            raise ConfigError(f"A seed is 0 or above: got {seed}.")
+            raise ConfigError(f"seed is {seed}. Give 0 or above.")
         for what, values in (
             ("labels", [part.labels for part in parts]),
             ("numbers of sources", [part.num_sources for part in parts]),
             ("sample rates", [part.store.sample_rate for part in parts]),
-            ("samples a mixture", [part.samples for part in parts]),
+            ("numbers of samples", [part.samples for part in parts]),
         ):
             if len(set(values)) > 1:
                 common = sorted(set.intersection(*(set(part.labels) for part in parts)))
                 raise ConfigError(
-                    f"Mixtures of {' and '.join(str(part.store.folder) for part in parts)} were to be joined: their {what} "
-                    f"differ, {' and '.join(map(str, values))}. Make them alike"
+                    f"{' and '.join(str(part.store.folder) for part in parts)} cannot be joined: their {what} differ, "
+                    f"{' and '.join(map(str, values))}. Make them equal"
                     + (f": store.select(labels={common})." if what == "labels" and common else ".")
                 )
         self.parts, self.length, self.seed = parts, length, seed
@@ -59,33 +63,46 @@ class JoinedMixtures(Dataset):
         self.stores = tuple(part.store for part in parts)
         self.store = self.stores[0]
         self.labels, self.samples, self.num_sources = parts[0].labels, parts[0].samples, parts[0].num_sources
+        # Parts of coherent mixtures alone give no single stems.
+        self._gives_stems = [part.coherent < 1 for part in parts]
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < self.length:
-            raise IndexError(f"Item {index} was asked for: there are {self.length}.")
-        which, excerpts = self._draw(index)
-        return self.parts[which].make(excerpts, index)
+            raise IndexError(f"Index {index} is out of range: there are {self.length} items.")
+        return mix(self._draw(index), self.parts[0], index)
 
     def draw(self, index: int) -> list[Excerpt]:
-        """Returns what item ``index`` is made of; no audio is read."""
-        return self._draw(index)[1]
+        """Draw the sources of item ``index``, without reading audio."""
+        return [excerpt for _, excerpt in self._draw(index)]
 
     def sounding_share(self) -> list[dict[str, float]]:
-        """Returns `Mixtures.sounding_share` of each part."""
+        """Return `Mixtures.sounding_share` of each part."""
         return [part.sounding_share() for part in self.parts]
 
     def describe(self) -> dict:
-        """Returns what decides the items, as plain values."""
+        """Return all that decides the items, as plain values."""
         parts = [part.describe() for part in self.parts]
         for part in parts:
             del part["seed"], part["length"]
         return {"length": self.length, "seed": self.seed, "shares": self.shares, "joined": parts}
 
-    def _draw(self, index: int) -> tuple[int, list[Excerpt]]:
+    def _draw(self, index: int) -> list[tuple[Store, Excerpt]]:
+        """Draw the sources of an item, each with its store."""
         rng = np.random.default_rng([self.seed, index])
-        ends = np.cumsum(self.shares)
-        which = min(int(np.searchsorted(ends, rng.random(), side="right")), len(ends) - 1)
-        return which, self.parts[which].draw_with(rng)
+        part = self._draw_part(rng, self.shares)
+        if part.draw_coherence(rng):
+            return [(part.store, excerpt) for excerpt in part.draw_track(rng)]
+        drawn, shares = [], [share * gives for share, gives in zip(self.shares, self._gives_stems, strict=True)]
+        for label in part.draw_labels(rng, part.labels):
+            part = self._draw_part(rng, shares)
+            drawn.append((part.store, part.draw_stem(rng, label)))
+        return drawn
+
+    def _draw_part(self, rng: np.random.Generator, shares: Sequence[float]) -> Mixtures:
+        """Draw a part in proportion to its share."""
+        ends = np.cumsum(shares)
+        which = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
+        return self.parts[min(which, len(ends) - 1)]

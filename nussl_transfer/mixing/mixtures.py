@@ -1,245 +1,285 @@
-"""Mixtures of one store."""
+"""Mixtures of one store: an item is a function of (seed, index).
+
+All that is random about an item is drawn first, as one `Excerpt` for each source, and applied second. No state is kept
+between items, and no global random state is read or changed. The same index therefore gives the same audio in any order, in
+any number of worker processes, and after any interruption.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from ..audio.augment import change_ranges, source_samples
+from ..audio.timbre import draw_timbre
 from ..errors import ConfigError, DataError
 from ..store.manifest import StoredTrack
 from ..store.store import Store
+from .config import MixtureConfig
 from .excerpt import Excerpt, read_excerpt
-from .positions import Places, Pool, count, draw_start
+from .positions import Pool, Positions, count, draw_start
+
+MISSING = ("error", "skip", "silence")
 
 
 class Mixtures(Dataset):
-    """Mixtures drawn from a store.
+    """Draw mixtures from a store.
 
     A *coherent* mixture takes its stems from one track at one time, and changes pitch and tempo of all alike. An
-    *incoherent* one draws track, time, pitch and tempo for each stem on its own.
+    *incoherent* mixture draws track, time, pitch and tempo for each stem.
 
     Args:
-        store: Where the stems are.
-        excerpt_seconds: Length of a mixture in seconds.
+        store: The stems.
+        config: How mixtures are drawn; its ``excerpt_seconds`` is needed.
         length: Number of items.
-        seed: First half of what decides an item; the index is the other.
-        coherent: Probability that an item is coherent, 0 to 1.
-        num_sources: None: an item has one source for each label of the store. A number: that many different
-            labels are drawn for each item, which is how a store of many instruments pretrains (Section 2.1 of
-            the paper: deep clustering does not care which, or how many, sources there are). Where a track has
-            fewer stems, the last sources are silence.
-        fewest_sources: With ``num_sources``, each item has this many sources at least, drawn uniformly, and silence for
-            the rest. Mixtures of two teach a new network what belongs together long before mixtures of four do.
-        gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
-        span: The part of every track that is used, as fractions of its length. With another pitch or tempo, the tenth of
-            a second beyond it is heard by the vocoder, and not in the mixture.
-        pitch: Lowest and highest change of pitch in semitones, drawn uniformly; the paper's is (-3, 3).
-        stretch: Lowest and highest tempo, drawn uniformly; the paper's is (0.8, 1.2). 1.2 is faster by a fifth.
-        sounding: Only mixtures in which every source sounds somewhere, as the manifest has it, drawn uniformly among
-            all places that do; with ``num_sources``, labels are drawn among those that sound there.
+        seed: Seed of the items, 0 or above.
+        span: The part of every track that is used, as fractions of its length. With another pitch or tempo the vocoder
+            also hears a tenth of a second beyond it; the mixture does not hold that.
+        missing: What coherent mixtures do about tracks that lack labels. 'error' and 'skip': only tracks that have all
+            labels are drawn. 'silence': every track is drawn, and a label that it lacks is silent. Then an item has one
+            source for each label of the store, with ``num_sources`` as well: labels that are not drawn are silent. None:
+            as the store was prepared.
+
+    Attributes:
+        labels: Labels of the store, in alphabetical order.
+        num_sources: Number of sources of an item, ns.
+        samples: Number of samples of an item.
 
     Shape:
-        An item is ``{'mix_audio': float32 [1, samples], 'source_audio': float32 [1, samples, ns], 'index':
-        int}``. Sources are in alphabetical order of their labels, and sum to the mixture exactly.
+        An item is ``{'mix_audio': float32 [1, samples], 'source_audio': float32 [1, samples, ns], 'index': int}``. Sources
+        are in alphabetical order of their labels, and sum to the mixture exactly.
 
     Raises:
-        ConfigError: An argument cannot work.
-        DataError: No track can give a mixture of the kind asked for.
+        ConfigError: An argument is wrong, or the store has fewer labels than ``num_sources``.
+        DataError: No track of the store gives such a mixture.
     """
 
     def __init__(
         self,
         store: Store,
-        excerpt_seconds: float,
+        config: MixtureConfig,
         length: int,
         seed: int = 0,
-        coherent: float = 1.0,
-        num_sources: int | None = None,
-        fewest_sources: int | None = None,
-        gain_db: float = 0.0,
         span: tuple[float, float] = (0.0, 1.0),
-        pitch: tuple[float, float] | None = None,
-        stretch: tuple[float, float] | None = None,
-        sounding: bool = False,
+        missing: str | None = None,
     ):
-        _check(excerpt_seconds, seed, coherent, gain_db, span)
-        self.store = store
-        self.samples = round(excerpt_seconds * store.sample_rate)
-        self.length, self.seed, self.coherent, self.gain_db, self.span = length, seed, coherent, gain_db, span
-        self.pitch, self.stretch = change_ranges(pitch, stretch)
-        self.sounding = sounding
+        missing = store.missing if missing is None else missing
+        _check(config, store, seed, span, missing)
+        self.store, self.config, self.length, self.seed, self.span, self.missing = store, config, length, seed, span, missing
         self.labels = store.labels
-        self.num_sources, self.fewest_sources = _numbers_of_sources(store, num_sources, fewest_sources)
-        self._draws_labels = num_sources is not None
-        self._places = Places(store.sample_rate, span)
-        # The shortest excerpt of a stem: where one sounds, a longer one from the same place does too.
+        self.samples = round(config.excerpt_seconds * store.sample_rate)
+        self.coherent, self.sounding = config.coherent, config.sounding
+        self.pitch, self.stretch = change_ranges(config.pitch, config.stretch)
+        self._draws_labels = config.num_sources is not None
+        self._most = config.num_sources if self._draws_labels else len(self.labels)
+        self._fewest = config.fewest_sources or self._most
+        # With a source for each label, a label has its own place in the item.
+        self._by_label = missing == "silence" or not self._draws_labels
+        self.num_sources = len(self.labels) if self._by_label else self._most
+        self._positions = Positions(store.sample_rate, span)
+        # The shortest excerpt of a stem: a stem that is active in it is active in a longer one from the same start.
         self._shortest = source_samples(self.samples, self.stretch[0])
-        self._whole = self._pool(self._complete(), None) if coherent > 0 else None
-        self._having = {label: self._pool(self._tracks_with(label), label) for label in self.labels if coherent < 1}
+        self._coherent_pools = self._pools_of_tracks() if self.coherent > 0 else []
+        self._stem_pools = {label: self._pool(self._tracks_with(label), label) for label in self.labels if self.coherent < 1}
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < self.length:
-            raise IndexError(f"Item {index} was asked for: there are {self.length}.")
-        return self.make(self.draw(index), index)
+            raise IndexError(f"Index {index} is out of range: there are {self.length} items.")
+        return mix([(self.store, excerpt) for excerpt in self.draw(index)], self, index)
 
     def draw(self, index: int) -> list[Excerpt]:
-        """Returns what item ``index`` is made of; all that is random about it is drawn here, and no audio is read."""
-        return self.draw_with(np.random.default_rng([self.seed, index]))
+        """Draw the sources of item ``index``, without reading audio."""
+        rng = np.random.default_rng([self.seed, index])
+        if self.draw_coherence(rng):
+            return self.draw_track(rng)
+        return [self.draw_stem(rng, label) for label in self.draw_labels(rng, self.labels)]
 
-    def draw_with(self, rng: np.random.Generator) -> list[Excerpt]:
-        """Returns what a mixture is made of, drawn by a generator."""
-        if rng.random() < self.coherent:
-            track = self._whole.draw(rng)
-            frames, changes = self._draw_changes(rng)
-            start = draw_start(rng, self._starts(track, None, frames))
-            labels = self._draw_labels(rng, self._labels_at(track, start, frames))
-            return [self._excerpt(rng, track, label, start, frames, changes) for label in labels]
-        excerpts = []
-        for label in self._draw_labels(rng, self.labels):
-            track = self._having[label].draw(rng)
-            frames, changes = self._draw_changes(rng)
-            start = draw_start(rng, self._starts(track, label, frames))
-            excerpts.append(self._excerpt(rng, track, label, start, frames, changes))
-        return excerpts
+    def draw_coherence(self, rng: np.random.Generator) -> bool:
+        """Draw whether a mixture is coherent."""
+        return bool(rng.random() < self.coherent)
 
-    def make(self, excerpts: Sequence[Excerpt], index: int) -> dict:
-        """Returns the item that is made of these excerpts."""
-        source_audio = np.zeros((1, self.samples, self.num_sources), dtype=np.float32)
-        mix_audio = np.zeros((1, self.samples), dtype=np.float32)
-        for number, excerpt in enumerate(excerpts):
-            audio = read_excerpt(self.store, excerpt, self.samples)
-            source_audio[0, :, number] = audio
-            # One by one: to the same bits as a sum over the last axis (of up to seven), in a twentieth of its time.
-            mix_audio[0] += audio
-        return {
-            "mix_audio": torch.from_numpy(mix_audio),
-            "source_audio": torch.from_numpy(source_audio),
-            "index": index,
-        }
+    def draw_track(self, rng: np.random.Generator) -> list[Excerpt]:
+        """Draw a coherent mixture: a track, a start, and the stems that are taken."""
+        # A label first, where tracks lack labels: else those that few tracks have would seldom be heard.
+        pools = self._coherent_pools
+        pool = pools[0] if len(pools) == 1 else pools[int(rng.integers(len(pools)))]
+        track = pool.draw(rng)
+        frames, changes = self._draw_changes(rng)
+        start = draw_start(rng, self._starts(track, None, frames))
+        labels = self.draw_labels(rng, self._labels_at(track, start, frames))
+        return [self._excerpt(rng, track, label, start, frames, changes) for label in labels]
+
+    def draw_labels(self, rng: np.random.Generator, labels: Sequence[str]) -> list[str]:
+        """Draw the labels of a mixture from those that it can have."""
+        most = self._most
+        if self._fewest < most:
+            most = int(rng.integers(self._fewest, most + 1))
+        most = min(most, len(labels))
+        return [labels[i] for i in sorted(rng.choice(len(labels), most, replace=False))]
+
+    def draw_stem(self, rng: np.random.Generator, label: str) -> Excerpt:
+        """Draw one source of an incoherent mixture: a track that has the label, and a start."""
+        track = self._stem_pools[label].draw(rng)
+        frames, changes = self._draw_changes(rng)
+        start = draw_start(rng, self._starts(track, label, frames))
+        return self._excerpt(rng, track, label, start, frames, changes)
+
+    def place(self, number: int, label: str) -> int:
+        """Return the place in an item of its source number ``number``, which has this label."""
+        return self.labels.index(label) if self._by_label else number
 
     def sounding_share(self) -> dict[str, float]:
-        """Returns the share of all places in which what is drawn there sounds, whether or not ``sounding`` was asked for.
+        """Return the share of all starts from which every source is active, with and without ``sounding``.
 
         Returns:
-            'coherent': where every source of a mixture sounds; and each label on its own, where mixtures are incoherent.
+            'coherent': of coherent mixtures; and each label on its own, where there are incoherent ones.
         """
         shares = {}
         if self.coherent > 0:
-            shares["coherent"] = self._share(self._complete(), None)
+            shares["coherent"] = self._share(self._tracks(), None)
         if self.coherent < 1:
             shares |= {label: self._share(self._tracks_with(label), label) for label in self.labels}
         return shares
 
     def describe(self) -> dict:
-        """Returns what decides the items, as plain values."""
-        names = ("samples", "length", "seed", "coherent", "num_sources", "fewest_sources", "gain_db", "sounding")
-        ranges = {name: list(getattr(self, name)) for name in ("span", "pitch", "stretch")}
-        stems = {"tracks": len(self.store.tracks), "stems": self.store.fingerprint()}
-        return {**{name: getattr(self, name) for name in names}, **ranges, **stems}
+        """Return all that decides the items, as plain values: two sets of mixtures with equal descriptions are equal."""
+        config = {**vars(self.config), "pitch": list(self.pitch), "stretch": list(self.stretch)}
+        own = {"samples": self.samples, "length": self.length, "seed": self.seed, "span": list(self.span)}
+        stems = {"missing": self.missing, "tracks": len(self.store.tracks), "stems": self.store.fingerprint()}
+        return {**config, **own, **stems}
 
-    def _complete(self) -> list[StoredTrack]:
-        tracks = [t for t in self.store.tracks if self._draws_labels or len(t.stems) == len(self.labels)]
+    def _tracks(self) -> list[StoredTrack]:
+        """Return the tracks that coherent mixtures are drawn from."""
+        every = self._draws_labels or self.missing == "silence"
+        tracks = [track for track in self.store.tracks if every or len(track.stems) == len(self.labels)]
         if not tracks:
             raise DataError(
-                f"Coherent mixtures were asked for: no track of {self.store.folder} has all of {', '.join(self.labels)}. "
-                "Set coherent to 0, or leave labels out."
+                f"{self.store.folder} has no track with all of {', '.join(self.labels)}, and coherent mixtures need one. "
+                "Set missing to 'silence' to draw tracks that lack labels, set coherent to 0, or leave labels out."
             )
         return tracks
 
     def _tracks_with(self, label: str) -> list[StoredTrack]:
         return [track for track in self.store.tracks if label in track.stems]
 
+    def _pools_of_tracks(self) -> list[Pool]:
+        """Return the pools that coherent mixtures are drawn from: one, or one for each label where tracks may lack labels."""
+        tracks = self._tracks()
+        complete = all(len(track.stems) == len(self.labels) for track in tracks)
+        if self.missing != "silence" or complete:
+            return [self._pool(tracks, None)]
+        found = [[track for track in tracks if label in track.stems] for label in self.labels]
+        if not self.sounding:
+            return [Pool(having) for having in found]
+        whole = self._pool(tracks, None)  # raises where there is no such position at all
+        weights = dict(zip((track.name for track in whole.tracks), np.diff(whole.ends, prepend=0), strict=True))
+        return [
+            Pool(having, [weights[track.name] for track in having])
+            for having in found
+            if any(weights[track.name] for track in having)
+        ]
+
     def _pool(self, tracks: Sequence[StoredTrack], label: str | None) -> Pool:
-        """Returns the tracks that mixtures are drawn from: of one label, or (None) of all."""
+        """Return the tracks that a label, or (None) a coherent mixture, is drawn from."""
         if not self.sounding:
             return Pool(tracks)
-        weights = [count(self._sounding_starts(track, label, self._shortest)) for track in tracks]
+        weights = [count(self._active_starts(track, label, self._shortest)) for track in tracks]
         if not any(weights):
-            every = f"{self.fewest_sources} sources" if self._draws_labels else " and ".join(self.labels)
+            every = f"{self._fewest} sources" if self._draws_labels else " and ".join(self.labels)
             instead = "set coherent to 0" if label is None else f"leave {label} out"
             raise DataError(
-                f"Mixtures of {self.samples / self.store.sample_rate:g} s in which {label or every} sound "
-                f"were asked for: 0 % of the places in {self.store.folder} are such. Set sounding to False, take longer "
-                f"mixtures or fewer sources, or {instead}."
+                f"{self.store.folder} has no excerpt of {self.samples / self.store.sample_rate:g} s in which "
+                f"{label or every} sound. Set sounding to False, take longer mixtures or fewer sources, or {instead}."
             )
         return Pool(tracks, weights)
 
     def _starts(self, track: StoredTrack, label: str | None, frames: int) -> np.ndarray:
         if self.sounding:
-            return self._sounding_starts(track, label, frames)
-        return self._places.everywhere(track, frames)
+            return self._active_starts(track, label, frames)
+        return self._positions.starts(track, frames)
 
-    def _sounding_starts(self, track: StoredTrack, label: str | None, frames: int) -> np.ndarray:
-        if label is not None:
-            return self._places.sounding(track, [label], frames, 1)
-        return self._places.sounding(track, track.stems, frames, self.fewest_sources)
+    def _active_starts(self, track: StoredTrack, label: str | None, frames: int) -> np.ndarray:
+        labels: Iterable[str] = track.stems if label is None else [label]
+        # Where a track may lack labels, all that it has must be active.
+        at_least = min(self._fewest, len(track.stems)) if self.missing == "silence" else self._fewest
+        return self._positions.active_starts(track, labels, frames, at_least if label is None else 1)
 
     def _share(self, tracks: Sequence[StoredTrack], label: str | None) -> float:
-        everywhere = sum(count(self._places.everywhere(track, self.samples)) for track in tracks)
-        return sum(count(self._sounding_starts(track, label, self.samples)) for track in tracks) / everywhere
+        all_starts = sum(count(self._positions.starts(track, self.samples)) for track in tracks)
+        return sum(count(self._active_starts(track, label, self.samples)) for track in tracks) / all_starts
 
     def _labels_at(self, track: StoredTrack, start: int, frames: int) -> list[str]:
-        """Returns the labels that a coherent mixture may take here."""
+        """Return the labels that a coherent mixture can have here."""
         labels = sorted(track.stems)
         if self.sounding:
-            labels = [label for label in labels if self._places.sounds(track, label, start, frames)]
+            labels = [label for label in labels if self._positions.is_active(track, label, start, frames)]
         return labels
 
     def _draw_changes(self, rng: np.random.Generator) -> tuple[int, dict[str, float]]:
-        """Returns the samples of the source that a mixture takes, and its pitch and tempo.
+        """Draw pitch and tempo; return how many samples of the stem a mixture needs, and both.
 
-        Nothing is drawn where there is nothing to choose, so that items are what they were before there was a choice.
+        Nothing is drawn where there is no choice, so that turning one option on leaves the others' draws as they were.
         """
         changes = {}
         for name, (low, high) in (("pitch", self.pitch), ("stretch", self.stretch)):
             changes[name] = float(rng.uniform(low, high)) if low < high else low
         return source_samples(self.samples, changes["stretch"]), changes
 
-    def _draw_labels(self, rng: np.random.Generator, labels: Sequence[str]) -> list[str]:
-        most = self.num_sources
-        if self.fewest_sources < most:
-            most = int(rng.integers(self.fewest_sources, most + 1))
-        most = min(most, len(labels))
-        return [labels[i] for i in sorted(rng.choice(len(labels), most, replace=False))]
-
     def _excerpt(
         self, rng: np.random.Generator, track: StoredTrack, label: str, start: int, frames: int, changes: dict
     ) -> Excerpt:
-        gain = float(10 ** (rng.uniform(-self.gain_db, self.gain_db) / 20))
-        inside = min(frames, self._places.limits(track)[1] - start)
-        return Excerpt(track, label, start, inside, gain, **changes)
+        config = self.config
+        gain = float(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+        timbre = None
+        if config.timbre > 0 and rng.random() < config.timbre:
+            timbre = draw_timbre(rng, config.eq_db, config.room)
+        inside = min(frames, self._positions.limits(track)[1] - start)
+        return Excerpt(track, label, start, inside, gain, **changes, timbre=timbre)
 
 
-def _check(excerpt_seconds: float, seed: int, coherent: float, gain_db: float, span: tuple[float, float]) -> None:
-    if not 0 <= coherent <= 1:
-        raise ConfigError(f"The probability of a coherent mixture must lie between 0 and 1: got {coherent}.")
-    if not excerpt_seconds > 0:
-        raise ConfigError(f"The length of a mixture must be above 0 seconds: got {excerpt_seconds}.")
+def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int) -> dict:
+    """Read the sources of an item and add them up.
+
+    Args:
+        drawn: Each source, with the store that holds it.
+        mixtures: Says how many sources and samples an item has, and the place of each source.
+        index: Index of the item.
+    """
+    source_audio = np.zeros((1, mixtures.samples, mixtures.num_sources), dtype=np.float32)
+    mix_audio = np.zeros((1, mixtures.samples), dtype=np.float32)
+    for number, (store, excerpt) in enumerate(drawn):
+        audio = read_excerpt(store, excerpt, mixtures.samples)
+        source_audio[0, :, mixtures.place(number, excerpt.label)] = audio
+        # In the order of the sources: the same bits as a sum over the last axis (up to seven sources), 20 times as fast.
+        mix_audio[0] += audio
+    return {"mix_audio": torch.from_numpy(mix_audio), "source_audio": torch.from_numpy(source_audio), "index": index}
+
+
+def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, float], missing: str) -> None:
+    if not isinstance(config, MixtureConfig):
+        raise ConfigError(
+            f"config is {config!r}. Give a MixtureConfig: Mixtures(store, MixtureConfig(excerpt_seconds=2.0), length)."
+        )
+    if config.excerpt_seconds is None:
+        raise ConfigError("excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length.")
+    if round(config.excerpt_seconds * store.sample_rate) < 1:
+        raise ConfigError(
+            f"excerpt_seconds is {config.excerpt_seconds}: less than one sample at {store.sample_rate} Hz. Give a longer one."
+        )
+    if config.num_sources is not None and config.num_sources > len(store.labels):
+        raise ConfigError(
+            f"num_sources is {config.num_sources}: {store.folder} has {len(store.labels)} labels "
+            f"({', '.join(store.labels)}). Give 1 to {len(store.labels)}."
+        )
     if not 0 <= span[0] < span[1] <= 1:
-        raise ConfigError(f"A span is a part of a track, from 0 to 1, the start before the end: got {span}.")
-    if seed < 0 or not gain_db >= 0:
-        raise ConfigError(f"A seed and a range of gains are 0 or above: got seed {seed}, gain_db {gain_db}.")
-
-
-def _numbers_of_sources(store: Store, most: int | None, fewest: int | None) -> tuple[int, int]:
-    """Returns how many sources a mixture has at most and at least."""
-    labels = store.labels
-    found = len(labels) if most is None else most
-    if not 1 <= found <= len(labels):
-        raise ConfigError(
-            f"Mixtures of {found} sources were asked for: {store.folder} has {len(labels)} labels "
-            f"({', '.join(labels)}). Ask for 1 to {len(labels)}."
-        )
-    least = found if fewest is None else fewest
-    if not 1 <= least <= found or (most is None and fewest is not None):
-        raise ConfigError(
-            f"Mixtures of {fewest} to {most} sources were asked for: name both, the smaller first, from 1."
-        )
-    return found, least
+        raise ConfigError(f"span is {span}. Give two fractions of a track, from 0 to 1, the start before the end.")
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}. Give 0 or above.")
+    if missing not in MISSING:
+        raise ConfigError(f"missing is {missing!r}. Choose one of {', '.join(map(repr, MISSING))}.")

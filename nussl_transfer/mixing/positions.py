@@ -1,4 +1,4 @@
-"""Where an excerpt may start: anywhere in a track, or wherever enough of its stems sound."""
+"""Find where an excerpt can start: anywhere in a track, or wherever enough of its stems are active."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from ..store.store import ACTIVITY_BLOCK
 
 
 class Pool:
-    """Tracks, drawn in proportion to their weights: to their length, so that every second is as likely as any other."""
+    """Draw tracks in proportion to their weights.
+
+    Args:
+        tracks: The tracks.
+        weights: Whole numbers; None: the lengths of the tracks, so that every second of music is equally likely.
+    """
 
     def __init__(self, tracks: Sequence[StoredTrack], weights: Iterable[int] | None = None):
         self.tracks = list(tracks)
         self.ends = np.cumsum([track.frames for track in tracks] if weights is None else list(weights))
 
     def draw(self, rng: np.random.Generator) -> StoredTrack:
-        """Returns one of the tracks."""
+        """Draw one track."""
         return self.tracks[int(np.searchsorted(self.ends, rng.integers(self.ends[-1]), side="right"))]
 
 
-class Places:
-    """The places of a track at which an excerpt may start.
+class Positions:
+    """List the starts of excerpts in a track.
 
     Args:
-        sample_rate: Of the store, in Hz.
+        sample_rate: Rate of the store in Hz.
         span: The part of every track that is used, as fractions of its length.
     """
 
@@ -35,12 +40,16 @@ class Places:
         self.block = max(1, round(ACTIVITY_BLOCK * sample_rate))
 
     def limits(self, track: StoredTrack) -> tuple[int, int]:
-        """Returns the first sample that is used, and the one after the last."""
+        """Return the first sample that is used, and the one after the last."""
         first, end = (round(part * track.frames) for part in self.span)
         return first, end
 
-    def everywhere(self, track: StoredTrack, frames: int) -> np.ndarray:
-        """Returns every start that leaves room for so many frames; the first alone where there is no room.
+    def starts(self, track: StoredTrack, frames: int) -> np.ndarray:
+        """Return every start that leaves room for an excerpt; only the first sample where the track is too short.
+
+        Args:
+            track: The track.
+            frames: Length of the excerpt in samples.
 
         Shape:
             int64 [1, 2]: first start, and the one after the last
@@ -48,15 +57,21 @@ class Places:
         first, end = self.limits(track)
         return np.array([[first, max(first, end - frames) + 1]])
 
-    def sounding(self, track: StoredTrack, labels: Iterable[str], frames: int, at_least: int) -> np.ndarray:
-        """Returns the starts from which at least so many of these stems sound within so many frames.
+    def active_starts(self, track: StoredTrack, labels: Iterable[str], frames: int, at_least: int) -> np.ndarray:
+        """Return the starts of all excerpts in which enough stems are active.
 
-        A stem sounds in an excerpt that holds a tenth of a second of it which the manifest counts as sounding.
+        A stem is active in an excerpt that contains a tenth of a second in which the manifest lists it as active.
+
+        Args:
+            track: The track.
+            labels: The stems that count.
+            frames: Length of the excerpt in samples.
+            at_least: How many of these stems must be active.
 
         Shape:
-            int64 [n, 2]: starts, from the first to before the second; apart and in order
+            int64 [n, 2]: intervals [first start, one after the last), disjoint and in order
         """
-        (first, last) = self.everywhere(track, frames)[0]
+        (first, last) = self.starts(track, frames)[0]
         kept = min(frames, self.limits(track)[1] - first)
         found = []
         for label in labels:
@@ -66,16 +81,16 @@ class Places:
             found.append(covered(starts.clip(first, last), 1))
         return covered(np.concatenate(found), at_least)
 
-    def sounds(self, track: StoredTrack, label: str, start: int, frames: int) -> bool:
-        """Returns whether a stem sounds in the excerpt from ``start`` on, as `sounding` has it."""
-        return any(low <= start < high for low, high in self.sounding(track, [label], frames, 1))
+    def is_active(self, track: StoredTrack, label: str, start: int, frames: int) -> bool:
+        """Return whether a stem is active in the excerpt that begins at ``start``."""
+        return any(low <= start < high for low, high in self.active_starts(track, [label], frames, 1))
 
 
 def covered(intervals: np.ndarray, at_least: int) -> np.ndarray:
-    """Returns where at least so many intervals lie over each other.
+    """Return where at least ``at_least`` intervals overlap.
 
     Shape:
-        int64 [n, 2] -> int64 [m, 2], apart and in order
+        int64 [n, 2] -> int64 [m, 2], disjoint and in order
 
     >>> covered(np.array([[0, 4], [2, 6], [8, 9]]), 2)
     array([[2, 4]])
@@ -90,10 +105,10 @@ def covered(intervals: np.ndarray, at_least: int) -> np.ndarray:
 
 
 def draw_start(rng: np.random.Generator, starts: np.ndarray) -> int:
-    """Returns one of the starts, each as likely as any other.
+    """Draw a start, each with equal probability.
 
     Shape:
-        starts int64 [n, 2], as from `Places`
+        starts int64 [n, 2], as from `Positions`
     """
     if len(starts) == 1:
         return int(rng.integers(starts[0, 0], starts[0, 1]))
@@ -104,5 +119,5 @@ def draw_start(rng: np.random.Generator, starts: np.ndarray) -> int:
 
 
 def count(starts: np.ndarray) -> int:
-    """Returns how many starts there are."""
+    """Count the starts in a list of intervals."""
     return int((starts[:, 1] - starts[:, 0]).sum())

@@ -15,9 +15,11 @@ from ..evaluation.evaluate import collect
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.score import score
 from ..evaluation.summary import summarise
-from ..mixing.split import VALID_ITEMS, MixtureConfig, open_store
+from ..mixing.config import MixtureConfig
+from ..mixing.split import VALID_ITEMS
 from ..runtime.files import write_json
 from ..runtime.log import logger
+from ..store.open import open_store
 from ..store.store import Store
 from ..training.run import FitConfig, lock_run_folder
 from .finetune import Start, default_mixtures, default_training, finetune, stem_options, with_length

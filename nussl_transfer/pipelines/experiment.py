@@ -15,9 +15,11 @@ from ..errors import ConfigError
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
 from ..evaluation.score import SourceSeparationProbe
-from ..mixing.split import MixtureConfig, open_store, train_valid_split
+from ..mixing.config import MixtureConfig
+from ..mixing.split import train_valid_split
 from ..networks.chimera import build_transfer_chimera
 from ..runtime.process_group import is_main_process, synchronized
+from ..store.open import open_store
 from ..store.store import Store
 from ..training.run import Run, lock_run_folder, plain
 from .experiment_sections import Experiment, NetworkConfig, StoreConfig

@@ -13,19 +13,19 @@ from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..checkpoints.zoo import resolve
 from ..datasets.options import StemOptions
 from ..errors import CheckpointError, ConfigError
+from ..mixing.config import MixtureConfig
 from ..mixing.split import (
     VALID_ITEMS,
-    MixtureConfig,
     TrainValidSplit,
     adapt_to_data,
     mixtures_of,
-    open_store,
     train_valid_split,
 )
 from ..networks.chimera import MASK_HEAD, PAPER, transplant
 from ..networks.freezing import parameter_groups
 from ..runtime.log import logger
 from ..runtime.process_group import once_per_machine, preserve_random_state, synchronized
+from ..store.open import open_store
 from ..store.store import Store
 from ..training.fit import fit
 from ..training.provenance import provenance
@@ -92,7 +92,7 @@ def default_mixtures(**changes) -> MixtureConfig:
     stems of different tracks and times, which stretches a small set.
 
     Args:
-        changes: Any field of :class:`~nussl_transfer.mixing.split.MixtureConfig`.
+        changes: Any field of :class:`~nussl_transfer.mixing.config.MixtureConfig`.
 
     >>> default_mixtures(excerpt_seconds=3.0).coherent
     0.5

@@ -41,11 +41,19 @@ class StoredTrack:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds: tracks in alphabetical order, all at one rate in Hz, and the data set they are of."""
+    """The content of a store.
+
+    Attributes:
+        sample_rate: Rate of all stems in Hz.
+        dataset: Name of the data set.
+        tracks: Tracks in alphabetical order.
+        missing: 'silence' where a label that a track lacks is silent in it; else 'error'.
+    """
 
     sample_rate: int
     dataset: str
     tracks: tuple[StoredTrack, ...]
+    missing: str = "error"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -54,6 +62,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "format": FORMAT,
         "sample_rate": manifest.sample_rate,
         "dataset": manifest.dataset,
+        "missing": manifest.missing,
         "labels": sorted({label for track in manifest.tracks for label in track.stems}),
         "tracks": [asdict(track) for track in manifest.tracks],
     }
@@ -81,7 +90,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(f"{path} should be of format {FORMAT}: found {found}. Prepare the store again.")
     try:
         tracks = tuple(_track_from_json(entry) for entry in about["tracks"])
-        return Manifest(about["sample_rate"], about["dataset"], tracks)
+        return Manifest(about["sample_rate"], about["dataset"], tracks, about.get("missing", "error"))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not as it was written ({error}). Prepare the store again.") from error
 

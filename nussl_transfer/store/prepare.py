@@ -79,7 +79,8 @@ def prepare(
     for half_written in out.rglob(".*.part"):
         half_written.unlink()
 
-    writer = StoreWriter(out, sample_rate, dataset)
+    missing = "silence" if options.missing == "silence" else "error"
+    writer = StoreWriter(out, sample_rate, dataset, missing)
     errors: list[Finding] = []
     failed: dict[str, Finding] = {}
     for track, entry in _entries(tracks, writer, length_tolerance, workers, progress):

@@ -46,6 +46,7 @@ class Store:
         manifest = read_manifest(self.folder)
         self.sample_rate = manifest.sample_rate
         self.dataset = manifest.dataset
+        self.missing = manifest.missing
         self.tracks = list(manifest.tracks)
         if not self.tracks:
             raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
@@ -159,10 +160,12 @@ class StoreWriter:
         folder: Folder to write; made when absent.
         sample_rate: Rate of the stems in Hz.
         dataset: Name of the data set, kept in the manifest.
+        missing: 'silence' where a label that a track lacks is silent in it.
     """
 
-    def __init__(self, folder: str | Path, sample_rate: int, dataset: str = ""):
+    def __init__(self, folder: str | Path, sample_rate: int, dataset: str = "", missing: str = "error"):
         self.folder = Path(folder)
+        self.missing = missing
         self.sample_rate = sample_rate
         self.dataset = dataset
         self.tracks: list[StoredTrack] = []
@@ -215,7 +218,7 @@ class StoreWriter:
     def close(self) -> Store:
         """Writes the manifest and returns the store."""
         tracks = sorted(self.tracks, key=lambda track: track.name)
-        write_manifest(self.folder, Manifest(self.sample_rate, self.dataset, tuple(tracks)))
+        write_manifest(self.folder, Manifest(self.sample_rate, self.dataset, tuple(tracks), self.missing))
         return Store(self.folder)
 
 

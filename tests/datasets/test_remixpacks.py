@@ -15,6 +15,7 @@ from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.remixpacks import Remixpacks
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.prepare import prepare
 
@@ -293,11 +294,11 @@ def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
     store = prepare(Remixpacks.find_tracks(folder), tmp_path / "store", dataset="Remixpacks", progress=False)
     assert store.labels == Remixpacks.LABELS and len(store.tracks) == 15
     for split in ("train", "valid", "test"):
-        item = Mixtures(store.select(split=split), 0.5, 4, coherent=0.0)[3]
+        item = Mixtures(store.select(split=split), MixtureConfig(0.5, coherent=0.0), 4)[3]
         assert item["source_audio"].shape == (1, 8000, 3)
         assert (item["source_audio"].abs().amax(dim=(0, 1)) > 0).any()
     with pytest.raises(DataError, match="no track of .* has all of cymbals, kick_drum, snare"):
-        Mixtures(store, 0.5, 1, coherent=1.0)
+        Mixtures(store, MixtureConfig(0.5, coherent=1.0), 1)
 
 
 def test_what_a_link_points_at_may_be_moved_with_the_links(folder, tmp_path):

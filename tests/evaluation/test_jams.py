@@ -17,6 +17,7 @@ from nussl_transfer.evaluation.evaluate import evaluate
 from nussl_transfer.evaluation.excerpts import drawn_excerpts, make_excerpts, silent_excerpts
 from nussl_transfer.evaluation.jams import read_excerpts, write_excerpts
 from nussl_transfer.evaluation.score import score
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.store import Store, StoreWriter
 
@@ -29,7 +30,7 @@ CHANGED = {"pitch": (-3.0, 3.0), "stretch": (0.8, 1.2), "gain_db": 6.0}
 @pytest.fixture
 def drawn(tiny_store):
     """Mixtures of every kind, as a list."""
-    return drawn_excerpts(Mixtures(tiny_store, 0.5, 12, seed=4, coherent=0.5, **CHANGED))
+    return drawn_excerpts(Mixtures(tiny_store, MixtureConfig(0.5, coherent=0.5, **CHANGED), 12, seed=4))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_list_comes_back_from_its_file_and_makes_the_same_audio_bit_for_bit(dr
 
 
 def test_a_list_of_what_is_trained_on_makes_the_audio_that_was_trained_on(drawn, tiny_store):
-    mixtures = Mixtures(tiny_store, 0.5, 12, seed=4, coherent=0.5, **CHANGED)
+    mixtures = Mixtures(tiny_store, MixtureConfig(0.5, coherent=0.5, **CHANGED), 12, seed=4)
     for index, excerpt in enumerate(drawn):
         references, _ = load_excerpts(tiny_store, [excerpt])
         np.testing.assert_array_equal(references[0], mixtures[index]["source_audio"][0].numpy().T)

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.excerpt import sounds
 from nussl_transfer.mixing.joined import JoinedMixtures
 from nussl_transfer.mixing.mixtures import Mixtures
@@ -22,6 +23,13 @@ from nussl_transfer.store.manifest import StoredStem, StoredTrack
 from nussl_transfer.store.store import Store, StoreWriter, write_stem
 
 RATE = 1000
+
+
+def draw_from(store: Store, seconds: float, length: int, seed: int = 0, span=(0.0, 1.0), missing=None, **config) -> Mixtures:
+    """Build mixtures that are coherent, unless the options say otherwise."""
+    return Mixtures(store, MixtureConfig(seconds, **{"coherent": 1.0, **config}), length, seed, span, missing)
+
+
 LABELS = ("bass", "drums", "voice")
 # The samples of a ramp say where they come from: stem number * 10,000 + track number * 1,000,000 + position.
 LENGTHS = {"a": 3000, "b": 1500, "c": 6000}
@@ -72,14 +80,14 @@ def how(request) -> dict:
 
 @pytest.fixture
 def mixtures(tiny_store, how) -> Mixtures:
-    return Mixtures(tiny_store, 0.5, 24, **how)
+    return draw_from(tiny_store, 0.5, 24, **how)
 
 
 # One item ------------------------------------------------------------------------------------------------------------
 
 
 def test_an_item_has_the_documented_shapes(tiny_store):
-    item = Mixtures(tiny_store, 0.5, 4)[2]
+    item = draw_from(tiny_store, 0.5, 4)[2]
     assert item.keys() == {"mix_audio", "source_audio", "index"}
     assert item["mix_audio"].shape == (1, 4000) and item["source_audio"].shape == (1, 4000, 3)
     assert item["mix_audio"].dtype == item["source_audio"].dtype == torch.float32
@@ -89,7 +97,7 @@ def test_an_item_has_the_documented_shapes(tiny_store):
 @pytest.mark.parametrize("changed", [{}, {"pitch": (-3, 3)}, {"stretch": (0.8, 1.2)}, CHANGED])
 @pytest.mark.parametrize("coherent", [0.0, 0.5, 1.0])
 def test_sources_sum_to_the_mixture(tiny_store, coherent, changed):
-    for item in Mixtures(tiny_store, 0.5, 8, coherent=coherent, gain_db=6.0, **changed):
+    for item in draw_from(tiny_store, 0.5, 8, coherent=coherent, gain_db=6.0, **changed):
         assert item["mix_audio"].abs().max() > 0
         total = item["source_audio"].double().sum(dim=-1)
         assert (total - item["mix_audio"]).abs().max() <= np.finfo(np.float32).eps * item["source_audio"].abs().max() * 3
@@ -97,12 +105,12 @@ def test_sources_sum_to_the_mixture(tiny_store, coherent, changed):
 
 
 def test_sources_are_in_alphabetical_order_of_their_labels(ramps):
-    for item in Mixtures(ramps, 0.5, 20, coherent=0.5):
+    for item in draw_from(ramps, 0.5, 20, coherent=0.5):
         assert [label for _, label, _ in origins(item)] == ["bass", "drums", "voice"]
 
 
 def test_the_audio_is_that_of_the_store(ramps):
-    for item in Mixtures(ramps, 0.5, 20, coherent=0.0):
+    for item in draw_from(ramps, 0.5, 20, coherent=0.0):
         for number, (track, label, start) in enumerate(origins(item)):
             entry = ramps.select(names=[track]).tracks[0]
             np.testing.assert_array_equal(item["source_audio"][0, :, number], ramps.read(entry, label, start, 500))
@@ -122,17 +130,17 @@ def test_items_are_the_same_with_worker_processes_as_without(mixtures, workers):
 
 def test_items_are_the_same_in_any_order_and_in_another_object(mixtures, tiny_store, how):
     backwards = [mixtures[index] for index in reversed(range(24))][::-1]
-    again = Mixtures(Store(tiny_store.folder), 0.5, 24, **how)
+    again = draw_from(Store(tiny_store.folder), 0.5, 24, **how)
     assert all(equal(item, again[index]) for index, item in enumerate(backwards))
 
 
 def test_items_do_not_depend_on_how_many_there_are(tiny_store, mixtures, how):
-    more = Mixtures(tiny_store, 0.5, 1000, **how)
+    more = draw_from(tiny_store, 0.5, 1000, **how)
     assert all(equal(mixtures[index], more[index]) for index in range(24))
 
 
 def test_another_seed_or_index_is_another_item(tiny_store, mixtures, how):
-    other = Mixtures(tiny_store, 0.5, 24, **{**how, "seed": 4})
+    other = draw_from(tiny_store, 0.5, 24, **{**how, "seed": 4})
     assert not any(torch.equal(mixtures[i]["mix_audio"], other[i]["mix_audio"]) for i in range(24))
     # (seed 3, index 4) and (seed 4, index 3) are not one and the same.
     assert not torch.equal(mixtures[4]["mix_audio"], other[3]["mix_audio"])
@@ -170,7 +178,7 @@ def test_global_random_state_is_neither_read_nor_changed(mixtures):
 )
 def test_items_are_those_that_the_bundled_body_was_trained_on(ramps, how, digest):
     """Digests taken before pitch, tempo and sounding places could be drawn: what is asked for as then is as then."""
-    mixtures, found = Mixtures(ramps, 0.5, 30, **how), hashlib.sha256()
+    mixtures, found = draw_from(ramps, 0.5, 30, **how), hashlib.sha256()
     for index in range(30):
         excerpts = [[e.track.name, e.label, e.start, round(e.gain, 9)] for e in mixtures.draw(index)]
         found.update(json.dumps(excerpts).encode())
@@ -184,18 +192,18 @@ def test_items_are_those_that_the_bundled_body_was_trained_on(ramps, how, digest
 
 
 def test_a_coherent_mixture_takes_one_track_at_one_time(ramps):
-    for item in Mixtures(ramps, 0.5, 50, coherent=1.0):
+    for item in draw_from(ramps, 0.5, 50, coherent=1.0):
         assert len({(track, start) for track, _, start in origins(item)}) == 1
 
 
 def test_an_incoherent_mixture_draws_track_and_time_for_each_stem(ramps):
-    found = [origins(item) for item in Mixtures(ramps, 0.5, 50, coherent=0.0)]
+    found = [origins(item) for item in draw_from(ramps, 0.5, 50, coherent=0.0)]
     assert all(len({start for _, _, start in sources}) > 1 for sources in found)
     assert sum(len({track for track, _, _ in sources}) > 1 for sources in found) > 25
 
 
 def test_a_share_between_makes_that_share_coherent(ramps):
-    found = [origins(item) for item in Mixtures(ramps, 0.5, 400, coherent=0.3)]
+    found = [origins(item) for item in draw_from(ramps, 0.5, 400, coherent=0.3)]
     coherent = sum(len({(track, start) for track, _, start in sources}) == 1 for sources in found)
     assert scipy.stats.binomtest(coherent, 400, 0.3).pvalue > CHANCE
 
@@ -206,7 +214,7 @@ def test_a_share_between_makes_that_share_coherent(ramps):
 @pytest.mark.parametrize("coherent", [0.0, 1.0])
 def test_every_second_of_music_is_as_likely_as_any_other(ramps, coherent):
     # Excerpts of one sample, so that the ends of a track are reached as easily as its middle.
-    one_sample = Mixtures(ramps, 1 / RATE, 4000, coherent=coherent)
+    one_sample = draw_from(ramps, 1 / RATE, 4000, coherent=coherent)
     excerpts = [one_sample.draw(index)[-1] for index in range(4000)]
     counts = Counter((excerpt.track.name, excerpt.start // 500) for excerpt in excerpts)
     cells = [(track, block) for track, frames in LENGTHS.items() for block in range(frames // 500)]
@@ -217,7 +225,7 @@ def test_every_second_of_music_is_as_likely_as_any_other(ramps, coherent):
 def test_a_number_of_sources_draws_that_many_different_labels(ramps):
     for coherent in (0.0, 1.0):
         pairs = Counter()
-        for item in Mixtures(ramps, 0.5, 300, coherent=coherent, num_sources=2):
+        for item in draw_from(ramps, 0.5, 300, coherent=coherent, num_sources=2):
             assert item["source_audio"].shape == (1, 500, 2)
             pairs[tuple(label for _, label, _ in origins(item))] += 1
         assert set(pairs) == {("bass", "drums"), ("bass", "voice"), ("drums", "voice")}
@@ -227,7 +235,7 @@ def test_a_number_of_sources_draws_that_many_different_labels(ramps):
 @pytest.mark.parametrize("coherent", [0.0, 1.0])
 def test_with_fewest_sources_their_number_is_drawn_too_and_the_rest_is_silence(ramps, coherent):
     counts, labels = Counter(), Counter()
-    for item in Mixtures(ramps, 0.1, 300, coherent=coherent, num_sources=3, fewest_sources=1):
+    for item in draw_from(ramps, 0.1, 300, coherent=coherent, num_sources=3, fewest_sources=1):
         assert item["source_audio"].shape == (1, 100, 3)
         sounding = (item["source_audio"].abs().amax(dim=(0, 1)) > 0).tolist()
         assert sounding == sorted(sounding, reverse=True), "silence comes last"
@@ -239,18 +247,18 @@ def test_with_fewest_sources_their_number_is_drawn_too_and_the_rest_is_silence(r
 
 
 def test_without_fewest_sources_an_item_is_what_it_was_before_there_was_that(ramps):
-    one, other = (Mixtures(ramps, 0.1, 20, num_sources=2, fewest_sources=fewest) for fewest in (None, 2))
+    one, other = (draw_from(ramps, 0.1, 20, num_sources=2, fewest_sources=fewest) for fewest in (None, 2))
     assert all(equal(one[index], other[index]) for index in range(20))
 
 
 def test_gains_are_drawn_uniformly_in_db_up_to_the_limit(tiny_store):
-    mixtures = Mixtures(tiny_store, 0.5, 300, coherent=0.0, gain_db=4.0)
+    mixtures = draw_from(tiny_store, 0.5, 300, coherent=0.0, gain_db=4.0)
     gains = [20 * np.log10(excerpt.gain) for index in range(300) for excerpt in mixtures.draw(index)]
     assert scipy.stats.kstest(gains, scipy.stats.uniform(-4, 8).cdf).pvalue > CHANCE
 
 
 def test_each_stem_has_its_own_gain_and_the_mixture_has_them_too(tiny_store):
-    loud, plain = (Mixtures(tiny_store, 0.5, 5, coherent=1.0, gain_db=gain) for gain in (6.0, 0.0))
+    loud, plain = (draw_from(tiny_store, 0.5, 5, coherent=1.0, gain_db=gain) for gain in (6.0, 0.0))
     excerpts, same_place = loud.draw(3), plain.draw(3)
     gains = np.array([excerpt.gain for excerpt in excerpts])
     assert len(set(gains)) == 3
@@ -263,8 +271,8 @@ def test_each_stem_has_its_own_gain_and_the_mixture_has_them_too(tiny_store):
 
 
 def test_only_the_span_of_each_track_is_used_and_all_of_it(ramps):
-    early = Mixtures(ramps, 0.25, 300, coherent=0.0, span=(0.0, 0.75))
-    late = Mixtures(ramps, 0.25, 300, coherent=0.0, span=(0.75, 1.0))
+    early = draw_from(ramps, 0.25, 300, coherent=0.0, span=(0.0, 0.75))
+    late = draw_from(ramps, 0.25, 300, coherent=0.0, span=(0.75, 1.0))
     for mixtures, (low, high) in ((early, (0.0, 0.75)), (late, (0.75, 1.0))):
         first, last = dict.fromkeys(LENGTHS, 10**9), dict.fromkeys(LENGTHS, 0)
         for item in mixtures:
@@ -278,14 +286,14 @@ def test_only_the_span_of_each_track_is_used_and_all_of_it(ramps):
 
 
 def test_a_track_shorter_than_the_mixture_is_followed_by_silence(ramps):
-    for item in Mixtures(ramps.select(names=["b"]), 2.0, 3, coherent=1.0):
+    for item in draw_from(ramps.select(names=["b"]), 2.0, 3, coherent=1.0):
         assert origins(item) == [("b", label, 0) for label in LABELS]
         assert item["source_audio"][0, 1499].min() > 0
         assert item["source_audio"][0, 1500:].abs().max() == 0
 
 
 def test_a_track_as_long_as_the_mixture_is_taken_whole(ramps):
-    item = Mixtures(ramps.select(names=["b"]), 1.5, 1)[0]
+    item = draw_from(ramps.select(names=["b"]), 1.5, 1)[0]
     assert origins(item) == [("b", label, 0) for label in LABELS]
     assert item["source_audio"].min() > 0
 
@@ -312,7 +320,7 @@ def clicks(tmp_path_factory) -> Store:
 
 def test_a_coherent_mixture_changes_all_stems_alike_and_an_incoherent_one_each_on_its_own(tiny_store):
     for coherent, numbers in ((1.0, {1}), (0.0, {3})):
-        mixtures = Mixtures(tiny_store, 0.5, 40, coherent=coherent, **CHANGED)
+        mixtures = draw_from(tiny_store, 0.5, 40, coherent=coherent, **CHANGED)
         for index in range(40):
             excerpts = mixtures.draw(index)
             assert {len({e.pitch for e in excerpts}), len({e.stretch for e in excerpts})} == numbers
@@ -321,7 +329,7 @@ def test_a_coherent_mixture_changes_all_stems_alike_and_an_incoherent_one_each_o
 
 def test_pitch_and_tempo_are_drawn_uniformly_alone_or_together(tiny_store):
     for changed in (CHANGED, {"pitch": (-3.0, 3.0)}, {"stretch": (0.8, 1.2)}):
-        mixtures = Mixtures(tiny_store, 0.5, 400, coherent=1.0, **changed)
+        mixtures = draw_from(tiny_store, 0.5, 400, coherent=1.0, **changed)
         drawn = [mixtures.draw(index)[0] for index in range(400)]
         for name, neutral in (("pitch", 0.0), ("stretch", 1.0)):
             values = [getattr(excerpt, name) for excerpt in drawn]
@@ -333,7 +341,7 @@ def test_pitch_and_tempo_are_drawn_uniformly_alone_or_together(tiny_store):
 
 
 def test_stems_of_a_coherent_mixture_stay_sample_for_sample_together(clicks):
-    mixtures = Mixtures(clicks.select(names=["clicks"]), 2.0, 6, coherent=1.0, **CHANGED)
+    mixtures = draw_from(clicks.select(names=["clicks"]), 2.0, 6, coherent=1.0, **CHANGED)
     for index in range(6):
         stretch, start = mixtures.draw(index)[0].stretch, mixtures.draw(index)[0].start
         stems = mixtures[index]["source_audio"][0].T.numpy()  # [ns, samples]
@@ -347,13 +355,13 @@ def test_stems_of_a_coherent_mixture_stay_sample_for_sample_together(clicks):
 
 
 def test_equal_stems_come_out_equal_bit_for_bit(clicks):
-    for item in Mixtures(clicks.select(names=["tones"]), 1.0, 4, coherent=1.0, **CHANGED):
+    for item in draw_from(clicks.select(names=["tones"]), 1.0, 4, coherent=1.0, **CHANGED):
         bass, drums, voice = item["source_audio"][0].T
         assert torch.equal(bass, drums) and torch.equal(bass, voice)
 
 
 def test_as_much_of_the_source_is_read_as_the_tempo_takes(tiny_store):
-    mixtures = Mixtures(tiny_store, 0.5, 60, coherent=0.5, span=(0.0, 0.9), **CHANGED)
+    mixtures = draw_from(tiny_store, 0.5, 60, coherent=0.5, span=(0.0, 0.9), **CHANGED)
     for index in range(60):
         for excerpt in mixtures.draw(index):
             assert excerpt.frames == round(4000 * excerpt.stretch)
@@ -361,13 +369,13 @@ def test_as_much_of_the_source_is_read_as_the_tempo_takes(tiny_store):
 
 
 def test_a_track_too_short_for_its_tempo_is_followed_by_silence(clicks):
-    item = Mixtures(clicks.select(names=["tones"]), 10.0, 1, stretch=(1.25, 1.25))[0]
+    item = draw_from(clicks.select(names=["tones"]), 10.0, 1, stretch=(1.25, 1.25))[0]
     stem = item["source_audio"][0, :, 0]
     assert stem.shape == (80000,) and stem[63000:63900].abs().max() > 0.25 and not stem[64000:].any()
 
 
 def test_the_pitch_drawn_is_the_pitch_heard(clicks):
-    mixtures = Mixtures(clicks.select(names=["tones"]), 1.0, 5, **CHANGED)
+    mixtures = draw_from(clicks.select(names=["tones"]), 1.0, 5, **CHANGED)
     for index in range(5):
         spectrum = np.abs(np.fft.rfft(mixtures[index]["mix_audio"][0].numpy() * np.hanning(8000), 64000))
         cents = 1200 * np.log2(spectrum.argmax() / 8 / (1000 * 2 ** (mixtures.draw(index)[0].pitch / 12)))
@@ -391,7 +399,7 @@ def gaps(tmp_path) -> Store:
 
 @pytest.mark.parametrize("changed", [{}, CHANGED])
 def test_every_source_of_a_sounding_mixture_sounds(gaps, changed):
-    mixtures = Mixtures(gaps, 0.5, 300, coherent=0.5, sounding=True, **changed)
+    mixtures = draw_from(gaps, 0.5, 300, coherent=0.5, sounding=True, **changed)
     for index in range(300):
         assert all(sounds(excerpt) for excerpt in mixtures.draw(index))
     for index in range(30):
@@ -399,7 +407,7 @@ def test_every_source_of_a_sounding_mixture_sounds(gaps, changed):
 
 
 def test_places_that_sound_are_drawn_uniformly(gaps):
-    mixtures = Mixtures(gaps, 0.5, 2000, sounding=True)
+    mixtures = draw_from(gaps, 0.5, 2000, sounding=True)
     starts = [mixtures.draw(index)[0].start for index in range(2000)]
     # Both sound from 2 to 3 s, and an excerpt of half a second has to hold a tenth of that.
     assert scipy.stats.kstest(starts, scipy.stats.uniform(1600, 1300).cdf).pvalue > CHANCE
@@ -407,7 +415,7 @@ def test_places_that_sound_are_drawn_uniformly(gaps):
 
 
 def test_with_a_number_of_sources_only_those_that_sound_are_drawn(gaps):
-    mixtures = Mixtures(gaps, 0.5, 200, sounding=True, num_sources=2, fewest_sources=1)
+    mixtures = draw_from(gaps, 0.5, 200, sounding=True, num_sources=2, fewest_sources=1)
     drawn = [mixtures.draw(index) for index in range(200)]
     assert all(sounds(excerpt) for excerpts in drawn for excerpt in excerpts)
     assert {tuple(e.label for e in excerpts) for excerpts in drawn} == {("bass",), ("voice",), ("bass", "voice")}
@@ -415,16 +423,16 @@ def test_with_a_number_of_sources_only_those_that_sound_are_drawn(gaps):
 
 def test_the_share_of_places_that_sound_is_told_in_any_case(gaps):
     for sounding in (False, True):
-        shares = Mixtures(gaps, 0.5, 1, coherent=0.5, sounding=sounding).sounding_share()
+        shares = draw_from(gaps, 0.5, 1, coherent=0.5, sounding=sounding).sounding_share()
         # Of 3501 starts in each track, by hand.
         assert shares == pytest.approx({"coherent": 1301 / 7002, "bass": 2 * 2301 / 7002, "voice": 1901 / 7002}, abs=3e-4)
 
 
 def test_where_nothing_sounds_together_the_error_says_so(gaps):
-    with pytest.raises(DataError, match="0.5 s in which bass and voice sound were asked for: 0 %.*set coherent to 0"):
-        Mixtures(gaps.select(names=["one"]), 0.5, 4, sounding=True)
-    with pytest.raises(DataError, match="in which voice sound were asked for: 0 %.*leave voice out"):
-        Mixtures(gaps.select(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
+    with pytest.raises(DataError, match="no excerpt of 0.5 s in which bass and voice sound.*set coherent to 0"):
+        draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True)
+    with pytest.raises(DataError, match="in which voice sound.*leave voice out"):
+        draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
 
 
 def test_intervals_are_covered_as_counting_says():
@@ -459,7 +467,7 @@ def other(tmp_path) -> Store:
 
 @pytest.fixture
 def joined(tiny_store, other) -> JoinedMixtures:
-    parts = [Mixtures(tiny_store, 0.5, 1, **CHANGED), Mixtures(other.select(labels=tiny_store.labels), 0.5, 1)]
+    parts = [draw_from(tiny_store, 0.5, 1, **CHANGED), draw_from(other.select(labels=tiny_store.labels), 0.5, 1)]
     return JoinedMixtures(parts, [1, 3], 400, seed=5)
 
 
@@ -489,40 +497,63 @@ def test_joined_items_sound_as_those_of_their_parts_and_sum_to_the_mixture(joine
             assert set(item["source_audio"].unique().tolist()) == {-0.5, 0.5}
 
 
+def test_stems_of_joined_stores_meet_in_incoherent_mixtures(tiny_store, other):
+    parts = [draw_from(store, 0.5, 1, coherent=0.5) for store in (tiny_store, other.select(labels=tiny_store.labels))]
+    joined, first = JoinedMixtures(parts, [1, 3], 600, seed=5), {track.name for track in tiny_store.tracks}
+    found = [[excerpt.track.name in first for excerpt in joined.draw(index)] for index in range(600)]
+    mixed = sum(len(set(sources)) == 2 for sources in found)
+    # Half are incoherent; of those, all three stems are of one store in (1 / 4)^3 + (3 / 4)^3.
+    assert scipy.stats.binomtest(mixed, 600, 0.5 * (1 - 1 / 64 - 27 / 64)).pvalue > CHANCE
+    assert scipy.stats.binomtest(sum(sources[1] for sources in found), 600, 0.25).pvalue > CHANCE
+    # Samples of the other store are -0.5 or 0.5.
+    for index in range(40):
+        item = joined[index]
+        for number, ours in enumerate(found[index]):
+            values = set(item["source_audio"][0, :, number].unique().tolist())
+            assert (values == {-0.5, 0.5}) != ours
+        assert np.array_equal(item["mix_audio"].numpy(), item["source_audio"].numpy().sum(axis=-1))
+
+
+def test_a_part_of_coherent_mixtures_alone_gives_no_single_stems(tiny_store, other):
+    parts = [draw_from(tiny_store, 0.5, 1, coherent=1.0), draw_from(other.select(labels=LABELS), 0.5, 1, coherent=0.0)]
+    joined, first = JoinedMixtures(parts, [1, 1], 60, seed=5), {track.name for track in tiny_store.tracks}
+    assert {len({excerpt.track.name in first for excerpt in joined.draw(index)}) for index in range(60)} == {1}
+
+
 def test_stores_with_other_labels_are_refused_with_what_they_have_in_common(tiny_store, other):
-    parts = [Mixtures(tiny_store, 0.5, 1), Mixtures(other, 0.5, 1)]
-    with pytest.raises(ConfigError, match=r"labels differ.*zither.*where\(labels=\['bass', 'drums', 'voice'\]\)"):
+    parts = [draw_from(tiny_store, 0.5, 1), draw_from(other, 0.5, 1)]
+    with pytest.raises(ConfigError, match=r"labels differ.*zither.*select\(labels=\['bass', 'drums', 'voice'\]\)"):
         JoinedMixtures(parts, [1, 1], 4)
 
 
 @pytest.mark.parametrize(
     ("shares", "seed", "message"),
-    [([1], 0, "2 parts.*1 shares"), ([1, -1], 0, "0 or above"), ([0, 0], 0, "above 0"), ([1, 1], -1, "seed.*-1")],
+    [([1], 0, "2 parts.*1 shares"), ([1, -1], 0, "from 0 up"), ([0, 0], 0, "above 0"), ([1, 1], -1, "seed.*-1")],
 )
 def test_shares_that_cannot_be_are_refused(tiny_store, shares, seed, message):
     with pytest.raises(ConfigError, match=message):
-        JoinedMixtures([Mixtures(tiny_store, 0.5, 1)] * 2, shares, 4, seed)
+        JoinedMixtures([draw_from(tiny_store, 0.5, 1)] * 2, shares, 4, seed)
 
 
 def test_joined_parts_of_other_lengths_are_refused(tiny_store):
-    with pytest.raises(ConfigError, match="samples a mixture differ, 4000 and 2000"):
-        JoinedMixtures([Mixtures(tiny_store, seconds, 1) for seconds in (0.5, 0.25)], [1, 1], 4)
+    with pytest.raises(ConfigError, match="numbers of samples differ, 4000 and 2000"):
+        JoinedMixtures([draw_from(tiny_store, seconds, 1) for seconds in (0.5, 0.25)], [1, 1], 4)
 
 
 def test_an_item_beyond_the_end_of_joined_stores_is_an_index_error(joined):
-    with pytest.raises(IndexError, match="Item 400.*there are 400"):
+    with pytest.raises(IndexError, match="Index 400.*there are 400"):
         joined[400]
 
 
 def test_a_description_changes_with_all_that_changes_the_items(tiny_store, other, joined):
-    plain = Mixtures(tiny_store, 0.5, 4)
+    plain = draw_from(tiny_store, 0.5, 4)
     others = [
-        Mixtures(tiny_store, 0.5, 4, **changed)
+        draw_from(tiny_store, 0.5, 4, **changed)
         for changed in ({"seed": 1}, {"pitch": (-1, 1)}, {"stretch": (0.9, 1.0)}, {"sounding": True}, {"coherent": 0.5})
     ]
     described = [json.dumps(mixtures.describe()) for mixtures in (plain, *others, joined)]
     assert len(set(described)) == len(described)
-    assert json.dumps(Mixtures(Store(tiny_store.folder), 0.5, 4).describe()) == described[0]
+    assert json.dumps(draw_from(Store(tiny_store.folder), 0.5, 4).describe()) == described[0]
     again = JoinedMixtures(joined.parts, [1, 2], 400, seed=5)
     assert again.describe() != joined.describe()
 
@@ -540,14 +571,14 @@ def incomplete(tmp_path) -> Store:
 
 
 def test_incoherent_mixtures_need_no_complete_track(incomplete):
-    mixtures = Mixtures(incomplete, 1.0, 5, coherent=0.0)
+    mixtures = draw_from(incomplete, 1.0, 5, coherent=0.0)
     assert [(e.track.name, e.label) for e in mixtures.draw(0)] == [("a", "bass"), ("b", "drums"), ("a", "voice")]
     assert (mixtures[0]["source_audio"].abs().amax(dim=(0, 1)) > 0).all()
 
 
 def test_coherent_mixtures_of_all_labels_need_a_complete_track(incomplete):
-    with pytest.raises(DataError, match="no track of .*incomplete has all of bass, drums, voice.*coherent to 0"):
-        Mixtures(incomplete, 1.0, 5, coherent=0.5)
+    with pytest.raises(DataError, match="incomplete has no track with all of bass, drums, voice.*coherent to 0"):
+        draw_from(incomplete, 1.0, 5, coherent=0.5)
 
 
 def test_coherent_mixtures_take_only_complete_tracks(tmp_path):
@@ -555,14 +586,88 @@ def test_coherent_mixtures_take_only_complete_tracks(tmp_path):
     noise = np.random.default_rng(0).standard_normal((2, 2000)).astype(np.float32)
     writer.add("lacks one", None, {"bass": noise[0]})
     writer.add("whole", None, {"bass": noise[0], "voice": noise[1]})
-    mixtures = Mixtures(writer.close(), 1.0, 30, coherent=1.0)
+    mixtures = draw_from(writer.close(), 1.0, 30, coherent=1.0)
     assert {excerpt.track.name for index in range(30) for excerpt in mixtures.draw(index)} == {"whole"}
 
 
 def test_where_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomplete):
-    mixtures = Mixtures(incomplete, 1.0, 40, coherent=1.0, num_sources=2)
+    mixtures = draw_from(incomplete, 1.0, 40, coherent=1.0, num_sources=2)
     sounding = Counter(tuple((item["source_audio"].abs().amax(dim=(0, 1)) > 0).tolist()) for item in mixtures)
     assert set(sounding) == {(True, True), (True, False)}
+
+
+@pytest.fixture
+def band(tmp_path) -> Store:
+    """A store of tracks that lack stems: 'drums' is in one of six, 'bass' and 'voice' in three each. Levels tell labels."""
+    writer = StoreWriter(tmp_path / "band", RATE, missing="silence")
+    levels = {"bass": 0.1, "drums": 0.2, "voice": 0.4}
+    time = np.arange(2000)
+    stems = {label: level * np.sign(np.sin(2 * np.pi * time / 20 + 0.1)) for label, level in levels.items()}
+    for number, labels in enumerate((("bass", "voice"), ("bass",), ("voice",), ("bass",), ("voice",), ("drums",))):
+        writer.add(f"track {number}", None, {label: stems[label] for label in labels})
+    return writer.close()
+
+
+@pytest.mark.parametrize("config", [{}, {"sounding": True}, {"num_sources": 2, "fewest_sources": 1}, {"coherent": 0.5}])
+def test_a_label_that_a_track_lacks_is_silent_at_its_own_place(band, config):
+    for item in draw_from(Store(band.folder), 0.5, 60, **config):
+        assert item["source_audio"].shape == (1, 500, 3)
+        levels = item["source_audio"].abs().amax(dim=(0, 1)).tolist()
+        assert all(found == 0 or abs(found - level) < 0.03 for found, level in zip(levels, (0.1, 0.2, 0.4), strict=True))
+        assert max(levels) > 0
+        assert torch.equal(item["source_audio"].sum(dim=-1), item["mix_audio"])
+
+
+@pytest.mark.parametrize("sounding", [False, True])
+def test_rare_labels_are_drawn_about_as_often_as_others(band, sounding):
+    mixtures = draw_from(band, 0.5, 1200, sounding=sounding)
+    counts = Counter(excerpt.label for index in range(1200) for excerpt in mixtures.draw(index))
+    # By hand: a label is drawn first, and one of three tracks with bass has voice as well.
+    for label, share in {"bass": 4 / 9, "drums": 3 / 9, "voice": 4 / 9}.items():
+        assert scipy.stats.binomtest(counts[label], 1200, share).pvalue > CHANCE
+
+
+def test_the_store_decides_about_missing_labels_unless_told_otherwise(band, incomplete):
+    assert draw_from(incomplete, 0.5, 1, missing="silence")[0]["source_audio"].shape == (1, 500, 3)
+    with pytest.raises(DataError, match="Set missing to 'silence'"):
+        draw_from(band, 0.5, 1, missing="error")
+
+
+def test_complete_tracks_are_drawn_as_ever_where_labels_may_be_missing(ramps):
+    plain, silence = draw_from(ramps, 0.5, 20), draw_from(ramps, 0.5, 20, missing="silence")
+    assert all(equal(plain[index], silence[index]) for index in range(20))
+
+
+# Timbre ---------------------------------------------------------------------------------------------------------------
+
+
+def test_timbre_is_drawn_for_its_share_of_stems_and_changes_nothing_else(tiny_store):
+    how = {"coherent": 0.5, "timbre": 0.3, "eq_db": 4.0, "room": 0.5}
+    mixtures = draw_from(tiny_store, 0.5, 300, **how)
+    drawn = [excerpt for index in range(300) for excerpt in mixtures.draw(index)]
+    changed = [excerpt.timbre for excerpt in drawn if excerpt.timbre is not None]
+    assert scipy.stats.binomtest(len(changed), len(drawn), 0.3).pvalue > CHANCE
+    assert scipy.stats.binomtest(sum(timbre.room is not None for timbre in changed), len(changed), 0.5).pvalue > CHANCE
+    gains = [gain for timbre in changed for gain in timbre.gains_db]
+    assert scipy.stats.kstest(gains, scipy.stats.norm(0, 4.0).cdf).pvalue > CHANCE
+    assert len({timbre.gains_db for timbre in changed}) == len(changed)
+
+
+@pytest.mark.parametrize("changed", [{}, CHANGED])
+def test_sources_of_changed_timbre_sum_to_the_mixture_and_keep_their_level(tiny_store, changed):
+    plain = draw_from(tiny_store, 0.5, 12, 3, coherent=0.5, **changed)
+    coloured = draw_from(tiny_store, 0.5, 12, 3, coherent=0.5, timbre=1.0, eq_db=6.0, room=0.5, **changed)
+    again = draw_from(Store(tiny_store.folder), 0.5, 12, 3, coherent=0.5, timbre=1.0, eq_db=6.0, room=0.5, **changed)
+    first = [(plain.draw(index)[0], coloured.draw(index)[0]) for index in range(12)]
+    assert all((one.track, one.start, one.pitch) == (other.track, other.start, other.pitch) for one, other in first)
+    for index in reversed(range(12)):
+        item = coloured[index]
+        assert np.array_equal(item["mix_audio"].numpy(), item["source_audio"].numpy().sum(axis=-1))
+        assert equal(item, again[index])
+        # The first stem is drawn before any timbre is: it is the same excerpt in both.
+        one, other = (found["source_audio"][0, :, 0].double() for found in (plain[index], item))
+        assert not torch.equal(one, other)
+        torch.testing.assert_close(one.square().mean(), other.square().mean(), rtol=1e-5, atol=0)
 
 
 # What cannot work -----------------------------------------------------------------------------------------------------
@@ -571,16 +676,24 @@ def test_where_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomple
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"coherent": 1.5}, "between 0 and 1: got 1.5"),
-        ({"coherent": -0.1}, "between 0 and 1: got -0.1"),
-        ({"duration": 0}, "above 0 seconds: got 0"),
-        ({"duration": float("nan")}, "above 0 seconds: got nan"),
-        ({"num_sources": 4}, "of 4 sources.*has 3 labels.*bass, drums, voice.*1 to 3"),
-        ({"num_sources": 0}, "of 0 sources.*1 to 3"),
-        ({"num_sources": 2, "fewest_sources": 3}, "of 3 to 2 sources"),
-        ({"num_sources": 2, "fewest_sources": 0}, "of 0 to 2 sources"),
-        ({"fewest_sources": 2}, "of 2 to None sources.*name both"),
-        ({"seed": -1}, "seed.*-1"),
+        ({"coherent": 1.5}, "coherent is 1.5.*between 0 and 1"),
+        ({"coherent": -0.1}, "coherent is -0.1.*between 0 and 1"),
+        ({"timbre": 1.5}, "timbre is 1.5.*between 0 and 1"),
+        ({"room": float("nan")}, "room is nan.*between 0 and 1"),
+        ({"eq_db": -1.0}, "eq_db is -1.0"),
+        ({"eq_db": 1e9}, "eq_db is 1000000000.0"),
+        ({"seconds": 0}, "excerpt_seconds is 0.*above 0"),
+        ({"seconds": float("nan")}, "excerpt_seconds is nan.*above 0"),
+        ({"seconds": float("inf")}, "excerpt_seconds is inf.*above 0"),
+        ({"seconds": 1e-5}, "excerpt_seconds is 1e-05: less than one sample at 8000 Hz"),
+        ({"seconds": None}, "excerpt_seconds is None"),
+        ({"num_sources": 4}, "num_sources is 4.*has 3 labels.*bass, drums, voice.*1 to 3"),
+        ({"num_sources": 0}, "num_sources is 0.*at least 1"),
+        ({"num_sources": 2, "fewest_sources": 3}, "fewest_sources is 3 and num_sources is 2"),
+        ({"num_sources": 2, "fewest_sources": 0}, "fewest_sources is 0 and num_sources is 2"),
+        ({"fewest_sources": 2}, "fewest_sources is 2 and num_sources is None.*both"),
+        ({"seed": -1}, "seed is -1"),
+        ({"missing": "keep"}, "missing is 'keep'.*'error', 'skip', 'silence'"),
         ({"span": (0.5, 0.5)}, r"span.*0\.5"),
         ({"span": (-0.5, 1.0)}, r"span.*-0\.5"),
         ({"gain_db": -3.0}, r"gain.*-3"),
@@ -590,12 +703,12 @@ def test_where_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomple
 )
 def test_arguments_that_cannot_work_are_refused(tiny_store, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        Mixtures(tiny_store, **{"duration": 0.5, "length": 4, **arguments})
+        draw_from(tiny_store, **{"seconds": 0.5, "length": 4, **arguments})
 
 
 @pytest.mark.parametrize("index", [4, -1])
 def test_an_item_beyond_the_end_is_an_index_error(tiny_store, index):
-    mixtures = Mixtures(tiny_store, 0.5, 4)
+    mixtures = draw_from(tiny_store, 0.5, 4)
     assert len(mixtures) == 4 and len(list(mixtures)) == 4
-    with pytest.raises(IndexError, match=f"Item {index} .*there are 4"):
+    with pytest.raises(IndexError, match=f"Index {index} .*there are 4"):
         mixtures[index]

@@ -22,6 +22,7 @@ from torch import nn
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from nussl_transfer.cli.recipe import run_recipe
 from nussl_transfer.errors import ConfigError, DataError, TransferError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.runtime import process_group as distributed
 from nussl_transfer.runtime import process_group as processes
@@ -111,8 +112,9 @@ def train(tiny_store, small_chimera, tiny_stft):
         # The network is the first process's, whatever another has.
         model = small_chimera(num_layers=2, dropout=dropout, seed=0 if distributed.is_main_process() else 3)
         info = CheckpointInfo(("bass", "drums", "voice"), mode, 8000, tiny_stft, SECONDS)
-        items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
-        return model, fit(model, items, Mixtures(tiny_store, SECONDS, valid_items, 2), config, out, info, probe)
+        items = mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), config.iterations * config.batch_size, seed)
+        held_out = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), valid_items, 2)
+        return model, fit(model, items, held_out, config, out, info, probe)
 
     return run
 

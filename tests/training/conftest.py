@@ -8,6 +8,7 @@ import pytest
 from tiny_runs import PLAN, SECONDS
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.training.fit import fit
 from nussl_transfer.training.run import FitConfig
@@ -33,8 +34,8 @@ def train_into(tiny_store, small_chimera, info):
     ):  # fmt: skip
         config = FitConfig(**{**PLAN, **plan})
         model = small_chimera(num_layers=2, dropout=0.5) if model is None else model
-        items = mixtures(tiny_store, SECONDS, config.iterations * config.batch_size, seed, coherent=0.5)
-        held_out = valid(tiny_store, SECONDS, 3, seed + 1) if valid else None
+        items = mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), config.iterations * config.batch_size, seed)
+        held_out = valid(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 3, seed + 1) if valid else None
         return model, fit(model, items, held_out, config, out, info, probe, attach, provenance)
 
     return run

@@ -16,6 +16,7 @@ from nussl.ml.train.loss import DeepClusteringLoss, L1Loss
 from torch.utils.data import DataLoader, default_collate
 
 from nussl_transfer.errors import ConfigError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.losses.heads import DeferredEmbedding
@@ -26,7 +27,7 @@ from nussl_transfer.training.closures import TransferClosure, TransferValidation
 @pytest.fixture
 def batches(tiny_store, tiny_stft) -> list[dict]:
     """Three batches with spectra."""
-    items = Mixtures(tiny_store, 0.25, 6, coherent=0.5)
+    items = Mixtures(tiny_store, MixtureConfig(0.25, coherent=0.5), 6)
     return [Targets(tiny_stft)(default_collate([items[i], items[i + 1]])) for i in (0, 2, 4)]
 
 
@@ -189,7 +190,7 @@ def test_a_step_is_that_of_the_optimizer_on_the_gradient_of_the_loss(small_chime
 
 
 def test_spectra_are_made_of_a_batch_of_audio(small_chimera, tiny_store, tiny_stft, batches):
-    items = Mixtures(tiny_store, 0.25, 6, coherent=0.5)
+    items = Mixtures(tiny_store, MixtureConfig(0.25, coherent=0.5), 6)
     model = small_chimera().eval()
     audio = default_collate([items[0], items[1]])
     found = TransferValidationClosure(model, "whole", targets=Targets(tiny_stft))(None, audio)
@@ -197,7 +198,7 @@ def test_spectra_are_made_of_a_batch_of_audio(small_chimera, tiny_store, tiny_st
 
 
 def test_a_batch_of_audio_without_a_way_to_make_spectra_is_refused(small_chimera, tiny_store):
-    audio = default_collate([Mixtures(tiny_store, 0.25, 1)[0]])
+    audio = default_collate([Mixtures(tiny_store, MixtureConfig(0.25, coherent=1.0), 1)[0]])
     with pytest.raises(ConfigError, match=r"index, mix_audio, source_audio.*targets=Targets\(stft_params\)"):
         closure_for(small_chimera(), "whole")(None, audio)
 
@@ -287,7 +288,7 @@ def test_bfloat16_gives_nearly_the_same_losses_and_keeps_parameters_in_float32(s
 @pytest.fixture
 def five(tiny_store, tiny_stft) -> dict:
     """A batch of five items, of which one is much louder than the others."""
-    items = Mixtures(tiny_store, 0.25, 5, coherent=0.5)
+    items = Mixtures(tiny_store, MixtureConfig(0.25, coherent=0.5), 5)
     audio = default_collate([items[i] for i in range(5)])
     audio["mix_audio"][3] *= 30
     audio["source_audio"][3] *= 30

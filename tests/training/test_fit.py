@@ -15,6 +15,7 @@ from tiny_runs import PLAN, SECONDS, assert_same_runs, at_item, same, stop
 
 from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.store import Store
 from nussl_transfer.training import engine
@@ -221,7 +222,8 @@ def test_another_network_to_start_from_is_refused(train, small_chimera):
 
 def test_a_run_of_another_length_than_its_items_is_refused(tiny_store, small_chimera, info, tmp_path):
     with pytest.raises(ConfigError, match="12 batches of 2 take 24 mixtures: got 23"):
-        fit(small_chimera(), Mixtures(tiny_store, SECONDS, 23), None, FitConfig(**PLAN), tmp_path / "run", info)
+        items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 23)
+        fit(small_chimera(), items, None, FitConfig(**PLAN), tmp_path / "run", info)
     assert not (tmp_path / "run").exists()
 
 
@@ -231,8 +233,8 @@ def test_the_same_store_elsewhere_is_the_same_run(train, tiny_store, unbroken, s
     with pytest.raises(DataError):
         train(mixtures=at_item(13, stop))
     model = small_chimera(num_layers=2, dropout=0.5)
-    items = Mixtures(Store(moved), SECONDS, 24, 1, coherent=0.5)
-    run = fit(model, items, Mixtures(Store(moved), SECONDS, 3, 2), FitConfig(**PLAN), tmp_path / "run", info)
+    items = Mixtures(Store(moved), MixtureConfig(SECONDS, coherent=0.5), 24, 1)
+    run = fit(model, items, Mixtures(Store(moved), MixtureConfig(SECONDS, coherent=1.0), 3, 2), FitConfig(**PLAN), tmp_path / "run", info)
     assert_same_runs(run.folder, unbroken)
 
 

@@ -11,6 +11,7 @@ from ignite.engine import Events
 from tiny_runs import assert_same_runs, at_item, same
 
 from nussl_transfer.errors import DataError, TransferError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.training.run import FitConfig
 from nussl_transfer.training.skipped import SkippedSteps
@@ -121,7 +122,7 @@ def fail():
 def test_an_item_that_cannot_be_made_is_told_with_its_tracks(train, unbroken, tiny_store, workers):
     with pytest.raises(DataError) as told:
         train(mixtures=at_item(13, fail), workers=workers)
-    item = Mixtures(tiny_store, 0.1, 24, 1, coherent=0.5).draw(13)
+    item = Mixtures(tiny_store, MixtureConfig(0.1, coherent=0.5), 24, 1).draw(13)
     made_of = "; ".join(
         f"track {name!r}: {', '.join(found.label for found in item if found.track.name == name)}"
         for name in dict.fromkeys(found.track.name for found in item)

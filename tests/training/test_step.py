@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 
 from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import ConfigError
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.targets import Targets
@@ -29,7 +30,7 @@ EPSILON = 1e-3  # of Adam: with the usual 1e-8, a gradient that is only rounding
 @pytest.fixture
 def audio(tiny_store) -> list[dict]:
     """Batches of audio, of which two are not numbers: the one in the mixture, the other in the sources."""
-    items = Mixtures(tiny_store, SECONDS, 2 * STEPS, coherent=0.5)
+    items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), 2 * STEPS)
     batches = [default_collate([items[i], items[i + 1]]) for i in range(0, 2 * STEPS, 2)]
     for number, key in zip(BAD, ("mix_audio", "source_audio"), strict=True):
         batches[number][key][1, 0, 5:9] = float("nan")
@@ -203,7 +204,7 @@ def test_what_is_validated_and_written_is_the_average(train, tiny_store, tiny_st
     raw = torch.load(run.folder / "state.pt", weights_only=True)["model"]
     assert same(shown.state_dict(), model.state_dict()), "the network that fit was given has the average at the end"
     assert not same(shown.state_dict(), raw)
-    held_out = Mixtures(tiny_store, SECONDS, 3, 2)
+    held_out = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 3, 2)
     validation = TransferValidationClosure(shown, "whole", targets=Targets(tiny_stft), frame_step=2)
     losses = [validation(None, default_collate([held_out[i] for i in batch]))["loss"] for batch in ((0, 1), (2,))]
     assert run.read_curve()["points"][-1]["valid_loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)

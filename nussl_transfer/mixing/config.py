@@ -1,0 +1,76 @@
+"""Options that decide how mixtures are drawn; passed whole to every function that mixes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..audio.augment import change_ranges
+from ..errors import ConfigError
+
+# Gains above this are typing errors: 60 dB is a factor of 1,000.
+MOST_DB = 60.0
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """Choose how mixtures are drawn from stems.
+
+    Attributes:
+        excerpt_seconds: Length of a mixture in seconds. None: the length that the checkpoint was trained on.
+        coherent: Probability, 0 to 1, that a mixture is coherent: all its stems come from one track at one time, and share
+            pitch and tempo. In the other mixtures each stem has its own track, time, pitch and tempo, which makes a small
+            set larger.
+        num_sources: None: a mixture has a source for each label. A number: that many different labels are drawn for each
+            mixture. A store of many instruments pretrains this way (Section 2.1 of the paper: deep clustering does not
+            depend on which sources there are, or how many).
+        fewest_sources: With ``num_sources``: the number of sources is drawn uniformly between this and ``num_sources``. A
+            new network learns from mixtures of two long before it learns from mixtures of four.
+        gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
+        pitch: Lowest and highest shift in semitones, drawn uniformly; the paper's is (-3, 3). None: no shift.
+        stretch: Lowest and highest tempo, drawn uniformly; the paper's is (0.8, 1.2), where 1.2 plays faster. None: no
+            change.
+        sounding: Draw only excerpts in which every source is active somewhere.
+        timbre: Probability, 0 to 1, that a stem gets a random timbre (`nussl_transfer.audio.timbre`): a smooth equalizer
+            and, perhaps, a room. 0 turns it off; the paper has none.
+        eq_db: Standard deviation of that equalizer's gains in dB. 5 suits pretraining; 1 to 2 is a mild setting for
+            fine-tuning.
+        room: Probability, 0 to 1, that a stem with a random timbre also gets a random room.
+
+    Raises:
+        ConfigError: A value is out of its range.
+
+    >>> MixtureConfig(excerpt_seconds=2.0, pitch=(-3, 3)).pitch
+    (-3, 3)
+    """
+
+    excerpt_seconds: float | None = None
+    coherent: float = 0.5
+    num_sources: int | None = None
+    fewest_sources: int | None = None
+    gain_db: float = 0.0
+    pitch: tuple[float, float] | None = None
+    stretch: tuple[float, float] | None = None
+    sounding: bool = False
+    timbre: float = 0.0
+    eq_db: float = 3.0
+    room: float = 0.0
+
+    def __post_init__(self):
+        """Check the values."""
+        if self.excerpt_seconds is not None and not (math.isfinite(self.excerpt_seconds) and self.excerpt_seconds > 0):
+            raise ConfigError(f"excerpt_seconds is {self.excerpt_seconds}. Give a length above 0 seconds.")
+        for name in ("coherent", "timbre", "room"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}. Give a probability between 0 and 1.")
+        for name in ("gain_db", "eq_db"):
+            if not 0 <= getattr(self, name) <= MOST_DB:
+                raise ConfigError(f"{name} is {getattr(self, name)}. Give a number of dB from 0 to {MOST_DB:g}.")
+        most, fewest = self.num_sources, self.fewest_sources
+        if most is not None and most < 1:
+            raise ConfigError(f"num_sources is {most}. Give at least 1, or None for one source for each label.")
+        if fewest is not None and (most is None or not 1 <= fewest <= most):
+            raise ConfigError(
+                f"fewest_sources is {fewest} and num_sources is {most}. Give both, fewest_sources from 1 to num_sources."
+            )
+        change_ranges(self.pitch, self.stretch)

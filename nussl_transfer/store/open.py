@@ -1,0 +1,52 @@
+"""Open stems as a store: a store as it is, a folder of stems after preparing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..datasets.options import StemOptions
+from ..datasets.recognise import open_tracks
+from ..errors import ConfigError, DataError
+from ..runtime.process_group import once_per_machine
+from .manifest import MANIFEST
+from .prepare import prepare
+from .store import Store
+
+
+def open_store(stems: str | Path | Store, out: str | Path, sample_rate: int, options: StemOptions | None = None) -> Store:
+    """Open stems as a store at one rate; a folder of stems is prepared in ``out`` first, once on each machine.
+
+    Args:
+        stems: A folder of stems of any known layout, a store, or the folder of one.
+        out: Folder of the store that is made from a folder of stems.
+        sample_rate: Rate that the store must have, in Hz.
+        options: How a folder of stems is read; None recognises its data set and takes all its stems.
+
+    Raises:
+        DataError: The store has another rate, or the stems cannot be made into one.
+        ConfigError: ``options`` has groups or patterns to ignore, and ``stems`` is a store.
+    """
+    options = options or StemOptions()
+
+    def given() -> Store | None:
+        if not (isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file()):
+            return None
+        store = stems.select() if isinstance(stems, Store) else Store(stems)
+        store.missing = "silence" if options.missing == "silence" else store.missing
+        if options.groups or options.ignore:
+            raise ConfigError(
+                f"{store.folder} is a store, and its labels are fixed: groups and ignore apply to a folder of stems. Give the "
+                "folder that the store was prepared from."
+            )
+        if store.sample_rate != sample_rate:
+            raise DataError(
+                f"{store.folder} is a store at {store.sample_rate} Hz: the model needs {sample_rate} Hz. Give the folder that "
+                f"the store was prepared from, or prepare it again at {sample_rate} Hz."
+            )
+        return store
+
+    def made() -> Store:
+        name, tracks = open_tracks(stems, options)
+        return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
+
+    return once_per_machine(lambda: given() or made(), lambda: given() or Store(out))
