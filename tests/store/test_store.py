@@ -69,7 +69,7 @@ def test_tracks_of_one_origin_are_one_music_also_when_read_again(tmp_path):
 
 def test_the_manifest_has_the_documented_form(store):
     manifest = json.loads((store.folder / "manifest.json").read_text())
-    assert manifest.keys() == {"format", "sample_rate", "labels", "dataset", "tracks"}
+    assert manifest.keys() == {"format", "sample_rate", "labels", "dataset", "missing", "tracks"}
     assert (manifest["format"], manifest["sample_rate"], manifest["dataset"]) == (1, RATE, "made up")
     assert manifest["labels"] == ["flute", "viola"]
     first = manifest["tracks"][0]
