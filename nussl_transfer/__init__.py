@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers and editors
     from .errors import FetchError as FetchError
     from .errors import TransferError as TransferError
     from .evaluation.evaluate import evaluate as evaluate
+    from .mixing.config import MixtureConfig as MixtureConfig
     from .mixing.mixtures import Mixtures as Mixtures
-    from .mixing.split import MixtureConfig as MixtureConfig
     from .pipelines.finetune import finetune as finetune
     from .separation.clustering import TransferDeepClustering as TransferDeepClustering
     from .separation.masks import TransferMaskEstimation as TransferMaskEstimation
@@ -58,7 +58,7 @@ _HOMES = {
     "Mixtures": "mixing.mixtures",
     "Run": "training.run",
     "FitConfig": "training.run",
-    "MixtureConfig": "mixing.split",
+    "MixtureConfig": "mixing.config",
     "StemOptions": "datasets.options",
     "TransferClosure": "training.closures",
     "TransferMaskEstimation": "separation.masks",

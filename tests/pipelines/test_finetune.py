@@ -16,7 +16,8 @@ from nussl import STFTParams
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
-from nussl_transfer.mixing.split import MixtureConfig, train_valid_split
+from nussl_transfer.mixing.config import MixtureConfig
+from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.networks.chimera import PAPER
 from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune, paper_finetune
 from nussl_transfer.store.store import Store
