@@ -1,11 +1,11 @@
-"""Stage 0: audio files from strangers, read block by block; what is wrong is said in one sentence."""
+"""Read audio files block by block; raise a one-sentence error for a file that is damaged, cut or no audio."""
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +14,30 @@ import soundfile
 import soxr
 
 from ..errors import AudioFileError, DataError
-from . import stem_mp4 as containers
+from . import containers, mp3, stem_mp4
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-# Stems of one track may differ in length by this share of the longest: an MP3 frame, a bounce that stops
-# early.
+# What libsndfile reads, by the ends of names.
+EXTENSIONS = (
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf",
+    ".au", ".snd",
+)  # fmt: skip
+# Audio that libsndfile does not read. A folder scan names such files instead of passing over them in silence.
+UNREADABLE_EXTENSIONS = (
+    ".m4a", ".mp4", ".m4b", ".aac", ".alac", ".wma", ".ape", ".wv", ".mpc", ".mka", ".webm", ".mov", ".ac3", ".amr", ".tta",
+    ".dsf", ".dff", ".mid", ".midi",
+)  # fmt: skip
+# Stems of one track may differ in length by this share of the longest: an MP3 frame, or a bounce that stops early.
 LENGTH_TOLERANCE = 0.01
-# The number of frames in an MP3 header may be an estimate from the file's size: 0.2 % too high in ordinary
-# files.
-MP3_TOLERANCE = 0.01
+# libsndfile may decode this many samples fewer than an MP3 has: its first frames can lack the data they refer to.
+MP3_TOLERANCE = 3 * 1152
 BLOCK = 1 << 18
 RESAMPLING = "HQ"
 _UNKNOWN_FRAMES = 1 << 50
-_STREAMED_SIZES = (0, 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: rate in Hz, channels, frames (an estimate in some MP3), coding."""
+    """Sample rate in Hz, number of channels, length in frames and coding of a file."""
 
     sample_rate: int
     channels: int
@@ -44,47 +50,59 @@ class Header:
         return self.frames / self.sample_rate
 
 
+def native_path(path: str | Path) -> str | bytes:
+    """Returns a path as soundfile takes it: as bytes where names are bytes, since they need not be UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else os.fspath(path)
+
+
 def header(path: str | Path) -> Header:
-    """Returns what a file says of itself, without decoding it.
+    """Return rate, channels and length of a file.
+
+    The length is exact: the frames of an MP3 and of a FLAC without a length are counted.
 
     Args:
         path: The file, or a stream in a stem file: ``Artist - Title.stem.mp4/vocals``.
 
     Raises:
-        AudioFileError: It is not there, may not be read, is empty, was cut, or is no audio.
+        AudioFileError: The file is absent, unreadable, empty, cut, or no audio.
     """
     path = Path(path)
-    file_of = containers.on_disk(path)
+    file_of = stem_mp4.on_disk(path)
     try:
         status = file_of.stat()
-        if not stat.S_ISREG(status.st_mode):  # to read a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
             raise AudioFileError(file_of, "is no file, but a folder, a pipe or a device", "Put audio in its place.")
         size = status.st_size
         with open(file_of, "rb") as file:
-            missing = (containers.missing_bytes if file_of != path else _missing_bytes)(file, size)
+            missing = (stem_mp4.missing_bytes if file_of != path else containers.missing_bytes)(file, size)
+            file.seek(0)
+            overflowing = containers.overflowing_bytes(file, size)
     except OSError as error:
         raise _unreadable(file_of, error) from None
     if size == 0:
         raise AudioFileError(file_of, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
     if missing > 0:
         what = f"was cut: its header promises {missing} bytes more"
+        if path.suffix.lower() in (".ogg", ".oga", ".opus"):
+            what = "was cut: the end of its Ogg stream is missing"
         raise AudioFileError(file_of, what, "Copy it again from its source.")
+    if overflowing:
+        what = f"is larger than the 4 GiB that its header can describe: {overflowing} bytes would not be read"
+        raise AudioFileError(file_of, what, "Convert it to RF64, W64 or FLAC, or split it.")
     if file_of != path:
-        stream = containers.stream(path)
+        stream = stem_mp4.stream(path)
         return Header(stream.sample_rate, stream.channels, stream.frames, stream.codec)
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _undecodable(path, error) from None
-    # A FLAC that was written to a pipe does not know its length: count.
-    frames = info.frames if info.frames < _UNKNOWN_FRAMES else sum(map(len, _decode(path, BLOCK)))
-    if frames == 0:
+    with _opened(path) as file:
+        found = Header(file.samplerate, file.channels, file.frames, file.subtype)
+    if found.frames >= _UNKNOWN_FRAMES:  # a FLAC that was written to a pipe does not know its length
+        found = Header(found.sample_rate, found.channels, sum(map(len, _decode(path, BLOCK))), found.subtype)
+    if found.frames == 0:
         raise AudioFileError(path, "holds no audio (0 samples)", "Export it again, or remove it.")
-    return Header(info.samplerate, info.channels, frames, info.subtype)
+    return found
 
 
 def blocks(path: str | Path, frames: int = BLOCK) -> Iterator[np.ndarray]:
-    """Yields the audio of a file, block by block, so that memory does not grow with the file.
+    """Yield the audio of a file block by block, so that memory does not grow with the file.
 
     Args:
         path: The file.
@@ -105,8 +123,8 @@ def blocks(path: str | Path, frames: int = BLOCK) -> Iterator[np.ndarray]:
             raise AudioFileError(path, f"holds NaN or infinite samples, the first at {at:.2f} s", "Export it again.")
         start += len(block)
         yield block
-    tolerance = MP3_TOLERANCE if head.subtype.startswith("MPEG") else 0.0
-    if start < head.frames * (1 - tolerance):
+    tolerance = MP3_TOLERANCE if head.subtype.startswith("MPEG") else 0
+    if start < head.frames - tolerance:
         raise AudioFileError(
             path,
             f"was cut: it promises {head.seconds:.1f} s and decodes to {start / head.sample_rate:.1f} s",
@@ -115,7 +133,7 @@ def blocks(path: str | Path, frames: int = BLOCK) -> Iterator[np.ndarray]:
 
 
 def read(path: str | Path) -> tuple[np.ndarray, int]:
-    """Returns a whole file and its rate in Hz.
+    """Return the audio of a whole file and its rate in Hz.
 
     Shape:
         float32 [channels, frames], nussl's order
@@ -128,12 +146,12 @@ def read(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
-    """Returns a file as the mean of its channels at another rate, decoded and resampled block by block.
+    """Return the mean of a file's channels at another rate, decoded and resampled block by block.
 
     Args:
         path: The file.
         sample_rate: Rate of the result in Hz.
-        offset: Is subtracted before resampling, which would make a click of it at both ends.
+        offset: Subtracted before resampling, which would turn an offset into a click at both ends.
 
     Shape:
         float32 [frames]
@@ -142,13 +160,13 @@ def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
         AudioFileError: As ``blocks``.
     """
     rate = header(path).sample_rate
-    # Channel by channel: as a mean over the last axis, which takes NumPy ten times as long.
+    # Summed channel by channel: a mean over the last axis takes NumPy ten times as long.
     averaged = (sum(block.T) / np.float32(block.shape[1]) - np.float32(offset) for block in blocks(path))  # [frames]
     return np.concatenate(list(resampled(averaged, rate, sample_rate)))
 
 
 def resampled(pieces: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yields a signal at another rate, piece by piece, as if it had been resampled whole.
+    """Yield a signal at another rate piece by piece, as if it were resampled whole.
 
     Args:
         pieces: The signal, in pieces of any length.
@@ -173,20 +191,20 @@ def resampled(pieces: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iter
 
 
 def align(signals: Mapping[str, np.ndarray], tolerance: float = LENGTH_TOLERANCE) -> dict[str, np.ndarray]:
-    """Returns signals of one length: the shorter ones get zeros at their tail.
+    """Return signals of one length: the shorter ones get zeros at their end.
 
-    Zeros rather than a cut, because a stem that ends early was silent from there on (a bounce that stops with
-    its last note), and because nothing recorded is lost.
+    The longer ones are not cut: a stem that ends early (a bounce that stops with its last note) was silent from there
+    on, and nothing recorded is lost.
 
     Args:
         signals: name -> samples, all at one rate.
-        tolerance: How far the shortest may stay behind, as a share of the longest.
+        tolerance: By how much the shortest may be shorter, as a share of the longest.
 
     Shape:
         [..., frames] each; out [..., longest]
 
     Raises:
-        DataError: They differ by more.
+        DataError: The lengths differ by more than that.
     """
     lengths = {name: signal.shape[-1] for name, signal in signals.items()}
     longest = max(lengths.values())
@@ -203,24 +221,69 @@ def align(signals: Mapping[str, np.ndarray], tolerance: float = LENGTH_TOLERANCE
 
 
 def too_unequal(lengths, tolerance: float = LENGTH_TOLERANCE) -> bool:
-    """Tells whether lengths (any unit) differ by more than a share of the longest."""
+    """Tell whether lengths (in any unit) differ by more than a share of the longest."""
     lengths = list(lengths)
     return max(lengths) - min(lengths) > tolerance * max(lengths)
 
 
-def _decode(path: str | Path, frames: int) -> Iterator[np.ndarray]:
-    if containers.is_stream(Path(path)):
-        yield from containers.decoded(Path(path), frames)
-        return
+class _ForwardFile(soundfile.SoundFile):
+    """A file that is read from its start to its end.
+
+    soundfile seeks after every read in a file that can seek; behind the end of a FLAC of unknown length that fails.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Opens a file with libsndfile; of an MP3, the counted frames alone.
+
+    Raises:
+        AudioFileError: libsndfile cannot open or decode it, or frames that an MP3 promises are missing.
+    """
+    path, about = Path(path), None
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            while len(block := file.read(frames, dtype="float32", always_2d=True)):
-                yield block
+        with open(path, "rb") as file:
+            head = file.read(64)
+        if mp3.looks_like_mp3(head) or (path.suffix.lower() == ".mp3" and containers.name_content(head) is None):
+            about = mp3.scan(path)
+        spliced = containers.with_true_size(path) if about is None else None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if about is not None:
+        if about.missing:
+            promised, found = (frames * about.samples / about.rate for frames in (about.promised, about.frames))
+            what = f"was cut: it promises {promised:.1f} s and has {found:.1f} s"
+            raise AudioFileError(path, what, "Copy it again from its source.")
+        if about.frames == 0:
+            raise AudioFileError(path, "holds no audio (0 samples)", "Export it again, or remove it.")
+        spliced = mp3.open_whole(path, about)
+    try:
+        with _ForwardFile(native_path(path) if spliced is None else spliced) as file:
+            yield file
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _undecodable(path, error) from None
+    finally:
+        if spliced is not None:
+            spliced.close()
+
+
+def _decode(path: str | Path, frames: int) -> Iterator[np.ndarray]:
+    if stem_mp4.is_stream(Path(path)):
+        yield from stem_mp4.decoded(Path(path), frames)
+        return
+    with _opened(path) as file:
+        while len(block := file.read(frames, dtype="float32", always_2d=True)):
+            yield block
 
 
 def _undecodable(path: str | Path, error: Exception) -> AudioFileError:
+    with open(path, "rb") as file:
+        content = containers.name_content(file.read(64))
+    if content is not None:
+        return AudioFileError(path, f"cannot be decoded: it is {content}", "Convert it to WAV or FLAC, or replace it.")
     why = getattr(error, "error_string", str(error)).rstrip(". ")
     return AudioFileError(path, f"cannot be decoded ({why})", "Convert it to WAV or FLAC, or copy it again.")
 
@@ -229,21 +292,7 @@ def _unreadable(path: Path, error: OSError) -> AudioFileError:
     if path.is_symlink() and isinstance(error, FileNotFoundError):
         return AudioFileError(path, f"is a broken link to {os.readlink(path)}", "Mend the link or remove it.")
     if isinstance(error, FileNotFoundError):
-        return AudioFileError(path, "is not there", "Put it back, or look at the folder again.")
+        return AudioFileError(path, "is not there", "Put it back, or check the path.")
     if isinstance(error, PermissionError):
         return AudioFileError(path, "may not be read (permission denied)", f"Run `chmod u+r '{path}'` as its owner.")
-    return AudioFileError(path, f"cannot be read ({error.strerror})", "Look at the disk, or copy the file again.")
-
-
-def _missing_bytes(file, size: int) -> int:
-    """Returns how many bytes of samples a WAV or AIFF lacks: libsndfile says nothing of it."""
-    kind, _, form = struct.unpack("4sI4s", file.read(12).ljust(12, b"\0"))
-    order = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}.get(kind)
-    if order is None or form not in (b"WAVE", b"AIFF", b"AIFC"):
-        return 0
-    while len(head := file.read(8)) == 8:
-        name, length = struct.unpack(order + "4sI", head)
-        if name in (b"data", b"SSND"):
-            return 0 if length in _STREAMED_SIZES else file.tell() + length - size
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return 0
+    return AudioFileError(path, f"cannot be read ({error.strerror})", "Check the disk, or copy the file again.")

@@ -1,4 +1,4 @@
-"""Audio files, sound and unsound."""
+"""Reading whole, damaged, cut and misnamed audio files."""
 
 from __future__ import annotations
 
@@ -43,17 +43,46 @@ def test_mono_is_the_mean_of_the_channels_resampled_whatever_the_blocks(tmp_path
     assert np.allclose(mono(path, rate), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize(("suffix", "share"), [(".wav", 0.5), (".aiff", 0.5), (".flac", 0.5), (".wav", 0.999)])
+@pytest.mark.parametrize(("suffix", "share"), [(".wav", 0.5), (".aiff", 0.5), (".flac", 0.5), (".wav", 0.98)])
 def test_a_file_that_was_cut_is_refused(tmp_path, suffix, share):
     path = cut(layouts.write(tmp_path / f"a{suffix}", layouts.tone(440)), share)
     with pytest.raises(AudioFileError, match="a.*(was cut|cannot be decoded).*Co"):
         read(path)
 
 
-def test_an_mp3_that_was_cut_is_refused_or_read_to_where_it_ends(tmp_path):
+def test_an_mp3_that_lacks_frames_of_those_its_info_frame_promises_is_refused(tmp_path):
     path = cut(layouts.write(tmp_path / "a.mp3", layouts.tone(440, 4)), 0.5)
     with pytest.raises(AudioFileError, match="was cut: it promises 4.0 s"):
         read(path)
+
+
+def test_a_wav_that_lacks_a_few_bytes_is_read(wav):
+    """Some programs count bytes of the header as samples."""
+    wav.write_bytes(wav.read_bytes()[:-16])
+    assert header(wav).frames == 44100 - 8
+    assert len(read(wav)[0][0]) == 44100 - 8
+
+
+@pytest.mark.parametrize("name", [b"fl\xf6te.wav", b"\xff\xfe.flac", "ü😀.mp3".encode()])
+def test_a_name_that_is_not_utf8_is_read(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    with open(path, "wb") as file:
+        soundfile.write(file, layouts.tone(440), 44100, format=path.suffix[1:].upper())
+    assert header(path).seconds == 1
+    assert read(path)[0].shape == (1, 44100)
+
+
+def test_a_file_that_is_no_audio_is_called_what_it_is(tmp_path):
+    path = tmp_path / "a.mp3"
+    for content, what in (
+        (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100), "it is an MP4 or M4A file"),
+        (b"\xff\xf1\x50\x80\x2e\x7f\xfc" + bytes(400), "it is an AAC file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>404</html>", "it is a web page"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(AudioFileError, match=f"a.mp3 cannot be decoded: {what}"):
+            header(path)
 
 
 def test_empty_files_files_without_audio_and_other_files_are_refused(tmp_path):
