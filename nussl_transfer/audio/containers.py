@@ -219,24 +219,30 @@ class Spliced(io.RawIOBase):
         self._position = 0
 
     def close(self) -> None:
+        """Closes the other file."""
         self._file.close()
         super().close()
 
     def readable(self) -> bool:
+        """Returns True."""
         return True
 
     def seekable(self) -> bool:
+        """Returns True."""
         return True
 
     def tell(self) -> int:
+        """Returns the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves to a position and returns it."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer) -> int:
+        """Fills a buffer with the next bytes and returns how many there were."""
         view, done = memoryview(buffer).cast("B"), 0
         for part in self._parts(len(view)):
             view[done : done + len(part)] = part

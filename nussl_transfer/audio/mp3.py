@@ -253,7 +253,6 @@ def open_whole(path: str | Path, about: Mp3) -> Spliced:
         header = file.read(4)
     if about.info is not None and about.promised and abs(about.promised - about.frames) <= 1:
         return Spliced(path, b"", (about.info, *about.runs))
-    total = sum(end - start for start, end in about.runs)
     return Spliced(path, _info_frame(header, about) if about.layer == 3 else b"", about.runs)
 
 
