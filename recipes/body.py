@@ -21,7 +21,7 @@ from jsonargparse import auto_cli
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
 from nussl_transfer.checkpoints.zoo import resolve
-from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
@@ -172,4 +172,4 @@ def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, runs: str
 
 if __name__ == "__main__":
     commands = {"all": everything, "pretrain": pretrain, "publish": publish}
-    sys.exit(status_of(lambda: auto_cli(commands, as_positional=False)))
+    sys.exit(recipe_status(lambda: auto_cli(commands, as_positional=False)))

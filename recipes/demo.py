@@ -24,7 +24,7 @@ from jsonargparse import auto_cli
 import nussl_transfer
 from nussl_transfer.checkpoints.checkpoint import read_info
 from nussl_transfer.checkpoints.zoo import resolve
-from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
@@ -247,7 +247,7 @@ def step(title: str) -> None:
 
 def main() -> int:
     """Runs the demo; returns the exit status."""
-    return status_of(lambda: auto_cli(demo, as_positional=False))
+    return recipe_status(lambda: auto_cli(demo, as_positional=False))
 
 
 if __name__ == "__main__":

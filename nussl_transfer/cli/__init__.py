@@ -1,72 +1,70 @@
-"""Stage 11, the command ``nussl-transfer``: words become one call, errors a message and a status.
+"""The command ``nussl-transfer``: parse the words, run one function, return an exit status.
 
-    *_commands.py, training_command.py    what each command does, and, by its signature, takes
-    parsers.py                            signatures become options and help
-    words.py                              lists in one word
-    signals.py                            SIGTERM
-    recipe.py                             the words of recipes/pretrain.py and finetune.py
+    *_command.py, *_commands.py   the options of each command, and its function
+    parsers.py, options.py        what all parsers share, and options of several commands
+    words.py                      several values in one word
+    status.py                     errors and signals as messages and an exit status
+    recipe.py                     the words of recipes/pretrain.py and recipes/finetune.py
 
-Status 0: done, or training was stopped by SIGTERM, and has saved all that it did; 1: `check` found what must be
-mended, or `separate` could not separate every file; 2: what was asked for cannot be; 130: stopped by Ctrl-C; 143:
-stopped by SIGTERM.
-Nothing of the package but these modules is imported before a command runs.
+Help, versions and wrong options import neither torch nor nussl: everything else is imported when a command runs.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from ..errors import ConfigError, TransferError
-from ..runtime.signals import Terminated
-from .audio_commands import separate
-from .data_commands import check, fetch, prepare
-from .model_commands import evaluate, models, publish
-from .parsers import PROGRAM, nearest, parser_of, summary_of
-from .training_command import finetune
+from ..errors import ConfigError
+from .audio_commands import separate, separate_parser
+from .data_commands import check, check_parser, fetch, fetch_parser, prepare, prepare_parser
+from .finetune_command import finetune, finetune_parser
+from .model_commands import evaluate, evaluate_parser, models, models_parser, publish, publish_parser
+from .parsers import PROGRAM, Parser, nearest
+from .status import exit_status, messages_shown
 
-COMMANDS: dict[str, Callable[..., int | None]] = {
-    command.__name__: command for command in (fetch, check, prepare, finetune, evaluate, separate, publish, models)
+COMMANDS: dict[str, tuple[Callable[[], Parser], Callable[..., int | None]]] = {
+    "fetch": (fetch_parser, fetch),
+    "check": (check_parser, check),
+    "prepare": (prepare_parser, prepare),
+    "finetune": (finetune_parser, finetune),
+    "evaluate": (evaluate_parser, evaluate),
+    "separate": (separate_parser, separate),
+    "publish": (publish_parser, publish),
+    "models": (models_parser, models),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status.
+    """Run one command and return the exit status.
 
     Args:
-        argv: The words after the program's name; those of this process when not given.
+        argv: The words after the program's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if not words or words[0] in ("-h", "--help", "help"):
-            print(overview())
-            return 0
-        if words[0] == "--version":
-            print(versions())
-            return 0
-        command = find_command(words[0])
-        values = parser_of(command).parse_args(words[1:])
-        with messages_shown():
-            return command(**vars(values)) or 0
-    except (TransferError, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stopped:
-        if not stopped.args:  # a run in training has said itself where it stopped
-            print(
-                f"\n{PROGRAM}: stopped; no file is half written. Give the same command again: prepare and "
-                "finetune go on from what is finished, the others start anew.",
-                file=sys.stderr,
-            )
-        return 143 if isinstance(stopped, Terminated) else 130
+    return exit_status(lambda: run(words), PROGRAM)
+
+
+def run(words: Sequence[str]) -> int | None:
+    """Run the command that the words name, and return its status."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(versions())
+        return 0
+    if words[0] not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise ConfigError(f"There is no command {words[0]!r}.{nearest(words[0], COMMANDS)} The commands are {known}.")
+    parser, command = COMMANDS[words[0]]
+    given = parser().parse(words[1:])
+    with messages_shown():
+        return command(**given)
 
 
 def overview() -> str:
-    """Returns the help of the program as a whole."""
-    summaries = [f"  {name:<10} {summary_of(command)}" for name, command in COMMANDS.items()]
+    """Return the help of the whole program."""
+    summaries = [f"  {name:<10} {parser().summary}" for name, (parser, _) in COMMANDS.items()]
     return "\n".join([
         f"usage: {PROGRAM} COMMAND ...",
         "",
@@ -74,7 +72,7 @@ def overview() -> str:
         "",
         *summaries,
         "",
-        f"{PROGRAM} COMMAND --help says more; --version, what it runs on.",
+        f"{PROGRAM} COMMAND --help shows the options; --version, the versions in use.",
         "",
         "example:",
         f"  {PROGRAM} finetune my-stems --out run",
@@ -83,40 +81,8 @@ def overview() -> str:
 
 
 def versions() -> str:
-    """Returns the versions that a report of a defect needs."""
+    """Return the versions that a bug report needs."""
     from .. import __version__
 
     found = [f"{name} {metadata.version(name)}" for name in ("nussl", "torch", "numpy")]
     return f"{PROGRAM} {__version__} ({', '.join(found)}, Python {sys.version.split()[0]})"
-
-
-def find_command(word: str) -> Callable[..., int | None]:
-    """Returns the function of a command.
-
-    Raises:
-        ConfigError: There is no such command.
-    """
-    if word not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        raise ConfigError(f"There is no command {word!r}.{nearest(word, COMMANDS)} The commands are {known}.")
-    return COMMANDS[word]
-
-
-@contextmanager
-def messages_shown(shown: bool = True) -> Iterator[None]:
-    """Within the block, what the package decides on the way is told on the terminal; or is not told."""
-    logger = logging.getLogger("nussl_transfer")
-    handler = logging.StreamHandler(sys.stderr) if shown else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    # ignite says that an exception, Ctrl-C among them, ends its run; `main` says it better.
-    ignite, silence = logging.getLogger("ignite"), logging.NullHandler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    ignite.addHandler(silence)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        ignite.removeHandler(silence)

@@ -1,63 +1,44 @@
-"""Stage 11, the command on audio: `separate`. See `parsers`."""
+"""The command on audio: `separate`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
 
-from ..runtime.signals import terminated_as_interrupted
+from .options import add_device
+from .parsers import Parser, number
 from .words import parse_list
 
 
-def separate(
-    audio: list[Path],
-    *,
-    model: str,
-    out: Path,
-    labels: str = "",
-    residual: bool = False,
-    keep_rate: bool = False,
-    format: Literal["wav", "flac", "ogg", "mp3"] = "wav",
-    device: str = "cpu",
-    bf16: bool = False,
-    chunk_seconds: float | None = None,
-) -> int:
-    """Separates audio files of any length, into one file a label.
+def separate_parser() -> Parser:
+    """Return the parser of `separate`."""
+    parser = Parser(
+        "separate",
+        "AUDIO ... --model MODEL --out FOLDER [options]",
+        "Separate audio files of any length into one file per label.\n\n"
+        "The status is 1 if some of the files could not be separated.",
+        "separate song.wav --model run --out separated",
+    )
+    parser.add_argument("audio", metavar="AUDIO", nargs="+", type=Path, help="files to separate, or folders of them")
+    parser.add_argument("--model", required=True, help="name, file, run or address: see `nussl-transfer models`")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder to write: FOLDER/SONG/LABEL.wav")
+    parser.add_argument("--labels", metavar="NAME,...", type=parse_list, help="labels to write; all when not given")
+    parser.add_argument("--residual", action="store_true", help="also write the mixture minus those labels")
+    parser.add_argument("--keep-rate", action="store_true", help="write at the sample rate of the file, not of the model")
+    parser.add_argument("--format", choices=("wav", "flac", "ogg", "mp3"), help="format of the files written [wav]")
+    add_device(parser)
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16: faster on processors that have it")
+    seconds = number(0, 86_400, above=True)
+    parser.add_argument("--chunk-seconds", metavar="S", type=seconds, help="length of a chunk; the model's when not given")
+    return parser
 
-    Status 1: some could not be separated; the others were.
 
-    Args:
-        audio: files to separate, or folders of them
-        model: name, file or run
-        out: folder to write: OUT/SONG/LABEL.wav
-        labels: labels to write: violin,cello; all when not given
-        residual: also write the mixture minus those labels
-        keep_rate: write at the rate of the file, not of the model
-        format: of the files written
-        device: cpu or cuda
-        bf16: compute in bfloat16, faster where the processor has it
-        chunk_seconds: of the chunks; the model's when not given
-
-    Example:
-        nussl-transfer separate song.wav --model run --out separated
-    """
+def separate(audio: list[Path], model: str, out: Path, **given) -> int:
+    """Separate files, and print the path of each file written."""
     from ..checkpoints.zoo import resolve
     from ..separation.files import separate_files
 
-    with terminated_as_interrupted():
-        result = separate_files(
-            audio,
-            resolve(model),
-            out,
-            labels=parse_list(labels),
-            residual=residual,
-            keep_rate=keep_rate,
-            format=format,
-            device=device,
-            bf16=bf16,
-            chunk_seconds=chunk_seconds,
-        )
+    result = separate_files(audio, resolve(model), out, **given)
     for files in result.written.values():
         for path in files.values():
             print(path)

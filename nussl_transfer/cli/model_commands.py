@@ -1,156 +1,134 @@
-"""Stage 11, the commands on models: `evaluate`, `publish`, `models`. See `parsers`."""
+"""The commands on models: `evaluate`, `publish` and `models`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from .words import parse_groups, parse_list, short_names
+from .options import add_device, add_seed, add_stem_options, add_test_seconds, stem_options, take
+from .parsers import PROGRAM, Parser, integer
+from .words import short_names
 
 
-def evaluate(
-    models: list[str],
-    stems: Path,
-    *,
-    out: Path = Path("scores"),
-    excerpts: Path | None = None,
-    count: int | None = None,
-    seconds: float | None = None,
-    groups: str = "",
-    ignore: str = "",
-    incoherent: bool = False,
-    sounding: bool = False,
-    oracle: bool = False,
-    museval: bool = False,
-    batch_size: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-) -> None:
-    """Scores models and the mixture on the same excerpts (SI-SDR, dB).
+def evaluate_parser() -> Parser:
+    """Return the parser of `evaluate`."""
+    parser = Parser(
+        "evaluate",
+        "MODELS ... STEMS [options]",
+        "Score models and the mixture on the same excerpts (SI-SDR in dB).\n\n"
+        "Name the model that you expect to be best first: each model is tested\n"
+        "(one-sided Wilcoxon signed-rank) for being better than those after it.\n"
+        "If the stems are split, only those of split 'test' are scored.",
+        "evaluate tuned scratch my-test-stems",
+    )
+    parser.add_argument("models", metavar="MODELS", nargs="+", help="names, files or runs")
+    parser.add_argument("stems", metavar="STEMS", type=Path, help="folder of stems, or a store")
+    add = parser.add_argument
+    add("--out", metavar="FOLDER", type=Path, help="folder for scores.json and excerpts.jams [scores]")
+    add("--excerpts", metavar="FILE", type=Path, help="list to score, such as an earlier excerpts.jams")
+    add("--count", metavar="N", type=integer(1, 10**6), help="draw N excerpts; all, side by side, when not given")
+    add("--incoherent", action="store_true", help="sources of different songs and times; with --count")
+    add("--sounding", action="store_true", help="only excerpts in which every source sounds")
+    add_test_seconds(parser, "length of an excerpt; the first model's when not given")
+    add_stem_options(parser, "groups", "ignore")
+    add("--oracle", action="store_true", help="also score masks made from the references, as a ceiling")
+    add("--museval", action="store_true", help="also museval's SDR, SIR and SAR: takes seconds per excerpt")
+    add("--batch-size", metavar="N", type=integer(1, 10**6), help="excerpts per batch; 80 s of audio when not given")
+    add_seed(parser, "of the excerpts drawn")
+    add_device(parser)
+    return parser
 
-    The model expected to be best comes first: each is tested (one-sided Wilcoxon
-    signed-rank) for being better than those after it. Where the stems are split,
-    those of split 'test' are scored.
 
-    Args:
-        models: names, files or runs
-        stems: folder of stems, or a store
-        out: folder for scores.json and excerpts.jams
-        excerpts: list to score, such as an earlier excerpts.jams
-        count: draw this many; all, side by side, when not given
-        incoherent: sources of different songs and times, as there is no other in
-            some data sets; with --count
-        sounding: only excerpts in which every source sounds
-        seconds: length of an excerpt; the first model's when not given
-        groups: stems to merge: male=tenor+bass,female=soprano+alto
-        ignore: stems, files and folders to pass over: organ,piano
-        oracle: also score masks made from the references, as a ceiling
-        museval: also museval's SDR, SIR and SAR (BSS Eval 4): seconds an excerpt
-        batch_size: excerpts through a network at once; 80 s when not given
-        seed: of the drawing of excerpts
-        device: cpu or cuda
-
-    Example:
-        nussl-transfer evaluate tuned scratch my-test-stems
-    """
+def evaluate(models: list[str], stems: Path, out: Path = Path("scores"), excerpts: Path | None = None, **given) -> None:
+    """Score models, and print the table."""
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
-    from ..datasets.options import StemOptions
     from ..evaluation.evaluate import evaluate
     from ..evaluation.excerpts import make_excerpts, silent_excerpts
     from ..evaluation.jams import read_excerpts, write_excerpts
     from ..report.text import text_table
-    from ..runtime.device import check_device
+    from ..runtime.device import resolve_device
     from ..store.open import open_store
 
-    check_device(device)  # before a store is made
+    given["device"] = resolve_device(given.get("device", "auto"))  # before a store is made
     checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
     first = read_info(next(iter(checkpoints.values())))
-    options = StemOptions(groups=parse_groups(groups), ignore=parse_list(ignore))
-    store = open_store(stems, out / "store", first.sample_rate, options)
+    store = open_store(stems, out / "store", first.sample_rate, stem_options(given))
     if any(track.split == "test" for track in store.tracks):
         store = store.select(split="test")
+    how = take(given, ("count", "seed", "sounding"))
+    seconds = given.pop("excerpt_seconds", first.excerpt_seconds)
+    coherent = not given.pop("incoherent", False)
     if excerpts is None:
-        how = {"coherent": not incoherent, "sounding": sounding}
-        chosen = make_excerpts(store, seconds or first.excerpt_seconds, count, seed, **how)
+        chosen = make_excerpts(store, seconds, coherent=coherent, **how)
         write_excerpts(out / "excerpts.jams", chosen, store.sample_rate)
     else:
         chosen = read_excerpts(excerpts, store)
-    how = {"oracle": oracle, "museval": museval, "batch_size": batch_size, "device": device}
-    scores = evaluate(checkpoints, store, chosen, out, **how)
+    scores = evaluate(checkpoints, store, chosen, out, **given)
     silent = silent_excerpts(chosen, store)
     print(f"{len(chosen)} excerpts, {silent} of them with a silent source; tracks: {len(store.tracks)}.")
     print(f"Every score is in {out / 'scores.json'}.")
     print(text_table(scores))
 
 
-def publish(
-    model: str,
-    *,
-    name: str,
-    license: str,
-    out: Path = Path("releases"),
-    what: str = "",
-    data_license: str = "",
-    half: bool = False,
-    test: Path | None = None,
-    seconds: float | None = None,
-    groups: str = "",
-    ignore: str = "",
-    url: str = "",
-    device: str = "cpu",
-) -> None:
-    """Makes a folder of a model to give to others: weights, card, hash.
+def publish_parser() -> Parser:
+    """Return the parser of `publish`."""
+    parser = Parser(
+        "publish",
+        "MODEL --name NAME --license LICENSE [options]",
+        "Make a folder of a model to give to others: weights, card, hash.",
+        "publish run --name quartet --license CC-BY-4.0 --half",
+    )
+    parser.add_argument("model", metavar="MODEL", help="run, file or name")
+    add = parser.add_argument
+    add("--name", required=True, help="name of the model")
+    add("--license", required=True, help="licence of the weights: MIT, CC-BY-4.0, ...")
+    add("--out", metavar="FOLDER", type=Path, help="folder to make the release's own folder in [releases]")
+    add("--what", metavar="TEXT", help="one line on what it is for")
+    add("--data-license", metavar="LICENSE", help="licence of the data it was trained on")
+    add("--half", action="store_true", help="weights in half precision: half the size")
+    add("--test", metavar="STEMS", type=Path, help="stems that it was not trained on: score it before and after")
+    add_test_seconds(parser, "length of an excerpt of these; the model's when not given")
+    add_stem_options(parser, "groups", "ignore")
+    add("--url", help="where the file is going to be")
+    add_device(parser)
+    return parser
 
-    Args:
-        model: run, file or name
-        name: what to call it
-        license: of the weights: MIT, CC-BY-4.0, ...
-        out: folder to make the release's own folder in
-        what: one line on what it is for
-        data_license: of what it was trained on
-        half: weights in half precision: half the size
-        test: stems or store it was not trained on: score it, before and after
-        seconds: length of an excerpt of these; as it was trained when not given
-        groups: stems of these to merge: male=tenor+bass
-        ignore: stems, files and folders of these to pass over
-        url: where the file is going to be
-        device: where to score: cpu or cuda
 
-    Example:
-        nussl-transfer publish run --name quartet --license CC-BY-4.0 --half
-    """
+def publish(model: str, name: str, license: str, out: Path = Path("releases"), test: Path | None = None, **given) -> None:
+    """Make a release, and print its files."""
     import json
     import tempfile
 
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
-    from ..datasets.options import StemOptions
     from ..pipelines.publish import publish
+    from ..runtime.device import resolve_device
     from ..store.open import open_store
 
+    given["device"] = resolve_device(given.get("device", "auto"))
+    options = stem_options(given)
+    if "excerpt_seconds" in given:
+        given["seconds"] = given.pop("excerpt_seconds")
     with tempfile.TemporaryDirectory() as folder:
         store = None
         if test is not None:
-            rate = read_info(resolve(model)).sample_rate
-            options = StemOptions(groups=parse_groups(groups), ignore=parse_list(ignore))
-            store = open_store(test, Path(folder) / "store", rate, options)
-        how = {"half": half, "test": store, "seconds": seconds, "url": url, "device": device}
-        made = publish(model, name, license, out, what, data_license, **how)
+            store = open_store(test, Path(folder) / "store", read_info(resolve(model)).sample_rate, options)
+        made = publish(model, name, license, out, test=store, **given)
     for path in sorted(made.iterdir()):
         print(path)
     entry = json.loads((made / "zoo.json").read_text(encoding="utf-8"))[name]
     print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you give it away.")
 
 
+def models_parser() -> Parser:
+    """Return the parser of `models`."""
+    parser = Parser("models", "[NAME]", "List the models that have a name, or show the card of one.", "models body")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="model whose card to show")
+    return parser
+
+
 def models(name: str | None = None) -> None:
-    """Lists the models that have a name, or shows the card of one.
-
-    Args:
-        name: model whose card is shown
-
-    Example:
-        nussl-transfer models body
-    """
+    """Print the models, or the card of one."""
     from ..checkpoints import zoo
 
     if name is not None:
@@ -164,4 +142,4 @@ def models(name: str | None = None) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nnussl-transfer models NAME says more. Where a model is asked for, a path or an address does as well.")
+    print(f"\n{PROGRAM} models NAME shows a card. Every option that takes a model also takes a path or an address.")

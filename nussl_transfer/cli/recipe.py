@@ -1,79 +1,53 @@
-"""Stage 11, the words of a recipe: an experiment's file, a folder for the run, and what is different this time; and how
-a recipe ends.
-"""
+"""The command line of a recipe: the file of an experiment, the folder of the run, and changes to the file."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
-from ..errors import ConfigError, TransferError
-from . import messages_shown
+from ..errors import ConfigError
+from .status import recipe_status
 
 
 def run_recipe(about: str, modes: Sequence[str], argv: Sequence[str] | None = None) -> int:
-    """Conducts the experiment that is named on the command line, and returns the exit status.
+    """Run the experiment that the command line names, and return the exit status.
 
     Args:
-        about: What the recipe says of itself; its first word is what is asked for, and a command that does it follows.
-        modes: Modes that this recipe trains in.
-        argv: The words after the program's name; those of this process when not given.
+        about: The recipe's help.
+        modes: The modes that this recipe trains in.
+        argv: The words after the program's name; None takes those of this process.
     """
     values = _parser(about).parse_args(argv)
-    return status_of(lambda: _conduct(values.experiment, values.out, values.override, modes))
+    return recipe_status(lambda: _conduct(values.experiment, values.out, values.override, modes))
 
 
-def status_of(work: Callable[[], object]) -> int:
-    """Does a recipe's work, the package's messages shown; errors become a message and an exit status.
-
-    Args:
-        work: What it returns does not matter, unless it is a number: that is the status.
-    """
-    from ..runtime.process_group import RemoteRankError, is_main_process, join_process_group
-
-    try:
-        with join_process_group(), messages_shown(is_main_process()):
-            result = work()
-            return result if isinstance(result, int) else 0
-    except RemoteRankError:
-        return 2
-    except (TransferError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stopped:
-        if not stopped.args:  # a run in training has said itself where it stopped
-            print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-
-
-def _conduct(experiment: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
+def _conduct(file: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
     from ..pipelines.experiment import conduct
     from ..pipelines.experiment_reading import read_experiment
     from ..runtime.process_group import is_main_process, synchronized
 
     with synchronized():
-        asked = read_experiment(experiment, overrides)
-        mode = asked.training.mode
+        experiment = read_experiment(file, overrides)
+        mode = experiment.training.mode
         if mode not in modes:
             recipe = "recipes.pretrain" if mode == "pretrain" else "recipes.finetune"
             raise ConfigError(
-                f"{experiment} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Take {recipe}, or set "
+                f"{file} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Use {recipe}, or change "
                 "training.mode."
             )
-    run = conduct(asked, out)
+    run = conduct(experiment, out)
     if is_main_process():
         print(f"Wrote {run.best}.")
     return 0
 
 
-def _parser(about: str) -> ArgumentParser:
-    parser = ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("experiment", type=Path, help="YAML file, such as those in recipes/conf")
+def _parser(about: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="YAML file, such as those in recipes/conf")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    changes = "what is different from the file: section.key=value, several if need be"
-    parser.add_argument("--override", type=str, nargs="+", default=[], metavar="KEY=VALUE", help=changes)
+    changes = "changes to the file: section.key=value, one or more"
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help=changes)
     return parser

@@ -1,73 +1,108 @@
-"""Stage 11, lists in one word of the command line, and short names for models."""
+r"""Parse options that hold several values in one word, and shorten the names of models.
+
+A backslash takes the meaning from a comma, an equals sign or a plus: ``--ignore 'keys\, left,organ'``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ConfigError
+
+ESCAPE_HINT = r"Put a backslash before a comma, = or + that is part of a name."
 
 
 def parse_list(text: str) -> list[str]:
-    """Returns the parts between commas.
+    r"""Return the parts between commas.
 
     >>> parse_list("organ, piano")
     ['organ', 'piano']
+    >>> parse_list(r"keys\, left,organ")
+    ['keys, left', 'organ']
     """
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return [unescape(part.strip()) for part in split(text, ",") if part.strip()]
 
 
 def parse_groups(text: str) -> dict[str, list[str]] | None:
-    """Returns groups of labels; None where there is none.
+    r"""Return the groups of labels; None for an empty text.
 
     >>> parse_groups("male=tenor+bass,female=alto")
     {'male': ['tenor', 'bass'], 'female': ['alto']}
+    >>> parse_groups(r"keys=keys\, left+keys\, right,a\=b=c\+d")
+    {'keys': ['keys, left', 'keys, right'], 'a=b': ['c+d']}
 
     Raises:
-        ConfigError: A part is not of that form.
+        ConfigError: A part has another form.
     """
     groups: dict[str, list[str]] = {}
-    for part in parse_list(text):
-        name, _, members = part.partition("=")
-        stems = [member.strip() for member in members.split("+") if member.strip()]
+    for part in filter(str.strip, split(text, ",")):
+        name, *members = split(part, "=")
+        stems = [unescape(stem.strip()) for stem in split(members[0], "+") if stem.strip()] if len(members) == 1 else []
         if not name.strip() or not stems:
             raise ConfigError(
-                f"Groups were asked for as {text!r}: {part!r} is not NAME=STEM+STEM. Write them like "
-                "male=tenor+bass,female=soprano+alto."
+                f"--groups {text!r} is wrong: {part.strip()!r} is not NAME=STEM+STEM. Write "
+                f"male=tenor+bass,female=soprano+alto. {ESCAPE_HINT}"
             )
-        groups.setdefault(name.strip(), []).extend(stems)
+        groups.setdefault(unescape(name.strip()), []).extend(stems)
     return groups or None
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """Returns options of a data set by name; numbers, true and false are taken for what they are.
+    """Return the options of a data set by name; numbers, true and false become Python's.
 
     >>> parse_options("sources=paper+bass,split_scheme=split2,split_seed=1,exercises=true")
     {'sources': 'paper+bass', 'split_scheme': 'split2', 'split_seed': 1, 'exercises': True}
 
     Raises:
-        ConfigError: A part is not of that form.
+        ConfigError: A part has another form.
     """
+    import yaml
+
     options = {}
-    for part in parse_list(text):
-        name, _, value = part.partition("=")
-        try:
-            options[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            options[name.strip()] = value.strip()
-        if not name.strip() or not value.strip():
+    for part in filter(str.strip, split(text, ",")):
+        name, *values = split(part, "=")
+        value = unescape(values[0].strip()) if len(values) == 1 else ""
+        if not name.strip() or not value:
             raise ConfigError(
-                f"Options were asked for as {text!r}: {part!r} is not NAME=VALUE. Write them like "
-                "sources=band,split_scheme=redux."
+                f"--options {text!r} is wrong: {part.strip()!r} is not NAME=VALUE. Write sources=band,split_scheme=redux. "
+                f"{ESCAPE_HINT}"
             )
+        try:
+            options[unescape(name.strip())] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[unescape(name.strip())] = value
     return options
 
 
+def split(text: str, separator: str) -> list[str]:
+    r"""Split at a separator that has no backslash before it; backslashes stay.
+
+    >>> split(r"a\,b,c", ",")
+    ['a\\,b', 'c']
+    """
+    parts = [""]
+    for token in re.findall(r"\\.|.|\\$", text, re.DOTALL):
+        if token == separator:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
+def unescape(text: str) -> str:
+    r"""Remove the backslash before a comma, an equals sign, a plus or a backslash.
+
+    >>> unescape(r"a\,b"), unescape(r"c:\music")
+    ('a,b', 'c:\\music')
+    """
+    return re.sub(r"\\([,=+\\])", r"\1", text)
+
+
 def short_names(models: Sequence[str]) -> list[str]:
-    """Returns a name for each model: that of its run or file; in full where two would be called the same.
+    """Return a name for each model: that of its run or file; the whole path where two names are equal.
 
     >>> short_names(["runs/tuned", "runs/b/checkpoints/best.model.pth", "body", "x/a.pth", "y/a.pth"])
     ['tuned', 'b', 'body', 'x/a.pth', 'y/a.pth']
@@ -76,5 +111,5 @@ def short_names(models: Sequence[str]) -> list[str]:
     for model in models:
         path = Path(model)
         run = path.parent.parent.name if path.parent.name == "checkpoints" else ""
-        names.append(run or path.name.removesuffix(".pth").removesuffix(".model"))
+        names.append(run or path.name.removesuffix(".pth").removesuffix(".model") or model)
     return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]

@@ -18,7 +18,7 @@ import nussl_transfer  # noqa: F401  isort: skip  (it repairs nussl, so it comes
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.estimates import MIXTURE, ORACLE
 from nussl_transfer.evaluation.evaluate import write_example
@@ -138,7 +138,7 @@ def run(argv: list[str] | None = None) -> int:
             raise ConfigError(f"`{asked.part}` with the name {asked.name!r} was asked for: all but `report` take one name.")
         PARTS[asked.part](Grid(read_study(asked.plan), asked.size, asked.study, CONF, asked.folders), asked.name)
 
-    return status_of(work)
+    return recipe_status(work)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""Options that several commands share, and the dataclasses that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .parsers import Parser, integer, number
+from .words import parse_groups, parse_list, parse_options
+
+if TYPE_CHECKING:
+    from ..datasets.options import StemOptions
+
+STEM_OPTIONS = (
+    "dataset", "options", "groups", "ignore", "silent", "missing", "rest", "use_mixtures", "length_tolerance",
+)  # fmt: skip
+
+
+def add_stem_options(parser: Parser, *names: str) -> None:
+    """Add options of :class:`~nussl_transfer.datasets.options.StemOptions`, by the names of its fields."""
+    known: dict[str, dict[str, Any]] = {
+        "dataset": {"metavar": "NAME", "help": "name of the data set; recognised when not given"},
+        "options": {
+            "metavar": "KEY=VALUE,...",
+            "type": parse_options,
+            "help": "of the data set: sources=band,split_scheme=redux; layout=pool",
+        },
+        "groups": {
+            "metavar": "NEW=A+B,...",
+            "type": parse_groups,
+            "help": "stems to merge: male=tenor+bass,female=soprano+alto",
+        },
+        "ignore": {
+            "metavar": "NAME,...",
+            "type": parse_list,
+            "help": "stems, files and folders to pass over: organ,piano",
+        },
+        "silent": {"choices": ("error", "keep", "skip"), "help": "a silent stem: stop, keep it, skip its track [error]"},
+        "missing": {
+            "choices": ("error", "skip", "silence"),
+            "help": "a track that lacks a label: stop, skip it, take silence [error]",
+        },
+        "length_tolerance": {
+            "metavar": "SHARE",
+            "type": number(0, 1, below=True),
+            "help": "share by which a stem may be too short [0.01]",
+        },
+    }
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", **known[name])
+
+
+def add_device(parser: Parser) -> None:
+    """Add ``--device``."""
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps [auto]")
+
+
+def add_seed(parser: Parser, what: str) -> None:
+    """Add ``--seed``."""
+    parser.add_argument("--seed", metavar="N", type=integer(), help=f"{what} [0]")
+
+
+def add_test_seconds(parser: Parser, text: str) -> None:
+    """Add ``--excerpt-seconds`` of commands that cut excerpts side by side; ``--seconds`` is short for it."""
+    kind = number(0, 86_400, above=True)
+    parser.add_argument("--seconds", "--excerpt-seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
+
+
+def stem_options(given: dict[str, Any]) -> StemOptions:
+    """Remove the options of stems from those that the user gave, and return them."""
+    from ..datasets.options import StemOptions
+
+    found = take(given, STEM_OPTIONS)
+    if "layout" in found.get("options", {}):  # only a stem folder has one
+        found.setdefault("dataset", "StemFolder")
+    return StemOptions(**found)
+
+
+def take(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Remove options from those that the user gave, and return them."""
+    return {name: given.pop(name) for name in names if name in given}
