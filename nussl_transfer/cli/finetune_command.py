@@ -85,7 +85,7 @@ def arguments(given: dict) -> dict:
     """Return the arguments of the package's `finetune` for the options that the user gave."""
     from ..pipelines.finetune import default_mixtures, default_training
 
-    others = dict(given)
+    others = {"workers": 1, **given}  # the package's own default, 0, also works in a script without a guard for spawning
     if others.get("checkpoint") == "none":
         others["checkpoint"] = None
     return {

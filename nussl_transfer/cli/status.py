@@ -18,6 +18,7 @@ import codecs
 import io
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,9 +49,10 @@ def exit_status(work: Callable[[], int | None], program: str = "") -> int:
             sys.stdout.flush()
             return status if isinstance(status, int) else 0
     except BrokenPipeError as error:
-        if _stdout_is_open():  # a socket broke, not the pipe behind this program
+        if not _stdout_is_broken():  # another pipe or a socket broke
             print(f"{prefix}{error}", file=sys.stderr)
             return 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more when it ends
         return 141
     except (TransferError, OSError) as error:
         print(f"{prefix}{error}", file=sys.stderr)
@@ -122,11 +124,10 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     return "".join(plain), error.end
 
 
-def _stdout_is_open() -> bool:
-    """Return whether the reader of stdout is there; otherwise connect stdout to nothing, so that no flush fails later."""
-    try:
-        sys.stdout.flush()
+def _stdout_is_broken() -> bool:
+    """Return whether the reader of stdout is gone."""
+    if not hasattr(select, "poll"):  # Windows
         return True
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are reported without a request
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

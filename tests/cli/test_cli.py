@@ -117,7 +117,8 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("evaluate", [evaluation.evaluate, excerpt_lists.make_excerpts, cli.COMMANDS["evaluate"][1]], {"seed", "out"}),
         ("separate", [separators.separate_files], {"format"}),
         ("publish", [publishing.publish, cli.COMMANDS["publish"][1]], {"out"}),
-        ("finetune", [finetuning.finetune, dataclasses.asdict(finetuning.default_training()), dataclasses.asdict(finetuning.default_mixtures()), cli.COMMANDS["finetune"][1]],
+        ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
+                      dataclasses.asdict(finetuning.default_mixtures()), cli.COMMANDS["finetune"][1]],
          {"iterations", "batch_size", "coherent", "mode", "checkpoint", "learning_rate", "seed", "frame_step"}),
     ],
 )  # fmt: skip
