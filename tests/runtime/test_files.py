@@ -1,4 +1,4 @@
-"""A file is whole or not there, whatever happens while it is written."""
+"""Tests of atomic writes, of names that are not UTF-8, and of the sentences about system errors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import json
 import os
 
 import pytest
+import yaml
 
-from nussl_transfer.runtime.files import is_newer, write_durably, write_json, write_same, written_aside
+from nussl_transfer.errors import DataError
+from nussl_transfer.runtime.files import (
+    explain_os_error,
+    is_newer,
+    printable,
+    read_json,
+    write_durably,
+    write_json,
+    write_same,
+    write_text,
+    written_aside,
+)
 
 
 def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
@@ -107,3 +119,78 @@ def test_the_same_content_under_two_names_stays_when_the_first_gets_another(tmp_
     write_durably(first, b"2")
     assert (first.read_bytes(), second.read_bytes()) == (b"2", b"1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "latest"]
+
+
+# Odd names and system errors ------------------------------------------------------------------------------------------
+
+LATIN = os.fsdecode(b"fl\xf6te.wav")  # Latin-1, not UTF-8
+
+
+def test_a_name_that_is_not_utf8_is_written_and_read_back_in_json_and_yaml(tmp_path):
+    write_json(tmp_path / LATIN, {"stems": [LATIN, "Flöte 😀"]})
+    (tmp_path / LATIN).read_bytes().decode("utf-8")  # the file itself is UTF-8
+    assert read_json(tmp_path / LATIN)["stems"] == [LATIN, "Flöte 😀"]
+    text = yaml.safe_dump({"stem": LATIN}, allow_unicode=True)
+    write_text(tmp_path / "a.yml", text)
+    assert yaml.safe_load((tmp_path / "a.yml").read_text(encoding="utf-8")) == {"stem": LATIN}
+
+
+def test_a_text_that_quotes_such_a_name_is_written_with_escapes(tmp_path):
+    write_text(tmp_path / "page.html", f"<p>{LATIN} Flöte \ud800</p>")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == r"<p>fl\xf6te.wav Flöte \ud800</p>"
+
+
+def test_an_error_about_such_a_name_can_be_encoded(tmp_path):
+    (tmp_path / LATIN).write_text("{")
+    with pytest.raises(DataError) as caught:
+        read_json(tmp_path / LATIN)
+    assert r"fl\xf6te.wav cannot be read" in str(caught.value).encode("utf-8").decode("utf-8")
+    assert explain_os_error(OSError(errno.ENOSPC, "", LATIN)).encode("utf-8").startswith(rb"fl\xf6te.wav: the disk")
+
+
+def test_printable_leaves_all_other_text_alone():
+    for text in ("", "Flöte", "😀 e\u0301", "a\\b"):
+        assert printable(text) == text
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "ö" * 127, "a" * 251 + ".wav"])
+def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path, name):
+    with written_aside(tmp_path / name) as first, written_aside(tmp_path / f"{name[:-1]}b") as second:
+        assert first != second and first.name.startswith(".") and first.suffix == ".part"
+        first.write_text("1")
+        second.write_text("2")
+    assert (tmp_path / name).read_text() == "1"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "the disk is full. Free some space"),
+        (errno.EROFS, "read-only disk. Choose another folder"),
+        (errno.EACCES, "permission is denied. Change its permissions or choose another folder"),
+        (errno.ENAMETOOLONG, "the name is too long. Choose a shorter one"),
+    ],
+)
+def test_a_system_error_is_explained_with_the_file_and_what_to_do(number, sentence):
+    message = explain_os_error(OSError(number, os.strerror(number), "run/curve.json"))
+    assert message.startswith("run/curve.json: ") and sentence in message
+
+
+def test_other_system_errors_keep_the_systems_words():
+    with pytest.raises(IsADirectoryError) as caught:
+        open("/")
+    assert explain_os_error(caught.value) == "[Errno 21] Is a directory: '/'"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError) as caught:
+        write_text(tmp_path / "page.html", "")
+    assert explain_os_error(caught.value).startswith(f"{tmp_path}/page.html: permission is denied")
+
+
+def test_an_error_about_the_temporary_file_names_the_file_itself(tmp_path):
+    with pytest.raises(PermissionError, match=r"/file\.txt'$"), written_aside(tmp_path / "file.txt") as aside:
+        raise PermissionError(errno.EACCES, "Permission denied", str(aside))
