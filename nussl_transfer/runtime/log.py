@@ -1,4 +1,7 @@
-"""Stage 0: what the package says goes to its logger, and from there to a file where work is done in a folder."""
+"""The package's logger, and a log file in a run's folder.
+
+Every module logs with ``from ..runtime.log import logger``.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .files import printable
+
 logger = logging.getLogger("nussl_transfer")
 
 
 @contextmanager
 def logged_to(folder: str | Path) -> Iterator[None]:
-    """Within the block, what the package logs also goes to ``run.log`` in a folder; blocks of one folder may nest."""
+    """Within the block, also write the package's log messages to ``run.log`` in a folder. Blocks of one folder may nest."""
     path = Path(folder).absolute() / "run.log"
     if any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = _RunLog(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s"))
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -29,12 +34,20 @@ def logged_to(folder: str | Path) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-        with suppress(OSError):  # what could not be written before cannot be now
+        with suppress(OSError):  # closing flushes what could not be written before
             handler.close()
 
 
+class PrintableFormatter(logging.Formatter):
+    """Formatter whose messages any UTF-8 stream takes, also those that quote a path that is not UTF-8."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message of a record."""
+        return printable(super().format(record))
+
+
 class _RunLog(logging.FileHandler):
-    """A log that a full disk ends, once and in one line, where the logging of Python prints a traceback for each line."""
+    """File handler that warns once when the disk is full, instead of printing a traceback for each message."""
 
     failed = False
 

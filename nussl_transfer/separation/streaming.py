@@ -21,7 +21,6 @@ from ..audio.io import Header, blocks, header, resampled
 from ..audio.streaming_stft import IstftStream, StftStream
 from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
-from ..runtime.memory import return_freed_memory
 from .chunks import Chunking, chunking_of, in_chunks
 from .naming import free_name, safe_names
 from .network import open_mask_network, run_network
@@ -74,7 +73,6 @@ class FileSeparator:
         chunk_seconds: float | None = None,
     ):
         check_format(request.format)
-        return_freed_memory()
         self.network, info = open_mask_network(model, device)
         unknown = [label for label in request.labels if label not in info.labels]
         if unknown:

@@ -8,7 +8,6 @@ there, and a run that was broken off goes on from there, to the same weights as 
     curve.py        losses, the points made of them, and whether they still fall
     stepping.py     a gradient, clipped, becomes a step or none; the average of the weights
     faults.py       steps that were skipped
-    interrupts.py   Ctrl-C and SIGTERM
     progress.py     the bar, and a line every hundred iterations
     saving.py       what is saved, and taken up again
     engine.py       nussl's engines, and what happens at each iteration and each validation
@@ -27,8 +26,8 @@ from nussl.ml import SeparationModel
 from ..checkpoints.checkpoint import CheckpointInfo, fingerprint
 from ..errors import ConfigError
 from ..mixing.mixtures import Mixtures
-from ..runtime.interrupts import Interrupts
 from ..runtime.process_group import broadcast_model, preserve_random_state, rank_seed
+from ..runtime.signals import Interrupts
 from .engine import Training
 from .run import FitConfig, Run, lock_run_folder, plain
 

@@ -22,7 +22,6 @@ from nussl_transfer.audio import writer as writing
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.networks.chimera import build_transfer_chimera
-from nussl_transfer.runtime import memory
 from nussl_transfer.separation import streaming
 from nussl_transfer.separation.files import separate_files
 from nussl_transfer.separation.masks import TransferMaskEstimation
@@ -339,20 +338,6 @@ def test_the_status_says_whether_all_files_were_separated(tmp_path, command, cap
     captured = capsys.readouterr()
     assert "not separated: " in captured.err and "bad.wav" in captured.err
     assert len(captured.out.split()) == 2
-
-
-def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch):
-    asked = []
-
-    class Library:
-        def __init__(self, name):
-            self.mallopt = lambda *option: asked.append(option)
-
-    monkeypatch.setattr(memory.ctypes, "CDLL", Library)
-    memory.return_freed_memory()
-    assert asked == [(-3, 1 << 17)]
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
-    memory.return_freed_memory()
 
 
 def test_of_the_network_only_what_masks_need_is_held(short_checkpoint):

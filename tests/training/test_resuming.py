@@ -17,7 +17,7 @@ from tiny_runs import assert_same_runs, at_item, in_a_process, same, stop
 from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.mixing.mixtures import Mixtures
-from nussl_transfer.runtime.interrupts import SECONDS_OF_ONE
+from nussl_transfer.runtime.signals import SECONDS_OF_ONE
 
 
 def state_of(folder) -> dict:
