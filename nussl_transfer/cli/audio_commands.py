@@ -36,8 +36,10 @@ def separate_parser() -> Parser:
 def separate(audio: list[Path], model: str, out: Path, **given) -> int:
     """Separate files, and print the path of each file written."""
     from ..checkpoints.zoo import resolve
+    from ..runtime.memory import return_freed_memory
     from ..separation.files import separate_files
 
+    return_freed_memory()
     result = separate_files(audio, resolve(model), out, **given)
     for files in result.written.values():
         for path in files.values():
