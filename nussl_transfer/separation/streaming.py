@@ -18,7 +18,7 @@ import torch
 from nussl import STFTParams
 
 from ..audio.io import Header, blocks, header, resampled
-from ..audio.streaming_stft import IstftStream, StftStream
+from ..audio.stft import IstftStream, StftStream
 from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
 from .chunks import Chunking, chunking_of, in_chunks

@@ -1,4 +1,4 @@
-"""The STFT and its inverse, block by block, held to SciPy's of the whole signal."""
+"""The STFT and its inverse block by block, held to SciPy's of the whole signal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import scipy.signal
 import torch
 from nussl import AudioSignal, STFTParams
 
-from nussl_transfer.audio.streaming_stft import IstftStream, StftStream
-from nussl_transfer.errors import CheckpointError
+from nussl_transfer.audio.stft import IstftStream, StftStream, istft, stft, window
+from nussl_transfer.errors import ConfigError
 
 PARAMS = [STFTParams(512, 128, "sqrt_hann"), STFTParams(64, 32, "hann"), STFTParams(33, 11, "hamming")]
 
@@ -51,5 +51,27 @@ def test_a_signal_shorter_than_a_window_comes_back(samples):
 
 
 def test_windows_that_leave_samples_out_are_refused():
-    with pytest.raises(CheckpointError, match="some samples are under no window"):
+    with pytest.raises(ConfigError, match="window 64 and hop 64 has no inverse"):
         IstftStream(STFTParams(64, 64, "sqrt_hann"))
+
+
+def test_a_stream_leaves_the_window_that_others_share_as_it_is():
+    """Both take the window by the same key: the stream's default device and torch's own."""
+    params, device = PARAMS[0], "cpu"
+    before = window(params, device).clone()
+    for _ in range(2):
+        StftStream(params, 1, device)
+        IstftStream(params, device)
+    assert torch.equal(window(params, device), before)
+
+
+@pytest.mark.parametrize("params", PARAMS)
+def test_stream_and_batch_agree_when_they_share_a_window(params):
+    audio = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    device = audio.device  # the key under which `stft` keeps its window
+    forward, inverse = StftStream(params, 2, device), IstftStream(params, device)
+    spectrum = torch.cat([forward.push(audio[:, :777]), forward.push(audio[:, 777:]), forward.finish()], dim=-1)
+    torch.testing.assert_close(spectrum, stft(audio, params), atol=1e-6, rtol=0)
+    back = torch.cat([inverse.push(spectrum), inverse.finish()], dim=-1)[:, :4000]
+    torch.testing.assert_close(back, istft(spectrum, params, 4000), atol=1e-6, rtol=0)
+    torch.testing.assert_close(back, audio, atol=1e-5, rtol=0)
