@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..audio.levels import block_length
 from ..store.manifest import StoredTrack
-from ..store.store import ACTIVITY_BLOCK
 
 
 class Pool:
@@ -37,7 +37,7 @@ class Positions:
 
     def __init__(self, sample_rate: int, span: tuple[float, float]):
         self.span = span
-        self.block = max(1, round(ACTIVITY_BLOCK * sample_rate))
+        self.block = block_length(sample_rate)
 
     def limits(self, track: StoredTrack) -> tuple[int, int]:
         """Return the first sample that is used, and the one after the last."""

@@ -21,14 +21,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ..audio.levels import active_stretches, block_powers
 from ..errors import DataError
 from ..runtime.files import written_aside
 from .manifest import Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
-
-# A stem "sounds" in a block of this many seconds where its RMS is above this level. -60 dBFS lies below the
-# quietest note of the recordings this was tried on and above the noise of a rendered or edited silence.
-ACTIVITY_BLOCK = 0.1
-ACTIVITY_DBFS = -60.0
 
 
 class Store:
@@ -234,19 +230,11 @@ def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
     Shape:
         audio [frames]
     """
-    block = max(1, round(ACTIVITY_BLOCK * sample_rate))
-    power = np.square(audio, dtype=np.float64)
-    edges = np.arange(0, len(audio), block)
-    sounding = np.add.reduceat(power, edges) / np.minimum(block, len(audio) - edges) > 10 ** (
-        ACTIVITY_DBFS / 10
-    )
-    # A change of state between neighbouring blocks begins or ends a stretch; padding makes both ends changes.
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], sounding, [False]])))
-    ends = np.minimum(changes * block, len(audio))
+    stretches = active_stretches(block_powers(audio, sample_rate), sample_rate, len(audio))
     return {
-        "rms": float(np.sqrt(power.mean())),
+        "rms": float(np.sqrt(np.square(audio, dtype=np.float64).mean())),
         "peak": float(np.abs(audio).max()),
-        "active": [[int(start), int(end)] for start, end in zip(ends[::2], ends[1::2], strict=True)],
+        "active": stretches.tolist(),
     }
 
 

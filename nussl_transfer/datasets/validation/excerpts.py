@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...audio.levels import ACTIVITY_BLOCK
 from ..base import Track
 from ..labels import labels_of
 from .findings import StemRow, Usable
-from .stems import ACTIVITY_BLOCK
 
 
 def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: float) -> list[Usable]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...audio.io import Header, blocks, header
+from ...audio.levels import active_stretches, block_length
 from ...errors import AudioFileError
 from ..base import Track
 from .findings import Finding, StemRow
@@ -19,9 +20,6 @@ from .findings import Finding, StemRow
 SILENCE = 1e-4
 # Bach10's stems have an offset of 1 % of full scale, a clean recording one of less than 0.01 %.
 DC_OFFSET = 1e-3
-# As in a store's manifest: a source sounds in a tenth of a second that is above this.
-ACTIVITY_BLOCK = 0.1
-ACTIVITY_DBFS = -60.0
 
 
 def silent_stem(track: str, label: str) -> Finding:
@@ -44,7 +42,7 @@ def decoded_row(track: Track, label: str, path: Path) -> StemRow | Finding:
     row = header_row(track, label, path)
     if isinstance(row, Finding):
         return row
-    levels = _Levels(round(ACTIVITY_BLOCK * row.sample_rate))
+    levels = _Levels(block_length(row.sample_rate))
     try:
         for block in blocks(path):
             levels.add(block)
@@ -57,7 +55,7 @@ class _Levels:
     """What is gathered of a file while it passes, block by block."""
 
     def __init__(self, step: int):
-        self.step, self.frames, self.clipped = max(1, step), 0, 0
+        self.step, self.frames, self.clipped = step, 0, 0
         self.total, self.power, self.peak, self.low, self.high = 0.0, 0.0, 0.0, np.inf, -np.inf
         self.digest = hashlib.blake2b(digest_size=16)
         self.rest, self.sounding = np.zeros(0), []
@@ -83,13 +81,12 @@ class _Levels:
         peak = 0.0 if max(self.high - mean, mean - self.low) < SILENCE else self.peak  # an offset is no sound
         rms = float(np.sqrt(max(0.0, self.power / self.frames - mean**2)))
         powers = np.concatenate([*self.sounding, [self.rest.mean()] if len(self.rest) else []])
-        sounds = powers - mean**2 > 10 ** (ACTIVITY_DBFS / 10)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], sounds, [False]])))
+        stretches = active_stretches(powers - mean**2, row.sample_rate, self.frames)
         seconds = self.frames / row.sample_rate
-        ends = np.minimum(np.round(edges * self.step / row.sample_rate, 2), seconds)
+        ends = np.minimum(np.round(stretches / row.sample_rate, 2), seconds)
         return replace(
             row, seconds=seconds, rms=rms, peak=peak, mean=float(mean), clipped=self.clipped,
-            digest=self.digest.hexdigest(), active=tuple(zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True)),
+            digest=self.digest.hexdigest(), active=tuple(map(tuple, ends.tolist())),
         )  # fmt: skip
 
 
