@@ -159,7 +159,7 @@ def recorded(run: Run, store: Store, what: str, out: Path) -> str:
     """Scores a run on recordings; returns a sentence for the card."""
     seconds = read_info(run.best).excerpt_seconds
     excerpts = make_excerpts(store, seconds)
-    scores = evaluate({"model": run.best}, store, excerpts, out, oracle=True)
+    scores = evaluate({"model": run.best}, store, excerpts=excerpts, out=out, oracle=True)
     means = {name: mean_of(scores, name) for name in ("mixture", "model", "oracle")}
     return (
         f"**On {what}** ({len(store.tracks)} pieces, {len(excerpts)} excerpts of {seconds:g} s, none of them heard in "

@@ -174,7 +174,7 @@ def compared(settings: Demo, models: dict[str, Path]) -> dict:
     path = settings.out / "scores.json"
     if is_newer(path, *models.values()):
         return json.loads(path.read_text(encoding="utf-8"))
-    return evaluate(models, settings.stores["test"], settings.excerpts, settings.out, oracle=True)
+    return evaluate(models, settings.stores["test"], excerpts=settings.excerpts, out=settings.out, oracle=True)
 
 
 def pick_example(settings: Demo) -> MixtureExcerpt:

@@ -63,7 +63,7 @@ def evaluate(models: list[str], stems: Path, out: Path = Path("scores"), excerpt
         write_excerpts(out / "excerpts.jams", chosen, store.sample_rate)
     else:
         chosen = read_excerpts(excerpts, store)
-    scores = evaluate(checkpoints, store, chosen, out, **given)
+    scores = evaluate(checkpoints, store, excerpts=chosen, out=out, **given)
     silent = silent_excerpts(chosen, store)
     print(f"{len(chosen)} excerpts, {silent} of them with a silent source; tracks: {len(store.tracks)}.")
     print(f"Every score is in {out / 'scores.json'}.")

@@ -1,11 +1,14 @@
-"""Excerpts that are scored together: which, and their audio."""
+"""Group excerpts into batches, read their audio, and run a function over the batches on several threads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+import torch
 
 from ..errors import ConfigError
 from ..mixing.excerpt import Excerpt, read_excerpt, sounds
@@ -13,25 +16,28 @@ from ..store.manifest import StoredTrack
 from ..store.store import Store
 from .excerpts import MixtureExcerpt
 
-# 64 s at 16 kHz: enough for a network to be as fast as it gets on the CPU; some 300 MB with the paper's, each thread.
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+# Samples in a batch: 64 s at 16 kHz, where a network on the CPU is as fast as it gets. With the paper's network a batch
+# takes about 300 MB in each thread.
 SAMPLES_AT_ONCE = 1_024_000
-# Of what is read at once, this part at least is asked for; several excerpts may ask for the same.
-ASKED_FOR = 0.5
+# Excerpts of one stem are read in one piece if they cover at least this share of it.
+COVERED = 0.5
 
 
 def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers: int = 1) -> Iterator[list[int]]:
-    """Yields the places of excerpts in batches that are equally long, the length of the first one first.
+    """Yield the indices of excerpts in batches of equal length.
 
     Args:
-        excerpts: In any order.
-        size: Excerpts in a batch; when None, at most as many as come to `SAMPLES_AT_ONCE`.
-        workers: How many take batches side by side; without a size, each gets as many, and as large ones.
+        excerpts: The excerpts, in any order.
+        size: Excerpts in a batch; by default as many as `SAMPLES_AT_ONCE` allows.
+        workers: Number of threads; without a size, all get equally many and equally large batches.
 
     Raises:
         ConfigError: ``size`` is below 1.
     """
     if size is not None and size < 1:
-        raise ConfigError(f"Batches of {size} excerpts were asked for: take 1 at least.")
+        raise ConfigError(f"batch_size is wrong: got {size}, expected 1 or more.")
     of_length: dict[int, list[int]] = {}
     for place, excerpt in enumerate(excerpts):
         of_length.setdefault(excerpt.frames, []).append(place)
@@ -44,10 +50,10 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers
 
 
 def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the references of equally long excerpts, and which of them sound.
+    """Return the references of equally long excerpts, and which of them sound.
 
-    A reference sounds where the manifest says so: where any tenth of a second of it is above -60 dBFS. A label that a
-    track does not have is silent. The mixture is the sum of the references.
+    A reference sounds if the manifest says so: if any tenth of a second of it is above -60 dBFS. A label that a track
+    does not have is silent. The mixture is the sum of the references.
 
     Shape:
         float32 [nb, ns, samples], bool [nb, ns]
@@ -66,7 +72,7 @@ def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.
 
 
 class _Nearby:
-    """A store, of which the parts of a stem that lie close together are read at once: to open a file takes longest."""
+    """A store that reads nearby excerpts of a stem in one piece, because opening a file takes longest."""
 
     def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt]):
         self.store, self.sample_rate = store, store.sample_rate
@@ -79,12 +85,54 @@ class _Nearby:
             track, label = sources[0].track, sources[0].label
             first, last = min(one.start for one in sources), max(one.start + one.frames for one in sources)
             frames = min(last, track.frames) - first
-            if len(sources) > 1 and sum(one.frames for one in sources) >= ASKED_FOR * frames:
+            if len(sources) > 1 and sum(one.frames for one in sources) >= COVERED * frames:
                 self.read_already[key] = first, store.read(track, label, first, frames)
 
     def read(self, track: StoredTrack, label: str, start: int, frames: int) -> np.ndarray:
-        """Returns a part of one stem, float32 [frames]."""
+        """Return a part of one stem, float32 [frames]."""
         first, audio = self.read_already.get((track.name, label), (0, np.empty(0)))
         if first <= start and start + frames <= first + len(audio):
             return audio[start - first : start - first + frames]
-        return self.store.read(track, label, start, frames)  # with what a vocoder needs around it, or alone
+        return self.store.read(track, label, start, frames)  # an excerpt with context for the vocoder, or a single one
+
+
+def count_workers(device: str) -> int:
+    """Return how many threads `map_batches` uses on a device."""
+    return torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+
+
+def map_batches(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    device: str,
+    done: Callable[[Result], object] = lambda result: None,
+) -> list[Result]:
+    """Apply a function to all items, and return the results in order; on the CPU each item runs on a thread of its own.
+
+    A recurrent network multiplies one small matrix a frame, and threads that share it wait for each other at each frame;
+    threads with a batch each do not. While this function runs, torch computes with one thread everywhere in the process.
+    It returns a list instead of a generator, so that the number of threads is restored whatever the caller does.
+
+    Args:
+        function: It must not change what other threads use, and enters torch's modes, such as inference, itself.
+        items: Its arguments.
+        device: 'cpu', or another device, which takes one item after the other.
+        done: Called with each result, in order.
+    """
+    threads = count_workers(device)
+    results = []
+    if threads == 1:
+        for result in map(function, items):
+            results.append(result)
+            done(result)
+        return results
+    torch.set_num_threads(1)  # new threads start with this number
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")
+    try:
+        for result in pool.map(function, items):
+            results.append(result)
+            done(result)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+    return results

@@ -1,8 +1,9 @@
-"""Which seconds of which tracks are scored: a list, made once and kept in a file (`nussl_transfer.evaluation.jams`)."""
+"""Choose the excerpts to score: a fixed list, kept in a file by `nussl_transfer.evaluation.jams`."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ from ..store.store import Store
 
 LOGGER = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class MixtureExcerpt:
-    """One mixture to be scored: of ``frames`` samples, the sum of these sources, one a label at most, in their order.
+    """A mixture to score: ``frames`` samples, the sum of its sources, in alphabetical order and at most one for each label.
 
-    A label of the store that no source has is silent.
+    A label of the store without a source is silent.
     """
 
     frames: int
@@ -29,16 +31,16 @@ class MixtureExcerpt:
 
     @property
     def track(self) -> str:
-        """The track that it is of; all of them, where the sources are of several."""
+        """The name of its track, or of all tracks that its sources are from."""
         return " + ".join(dict.fromkeys(source.track.name for source in self.sources))
 
     @property
     def start(self) -> int:
-        """First sample of the first source in its track."""
+        """The first sample of the first source in its track."""
         return self.sources[0].start
 
     def plain(self) -> dict:
-        """Returns it as plain values, for JSON; the samples of a source are those that are read from its stem."""
+        """Return it as plain values for JSON; the samples of a source are those read from its stem."""
         names = ("label", "start", "frames", "gain", "pitch", "stretch")
         sources = [
             {"track": source.track.name, **{name: getattr(source, name) for name in names}} for source in self.sources
@@ -55,58 +57,67 @@ def make_excerpts(
     coherent: bool = True,
     sounding: bool = False,
 ) -> list[MixtureExcerpt]:
-    """Returns the excerpts of a store that are to be scored; how many have a silent source is logged.
+    """Return the excerpts of a store to score, and log how many have a silent source.
 
-    Without ``count``, each track is cut into excerpts side by side; what is left at its end is not scored. With it, so
-    many excerpts are drawn anywhere, a track as often as it is long: the paper's way. A track shorter than
-    ``excerpt_seconds`` is one excerpt, whole.
+    Without ``count``, each track is cut into excerpts side by side, and the rest at its end is not scored. With it, that
+    many excerpts are drawn, a track in proportion to its length: the paper's way. A track shorter than ``excerpt_seconds``
+    is one excerpt.
 
     Args:
         store: The tracks.
-        excerpt_seconds: Seconds of an excerpt.
+        excerpt_seconds: Length of an excerpt in seconds.
         count: Number of excerpts to draw.
-        seed: Of the drawing; the same seed gives the same list on any machine.
-        hop: Seconds from one excerpt to the next, ``excerpt_seconds`` by default. Overlapping excerpts are not independent:
-            a test of significance on them promises too much.
-        coherent: Stems of one track at one time. False, for data that has no such, such as Remixpacks: each source has
-            its own track and time, and ``count`` is needed.
-        sounding: Only excerpts in which every source sounds.
+        seed: Seed of the draw; the same seed gives the same list on any machine.
+        hop: Seconds from one excerpt to the next, ``excerpt_seconds`` by default. Overlapping excerpts depend on each
+            other: a test of significance on them promises too much.
+        coherent: Take the stems of one track at one time. False, for data such as Remixpacks, draws track and time for
+            each source, and needs ``count``.
+        sounding: Take only excerpts in which every source sounds.
 
     Returns:
-        In order of track and start; where drawn incoherent or sounding, as drawn.
+        In order of track and start; drawn incoherent or sounding excerpts in the order of the draw.
 
     Raises:
-        ConfigError: ``excerpt_seconds``, ``hop`` or ``count`` is not above zero, or missing where it is needed.
+        ConfigError: ``excerpt_seconds``, ``hop`` or ``count`` is not above zero, ``seed`` is below zero, or ``count`` is
+            missing where it is needed.
         DataError: There is no such excerpt.
     """
     for name, value in (("excerpt_seconds", excerpt_seconds), ("hop", hop), ("count", count)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"Excerpts were asked for with {name} {value}: give a number above zero.")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name} is wrong: got {value}, expected a number above 0.")
+    if seed < 0:
+        raise ConfigError(f"seed is wrong: got {seed}, expected 0 or more.")
+    frames = round(excerpt_seconds * store.sample_rate)
+    if frames < 2 or (hop is not None and hop * store.sample_rate < 1):
+        raise ConfigError(
+            f"Excerpts of {excerpt_seconds:g} s{'' if hop is None else f' every {hop:g} s'} are shorter than the samples at "
+            f"{store.sample_rate} Hz. Give seconds, such as 2."
+        )
     if not coherent and count is None:
-        raise ConfigError("Incoherent excerpts are drawn, not cut side by side: say how many, with count.")
+        raise ConfigError("Incoherent excerpts are drawn, not cut side by side. Say how many, with count.")
     if count is not None and (sounding or not coherent):
         mixtures = Mixtures(store, MixtureConfig(excerpt_seconds, float(coherent), sounding=sounding), count, seed)
         found = drawn_excerpts(mixtures)
     else:
         if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):
             raise DataError(
-                f"Excerpts of {store.folder} were to be scored: each of its {len(store.tracks)} tracks has one stem, and "
-                "is no mixture. Ask for incoherent ones, and how many: --incoherent --count 100."
+                f"{store.folder} has no mixtures to score: each of its {len(store.tracks)} tracks has one stem. Draw "
+                "incoherent excerpts, and say how many: --incoherent --count 100."
             )
-        found = _of_tracks(store, round(excerpt_seconds * store.sample_rate), count, seed, hop)
+        found = _of_tracks(store, frames, count, seed, hop)
         every = len(found)
         found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
         if not found:
             raise DataError(
-                f"Excerpts of {excerpt_seconds:g} s in which every source sounds were asked for: none of the {every} excerpts "
-                f"of {store.folder} is such. Take longer ones, or set sounding to False."
+                f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take longer "
+                "ones, or set sounding to False."
             )
     LOGGER.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
     return found
 
 
 def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
-    """Returns what a set of mixtures draws, as a list that can be scored and written to a file."""
+    """Return the items that a data set of mixtures draws, as excerpts that can be scored and written to a file."""
     found = []
     for index in range(len(mixtures)):
         sources = sorted(mixtures.draw(index), key=lambda source: source.label)
@@ -116,9 +127,9 @@ def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
 
 
 def songs_of(excerpts: Sequence[MixtureExcerpt], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Returns for each label of which song its source in each excerpt is: what a track was made from, or the track.
+    """Return for each label the song of its source in each excerpt: what the track was made from, or the track.
 
-    A source that is not there is of the excerpt's first song.
+    An absent source counts as the excerpt's first song.
     """
     songs: dict[str, list[str]] = {label: [] for label in labels}
     for excerpt in excerpts:
@@ -130,12 +141,12 @@ def songs_of(excerpts: Sequence[MixtureExcerpt], labels: Sequence[str]) -> dict[
 
 
 def silent_excerpts(excerpts: Sequence[MixtureExcerpt], store: Store) -> int:
-    """Returns how many excerpts have a source that the manifest says is silent, or that their track does not have."""
+    """Return how many excerpts have a source that is silent by the manifest, or absent from their track."""
     return sum(_has_silence(excerpt, store) for excerpt in excerpts)
 
 
 def of_track(track: StoredTrack, start: int, frames: int) -> MixtureExcerpt:
-    """Returns the excerpt that is these samples of a track, all its stems as they are."""
+    """Return the excerpt of these samples of a track, with all its stems unchanged."""
     return MixtureExcerpt(frames, tuple(Excerpt(track, label, start, frames) for label in sorted(track.stems)))
 
 
@@ -146,7 +157,7 @@ def _has_silence(excerpt: MixtureExcerpt, store: Store) -> bool:
 def _of_tracks(
     store: Store, frames: int, count: int | None, seed: int, hop: float | None
 ) -> list[MixtureExcerpt]:
-    """Returns coherent excerpts, side by side or drawn."""
+    """Return coherent excerpts, side by side or drawn."""
     tracks = {track.name: track for track in store.tracks}
     lengths = {track.name: min(frames, track.frames) for track in store.tracks}
     if count is None:

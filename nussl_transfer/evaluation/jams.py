@@ -1,10 +1,10 @@
-"""Lists of excerpts as JAMS: every mixture that was scored can be made again, bit for bit.
+"""Read and write lists of excerpts as JAMS, so that every scored mixture can be made again, bit for bit.
 
-One file holds one list, and each annotation one mixture, in the namespace ``scaper``, which is in JAMS itself: any program
-with ``jams`` reads and validates it. Each observation is a source. What scaper's words say in seconds (``source_file``,
-``source_time``, ``event_duration``, ``pitch_shift``, and ``time_stretch``, which is the length and not the tempo) is there
-for people and other programs; what this package reads stands beside it: ``track``, ``start`` and ``frames`` in samples
-of the store, ``gain``, ``pitch`` in semitones, and ``stretch``, the tempo.
+A file holds one list, and each annotation one mixture, in JAMS's own namespace ``scaper``: any program with ``jams`` reads
+and validates it. Each observation is a source. Scaper's fields in seconds (``source_file``, ``source_time``,
+``event_duration``, ``pitch_shift``, and ``time_stretch``, which is the length and not the tempo) are for people and other
+programs. This package reads the fields beside them: ``track``, ``start`` and ``frames`` in samples of the store, ``gain``,
+``pitch`` in semitones, and ``stretch``, the tempo.
 
 References:
     Humphrey et al., "JAMS: a JSON annotated music specification for reproducible MIR research", ISMIR 2014.
@@ -36,7 +36,7 @@ NAMESPACE = "scaper"
 
 
 def write_excerpts(path: str | Path, excerpts: Sequence[MixtureExcerpt], sample_rate: int) -> None:
-    """Writes a list of excerpts as JAMS."""
+    """Write a list of excerpts as JAMS."""
     jam = jams.JAMS()
     jam.file_metadata.title = "Excerpts to be scored"
     jam.file_metadata.duration = max((excerpt.frames for excerpt in excerpts), default=0) / sample_rate
@@ -52,7 +52,7 @@ def write_excerpts(path: str | Path, excerpts: Sequence[MixtureExcerpt], sample_
 
 
 def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
-    """Returns the list of excerpts in a file, checked against the store.
+    """Read a list of excerpts from a file, and check it against the store.
 
     Raises:
         DataError: The file cannot be read, or an excerpt is not in the store.
@@ -65,11 +65,11 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, jams.JamsError) as error:
         said = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{path} was to be a list of excerpts, in JAMS: {type(error).__name__}, {said}. Make it with make_excerpts and "
+            f"{path} is no list of excerpts in JAMS: {type(error).__name__}, {said}. Make it with make_excerpts and "
             "write_excerpts."
         ) from error
     if kind != FORMAT:
-        raise DataError(f"{path} should be of format {FORMAT}: found {kind}. Make the list again.")
+        raise DataError(f"{path} has a wrong format: got {kind}, expected {FORMAT}. Make the list again.")
     if rate != store.sample_rate:
         raise DataError(
             f"{path} counts samples at {rate} Hz, the store {store.folder} is at {store.sample_rate} Hz. Make the list "
@@ -84,11 +84,11 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
         labels = [source.label for source in excerpt.sources]
         if excerpt.frames < 1 or not labels or labels != sorted(set(labels)):
             raise DataError(
-                f"{path} lists a mixture of {excerpt.frames} samples and {labels}: it needs one sample and one source at "
-                "least, one source a label, in alphabetical order. Make the list again."
+                f"{path} lists a wrong mixture: got {excerpt.frames} samples and the labels {labels}, expected at least one "
+                "sample and one source, each label once, in alphabetical order. Make the list again."
             )
     if _fingerprint(excerpts) != stems:
-        LOGGER.warning("%s was made from stems of other levels or lengths than those in %s", path, store.folder)
+        LOGGER.warning("%s was made from stems with other levels or lengths than those in %s.", path, store.folder)
     return excerpts
 
 
@@ -118,8 +118,8 @@ def _excerpt(path: str | Path, value: dict, store: Store, tracks: dict[str, Stor
         gain, pitch, stretch = (float(value[key]) for key in ("gain", "pitch", "stretch"))
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(
-            f"{path} was to be a list of excerpts: a source in it lacks a value or has a wrong one, "
-            f"{type(error).__name__} {error}. Make the list again."
+            f"{path} lists a source that lacks a value or has a wrong one: {type(error).__name__} {error}. Make the list "
+            "again."
         ) from error
     track = tracks.get(name)
     length = track.frames if track is not None and label in track.stems else 0
@@ -131,16 +131,16 @@ def _excerpt(path: str | Path, value: dict, store: Store, tracks: dict[str, Stor
     try:
         change_ranges((pitch, pitch), (stretch, stretch))
     except ConfigError as error:
-        raise DataError(f"{path} lists {name!r} in a way that cannot be made. {error}") from error
+        raise DataError(f"{path} lists {name!r} with a wrong pitch or tempo. {error}") from error
     if not math.isfinite(gain):
         raise DataError(f"{path} lists {name!r} with a gain of {gain}. Make the list again.")
     return Excerpt(track, label, start, frames, gain, pitch, stretch)
 
 
 def _fingerprint(excerpts: Sequence[MixtureExcerpt]) -> str:
-    """Returns a SHA-256 of length and level of all stems that a list uses."""
+    """Return a SHA-256 of the lengths and levels of all stems in a list."""
     stems = {(source.track.name, source.label): source.track for excerpt in excerpts for source in excerpt.sources}
-    # Five digits: sums of squares differ in the last ones between processors.
+    # Five digits: the last digits of a sum of squares differ between processors.
     measured = [
         [name, label, track.frames, f"{track.stems[label].rms:.5e}"] for (name, label), track in sorted(stems.items())
     ]

@@ -1,4 +1,4 @@
-"""How near an estimate comes to its reference: SI-SDR on the device that both are on, and museval's ratios on the host."""
+"""Measure how close an estimate is to its reference: SI-SDR on any device, museval's SDR, SIR and SAR on the CPU."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import museval
 import numpy as np
 import torch
 
-# Where an estimate is exactly right, or silent although its reference sounds, SI-SDR is infinite; this stands for it,
-# so that a mean of scores exists and JSON can hold it.
+# Beyond this a ratio is rounding error: it is infinite. Infinite ratios are left out of all means and tests.
 LIMIT_DB = 100.0
 
-# What museval gives of each source; in mono its ISR only says how much of an estimate a filter would mend.
+# museval's ISR is not used: in mono it only says how much of an estimate a filter could repair.
 BSS_EVAL = ("sdr", "sir", "sar")
 
 
 def si_sdr(reference: torch.Tensor | np.ndarray, estimate: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """Returns the scale-invariant signal-to-distortion ratio in dB, of zero-mean signals; NaN where a reference is 0.
+    """Return the scale-invariant signal-to-distortion ratio in dB, after removing the means; NaN for a silent reference.
 
-    Infinite ratios are cut to 100 dB, a silent estimate's to -100 dB. All sums are of float64: a level or an offset far
-    from the others' costs no digit.
+    It is ``inf`` if the estimate is the reference at another level (above 100 dB), and ``-inf`` if the estimate is silent
+    or has nothing of the reference (below -100 dB). All sums are in float64, so that levels and offsets cost no digits.
 
     Shape:
         [..., samples], [..., samples] -> float64 [...], on the same device
@@ -34,33 +33,32 @@ def si_sdr(reference: torch.Tensor | np.ndarray, estimate: torch.Tensor | np.nda
     reference, estimate = _centred(reference), _centred(estimate)
     wanted, given = torch.linalg.vecdot(reference, reference), torch.linalg.vecdot(estimate, estimate)
     along = torch.linalg.vecdot(reference, estimate).square() / wanted
-    # What is not along the reference is across it (Pythagoras). At 100 dB, ten digits below the others, it has five left.
+    # By Pythagoras: |estimate|^2 = |along the reference|^2 + |distortion|^2. At 100 dB the difference has five digits left.
     ratio = 10 * torch.log10(along / (given - along).clamp(min=0))
-    # A silent estimate gives 0 / 0.
-    ratio = torch.where(given == 0, -LIMIT_DB, ratio)
-    return torch.where(wanted == 0, torch.nan, ratio.clamp(-LIMIT_DB, LIMIT_DB))
+    ratio = torch.where(ratio > LIMIT_DB, torch.inf, ratio)
+    ratio = torch.where((ratio < -LIMIT_DB) | (given == 0), -torch.inf, ratio)  # a silent estimate gives 0 / 0
+    return torch.where(wanted == 0, torch.nan, ratio)
 
 
 def _centred(signal: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """Returns float64 without the mean; of what is constant in float32, exactly 0."""
+    """Return the signal in float64 without its mean; a constant signal becomes exactly 0."""
     signal = torch.as_tensor(signal).double()
     return signal - signal.mean(dim=-1, keepdim=True)
 
 
 def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns museval's SDR, SIR and SAR in dB of the sources of one mono excerpt, by BSS Eval version 4.
+    """Return museval's SDR, SIR and SAR in dB of the sources of one mono excerpt, by BSS Eval version 4.
 
-    The excerpt is one window, so that they are those of mir_eval's ``bss_eval_images``, too. The windows of a second that
-    museval takes of songs cut off what the distortion filters, which are fitted to the whole, spill over their edges: on
-    2 s of a recorded quartet SIR fell by 10 to 30 dB.
+    The excerpt is one window, so the ratios also equal mir_eval's ``bss_eval_images``. museval's windows of one second
+    would cut off the tails of the distortion filters, which are fitted to the whole excerpt: on 2 s of a recorded quartet
+    SIR fell by 10 to 30 dB.
 
-    museval refuses what is silent throughout. A silent reference interferes with nothing and is left out, as if the
-    excerpt did not have it; a silent estimate has no ratio, and those of the others do not depend on it. Infinite ratios
-    are cut to 100 dB.
+    museval refuses silent signals. A silent reference is left out, as if the excerpt did not have it. A silent estimate
+    has no ratios, and does not change those of the others. Ratios beyond 100 dB are infinite.
 
     Args:
-        references: Sources.
-        estimates: As many.
+        references: References of all sources.
+        estimates: Estimates of the same sources.
 
     Shape:
         [ns, samples], [ns, samples] -> 'sdr', 'sir' and 'sar', [ns] each, NaN where there is none
@@ -72,10 +70,11 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
     found = {name: np.full(len(references), np.nan) for name in BSS_EVAL}
     heard, answered = references.any(axis=-1), estimates.any(axis=-1)
     if heard.any():
-        standing = np.where(answered[:, None], estimates, references)  # museval wants a sound for each
+        standing = np.where(answered[:, None], estimates, references)  # museval needs a sound in each
         whole = {"win": np.inf, "hop": np.inf}
         sdr, _, sir, sar = museval.evaluate(references[heard, :, None], standing[heard, :, None], **whole)  # [heard, 1]
         for name, ratios in zip(BSS_EVAL, (sdr, sir, sar), strict=True):
-            found[name][heard] = ratios[:, 0].clip(-LIMIT_DB, LIMIT_DB)
+            ratios = ratios[:, 0]
+            found[name][heard] = np.where(np.abs(ratios) > LIMIT_DB, np.copysign(np.inf, ratios), ratios)
             found[name][~answered] = np.nan
     return found

@@ -1,8 +1,17 @@
-"""Excerpts in batches, through what is to be scored, to scores: audio goes to the device, and scores alone come back."""
+"""Score networks, ensembles, the mixture and the oracle mask on a list of excerpts: SI-SDR, one row a reference.
+
+A reference is left out of every mean and test, and its row says why, where its ratio says nothing about separation:
+
+* it is silent: never above -60 dBFS;
+* it is alone in its mixture: no other source sounds, so the mixture already is the reference;
+* its ratio is infinite: an estimate is exactly right, or silent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,49 +22,66 @@ from nussl import STFTParams
 from nussl.ml import SeparationModel
 from tqdm import tqdm
 
-from ..errors import DataError
+from ..audio.stft import istft, stft
+from ..checkpoints.checkpoint import read_checkpoint
+from ..errors import CheckpointError, ConfigError, DataError
+from ..networks.chimera import PAPER
+from ..runtime.device import resolve_device
+from ..separation.network import require_trained_masks, run_network
 from ..store.store import Store
-from .batches import batches, load_excerpts
-from .estimates import PAPER_STFT, Estimator, estimator_of, of_mixture, of_network
+from .batches import batches, count_workers, load_excerpts, map_batches
 from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval, si_sdr
-from .workers import results_of, workers_on
+
+LOGGER = logging.getLogger(__name__)
+MIXTURE, ORACLE = "mixture", "oracle"
+SILENT, ALONE, INFINITE = "silent", "alone in its mixture", "infinite ratio"
+PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
+
+# A checkpoint, or several whose estimates are averaged.
+Model = str | Path | Sequence[str | Path]
+# (mixtures [nb, samples], references [nb, ns, samples]) -> slices of the batch, and their estimates [k, ns, samples], or
+# [k, 1, samples] for one estimate of all sources.
+Estimator = Callable[[torch.Tensor, torch.Tensor], Iterator[tuple[slice, torch.Tensor]]]
+
+
+# Rows ------------------------------------------------------------------------------------------------------------------
 
 
 def score(
-    model: str | Path,
+    model: Model,
     store: Store,
     excerpts: Sequence[MixtureExcerpt],
     name: str | None = None,
     batch_size: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     progress: bool = True,
     stft_params: STFTParams = PAPER_STFT,
     museval: bool = False,
 ) -> list[dict]:
-    """Returns one row an excerpt and label: how near an estimate comes to the reference.
+    """Score one model on a list of excerpts, and return one row for each excerpt and label.
 
     Args:
-        model: A checkpoint; 'mixture', the mixture itself as the estimate of everything; or 'oracle', masks made from
-            the references, min(\\|S\\| / \\|X\\|, 1): what the training loss would have a network reach.
-        store: Where the excerpts lie. Its labels must be the checkpoint's.
+        model: A checkpoint; several checkpoints, scored as one ensemble; 'mixture', the mixture as the estimate of every
+            source; or 'oracle', the oracle magnitude mask min(\\|S\\| / \\|X\\|, 1), which the training loss aims at.
+        store: Where the excerpts lie. Its labels must be those of the checkpoint.
         excerpts: As from `make_excerpts`.
         name: Name of the estimate in the rows; the model's by default.
-        batch_size: Excerpts through the network at once; as many as make a minute or two when None.
-        device: 'cpu' or 'cuda'.
+        batch_size: Excerpts in a batch; about 64 s of audio by default.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
         progress: Show a progress bar.
-        stft_params: Of the oracle's masks; a checkpoint brings its own.
-        museval: Also museval's ratios, as in `bss_eval`: hundreds of times slower.
+        stft_params: STFT of the oracle mask; a checkpoint has its own.
+        museval: Also compute museval's ratios, as in `bss_eval`: hundreds of times slower.
 
     Returns:
-        Rows ``{"excerpt", "track", "start", "song", "label", "si_sdr", "improvement", "estimate"}``: the excerpt's place in
-        the list, the reference's track and first sample, and what that track was made from, or its name; ``si_sdr`` in dB,
-        and ``improvement``, how far that is above the mixture's, both None where the reference is silent. With ``museval``
-        also ``sdr``, ``sir`` and ``sar`` in dB, None besides where museval has none.
+        Rows ``{"excerpt", "track", "start", "song", "label", "si_sdr", "improvement", "left_out", "estimate"}``: the index
+        of the excerpt, the track of the reference and its first sample, the song that the track was made from (or the
+        track), SI-SDR in dB, and how far it is above the mixture's. ``si_sdr`` and ``improvement`` are None where the
+        reference is left out, and ``left_out`` says why (else None). With ``museval`` also ``sdr``, ``sir`` and ``sar``.
 
     Raises:
-        CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not the
-            store's.
+        CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
+            the store.
         ConfigError: There is no such device.
         DataError: There are no excerpts, or a stem cannot be read.
     """
@@ -64,46 +90,70 @@ def score(
 
 
 def score_each(
-    models: Mapping[str, str | Path],
+    models: Mapping[str, Model],
     store: Store,
     excerpts: Sequence[MixtureExcerpt],
     batch_size: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     progress: bool = True,
     stft_params: STFTParams = PAPER_STFT,
     museval: bool = False,
 ) -> dict[str, list[dict]]:
-    """Returns the rows of several estimates by name, each as `score` gives them; excerpts are read once for all."""
+    """Return the rows of several models by name, each as from `score`; the excerpts are read once for all."""
     if not excerpts:
-        raise DataError(f"Excerpts of {store.folder} were to be scored: the list holds none. Give one excerpt at least.")
-    # All are opened before anything is scored: a wrong name should not cost an hour.
-    estimators = {name: estimator_of(model, store, device, stft_params) for name, model in models.items()}
+        raise DataError(f"There is nothing to score on {store.folder}: the list of excerpts is empty. Give one at least.")
+    device = resolve_device(device)
+    # Open all checkpoints before scoring anything: a wrong name should not cost an hour.
+    estimators = {name: make_estimator(model, store, device, stft_params) for name, model in models.items()}
     work = partial(_score_batch, estimators, store, excerpts, device, museval)
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
-    found = []
     with tqdm(total=len(excerpts), **bar) as shown:
-        for scores in results_of(work, batches(excerpts, batch_size, workers_on(device)), device):
-            found.append(scores)
-            shown.update(len(scores.places))
+        parts = list(batches(excerpts, batch_size, count_workers(device)))
+        found = map_batches(work, parts, device, lambda scores: shown.update(len(scores.places)))
     order = [place for scores in found for place in scores.places]
-    sounds = _in_order([scores.sounds for scores in found], order)
+    sounding = _in_order([scores.sounding for scores in found], order)
     of_mixtures = _in_order([scores.mixture for scores in found], order)
     rows = {}
     for name in models:
         columns = {key: _in_order([scores.of[name][key] for scores in found], order) for key in found[0].of[name]}
-        columns["improvement"] = columns["si_sdr"] - of_mixtures
-        rows[name] = _rows(name, excerpts, store.labels, sounds, columns)
+        why = reasons_left_out(sounding, of_mixtures, columns["si_sdr"])
+        with np.errstate(invalid="ignore"):
+            columns["improvement"] = columns["si_sdr"] - of_mixtures
+        rows[name] = _rows(name, excerpts, store.labels, why, columns)
     return rows
+
+
+def reasons_left_out(sounding: np.ndarray, mixture: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Return why references are left out, None where one counts.
+
+    Args:
+        sounding: Whether each reference sounds.
+        mixture: SI-SDR of the mixture in dB.
+        estimate: SI-SDR of the estimate in dB.
+
+    Shape:
+        bool [excerpts, ns], [excerpts, ns], [excerpts, ns] -> object [excerpts, ns]
+
+    >>> inf = float("inf")
+    >>> sounding = np.array([[True, True], [True, False]])
+    >>> reasons_left_out(sounding, np.array([[1.0, -1.0], [60.0, -60.0]]), np.array([[9.0, -inf], [50.0, 0.0]])).tolist()
+    [[None, 'infinite ratio'], ['alone in its mixture', 'silent']]
+    """
+    why = np.full(sounding.shape, None, dtype=object)
+    why[~np.isfinite(estimate)] = INFINITE
+    why[(mixture == np.inf) | (sounding.sum(axis=1, keepdims=True) == 1)] = ALONE
+    why[~sounding | np.isnan(mixture)] = SILENT
+    return why
 
 
 @dataclass
 class _Scores:
-    """What is found of a batch: the excerpts' places, which references sound, and measures, [nb, ns] each."""
+    """Scores of a batch: the indices of its excerpts, which references sound, and [nb, ns] measures by estimate."""
 
     places: list[int]
-    sounds: np.ndarray
+    sounding: np.ndarray
     mixture: torch.Tensor  # SI-SDR
-    of: dict[str, dict[str, torch.Tensor | np.ndarray]]  # name of an estimate, of a measure
+    of: dict[str, dict[str, torch.Tensor | np.ndarray]]  # estimate -> measure -> [nb, ns]
 
 
 @torch.inference_mode()
@@ -115,13 +165,13 @@ def _score_batch(
     museval: bool,
     places: list[int],
 ) -> _Scores:
-    """Reads some of the excerpts, and scores all estimates of them."""
-    audio, sounds = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
+    """Read a batch of excerpts and score all estimates on it."""
+    audio, sounding = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
     references = _on(device, audio)
     mixtures = references.sum(dim=1)  # [nb, samples]
-    scores = _Scores(places, sounds, _si_sdr(of_mixture, mixtures, references), {})
+    scores = _Scores(places, sounding, _si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
-        # Tensors stay where they are: to bring them here now would be to wait for the device, batch by batch.
+        # The tensors stay on the device: copying them here would wait for it after each batch.
         same = estimator is of_mixture
         scores.of[name] = {"si_sdr": scores.mixture if same else _si_sdr(estimator, mixtures, references)}
         if museval:
@@ -129,56 +179,13 @@ def _score_batch(
     return scores
 
 
-class SourceSeparationProbe:
-    """Measures a live model on a few fixed excerpts: the mean SI-SDR in dB, for a curve over training.
-
-    The excerpts are read once. The model is put back as it was: each module's training flag, its outputs.
-
-    Args:
-        store: Where the excerpts lie.
-        excerpts: As from `make_excerpts`; a dozen or two.
-        stft_params: The model's.
-        batch_size: Excerpts through the network at once.
-
-    Attributes:
-        mixture_si_sdr: The same mean with the mixture as the estimate; NaN, as every measure, if no reference sounds.
-    """
-
-    def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt], stft_params: STFTParams, batch_size: int = 16):
-        self.stft_params = stft_params
-        self.batches = [
-            load_excerpts(store, [excerpts[place] for place in places]) for places in batches(excerpts, batch_size)
-        ]
-        self.mixture_si_sdr = self._mean(of_mixture, "cpu")
-
-    def __call__(self, model: SeparationModel) -> float:
-        """Returns the mean SI-SDR in dB over all excerpts and labels, of the model as it is now."""
-        device = next(model.parameters()).device
-        return self._mean(lambda mixtures, references: of_network(model, mixtures, self.stft_params), device)
-
-    @torch.inference_mode()
-    def _mean(self, estimator: Estimator, device: torch.device | str) -> float:
-        found = []
-        for audio, sounds in self.batches:
-            references = _on(device, audio)
-            found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[sounds])
-        values = np.concatenate(found)
-        return float(values.mean()) if len(values) else float("nan")
-
-
-def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
-    """Returns audio on a device; where that is another one, copying goes on while the next is read."""
-    tensor = torch.from_numpy(audio)
-    return tensor if torch.device(device).type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
-
-
 def _si_sdr(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Returns the SI-SDR of a batch, [nb, ns]."""
+    """Return the SI-SDR of a batch, [nb, ns]."""
     return torch.cat([si_sdr(references[part], estimates) for part, estimates in estimator(mixtures, references)])
 
 
 def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> dict[str, np.ndarray]:
-    """Returns museval's ratios of a batch, [nb, ns] each."""
+    """Return museval's ratios of a batch, [nb, ns] each."""
     found = []
     for part, estimates in estimator(mixtures, references):
         wanted = references[part].cpu().numpy()
@@ -187,8 +194,17 @@ def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Te
     return {key: np.stack([one[key] for one in found]) for key in BSS_EVAL}
 
 
+def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
+    """Return audio on a device; a GPU copies while the next batch is read."""
+    tensor = torch.from_numpy(audio)
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor if kind == "cpu" else tensor.to(device)
+
+
 def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
-    """Returns what was found batch by batch as one array on the host, in the order of the excerpts."""
+    """Return the results of all batches as one array on the host, in the order of the excerpts."""
     joined = torch.cat(parts).cpu().numpy() if torch.is_tensor(parts[0]) else np.concatenate(parts)
     placed = np.empty_like(joined)
     placed[order] = joined
@@ -199,20 +215,234 @@ def _rows(
     name: str,
     excerpts: Sequence[MixtureExcerpt],
     labels: Sequence[str],
-    sounds: np.ndarray,
+    why: np.ndarray,
     columns: Mapping[str, np.ndarray],
 ) -> list[dict]:
-    """Returns the rows of one estimate; ``sounds`` and the columns are [excerpts, ns]."""
+    """Return the rows of one estimate; ``why`` and the columns are [excerpts, ns]."""
     rows, songs = [], songs_of(excerpts, labels)
     for place, excerpt in enumerate(excerpts):
         sources = {source.label: source for source in excerpt.sources}
         for number, label in enumerate(labels):
-            source = sources.get(label, excerpt.sources[0])  # one that is not there has no place of its own
+            source = sources.get(label, excerpt.sources[0])  # an absent source has no start of its own
             where = {"track": source.track.name, "start": source.start, "song": songs[label][place], "label": label}
-            measured = {key: _plain(values[place, number], sounds[place, number]) for key, values in columns.items()}
-            rows.append({"excerpt": place, **where, **measured, "estimate": name})
+            reason = why[place, number]
+            measured = {
+                key: float(values[place, number]) if reason is None and np.isfinite(values[place, number]) else None
+                for key, values in columns.items()
+            }
+            rows.append({"excerpt": place, **where, **measured, "left_out": reason, "estimate": name})
     return rows
 
 
-def _plain(value: np.floating, counts: np.bool_) -> float | None:
-    return float(value) if counts and np.isfinite(value) else None
+# The curve of a training ------------------------------------------------------------------------------------------------
+
+
+class SourceSeparationProbe:
+    """Measure the mean SI-SDR in dB of a network in training, on a few fixed excerpts.
+
+    The excerpts are read once. References that are silent or alone in their mixture are left out, and so are infinite
+    ratios. The network is left as it was: training flags and outputs.
+
+    Args:
+        store: Where the excerpts lie.
+        excerpts: As from `make_excerpts`; a dozen or two.
+        stft_params: STFT of the network.
+        batch_size: Excerpts in a batch.
+
+    Attributes:
+        mixture_si_sdr: The mean of the mixture over the same references; NaN if none of them counts.
+        left_out: Number of references that are silent or alone in their mixture.
+    """
+
+    def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt], stft_params: STFTParams, batch_size: int = 16):
+        self.stft_params = stft_params
+        self._batches: list[tuple[np.ndarray, np.ndarray]] = []
+        mixture, self.left_out = [], 0
+        for places in batches(excerpts, batch_size):
+            audio, sounding = load_excerpts(store, [excerpts[place] for place in places])
+            references = torch.from_numpy(audio)
+            ratios = _si_sdr(of_mixture, references.sum(dim=1), references).numpy()
+            counts = np.equal(reasons_left_out(sounding, ratios, ratios), None)
+            self._batches.append((audio, counts))
+            mixture.append(ratios[counts])
+            self.left_out += int((~counts).sum())
+        self.mixture_si_sdr = _mean(mixture)
+        if self.left_out:
+            LOGGER.info("The curve leaves out %d references that are silent or alone in their mixture.", self.left_out)
+
+    @torch.inference_mode()
+    def __call__(self, model: SeparationModel) -> float:
+        """Return the mean SI-SDR in dB over all references that count; NaN if there are none."""
+        device = next(model.parameters()).device
+        found = []
+        for audio, counts in self._batches:
+            references = _on(device, audio)
+            estimator = partial(_of_network, model, self.stft_params, None)
+            found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[counts])
+        return _mean(found)
+
+
+def _mean(parts: Sequence[np.ndarray]) -> float:
+    """Return the mean of all finite values; NaN if there are none."""
+    values = np.concatenate([*parts, np.zeros(0)])
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+# Estimates -------------------------------------------------------------------------------------------------------------
+
+
+def make_estimator(model: Model, store: Store, device: str = "cpu", stft_params: STFTParams = PAPER_STFT) -> Estimator:
+    """Return the estimator of a checkpoint, of an ensemble, of 'mixture' or of 'oracle', on a device.
+
+    Raises:
+        CheckpointError: See `load_for`.
+    """
+    if isinstance(model, str | Path):
+        if model == MIXTURE:
+            return of_mixture
+        if model == ORACLE:
+            return partial(_of_oracle, stft_params)
+        model = [model]
+    if not model:
+        raise ConfigError("An ensemble has no networks: give one checkpoint at least.")
+    loaded = [load_for(store, path, device) for path in model]
+
+    def estimate(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        # Threads set the outputs and the mode of a network while they run it, so each takes its own view.
+        yield from _of_ensemble([private_view(one) for one in loaded], mixtures)
+
+    return estimate
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network to score, and where each label of the store is among its masks."""
+
+    network: SeparationModel
+    stft_params: STFTParams
+    order: tuple[int, ...]
+
+
+def private_view(loaded: LoadedNetwork) -> LoadedNetwork:
+    """Return a copy of the network that shares its weights in memory, but not its training flags and outputs."""
+    weights = (*loaded.network.parameters(), *loaded.network.buffers())
+    network = copy.deepcopy(loaded.network, memo={id(weight): weight for weight in weights})
+    return LoadedNetwork(network, loaded.stft_params, loaded.order)
+
+
+def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the mixture as the estimate of every source."""
+    for part in _parts(mixtures):
+        yield part, mixtures[part, None]
+
+
+def _of_ensemble(networks: Sequence[LoadedNetwork], mixtures: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the mean estimates of several networks; with one STFT that is the estimate by the mean of their masks."""
+    each = [_of_network(one.network, one.stft_params, one.order, mixtures, mixtures) for one in networks]
+    for found in zip(*each, strict=True):
+        estimates = [estimate for _, estimate in found]
+        yield found[0][0], estimates[0] if len(estimates) == 1 else torch.stack(estimates).mean(dim=0)
+
+
+def _of_network(
+    model: SeparationModel,
+    stft_params: STFTParams,
+    order: Sequence[int] | None,
+    mixtures: torch.Tensor,
+    references: torch.Tensor,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the estimates of a network, its masks in the given order; it runs once on the whole batch."""
+    masks, spectra = _masks(model, mixtures, stft_params)  # [nb, ns, nf, nt]; [k, nf, nt] each
+    if order is not None and list(order) != sorted(order):
+        masks = masks[:, list(order)]
+    for part, spectrum in zip(_parts(mixtures), spectra, strict=True):
+        yield part, istft(masks[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
+
+
+def _of_oracle(
+    stft_params: STFTParams, mixtures: torch.Tensor, references: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the estimates by the oracle magnitude masks min(|S| / |X|, 1)."""
+    for part in _parts(mixtures):
+        spectrum = stft(mixtures[part, None], stft_params)  # [k, 1, nf, nt]
+        masks = stft(references[part], stft_params).abs() / spectrum.abs().clamp(min=1e-12)  # [k, ns, nf, nt]
+        yield part, istft(masks.clamp(max=1) * spectrum, stft_params, mixtures.shape[-1])
+
+
+@torch.inference_mode()
+def estimate_sources(
+    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a network's estimates of equally long mono mixtures, and its masks, on its own device.
+
+    They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
+
+    Args:
+        model: The network.
+        mixtures: Equally long mono mixtures.
+        stft_params: STFT of the network.
+        order: The mask of each source to return; as the network gives them by default.
+
+    Shape:
+        [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
+    """
+    masks, spectra = _masks(model, mixtures, stft_params)
+    if order is not None:
+        masks = masks[:, list(order)]
+    return istft(masks * torch.cat(spectra)[:, None], stft_params, mixtures.shape[-1]), masks
+
+
+def _masks(
+    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return masks [nb, ns, nf, nt] and the spectra of the parts, [k, nf, nt]; the model is left as it was."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        mixtures = mixtures.to(next(model.parameters()).device)
+        spectra = [stft(mixtures[part], stft_params) for part in _parts(mixtures)]
+        magnitude = torch.cat([spectrum.transpose(1, 2).abs() for spectrum in spectra])[..., None]  # [nb, nt, nf, nc = 1]
+        masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :]  # [nb, nt, nf, ns]
+    finally:
+        # Not model.train(): a frozen part may have been in eval mode on purpose.
+        for module, training in flags:
+            module.training = training
+    return masks.permute(0, 3, 2, 1), spectra
+
+
+def _parts(batch: torch.Tensor) -> Iterator[slice]:
+    """Yield slices of a batch: on the CPU two items at a time, which fit into its cache; else the whole batch."""
+    step = 2 if batch.device.type == "cpu" else len(batch)
+    yield from (slice(first, min(first + step, len(batch))) for first in range(0, len(batch), step))
+
+
+def load_for(store: Store, path: str | Path, device: str = "cpu") -> LoadedNetwork:
+    """Load a checkpoint's network, after checking that it separates the labels of the store.
+
+    Raises:
+        CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
+            the store.
+        ConfigError: There is no such device.
+    """
+    device = resolve_device(device)
+    model, info = read_checkpoint(path)
+    require_trained_masks(path, info.mode, model)
+    cannot = f"{path} cannot be scored on {store.folder}"
+    if tuple(sorted(info.labels)) != store.labels:
+        raise CheckpointError(
+            f"{cannot}: it separates {', '.join(info.labels)}, the store holds {', '.join(store.labels)}. Prepare the "
+            "store with the checkpoint's labels: group stems, or leave some out."
+        )
+    if info.sample_rate != store.sample_rate:
+        raise CheckpointError(
+            f"{cannot}: it works at {info.sample_rate} Hz, the store at {store.sample_rate} Hz. Prepare the store at "
+            f"{info.sample_rate} Hz."
+        )
+    channels = model.layers["mask"].num_audio_channels
+    if channels != 1:
+        raise CheckpointError(
+            f"{cannot}: it separates {channels} channels together, a store is mono. Take a mono checkpoint."
+        )
+    order = tuple(info.labels.index(label) for label in store.labels)
+    return LoadedNetwork(model.to(device), info.stft_params, order)

@@ -1,13 +1,17 @@
-"""Whether a difference is one: tests of paired scores, and what a careful reader asks for beside them.
+"""Summarise scores and test differences: means, the paper's Wilcoxon test, and an interval that resamples songs.
 
-A pair is two scores of the same excerpt; a difference is the one minus the other, in dB. The paper's test takes the pairs
-as independent, and excerpts of one song are not: its p-values promise more than they hold where songs are few. The interval
-of `median_interval` therefore resamples songs, not excerpts. None of this says how another training run of the same
-network would have come out. NumPy and SciPy only.
+Scores are tested by excerpt: an excerpt's score is the mean over its sources that count, because the sources of one
+mixture depend on each other. A difference is that of two models on the same excerpt, in dB.
+
+Two verdicts are given side by side (`verdicts`). The paper's is a one-sided Wilcoxon signed-rank test over excerpts with
+p < .001. It takes excerpts as independent, which those of one song are not, so its p-values promise too much where songs
+are few. Ours is a bootstrap interval of the median difference that resamples songs. Neither says how another training
+run of the same network would have come out. NumPy and SciPy only.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -15,25 +19,93 @@ import scipy.stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+# The paper calls a difference significant below this p-value.
+SIGNIFICANCE = 0.001
+# Places of references left out that a message names.
+SHOWN_PLACES = 3
 
-# Differences nearer to each other than this, in dB, are equal: rounding in their last digits should not rank them, as
+# Differences are rounded to these decimals of a dB: their last digits are noise and must not rank them, as
 # scipy.stats.wilcoxon warns.
 DECIMALS = 9
 
 
-def signed_rank_test(differences: np.ndarray, alternative: str = "greater") -> float | None:
-    """Returns the p-value of SciPy's Wilcoxon signed-rank test of differences [pairs]; the paper's is one-sided.
+# Summaries -------------------------------------------------------------------------------------------------------------
 
-    As SciPy states: differences of zero are dropped; without ties and zeros the p-value of up to 50 pairs is exact, and
-    cannot fall below 2^-pairs; else it is of the normal approximation, or, with ties and few pairs, of all permutations.
+
+def summarise(rows: Sequence[dict]) -> list[dict]:
+    """Return the means of one estimate: for each label, then for all labels together (label None).
+
+    References that are left out (``si_sdr`` None) are in none of them.
+
+    Args:
+        rows: Rows of `score`.
+
+    Returns:
+        Entries of ``n``, the references that count; ``left_out``, those that do not; ``mean`` and ``median`` SI-SDR in
+        dB; ``improvement``, the mean SI-SDR above the mixture; with museval also the medians ``sdr``, ``sir`` and
+        ``sar``, as museval sums up. None where nothing counts.
+    """
+    measured = [name for name in ("sdr", "sir", "sar") if name in rows[0]]
+    summary = []
+    for label in [*dict.fromkeys(row["label"] for row in rows), None]:
+        of_label = [row for row in rows if label in (None, row["label"])]
+        values = _values(of_label, "si_sdr")
+        mean, median = mean_and_median(values)
+        entry = {"estimate": rows[0]["estimate"], "label": label, "n": len(values), "left_out": len(of_label) - len(values)}
+        entry |= {"mean": mean, "median": median, "improvement": mean_and_median(_values(of_label, "improvement"))[0]}
+        summary.append(entry | {name: mean_and_median(_values(of_label, name))[1] for name in measured})
+    return summary
+
+
+def describe_left_out(scores: Mapping) -> str:
+    """Return one sentence on the references that are left out, with reasons and places; empty if there are none.
+
+    Args:
+        scores: As from `evaluate`. Of older files, whose references are not named, only the number is known.
+    """
+    named = scores.get("left_out_references")
+    if named is None:
+        return f"Left out: {scores['left_out']} silent references." if scores["left_out"] else ""
+    if not named:
+        return ""
+    rate, parts = scores["sample_rate"], []
+    for (why, estimate), count in Counter((one["why"], one["estimate"]) for one in named).items():
+        places = [
+            f"{one['label']} of {one['track']} at {one['start'] / rate:.1f} s"
+            for one in named
+            if (one["why"], one["estimate"]) == (why, estimate)
+        ]
+        more = f" and {count - SHOWN_PLACES} more" if count > SHOWN_PLACES else ""
+        whose = f" by {estimate}" if estimate else ""
+        parts.append(f"{count} {why}{whose} ({'; '.join(places[:SHOWN_PLACES])}{more})")
+    total = len(next(iter(scores["scores"].values()))) if scores.get("scores") else None
+    return f"Left out{f' of {total} references' if total else ''}: {', '.join(parts)}."
+
+
+def mean_and_median(values: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the mean and the median, None each if there are no values."""
+    return (float(values.mean()), float(np.median(values))) if len(values) else (None, None)
+
+
+def _values(rows: Sequence[dict], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows if row.get(name) is not None], dtype=np.float64)
+
+
+# Tests -----------------------------------------------------------------------------------------------------------------
+
+
+def signed_rank_test(differences: np.ndarray, alternative: str = "greater") -> float | None:
+    """Return the p-value of SciPy's Wilcoxon signed-rank test of differences [pairs]; the paper's is one-sided.
+
+    SciPy drops differences of zero. Without ties and zeros the p-value of up to 50 pairs is exact, and cannot fall below
+    2^-pairs; otherwise it is the normal approximation, or with ties and few pairs a permutation test.
 
     Args:
         differences: In dB.
         alternative: 'greater', 'less' or 'two-sided'.
 
     Returns:
-        1 where every difference is zero: no ranks could favour either side less. SciPy answers NaN, or 1 where pairs are so
-        few that it permutes them. None where there is no pair.
+        The p-value; 1 if every difference is zero (where SciPy returns NaN or 1); None if there is no pair.
 
     References:
         Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1 (1945).
@@ -47,10 +119,10 @@ def signed_rank_test(differences: np.ndarray, alternative: str = "greater") -> f
 
 
 def rank_biserial(differences: np.ndarray) -> float | None:
-    """Returns the matched-pairs rank-biserial correlation, from -1 to 1: the effect size of the signed-rank test.
+    """Return the matched-pairs rank-biserial correlation, from -1 to 1: the effect size of the signed-rank test.
 
-    It is the share of the rank sum that is in favour minus the share that is against: 1 where every difference is
-    above zero, 0 where none differs. None where there is no pair.
+    It is the share of the rank sum in favour minus the share against: 1 if every difference is above zero, 0 if none
+    differs. None if there is no pair.
 
     References:
         Kerby, "The simple difference formula", Comprehensive Psychology 3 (2014).
@@ -73,52 +145,52 @@ def median_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[float] | None:
-    """Returns the bootstrap interval of the median of differences, in dB, with songs drawn anew, not excerpts.
+    """Return the bootstrap interval of the median difference in dB, resampling songs instead of excerpts.
 
-    Whole songs are drawn with replacement, as many as there are, each with all its excerpts: the percentile interval of
-    the cluster bootstrap. In an incoherent mixture each source has a song of its own, and excerpts that share any of these
-    depend on each other. There, a draw of songs decides how often an excerpt counts by the song of one source at a time,
-    and the deviations of the median that this causes, source by source, are added up. What excerpts vary by themselves is
-    in each of these deviations, so that the interval is rather too wide than too narrow where songs hardly matter.
+    As many whole songs as there are are drawn with replacement, each with all its excerpts: the percentile interval of
+    the cluster bootstrap. In an incoherent mixture each source has its own song, and excerpts that share one of them
+    depend on each other. There, each resample weights an excerpt by the song of one source at a time, and the deviations
+    of the median are summed over the sources. The variation of excerpts within songs is then counted once for each
+    source, so the interval is rather too wide than too narrow where songs hardly matter.
 
-    Songs that are few tell little of how much songs differ, and any interval from them is too narrow. In simulations in
-    which songs varied by half as much as the excerpts of one song, intervals that were to hold the median in 95 of 100
-    cases held it in 92 with 20 songs, 90 with 10, 79 with 4 and 53 with 2; of mixtures of four songs each, in 94 with 25.
+    An interval from few songs is too narrow. In simulations where songs varied half as much as the excerpts of one song,
+    95 % intervals held the median in 92 % of cases with 20 songs, 90 % with 10, 79 % with 4 and 53 % with 2; for mixtures
+    of four songs each, in 94 % with 25.
 
     Args:
-        differences: In dB, one a pair.
-        songs: One sequence a source: the song of each pair.
-        confidence: Probability that the interval is to hold the median.
-        resamples: How often songs are drawn.
-        seed: The same seed gives the same interval.
+        differences: In dB, one for each pair.
+        songs: For each source, the song of each pair.
+        confidence: Probability that the interval should hold the median.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
 
     Returns:
-        Lower and upper end. None where there is no pair, or only one song of some source: nothing tells how another song
-        would have come out.
+        Lower and upper end. None if there is no pair, or some source has only one song, which says nothing about another
+        song.
 
     References:
         Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8. Cameron, Gelbach and Miller,
         "Robust inference with multiway clustering", Journal of Business & Economic Statistics 29 (2011), without the terms
-        that are subtracted there.
+        that they subtract.
     """
     if not len(differences) or not songs or any(len(set(of_source)) < 2 for of_source in songs):
         return None
     every = dict.fromkeys(song for of_source in songs for song in of_source)
     numbers = {song: number for number, song in enumerate(every)}
-    # Sources that group the pairs alike, as in coherent mixtures, are one.
+    # Sources that group the pairs in the same way, as in coherent mixtures, count once.
     groupings = dict.fromkeys(tuple(numbers[song] for song in of_source) for of_source in songs)
     times = _drawn(len(numbers), resamples, seed)  # [resamples, songs]
     middle = np.median(differences)
     deviations = sum(_medians(differences, np.array(grouping), times) - middle for grouping in groupings)
     tail = (1 - confidence) / 2
-    # A source whose songs are few among all may be left with no pair: of such a resample nothing is known.
+    # A resample may hold no song of some source: its median is NaN.
     return [float(end) for end in middle + np.nanquantile(deviations, [tail, 1 - tail])]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Returns p-values corrected for their number: the chance of one false finding among all stays below the threshold.
+    """Return p-values with Holm's correction, which bounds the chance of one false finding among all of them.
 
-    None, for what was not tested, stays None and does not count.
+    None stands for a test that was not made; it stays None and does not count.
 
     References:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
@@ -138,16 +210,16 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def describe_differences(
     differences: np.ndarray, songs: Sequence[Sequence[Hashable]], alternative: str = "greater"
 ) -> dict:
-    """Returns all that is said of paired differences, as plain values for JSON.
+    """Return all statistics of paired differences, as plain values for JSON.
 
     Args:
-        differences: In dB, one a pair.
-        songs: One sequence a source: the song of each pair.
+        differences: In dB, one for each pair.
+        songs: For each source, the song of each pair.
         alternative: As for `signed_rank_test`.
 
     Returns:
-        ``songs``, how many different ones; ``mean_difference`` and ``median_difference`` in dB; ``interval`` of the median,
-        ``confidence``; ``effect_size``, ``p_value``. None for what cannot be said of so few.
+        ``songs``, the number of songs; ``mean_difference`` and ``median_difference`` in dB; ``interval`` of the median and
+        its ``confidence``; ``effect_size``, ``p_value``. None for what so few pairs cannot say.
     """
     interval = median_interval(differences, songs)
     mean, median = mean_and_median(differences)
@@ -162,45 +234,99 @@ def describe_differences(
     }
 
 
+def verdicts(found: Mapping, significance: float = SIGNIFICANCE) -> dict[str, dict]:
+    """Return the paper's verdict on a difference and ours, each with its name.
+
+    Args:
+        found: As from `describe_differences` of a one-sided test.
+        significance: The paper calls a difference shown below this p-value.
+
+    Returns:
+        ``paper`` and ``ours``, each ``{"test", "shown", "why"}``. ``shown`` is True if the first is better, False if the
+        test does not show it, None if it cannot tell, which ``why`` explains.
+
+    >>> few = {"p_value": 1e-5, "interval": None, "confidence": 0.95, "songs": 1}
+    >>> [verdict["shown"] for verdict in verdicts(few).values()]
+    [True, None]
+    """
+    p_value, interval, songs = found["p_value"], found["interval"], found["songs"]
+    paper = {
+        "test": f"one-sided Wilcoxon signed-rank test over excerpts, p < {significance:g}",
+        "shown": None if p_value is None else p_value < significance,
+        "why": "There is no pair of excerpts." if p_value is None else f"p = {p_value:.2g}",
+    }
+    ours = {
+        "test": f"{100 * found['confidence']:g} % bootstrap interval of the median difference over songs, above 0",
+        "shown": None if interval is None else interval[0] > 0,
+        "why": f"from {interval[0]:+.2f} to {interval[1]:+.2f} dB, {songs} songs"
+        if interval is not None
+        else f"An interval over songs needs two songs of every source: got {songs} in all.",
+    }
+    return {"paper": paper, "ours": ours}
+
+
+def paired_means(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the scores of two models by excerpt: the means over the sources that count for both.
+
+    Args:
+        a: SI-SDR in dB; NaN or infinite where a reference is left out.
+        b: The same references by another model.
+
+    Returns:
+        Scores of a and of b, and the index of the excerpt of each pair. Excerpts without a source that counts for both
+        are in none of them.
+
+    Shape:
+        [ns, excerpts], [ns, excerpts] -> [pairs], [pairs], int [pairs]
+
+    >>> nan = float("nan")
+    >>> paired_means(np.array([[1.0, 2.0, nan], [3.0, 9.0, 1.0]]), np.array([[0.0, 1.0, 5.0], [1.0, nan, nan]]))
+    (array([2., 2.]), array([0.5, 1. ]), array([0, 1]))
+    """
+    counts = np.isfinite(a) & np.isfinite(b)
+    pairs = np.flatnonzero(counts.any(axis=0))
+    number = counts[:, pairs].sum(axis=0)
+    means = [np.where(counts, values, 0)[:, pairs].sum(axis=0) / number for values in (a, b)]
+    return means[0], means[1], pairs
+
+
 def compare(
     rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, Sequence[str]] | None = None
 ) -> dict:
-    """Tests whether a is better than b, on pairs of excerpt and label.
+    """Test whether a is better than b, on pairs of excerpts.
 
     Args:
         rows_a: Rows of `score`.
-        rows_b: Rows of `score`, of the same excerpts. What only one of the two has is not compared.
-        songs: For each label the song of each excerpt, as of `songs_of`; without it a track is a song.
+        rows_b: Rows of `score`, of the same excerpts. References that count for only one of the two are not compared.
+        songs: For each label the song of each excerpt, as from `songs_of`; by default each track is a song.
 
     Returns:
-        ``n`` pairs, of which ``n_different`` differ; ``mean_a``, ``median_a`` and so on of a and b in dB; and what
-        `describe_differences` says of a - b.
+        ``n``, the number of pairs; ``n_different``, of those that differ; ``mean_a``, ``median_a``, ``mean_b``,
+        ``median_b`` in dB; what `describe_differences` says of a - b; and ``verdicts``.
     """
-    of_b = {_key(row): row["si_sdr"] for row in rows_b}
-    both = [row for row in rows_a if row["si_sdr"] is not None and of_b.get(_key(row)) is not None]
-    a = np.array([row["si_sdr"] for row in both], dtype=np.float64)
-    b = np.array([of_b[_key(row)] for row in both], dtype=np.float64)
-    result: dict = {"n": len(both), "n_different": int(np.count_nonzero(a != b))}
+    places = {place: number for number, place in enumerate(dict.fromkeys(row["excerpt"] for row in [*rows_a, *rows_b]))}
+    labels = {label: number for number, label in enumerate(dict.fromkeys(row["label"] for row in [*rows_a, *rows_b]))}
+    ratios = np.full((2, len(labels), len(places)), np.nan)
+    for number, rows in enumerate((rows_a, rows_b)):
+        for row in rows:
+            if row["si_sdr"] is not None:
+                ratios[number, labels[row["label"]], places[row["excerpt"]]] = row["si_sdr"]
+    a, b, pairs = paired_means(*ratios)
+    result: dict = {"n": len(pairs), "n_different": int(np.count_nonzero(a != b))}
     for name, values in (("a", a), ("b", b)):
         result[f"mean_{name}"], result[f"median_{name}"] = mean_and_median(values)
+    chosen = [list(places)[pair] for pair in pairs]
     if songs is None:
-        of_sources = [[row["track"] for row in both]]
+        tracks = {row["excerpt"]: row["track"] for row in reversed([*rows_a, *rows_b])}
+        of_sources = [[tracks[place] for place in chosen]]
     else:
-        of_sources = [[of_label[row["excerpt"]] for row in both] for of_label in songs.values()]
-    return {**result, **describe_differences(a - b, of_sources)}
-
-
-def mean_and_median(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Returns both, None each where there is no value."""
-    return (float(values.mean()), float(np.median(values))) if len(values) else (None, None)
-
-
-def _key(row: dict) -> tuple:
-    return row["excerpt"], row["track"], row["start"], row["label"]
+        of_sources = [[of_label[place] for place in chosen] for of_label in songs.values()]
+    found = describe_differences(a - b, of_sources)
+    return {**result, **found, "verdicts": verdicts(found)}
 
 
 def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:
-    """Returns how often each of so many songs is drawn, as many in all, in each resample.
+    """Return how often each song is drawn in each resample, which draws as many songs as there are.
 
     Shape:
         float32 [resamples, songs]
@@ -212,10 +338,10 @@ def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _medians(values: np.ndarray, groups: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Returns the medians of values that are there as many times as their group is; NaN where none is there.
+    """Return the median of each resample, in which a value counts as often as its group was drawn; NaN if none was.
 
-    No resample is written out: how often its groups are there, and how many of the k smallest values are of each group, is
-    enough to find a median by halving.
+    No resample is built: how often each group was drawn, and how many of the k smallest values each group has, are enough
+    to find a median by bisection.
 
     Shape:
         [pairs], [pairs] of 0 to groups - 1, [resamples, groups] -> [resamples]
@@ -227,12 +353,12 @@ def _medians(values: np.ndarray, groups: np.ndarray, times: np.ndarray) -> np.nd
     size = times @ among[-1]
 
     def of_rank(rank: np.ndarray) -> np.ndarray:
-        """Returns the value that has this rank, counted from 0, in each resample."""
+        """Return the value of this rank, counted from 0, in each resample."""
         low, high = np.zeros(len(times), dtype=np.int64), np.full(len(times), len(values))
         while (low < high).any():
             half = (low + high) // 2
             enough = np.einsum("rg,rg->r", times, among[half]) > rank
             low, high = np.where(enough, low, half + 1), np.where(enough, half, high)
-        return values[order][np.minimum(low, len(values)) - 1]  # of nothing, any
+        return values[order][np.minimum(low, len(values)) - 1]  # any value where a resample is empty
 
     return np.where(size > 0, (of_rank((size - 1) // 2) + of_rank(size // 2)) / 2, np.nan)

@@ -10,11 +10,10 @@ import numpy as np
 
 from ..datasets.options import StemOptions
 from ..errors import ConfigError
-from ..evaluation.estimates import MIXTURE
 from ..evaluation.evaluate import collect
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
-from ..evaluation.score import score
-from ..evaluation.summary import summarise
+from ..evaluation.score import MIXTURE, score
+from ..evaluation.statistics import summarise
 from ..mixing.config import MixtureConfig
 from ..mixing.split import VALID_ITEMS
 from ..runtime.files import write_json
@@ -28,13 +27,13 @@ TUNED, SCRATCH = "fine-tuned", "from scratch"
 
 
 def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[list[str]]:
-    """Returns k parts of these names, each name in one of them, of sizes that differ by one at most.
+    """Divide names into k parts whose sizes differ by one at most.
 
     Args:
-        names: Of tracks; their order does not matter. Or names that stay together, such as those of one song: the sizes
-            count each of these groups as one.
-        k: Number of parts; as many as there are names leaves one out at a time.
-        seed: Of who comes into which part.
+        names: Names of tracks, in any order; or groups of names that stay together, such as those of one song. A group
+            counts as one name.
+        k: Number of parts; as many parts as names leave one out at a time.
+        seed: Seed of the division.
 
     Raises:
         ConfigError: There are fewer names than parts, or fewer than two parts.
@@ -139,9 +138,9 @@ def cross_validate(
 
 
 def _without_splits(store: Store) -> Store:
-    """Returns a view of all tracks, in no split."""
+    """Return a view of all tracks, without a split."""
     if any(track.split in ("valid", "test") for track in store.tracks):
-        logger.info("The splits of %s are passed over: every track is tested in one fold.", store.folder)
+        logger.info("The splits of %s are ignored: every track is tested in one fold.", store.folder)
     view = store.select(names=[track.name for track in store.tracks])
     view.tracks = [replace(track, split=None) for track in view.tracks]
     return view
@@ -150,22 +149,26 @@ def _without_splits(store: Store) -> Store:
 def _scored(
     model: Path, store: Store, excerpts: Sequence[MixtureExcerpt], tracks: Sequence[str], name: str, device: str
 ) -> Iterator[dict]:
-    """Yields the rows of the excerpts of some tracks, with their places in the whole list."""
+    """Yield the rows of the excerpts of some tracks, with their indices in the whole list."""
     places = [place for place, excerpt in enumerate(excerpts) if excerpt.track in tracks]
     for row in score(model, store, [excerpts[place] for place in places], name, device=device):
         yield {**row, "excerpt": places[row["excerpt"]]}
 
 
 def _averaged(rows: Sequence[dict]) -> list[dict]:
-    """Returns one row an excerpt and label, with the mean of those of all repeats: a test takes each pair once."""
+    """Return one row for each excerpt and label, with the mean over the repeats in which it counts.
+
+    A test takes each pair once. A reference that is left out in every repeat stays left out.
+    """
     found: dict[tuple, list[dict]] = {}
     for row in rows:
         found.setdefault((row["excerpt"], row["label"]), []).append(row)
     averaged = []
     for _, same in sorted(found.items()):
+        counting = [row for row in same if row["si_sdr"] is not None]
+        first = counting[0] if counting else same[0]
         means = {
-            key: None if same[0][key] is None else float(np.mean([row[key] for row in same]))
-            for key in ("si_sdr", "improvement")
+            key: float(np.mean([row[key] for row in counting])) if counting else None for key in ("si_sdr", "improvement")
         }
-        averaged.append({**same[0], **means})
+        averaged.append({**first, **means})
     return averaged

@@ -174,7 +174,7 @@ def _score(
     excerpts = make_excerpts(test, seconds or info.excerpt_seconds)
     logger.info("Scoring on %d excerpts of %d tracks.", len(excerpts), len(test.tracks))
     models = {after.stem: after, "before": before}
-    scores = evaluate(models, test, excerpts, folder, oracle=True, device=device)
+    scores = evaluate(models, test, excerpts=excerpts, out=folder, oracle=True, device=device)
     scores["models"] = {after.stem: after.name, "before": str(before)}  # the folder it is in is about to be renamed
     write_json(folder / "scores.json", scores)
     return scores

@@ -7,6 +7,7 @@ import statistics
 import textwrap
 from collections.abc import Callable
 
+from ..evaluation.statistics import describe_left_out
 from .inputs import MIXTURE, ORACLE
 
 
@@ -104,8 +105,8 @@ def text_table(scores: dict) -> str:
             f"{decibels(entry['median_difference'], True)} dB median{_interval(entry)}, n = {entry['n']}, "
             f"{_p_is(entry['p_value'])}{_corrected(entry)}"
         )
-    if scores["left_out"]:
-        lines.append(f"Left out: {scores['left_out']} silent references.")
+    if left_out := describe_left_out(scores):
+        lines.append(left_out)
     return "\n".join(lines)
 
 

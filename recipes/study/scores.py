@@ -6,10 +6,9 @@ import hashlib
 import time
 from pathlib import Path
 
-from nussl_transfer.evaluation.estimates import MIXTURE, ORACLE
 from nussl_transfer.evaluation.excerpts import songs_of
 from nussl_transfer.evaluation.jams import read_excerpts
-from nussl_transfer.evaluation.score import score
+from nussl_transfer.evaluation.score import MIXTURE, ORACLE, score
 from nussl_transfer.runtime.files import write_json
 from nussl_transfer.store.store import Store
 

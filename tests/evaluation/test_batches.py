@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from nussl_transfer.errors import DataError
-from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
+from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts, map_batches
 from nussl_transfer.evaluation.excerpts import make_excerpts
-from nussl_transfer.evaluation.workers import results_of
 from nussl_transfer.mixing.excerpt import read_excerpt
 
 
@@ -82,7 +81,7 @@ def test_results_come_in_order_from_threads_that_compute_alone(threads):
         inside.append((torch.get_num_threads(), threading.current_thread().name))
         return 10 * item
 
-    assert list(results_of(work, range(7), "cpu")) == [0, 10, 20, 30, 40, 50, 60]
+    assert map_batches(work, range(7), "cpu") == [0, 10, 20, 30, 40, 50, 60]
     assert {number for number, _ in inside} == {1} and len({name for _, name in inside}) == threads
     assert torch.get_num_threads() == threads
 
@@ -92,10 +91,30 @@ def test_an_error_in_a_thread_is_raised_and_what_is_set_is_set_back(threads):
         raise DataError(f"{item} is gone")
 
     with pytest.raises(DataError, match="0 is gone"):
-        list(results_of(work, range(7), "cpu"))
+        map_batches(work, range(7), "cpu")
     assert torch.get_num_threads() == threads
+
+
+def test_torch_has_its_threads_back_whatever_the_caller_does(threads, tiny_store):
+    # A generator that is held, half-consumed, would leave torch at one thread.
+    def stop(result):
+        raise KeyboardInterrupt
+
+    for interrupted in (KeyboardInterrupt, RuntimeError):
+        with pytest.raises(interrupted):
+            map_batches(lambda item: item, range(7), "cpu", stop if interrupted is KeyboardInterrupt else raise_later)
+        assert torch.get_num_threads() == threads
+    part = batches(make_excerpts(tiny_store, 0.25), 1)
+    next(part)
+    assert torch.get_num_threads() == threads
+    assert map_batches(lambda item: torch.get_num_threads(), [0], "cpu") == [1] and torch.get_num_threads() == threads
+
+
+def raise_later(result):
+    if result == 3:
+        raise RuntimeError
 
 
 def test_one_thread_works_where_it_is_called(threads):
     torch.set_num_threads(1)
-    assert list(results_of(lambda item: threading.current_thread(), [1], "cpu")) == [threading.current_thread()]
+    assert map_batches(lambda item: threading.current_thread(), [1], "cpu") == [threading.current_thread()]

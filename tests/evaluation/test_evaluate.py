@@ -17,13 +17,11 @@ from nussl.separation.deep import DeepMaskEstimation
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
-from nussl_transfer.evaluation.estimates import estimate_sources
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import make_excerpts, songs_of
 from nussl_transfer.evaluation.metrics import bss_eval, si_sdr
-from nussl_transfer.evaluation.score import SourceSeparationProbe, score, score_each
-from nussl_transfer.evaluation.statistics import holm
-from nussl_transfer.evaluation.summary import summarise
+from nussl_transfer.evaluation.score import SourceSeparationProbe, estimate_sources, score, score_each
+from nussl_transfer.evaluation.statistics import holm, summarise
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.report import write as report
 from nussl_transfer.store.store import StoreWriter
@@ -103,14 +101,21 @@ def test_tracks_of_one_stem_are_no_mixtures(tmp_path):
     for label in ("kick", "snare"):
         writer.add(label, None, {label: np.random.default_rng(0).standard_normal(RATE)})
     pool = writer.close()
-    with pytest.raises(DataError, match="each of its 2 tracks has one stem, and is no mixture. Ask for incoherent ones"):
+    with pytest.raises(DataError, match="each of its 2 tracks has one stem. Draw incoherent excerpts"):
         make_excerpts(pool, 0.5, 3)
     assert len(make_excerpts(pool, 0.5, 3, coherent=False)) == 3
 
 
-@pytest.mark.parametrize("wrong", [{"duration": 0}, {"duration": 1, "hop": -1}, {"duration": 1, "count": 0}])
-def test_excerpts_of_no_length_hop_or_number_are_refused(store, wrong):
-    with pytest.raises(ConfigError, match="above zero"):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"excerpt_seconds": 0}, {"excerpt_seconds": float("nan")}, {"excerpt_seconds": float("inf")},
+        {"excerpt_seconds": 1e-5}, {"excerpt_seconds": 1, "hop": -1}, {"excerpt_seconds": 1, "hop": 1e-9},
+        {"excerpt_seconds": 1, "count": 0}, {"excerpt_seconds": 1, "count": 3, "seed": -1},
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused_in_a_sentence(store, wrong):
+    with pytest.raises(ConfigError, match="expected (a number above 0|0 or more)|shorter than the samples"):
         make_excerpts(store, **wrong)
 
 
@@ -160,7 +165,7 @@ def test_excerpts_of_one_length_go_together_and_rows_come_in_the_order_of_the_li
     mingled = [excerpts[place] for place in (2, 0, 3, 1, 4)]  # the short one first
     assert list(batches(mingled, 3)) == [[0], [1, 2, 3], [4]]
     assert list(batches(mingled)) == [[0], [1, 2, 3, 4]]
-    with pytest.raises(ConfigError, match="Batches of 0 excerpts"):
+    with pytest.raises(ConfigError, match="batch_size is wrong: got 0"):
         next(batches(mingled, 0))
     assert all(len(places) == 1 for places in batches([replace(excerpts[0], frames=SAMPLES_AT_ONCE + 1)] * 3))
     rows = score(checkpoint, store, excerpts, progress=False)
@@ -175,7 +180,7 @@ def test_excerpts_of_one_length_go_together_and_rows_come_in_the_order_of_the_li
 
 
 def test_a_list_of_no_excerpts_is_refused(store):
-    with pytest.raises(DataError, match="the list holds none"):
+    with pytest.raises(DataError, match="list of excerpts is empty"):
         score("mixture", store, [], progress=False)
 
 
@@ -189,7 +194,7 @@ def test_rows_have_the_song_and_the_improvement_over_the_mixture(checkpoint, tmp
     assert [row["song"] for row in found["x"]] == ["a song", "a song", "take 2", "take 2"]
     for ours, mixture in zip(found["x"], found["mixture"], strict=True):
         if ours["si_sdr"] is None:
-            assert ours["improvement"] is mixture["improvement"] is None and ours["label"] == "voice"
+            assert ours["improvement"] is mixture["improvement"] is None and ours["track"] == "take 2"
         else:
             assert ours["improvement"] == ours["si_sdr"] - mixture["si_sdr"] and mixture["improvement"] == 0
     assert summarise(found["x"])[-1]["improvement"] == pytest.approx(
@@ -210,7 +215,7 @@ def test_stems_are_read_once_for_all_estimates_and_scores_alone_leave_the_device
 
 def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
     excerpts = make_excerpts(gappy, 1.0)
-    scores = evaluate({"a": checkpoint}, gappy, excerpts, tmp_path, progress=False, museval=True)
+    scores = evaluate({"a": checkpoint}, gappy, excerpts=excerpts, out=tmp_path, progress=False, museval=True)
     network, _ = nussl.ml.SeparationModel.load(str(checkpoint))
     references, _ = load_excerpts(gappy, [excerpts[1]])
     estimates = estimate_sources(network, torch.from_numpy(references.sum(axis=1)), STFT)[0]
@@ -225,7 +230,7 @@ def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
     json.dumps(scores, allow_nan=False)
     table = report.text_table(scores)
     assert "SDR/SIR/SAR" in table and "SI-SDRi/dB" in table
-    plain = evaluate({"a": checkpoint}, gappy, excerpts, tmp_path, progress=False)
+    plain = evaluate({"a": checkpoint}, gappy, excerpts=excerpts, out=tmp_path, progress=False)
     assert "sdr" not in plain["summary"][0] and "SIR" not in report.text_table(plain)
     assert "SI-SDRi/dB" in report.text_table(plain)
 
@@ -258,16 +263,100 @@ def gappy(tmp_path):
 
 
 def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path):
-    scores = evaluate({"a": checkpoint}, gappy, make_excerpts(gappy, 1.0), tmp_path / "run", progress=False)
+    scores = evaluate({"a": checkpoint}, gappy, excerpts=make_excerpts(gappy, 1.0), out=tmp_path / "run", progress=False)
     silent = [
         (row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None
     ]
-    assert silent == [("one", 0, "voice"), ("two", 0, "voice")]
-    assert scores["left_out"] == 2
-    assert {entry["label"]: entry["n"] for entry in scores["summary"] if entry["estimate"] == "a"} == {
-        "bass": 3, "voice": 1, None: 4,
+    assert silent == [("one", 0, "bass"), ("one", 0, "voice"), ("two", 0, "bass"), ("two", 0, "voice")]
+    assert [row["left_out"] for row in scores["scores"]["a"] if row["si_sdr"] is None] == ["alone in its mixture", "silent"] * 2
+    assert scores["left_out"] == 4
+    entries = {entry["label"]: entry for entry in scores["summary"] if entry["estimate"] == "a"}
+    assert {label: (entry["n"], entry["left_out"]) for label, entry in entries.items()} == {
+        "bass": (1, 2), "voice": (1, 2), None: (2, 4),
     }  # fmt: skip
-    assert scores["comparisons"][0]["n"] == 4
+    assert scores["comparisons"][0]["n"] == 1
+    table = report.text_table(scores)
+    assert "Left out of 6 references: 2 alone in its mixture (bass of one at 0.0 s; bass of two at 0.0 s), 2 silent" in table
+
+
+def test_what_stands_for_infinity_is_in_no_mean_no_improvement_and_no_test(tmp_path, checkpoint):
+    writer = StoreWriter(tmp_path / "store", RATE)
+    silence = np.zeros(RATE, np.float32)
+    for number in range(4):
+        writer.add(f"both {number}", None, {"bass": stem(2 * number, RATE), "voice": stem(2 * number + 1, RATE)})
+    both = make_excerpts(writer.close(), 1.0)
+    writer.add("alone", None, {"bass": stem(9, RATE), "voice": silence})
+    writer.add("twins", None, {"bass": stem(9, RATE), "voice": stem(9, RATE)})  # the mixture is either, only louder
+    store = writer.close()
+    every = make_excerpts(store, 1.0)
+    clean = evaluate({"a": checkpoint}, store, excerpts=both, oracle=True, progress=False)
+    found = evaluate({"a": checkpoint}, store, excerpts=every, oracle=True, progress=False)
+    for estimate in ("a", "mixture", "oracle"):
+        means = [next(e for e in s["summary"] if (e["estimate"], e["label"]) == (estimate, None)) for s in (clean, found)]
+        for name in ("n", "mean", "median", "improvement"):
+            assert means[0][name] == pytest.approx(means[1][name], abs=1e-4)
+        assert abs(means[1]["mean"]) < 60
+    assert found["comparisons"][0]["n"] == 4
+    assert found["comparisons"][0]["p_value"] == clean["comparisons"][0]["p_value"]
+    assert {(one["track"], one["label"], one["why"]) for one in found["left_out_references"]} == {
+        ("alone", "bass", "alone in its mixture"), ("alone", "voice", "silent"),
+        ("twins", "bass", "alone in its mixture"), ("twins", "voice", "alone in its mixture"),
+    }  # fmt: skip
+    probe = SourceSeparationProbe(store, every, STFT)
+    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    assert probe.left_out == 4 and probe(model) == pytest.approx(SourceSeparationProbe(store, both, STFT)(model), abs=1e-4)
+    assert abs(probe.mixture_si_sdr) < 60
+    write_example({"a": checkpoint}, store, every[0], tmp_path / "example")  # `alone`, whose ratio is infinite
+    about = json.loads((tmp_path / "example" / "example.json").read_text())
+    assert about["track"] == "alone" and set(about["si_sdr"]["mixture"].values()) == {None}
+
+
+def test_an_ensemble_is_scored_by_the_mean_of_its_masks(store, checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other.pth", seed=1)
+    excerpts = make_excerpts(store, 1.0)[1:2]
+    references, _ = load_excerpts(store, excerpts)
+    mixture = torch.from_numpy(references.sum(axis=1))
+    networks = [nussl.ml.SeparationModel.load(str(path))[0] for path in (checkpoint, other)]
+    masks = torch.stack([estimate_sources(network, mixture, STFT)[1] for network in networks]).mean(dim=0)
+    spectrum = torch.stft(mixture[0], 512, 128, window=torch.hann_window(512).sqrt(), return_complex=True)
+    audio = torch.istft(masks[0] * spectrum, 512, 128, window=torch.hann_window(512).sqrt(), length=RATE)
+    rows = score_each({"both": [checkpoint, other], "one": checkpoint}, store, excerpts, progress=False)
+    np.testing.assert_allclose([row["si_sdr"] for row in rows["both"]], si_sdr(references[0], audio), atol=1e-3)
+    assert rows["both"][0]["si_sdr"] != pytest.approx(rows["one"][0]["si_sdr"], abs=1e-3)
+    for fold, path in enumerate((checkpoint, other), 1):  # the folder of a cross-validation is an ensemble
+        (tmp_path / "folds" / f"fold{fold}" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "folds" / f"fold{fold}" / "checkpoints" / "best.model.pth").write_bytes(path.read_bytes())
+    scores = evaluate([tmp_path / "folds"], store, excerpts=excerpts, progress=False)
+    assert len(scores["models"]["folds"]) == 2
+    assert [row["si_sdr"] for row in scores["scores"]["folds"]] == pytest.approx([row["si_sdr"] for row in rows["both"]])
+
+
+def test_labels_in_another_order_are_matched_by_name(store, checkpoint, tmp_path):
+    network, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    info = CheckpointInfo(LABELS[::-1], "whole", RATE, STFT)
+    turned = write_checkpoint(tmp_path / "turned.pth", network, info)
+    excerpts = make_excerpts(store, 1.0)
+    expected = {(row["excerpt"], row["label"]): row["si_sdr"] for row in score(checkpoint, store, excerpts, progress=False)}
+    other = {"bass": "voice", "voice": "bass"}  # the first mask is the voice's now
+    references, _ = load_excerpts(store, excerpts[:1])
+    estimates = estimate_sources(network, torch.from_numpy(references.sum(axis=1)), STFT)[0][0]
+    found = {row["label"]: row["si_sdr"] for row in score(turned, store, excerpts[:1], progress=False)}
+    for number, label in enumerate(LABELS):
+        assert found[label] == pytest.approx(float(si_sdr(references[0, number], estimates[1 - number])), abs=1e-3)
+        assert found[label] != pytest.approx(expected[0, other[label]], abs=1e-3)
+
+
+def test_without_a_list_the_test_tracks_are_scored_side_by_side(store, checkpoint, tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    network, _ = nussl.ml.SeparationModel.load(str(checkpoint))
+    write_checkpoint(folder / "best.model.pth", network, CheckpointInfo(LABELS, "whole", RATE, STFT, excerpt_seconds=1.0))
+    scores = evaluate(tmp_path / "run", store.folder, out=tmp_path / "out", progress=False)
+    assert scores["excerpts"] == [excerpt.plain() for excerpt in make_excerpts(store, 1.0)]
+    again = evaluate({"x": tmp_path / "run"}, store, excerpts=tmp_path / "out" / "excerpts.jams", progress=False)
+    assert list(again["models"]) == ["x"] and again["excerpts"] == scores["excerpts"]
+    with pytest.raises(ConfigError, match="is no store.*`out`"):
+        evaluate(tmp_path / "run", tmp_path, progress=False)
 
 
 def rows(values, track="t"):
@@ -297,9 +386,9 @@ def test_a_summary_is_of_each_label_and_of_all():
     mixed = rows([1.0, 2.0, None, 6.0])
     mixed[3]["label"] = "y"
     assert summarise(mixed) == [
-        {"estimate": "e", "label": "x", "n": 2, "mean": 1.5, "median": 1.5, "improvement": 0.5},
-        {"estimate": "e", "label": "y", "n": 1, "mean": 6.0, "median": 6.0, "improvement": 5.0},
-        {"estimate": "e", "label": None, "n": 3, "mean": 3.0, "median": 2.0, "improvement": 2.0},
+        {"estimate": "e", "label": "x", "n": 2, "left_out": 1, "mean": 1.5, "median": 1.5, "improvement": 0.5},
+        {"estimate": "e", "label": "y", "n": 1, "left_out": 0, "mean": 6.0, "median": 6.0, "improvement": 5.0},
+        {"estimate": "e", "label": None, "n": 3, "left_out": 1, "mean": 3.0, "median": 2.0, "improvement": 2.0},
     ]
 
 
@@ -307,7 +396,7 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     other = make_checkpoint(tmp_path / "other.pth", seed=1)
     excerpts = make_excerpts(store, 1.0)
     models = {"first": checkpoint, "second": other}
-    scores = evaluate(models, store, excerpts, tmp_path / "run", oracle=True, progress=False)
+    scores = evaluate(models, store, excerpts=excerpts, out=tmp_path / "run", oracle=True, progress=False)
     assert json.loads((tmp_path / "run" / "scores.json").read_text()) == json.loads(json.dumps(scores))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["scores.json"]
     assert scores["excerpts"] == [excerpt.plain() for excerpt in excerpts] and scores["labels"] == list(LABELS)
@@ -326,7 +415,7 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     assert found == pytest.approx([expected])
     # The same again gives the same file.
     before = (tmp_path / "run" / "scores.json").read_bytes()
-    evaluate(models, store, excerpts, tmp_path / "run" / "scores.json", oracle=True, progress=False)
+    evaluate(models, store, excerpts=excerpts, out=tmp_path / "run" / "scores.json", oracle=True, progress=False)
     assert (tmp_path / "run" / "scores.json").read_bytes() == before
 
 
@@ -342,20 +431,20 @@ def test_a_checkpoint_that_does_not_fit_the_store_is_refused_before_any_scoring(
     }
     for message, path in wrong.items():
         with pytest.raises(CheckpointError, match=message):
-            evaluate({"good": checkpoint, "bad": path}, store, excerpts, tmp_path / "run", progress=False)
+            evaluate({"good": checkpoint, "bad": path}, store, excerpts=excerpts, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 
 def test_names_that_are_taken_and_lists_without_sound_are_refused(store, checkpoint, tmp_path):
     with pytest.raises(ConfigError, match="'mixture'.*taken"):
-        evaluate({"mixture": checkpoint}, store, make_excerpts(store, 1.0), tmp_path, progress=False)
+        evaluate({"mixture": checkpoint}, store, excerpts=make_excerpts(store, 1.0), out=tmp_path, progress=False)
     with pytest.raises(DataError, match="empty"):
-        evaluate({"a": checkpoint}, store, [], tmp_path, progress=False)
+        evaluate({"a": checkpoint}, store, excerpts=[], out=tmp_path, progress=False)
     writer = StoreWriter(tmp_path / "silence", RATE)
     writer.add("rest", None, {label: np.zeros(RATE, np.float32) for label in LABELS})
     silence = writer.close()
-    with pytest.raises(DataError, match="no reference sounds"):
-        evaluate({"a": checkpoint}, silence, make_excerpts(silence, 1.0), tmp_path, progress=False)
+    with pytest.raises(DataError, match="None of the 1 excerpts.*2 silent, never above -60 dBFS"):
+        evaluate({"a": checkpoint}, silence, excerpts=make_excerpts(silence, 1.0), out=tmp_path, progress=False)
 
 
 def test_the_probe_measures_the_live_model_as_scoring_its_checkpoint_would(store, checkpoint):
@@ -387,7 +476,7 @@ def test_the_probe_leaves_training_as_it_was(store, checkpoint):
 def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
     excerpts = make_excerpts(store, 1.0)
     models = {"fine-tuned": checkpoint, "from scratch": make_checkpoint(tmp_path / "other.pth", seed=1)}
-    evaluate(models, store, excerpts, tmp_path, progress=False)
+    evaluate(models, store, excerpts=excerpts, out=tmp_path, progress=False)
     write_example(models, store, excerpts[1], tmp_path / "example")
     (tmp_path / "about.json").write_text('{"title": "Try"}')
     curve = {"points": [{"iteration": 0, "test_si_sdr": 1.0}], "mixture_si_sdr": 0.0}

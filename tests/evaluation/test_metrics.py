@@ -61,11 +61,11 @@ def test_si_sdr_is_the_ratio_of_what_lies_along_the_reference_to_what_lies_acros
         assert float(moved) == pytest.approx(expected)
 
 
-def test_si_sdr_has_a_number_for_a_perfect_and_for_a_silent_estimate_and_none_for_a_silent_reference():
+def test_si_sdr_is_infinite_for_a_perfect_and_for_a_silent_estimate_and_nan_for_a_silent_reference():
     sound, silence = torch.from_numpy(tone(0, 500)), torch.zeros(500)
-    assert float(si_sdr(sound, 0.5 * sound)) == 100
+    assert float(si_sdr(sound, 0.5 * sound)) == math.inf
     for constant in (silence, silence + 0.1):  # without its mean nothing is left of it
-        assert float(si_sdr(sound, constant)) == -100
+        assert float(si_sdr(sound, constant)) == -math.inf
         assert si_sdr(constant, sound).isnan() and si_sdr(constant, constant).isnan()
 
 
@@ -110,7 +110,7 @@ def test_bss_eval_passes_over_what_is_silent_throughout():
     silent[1] = 0
     expected = by_museval(references[:1], estimates[:1])
     for name, values in bss_eval(silent, estimates).items():
-        np.testing.assert_array_equal(values[:1], expected[name].clip(max=100))
+        np.testing.assert_array_equal(values[:1], np.where(expected[name] > 100, np.inf, expected[name]))
         assert np.isnan(values[1])
     # An estimate has no part in the ratios of the others.
     deaf = estimates.copy()
@@ -122,9 +122,9 @@ def test_bss_eval_passes_over_what_is_silent_throughout():
     assert all(np.isnan(values).all() for values in bss_eval(0 * references, estimates).values())
 
 
-def test_bss_eval_cuts_what_is_infinite():
+def test_bss_eval_is_infinite_where_nothing_interferes():
     alone = mixed(2, 1000)[0][:1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = bss_eval(alone, alone)
-    assert all(values[0] > 50 for values in found.values()) and found["sir"] == [100]  # nothing interferes
+    assert all(values[0] > 50 for values in found.values()) and found["sir"] == [np.inf]

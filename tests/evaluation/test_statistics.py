@@ -15,6 +15,7 @@ from nussl_transfer.evaluation.statistics import (
     median_interval,
     rank_biserial,
     signed_rank_test,
+    verdicts,
 )
 
 
@@ -232,6 +233,36 @@ def test_a_comparison_is_scipys_one_sided_wilcoxon_on_pairs():
     assert compare(rows(b), rows(a))["p_value"] > 0.5 > found["p_value"]
 
 
+def test_a_comparison_pairs_excerpts_by_the_mean_over_the_sources_that_count_for_both():
+    def of_sources(*columns):
+        return [{**row, "label": label} for label, column in zip("xy", columns, strict=True) for row in rows(column)]
+
+    a = of_sources([4.0, 2.0, None, 7.0], [6.0, 3.0, 5.0, None])
+    b = of_sources([1.0, None, 1.0, None], [2.0, 1.0, 2.0, 3.0])
+    found = compare(a, b)
+    differences = [5.0 - 1.5, 3.0 - 1.0, 5.0 - 2.0]  # excerpt 3 has no source that counts for both
+    assert found["n"] == 3 and found["mean_difference"] == pytest.approx(np.mean(differences))
+    assert found["p_value"] == pytest.approx(scipy.stats.wilcoxon(differences, alternative="greater").pvalue)
+
+
+def test_the_papers_verdict_and_ours_stand_side_by_side():
+    rng = np.random.default_rng(0)
+    differences = rng.normal(0.5, 1.0, 200)
+    one_song = describe_differences(differences, [["only"] * 200])
+    found = verdicts(one_song)
+    assert found["paper"]["shown"] is True and "Wilcoxon signed-rank test over excerpts, p < 0.001" in found["paper"]["test"]
+    assert found["ours"]["shown"] is None and "needs two songs" in found["ours"]["why"]
+    # Songs that disagree: the paper's test counts 200 excerpts, ours 4 songs.
+    songs = [number % 4 for number in range(200)]
+    apart = np.array([3.0, 2.0, 1.0, -4.0])[songs] + rng.normal(0, 0.1, 200)
+    found = verdicts(describe_differences(apart, [songs]))
+    assert (found["paper"]["shown"], found["ours"]["shown"]) == (False, False)
+    found = verdicts(describe_differences(apart + 3.5, [songs]))
+    assert (found["paper"]["shown"], found["ours"]["shown"]) == (True, False)
+    found = verdicts(describe_differences(apart + 5, [songs]))
+    assert (found["paper"]["shown"], found["ours"]["shown"]) == (True, True)
+
+
 def test_a_comparison_says_how_little_it_rests_on():
     equal = compare(rows([1.0, 2.0, 3.0]), rows([1.0, 2.0, 3.0]))
     assert (equal["n"], equal["n_different"], equal["p_value"], equal["songs"]) == (3, 0, 1.0, 1)
@@ -243,7 +274,8 @@ def test_a_comparison_says_how_little_it_rests_on():
 
 def test_a_comparison_takes_tracks_for_songs_unless_it_is_told():
     a, b = drawn(40, 0, 1.0).tolist(), drawn(40, 1, 0.4).tolist()
-    by_track = compare(rows(a[:20], "one") + rows(a[20:], "two"), rows(b[:20], "one") + rows(b[20:], "two"))
+    halves = [[{**row, "track": "one" if row["excerpt"] < 20 else "two"} for row in rows(values)] for values in (a, b)]
+    by_track = compare(*halves)
     assert by_track["songs"] == 2 and by_track["interval"] is not None
     songs = {"x": [str(index % 5) for index in range(40)]}
     told = compare(rows(a), rows(b), songs)

@@ -93,7 +93,7 @@ def test_a_score_is_that_of_evaluating_each_network_on_its_fold_averaged_over_re
     for about in result["folds"]:
         run = out / f"repeat{about['repeat']}" / f"fold{about['fold']}" / "checkpoints" / "best.model.pth"
         held_out = store.select(names=about["tracks"])
-        scores = evaluate({"x": run}, held_out, make_excerpts(held_out, 0.5), tmp_path)
+        scores = evaluate({"x": run}, held_out, excerpts=make_excerpts(held_out, 0.5), out=tmp_path)
         for row in scores["scores"]["x"]:
             expected.setdefault((row["track"], row["start"], row["label"]), []).append(row["si_sdr"])
         assert about["mean"] == pytest.approx(scores["summary"][2]["mean"], abs=1e-4)
