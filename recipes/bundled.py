@@ -28,7 +28,8 @@ from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import TransferError
 from nussl_transfer.evaluation.evaluate import evaluate
 from nussl_transfer.evaluation.excerpts import make_excerpts
-from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
+from nussl_transfer.mixing.config import MixtureConfig
+from nussl_transfer.pipelines.finetune import default_training, finetune
 from nussl_transfer.pipelines.publish import mean_of, publish
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.prepare import prepare
@@ -140,7 +141,7 @@ def bundle(
         stores["train"],
         folder / "runs" / model,
         training=default_training(iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, workers=1),
-        mixtures=default_mixtures(excerpt_seconds=excerpt_seconds),
+        mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds),
         seed=seed,
     )
     notes = [f"**Mind**: {about.caution}"]

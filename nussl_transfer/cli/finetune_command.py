@@ -83,14 +83,15 @@ def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) 
 
 def arguments(given: dict) -> dict:
     """Return the arguments of the package's `finetune` for the options that the user gave."""
-    from ..pipelines.finetune import default_mixtures, default_training
+    from ..mixing.config import MixtureConfig
+    from ..pipelines.finetune import default_training
 
     others = {"workers": 1, **given}  # the package's own default, 0, also works in a script without a guard for spawning
     if others.get("checkpoint") == "none":
         others["checkpoint"] = None
     return {
         "training": default_training(**take(others, TRAINING)),
-        "mixtures": default_mixtures(**take(others, MIXTURES)),
+        "mixtures": MixtureConfig(**take(others, MIXTURES)),
         "options": stem_options(others),
         **others,
     }

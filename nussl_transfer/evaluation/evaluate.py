@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..audio.levels import ACTIVITY_DBFS
 from ..checkpoints.checkpoint import read_info
 from ..checkpoints.zoo import resolve
 from ..datasets.options import StemOptions
@@ -38,7 +39,7 @@ from ..runtime.files import write_json, written_aside
 from ..separation.naming import safe_names
 from ..store.manifest import MANIFEST
 from ..store.open import open_store
-from ..store.store import ACTIVITY_DBFS, Store, write_stem
+from ..store.store import Store, write_stem
 from .batches import load_excerpts
 from .excerpts import MixtureExcerpt, make_excerpts, songs_of
 from .jams import read_excerpts, write_excerpts

@@ -21,7 +21,7 @@ from ..runtime.log import logger
 from ..store.open import open_store
 from ..store.store import Store
 from ..training.run import FitConfig, lock_run_folder
-from .finetune import Start, default_mixtures, default_training, finetune, stem_options, with_length
+from .finetune import Start, default_training, finetune, stem_options, with_length
 
 TUNED, SCRATCH = "fine-tuned", "from scratch"
 
@@ -59,7 +59,7 @@ def cross_validate(
     checkpoint: str | Path | None = "body",
     mode: str = "whole",
     training: FitConfig | None = None,
-    mixtures: MixtureConfig | None = None,
+    mixtures: MixtureConfig = MixtureConfig(),  # noqa: B008  frozen
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
     seed: int = 0,
@@ -106,7 +106,7 @@ def cross_validate(
     start = Start.read(checkpoint, like)
     info = start.info
     training = default_training() if training is None else training
-    mixtures = with_length(default_mixtures() if mixtures is None else mixtures, start)
+    mixtures = with_length(mixtures, start)
     options = stem_options(options, groups, ignore)
     with lock_run_folder(out):
         store = _without_splits(open_store(stems, out / "store", info.sample_rate, options))

@@ -85,21 +85,6 @@ def default_training(**changes) -> FitConfig:
     return FitConfig(**values)
 
 
-def default_mixtures(**changes) -> MixtureConfig:
-    """Return the mixture options that :func:`finetune` uses by default, with some of them changed.
-
-    Mixtures are as long as those that the pretrained model was trained on, and half of them are coherent: the others mix
-    stems of different tracks and times, which stretches a small set.
-
-    Args:
-        changes: Any field of :class:`~nussl_transfer.mixing.config.MixtureConfig`.
-
-    >>> default_mixtures(excerpt_seconds=3.0).coherent
-    0.5
-    """
-    return MixtureConfig(**{"coherent": 0.5, **changes})
-
-
 def paper_finetune(**changes) -> dict:
     """Return the paper's values of the options in which :func:`finetune` differs from it.
 
@@ -126,7 +111,7 @@ def finetune(
     checkpoint: str | Path | None = "body",
     mode: str = "whole",
     training: FitConfig | None = None,
-    mixtures: MixtureConfig | None = None,
+    mixtures: MixtureConfig = MixtureConfig(),  # noqa: B008  frozen
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
     seed: int = 0,
@@ -147,8 +132,8 @@ def finetune(
         mode: 'whole' trains the whole network; 'mask' trains only the mask head.
         training: How to train; :func:`default_training` by default. Its ``mode`` and ``seed`` are replaced by the
             arguments of this function.
-        mixtures: How to draw mixtures; :func:`default_mixtures` by default. ``excerpt_seconds=None`` takes the length that
-            the pretrained model was trained on.
+        mixtures: How to draw mixtures. By default they are as long as those that the pretrained model was trained on, and
+            half of them are coherent; the others mix stems of different tracks and times, which stretches a small set.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; short for ``options.groups``.
         ignore: Stems, files and folders to pass over; short for ``options.ignore``.
         seed: Seed of the new layers, of the mixtures and of the validation tracks.
@@ -177,7 +162,7 @@ def finetune(
     check_trainable(start, config)
     with lock_run_folder(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
-        drawing = with_length(default_mixtures() if mixtures is None else mixtures, start)
+        drawing = with_length(mixtures, start)
         return train_on([train_valid_split(store, seed)], start, drawing, config, out, probe, valid_items)
 
 

@@ -31,6 +31,7 @@ from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.validation import check
 from nussl_transfer.evaluation import evaluate as evaluation
 from nussl_transfer.evaluation import excerpts as excerpt_lists
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines import cross_validation as folds
 from nussl_transfer.pipelines import finetune as finetuning
 from nussl_transfer.pipelines import publish as publishing
@@ -118,7 +119,7 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("separate", [separators.separate_files], {"format"}),
         ("publish", [publishing.publish, cli.COMMANDS["publish"][1]], {"out"}),
         ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
-                      dataclasses.asdict(finetuning.default_mixtures()), cli.COMMANDS["finetune"][1]],
+                      dataclasses.asdict(MixtureConfig()), cli.COMMANDS["finetune"][1]],
          {"iterations", "batch_size", "coherent", "mode", "checkpoint", "learning_rate", "seed", "frame_step"}),
     ],
 )  # fmt: skip

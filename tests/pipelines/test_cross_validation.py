@@ -13,8 +13,9 @@ from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoi
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.evaluate import evaluate
 from nussl_transfer.evaluation.excerpts import make_excerpts
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines.cross_validation import cross_validate, folds
-from nussl_transfer.pipelines.finetune import default_mixtures, default_training
+from nussl_transfer.pipelines.finetune import default_training
 from nussl_transfer.report.text import text_table
 from nussl_transfer.store.store import Store, StoreWriter
 
@@ -119,7 +120,7 @@ def test_called_again_nothing_is_trained_again(twice, store, body, caplog):
 
 
 def test_one_repeat_of_a_network_from_scratch_has_its_folds_side_by_side(store, body, tmp_path):
-    result = cross_validate(store, tmp_path, 2, checkpoint=None, like=body, mixtures=default_mixtures(excerpt_seconds=0.25), **SHORT)
+    result = cross_validate(store, tmp_path, 2, checkpoint=None, like=body, mixtures=MixtureConfig(excerpt_seconds=0.25), **SHORT)
     assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2"]
     assert list(result["scores"]) == ["from scratch", "mixture"]
     assert all(excerpt["frames"] == 2000 for excerpt in result["excerpts"])

@@ -19,7 +19,7 @@ from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.networks.chimera import PAPER
-from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune, paper_finetune
+from nussl_transfer.pipelines.finetune import default_training, finetune, paper_finetune
 from nussl_transfer.store.store import Store
 
 LABELS = ("bass", "drums", "voice")
@@ -203,7 +203,7 @@ def test_the_papers_options_and_the_defaults_are_as_documented():
     assert (mixtures.excerpt_seconds, mixtures.coherent, training.workers) == (10.0, 1.0, 3)
     ours = default_training(iterations=30)
     assert (ours.batch_size, ours.frame_step, ours.validate_every) == (8, 4, 30)
-    assert (default_mixtures().excerpt_seconds, default_mixtures().coherent) == (None, 0.5)
+    assert (MixtureConfig().excerpt_seconds, MixtureConfig().coherent) == (None, 0.5)
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
