@@ -9,7 +9,6 @@ A reference is left out of every mean and test, and its row says why, where its 
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from ..checkpoints.checkpoint import read_checkpoint
 from ..errors import CheckpointError, ConfigError, DataError
 from ..networks.chimera import PAPER
 from ..runtime.device import resolve_device
-from ..separation.network import require_trained_masks, run_network
+from ..separation.network import require_trained_masks
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, map_batches
 from .excerpts import MixtureExcerpt, songs_of
@@ -307,12 +306,9 @@ def make_estimator(model: Model, store: Store, device: str = "cpu", stft_params:
     if not model:
         raise ConfigError("An ensemble has no networks: give one checkpoint at least.")
     loaded = [load_for(store, path, device) for path in model]
-
-    def estimate(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-        # Threads set the outputs and the mode of a network while they run it, so each takes its own view.
-        yield from _of_ensemble([private_view(one) for one in loaded], mixtures)
-
-    return estimate
+    for one in loaded:
+        one.network.eval()  # once: threads share it
+    return lambda mixtures, references: _of_ensemble(loaded, mixtures)
 
 
 @dataclass(frozen=True)
@@ -322,13 +318,6 @@ class LoadedNetwork:
     network: SeparationModel
     stft_params: STFTParams
     order: tuple[int, ...]
-
-
-def private_view(loaded: LoadedNetwork) -> LoadedNetwork:
-    """Return a copy of the network that shares its weights in memory, but not its training flags and outputs."""
-    weights = (*loaded.network.parameters(), *loaded.network.buffers())
-    network = copy.deepcopy(loaded.network, memo={id(weight): weight for weight in weights})
-    return LoadedNetwork(network, loaded.stft_params, loaded.order)
 
 
 def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:

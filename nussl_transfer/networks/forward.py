@@ -1,29 +1,124 @@
-"""Stage 6, passes: a batch through the network, which computes what a mode's losses need and no more."""
+"""Run a network: only the layers that some outputs need, some of them in another way.
+
+`forward` is nussl's own loop over ``model.connections`` with two additions: it stops at the outputs that are wanted, and a
+layer can be replaced for one call. The replacements of this module give the same numbers as the layers:
+
+* a softmax over the sources, computed over an axis whose neighbours lie apart in memory. Over a last axis of two or four
+  numbers torch's softmax takes nine times as long on a CPU;
+* recurrent layers and heads on the CPU in blocks of time (`in_blocks`), for networks that do not train. Given a whole
+  sequence, torch holds the products of all frames with a recurrent layer's input weights, several times its input and
+  output. Given a block of frames and the state that the block before left, it holds those of the block. The backward
+  direction takes the blocks from the last to the first. A head sees one frame at a time, and copies its input for each of
+  its activations;
+* batch normalisation over the parts of a batch that several processes hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from nussl.ml import SeparationModel
+from nussl.ml.networks.modules import BatchNorm, Embedding, RecurrentStack
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
-from ..runtime.reduce import statistics_of_all
+from ..runtime.process_group import is_single_process
+from ..runtime.reduce import normalize_over_processes
 from .chimera import EMBEDDING_HEAD, MASK_HEAD, NORMALIZATION
-from .freezing import outputs_of_mode, outputs_only
+from .freezing import outputs_of_mode
 from .losses.heads import DeferredEmbedding
+
+# What to use in place of a layer: a function of the layer's inputs, or its output.
+Override = Callable[..., torch.Tensor] | torch.Tensor
+
+# Frames of a block of a recurrent layer. Torch reorders the weights for each block: at 64 frames that takes a quarter of the
+# time of the paper's network. 640 frames save a twentieth of the time and need 25 MB more. A chunk has four blocks.
+BLOCK = 320
+# Frames of a block of a head that must give nussl's very bits: it makes several copies.
+HEAD_BLOCK = 64
+# Rows (frames of any items) of a block of a head with a softmax: its output stays in the processor's cache.
+ROWS = 256
+
+
+def forward(
+    model: SeparationModel, batch: Mapping, outputs: Sequence[str], overrides: Mapping[str, Override] | None = None
+) -> dict:
+    """Run the layers that some outputs need, and return these outputs.
+
+    Args:
+        model: The network; nothing in it is changed.
+        batch: Its inputs, by name.
+        outputs: Names of layers, such as 'mask'.
+        overrides: By name of the layer: a function that is called with the layer's inputs instead of the layer, or the
+            layer's output; then the layers that only this one needs are not run.
+
+    Returns:
+        The output of each layer in ``outputs``, by name.
+
+    Raises:
+        ConfigError: The batch lacks an input of the network.
+    """
+    overrides = overrides or {}
+    given = {name: value for name, value in overrides.items() if torch.is_tensor(value)}
+    values = {**batch, **given}
+    for name, *inputs in needed_connections(model, outputs, given):
+        arguments, keywords = [], {}
+        for source in inputs[0] if inputs else ():
+            if isinstance(source, dict):
+                # nussl's rule: the output or input named by the value; else the input named by the key; else a constant.
+                for key, value in source.items():
+                    keywords[key] = values.get(value, values.get(key, value)) if isinstance(value, str) else value
+            elif source in values:
+                arguments.append(values[source])
+            else:
+                found = ", ".join(sorted(batch))
+                raise ConfigError(f"The batch lacks {source!r}, an input of layer {name!r}: it has {found}. Add it.")
+        output = overrides.get(name, model.layers[name])(*arguments, **keywords)
+        if isinstance(output, dict):
+            values.update({f"{name}:{key}": value for key, value in output.items()})
+        elif isinstance(output, tuple):
+            values.update({f"{name}:{number}": value for number, value in enumerate(output)})
+        else:
+            values[name] = output
+    return {name: values[name] for name in outputs}
+
+
+def needed_connections(model: SeparationModel, outputs: Sequence[str], given: Sequence[str] | Mapping = ()) -> list:
+    """Return the connections that some outputs need, in the order in which they run.
+
+    Args:
+        model: The network.
+        outputs: Names of layers.
+        given: Names of layers whose outputs are known.
+    """
+    needed, kept = set(outputs), []
+    for connection in reversed(model.connections):
+        if connection[0] in needed and connection[0] not in given:
+            kept.append(connection)
+            # An input is a name or {argument: name}; a name with ':' is one of several outputs of a layer.
+            for source in connection[1] if len(connection) == 2 else ():
+                names = source.values() if isinstance(source, dict) else (source,)
+                needed.update(str(name).split(":")[0] for name in names)
+    return kept[::-1]
+
+
+def autocast(device: str, bf16: bool) -> AbstractContextManager:
+    """Return a context in which matrices are multiplied in bfloat16, if wanted; else one that does nothing."""
+    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
 
 
 class ForwardPass:
-    """Takes batches through a network.
+    """Run batches through a network, computing only what a mode's losses use.
 
     Args:
         model: The network.
         mode: 'pretrain', 'whole' or 'mask'.
-        targets: Makes spectra of a batch of audio; not needed where batches hold spectra already.
-        frame_step: The embedding is computed at every so-many-th frame.
+        targets: Makes spectra and targets of a batch of audio; not needed where batches hold them already.
+        frame_step: The embedding is computed at every ``frame_step``-th frame.
         bf16: Whether linear and recurrent layers compute in bfloat16.
 
     Raises:
@@ -39,121 +134,270 @@ class ForwardPass:
         bf16: bool = False,
     ):
         if frame_step < 1:
-            raise ConfigError(f"frame_step counts frames and must be at least 1: got {frame_step}.")
+            raise ConfigError(f"frame_step is {frame_step}. Give a number of frames of at least 1.")
         self.model, self.targets, self.bf16 = model, targets, bf16
         self.outputs = outputs_of_mode(mode)
-        # Only the deep clustering loss is thinned: in mode 'mask' there may be no embedding, nor targets for it.
+        # Only the deep clustering loss skips frames: in mode 'mask' there may be no embedding, nor targets for it.
         self.frame_step = frame_step if EMBEDDING_HEAD in self.outputs else 1
 
     def __call__(self, batch: dict, first_frame: int = 0) -> tuple[dict, dict]:
-        """Returns what the network makes of a batch, and what that should have been.
+        """Return the network's outputs for a batch, and the targets.
 
-        The embedding is a :class:`~nussl_transfer.networks.losses.heads.DeferredEmbedding`, where the head allows: its loss makes
-        it, and nothing else needs it.
+        The embedding is a :class:`~nussl_transfer.networks.losses.heads.DeferredEmbedding` where its head allows: the loss
+        computes it, and nothing else needs it.
 
         Args:
             batch: Audio, or nussl's spectra and targets.
-            first_frame: Of those at which the embedding is computed.
+            first_frame: First frame at which the embedding is computed.
         """
-        return self._through(self._with_targets(batch), first_frame)
+        return self._run(self._with_targets(batch), first_frame)
 
     def in_parts(self, batch: dict, first_frame: int, count: int) -> Iterator[tuple[float, dict, dict]]:
-        """Yields (share of the items, outputs, targets) for parts of a batch, one after the other.
+        """Yield (share of the items, outputs, targets) for parts of a batch, one after the other.
 
-        Whoever goes through all, and takes the gradient of share x loss at each, has the gradient of the whole
-        batch, for the memory of a part. Batch normalisation of the spectra sees the whole batch; in another
-        place of the network it would see a part.
+        Taking the gradient of share x loss at each part gives the gradient of the whole batch, in the memory of one part.
+        Batch normalisation of the spectra sees the whole batch; elsewhere in a network it would see a part.
+
+        Args:
+            batch: Audio, or nussl's spectra and targets.
+            first_frame: First frame at which the embedding is computed.
+            count: Number of parts.
         """
         batch = self._with_targets(batch)
         if count == 1:
-            yield 1.0, *self._through(batch, first_frame)
+            yield 1.0, *self._run(batch, first_frame)
             return
-        whole, leaf = None, {}
+        whole = leaf = None
         if NORMALIZATION in self.model.layers:
-            whole = self._network(batch, [NORMALIZATION])[NORMALIZATION]
-            leaf = {NORMALIZATION: whole.detach().requires_grad_(whole.requires_grad)}
+            whole = self._forward(batch, [NORMALIZATION], {})[NORMALIZATION]
+            leaf = whole.detach().requires_grad_(whole.requires_grad)
         items, start = len(batch["mix_magnitude"]), 0
         for number in range(min(count, items)):
             end = start + items // count + (number < items % count)
-            part = _items({**batch, **leaf}, slice(start, end), items)
-            yield (end - start) / items, *self._through(part, first_frame, leaf)
+            part = _items(batch, slice(start, end), items)
+            given = {} if leaf is None else {NORMALIZATION: leaf[start:end]}
+            yield (end - start) / items, *self._run(part, first_frame, given)
             start = end
-        # Each part has left its gradient at the leaf; from there it goes on in one.
-        if leaf and leaf[NORMALIZATION].grad is not None:
-            whole.backward(leaf[NORMALIZATION].grad)
+        # Each part has added its gradient to the leaf's; the layers below run backward once, for the whole batch.
+        if leaf is not None and leaf.grad is not None:
+            whole.backward(leaf.grad)
 
     def _with_targets(self, batch: dict) -> dict:
         if "mix_magnitude" in batch:
             return batch
         if self.targets is None:
             raise ConfigError(
-                f"A batch with {', '.join(sorted(batch))} came to a closure that makes no spectra. Give the data set "
-                "nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
+                f"The batch has {', '.join(sorted(batch))} and no mix_magnitude, and the closure makes no spectra. Give the "
+                "data set nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
             )
         return self.targets(batch)
 
-    def _through(self, batch: dict, first_frame: int, given=()) -> tuple[dict, dict]:
+    def _run(self, batch: dict, first_frame: int, given: Mapping[str, torch.Tensor] | None = None) -> tuple[dict, dict]:
         frames = slice(first_frame % self.frame_step, None, self.frame_step)
-        output = self._deferred(batch, frames, given) if self._defers() else self._whole(batch, frames, given)
+        overrides = dict(given or {})
+        if self._defers():
+            output = self._run_deferred(batch, frames, overrides)
+        else:
+            if self.frame_step > 1:
+                head = self.model.layers[EMBEDDING_HEAD]
+                overrides[EMBEDDING_HEAD] = lambda hidden: head(hidden[:, frames])
+            output = self._forward(batch, self.outputs, overrides)
+            output = {name: value.float() for name, value in output.items()}
         if self.frame_step > 1:
             batch = {**batch, **{key: batch[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
         return output, batch
 
     def _defers(self) -> bool:
-        """Whether the embedding can be left to its loss to make, piece by piece."""
+        """Return whether the loss can compute the embedding, piece by piece."""
         return EMBEDDING_HEAD in self.outputs and DeferredEmbedding.can_be(self.model.layers[EMBEDDING_HEAD])
 
-    def _deferred(self, batch: dict, frames: slice, given) -> dict:
+    def _run_deferred(self, batch: dict, frames: slice, overrides: Mapping[str, Override]) -> dict:
         (below,) = next(connection[1] for connection in self.model.connections if connection[0] == EMBEDDING_HEAD)
         others = [name for name in self.outputs if name != EMBEDDING_HEAD]
-        output = self._network(batch, [*others, below], given)
+        output = self._forward(batch, [*others, below], overrides)
         hidden = output.pop(below)[:, frames]
         dtype = torch.bfloat16 if self.bf16 else torch.float32
         embedding = DeferredEmbedding(hidden, self.model.layers[EMBEDDING_HEAD], dtype)
         return {**{name: value.float() for name, value in output.items()}, EMBEDDING_HEAD: embedding}
 
-    def _whole(self, batch: dict, frames: slice, given) -> dict:
-        with ExitStack() as stack:
-            if self.frame_step > 1:
-                head = self.model.layers[EMBEDDING_HEAD]
-                stack.enter_context(head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, frames],)))
-            output = self._network(batch, self.outputs, given)
-        return {name: value.float() for name, value in output.items()}
-
-    def _network(self, batch: dict, outputs: list[str], given=()) -> dict:
+    def _forward(self, batch: dict, outputs: Sequence[str], overrides: Mapping[str, Override]) -> dict:
         device = batch["mix_magnitude"].device.type
-        with (
-            torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16),
-            outputs_only(self.model, outputs, given),
-            statistics_of_all(self.model),
-            _fast_softmax(self.model.layers[MASK_HEAD] if MASK_HEAD in outputs else None),
-        ):
-            return self.model(batch)
+        own = over_processes(self.model)
+        head = self.model.layers[MASK_HEAD] if MASK_HEAD in outputs else None
+        if device == "cpu" and _ends_in_softmax(head):
+            own[MASK_HEAD] = functools.partial(softmax_head, head)
+        with autocast(device, self.bf16):
+            return forward(self.model, batch, outputs, {**own, **overrides})
 
 
-@contextmanager
-def _fast_softmax(head: nn.Module | None) -> Iterator[None]:
-    """Takes a mask head's softmax elsewhere; over a last axis of so few, torch's takes nine times as long on a CPU."""
-    own = getattr(head, "activation", None)
-    if not isinstance(own, (list, tuple)) or "softmax" not in own:
-        yield
-        return
-    head.activation = [name for name in own if name != "softmax"]
-    try:
-        with head.register_forward_hook(lambda _, inputs, output: _softmax(output)):
-            yield
-    finally:
-        head.activation = own
+def in_blocks(model: SeparationModel, exact: bool = True) -> dict[str, Override]:
+    """Return overrides that run recurrent layers and heads in blocks of time, for a model on the CPU; else none.
+
+    Args:
+        model: The network, in evaluation mode; no gradients are taken.
+        exact: Whether a softmax must give the very bits that torch's gives; that takes nine times as long.
+    """
+    if any(weight.device.type != "cpu" for weight in model.parameters()):
+        return {}
+    overrides: dict[str, Override] = {}
+    for name, layer in model.layers.items():
+        if type(layer) is RecurrentStack and _fits_blocks(layer.rnn):
+            overrides[name] = functools.partial(_run_stack, layer.rnn)
+        elif _is_plain_head(layer):
+            fast = not exact and _ends_in_softmax(layer)
+            overrides[name] = functools.partial(_softmax_rows if fast else run_head, layer)
+    return overrides
 
 
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Returns the softmax over the last axis."""
-    if logits.device.type != "cpu":
-        return logits.softmax(dim=-1)
-    return logits.movedim(-1, 0).contiguous().softmax(dim=0).movedim(0, -1)
+def over_processes(model: SeparationModel) -> dict[str, Override]:
+    """Return overrides that normalise over the parts of a batch that all processes hold; one process needs none.
+
+    Raises:
+        ConfigError: A layer other than nussl's BatchNorm holds a batch normalisation in training.
+    """
+    if is_single_process():
+        return {}
+    overrides: dict[str, Override] = {}
+    for name, layer in model.layers.items():
+        if not any(isinstance(module, _BatchNorm) and module.training for module in layer.modules()):
+            continue
+        if type(layer) is not BatchNorm:
+            raise ConfigError(
+                f"Layer {name!r} holds a batch normalisation, and several processes train only networks that have it in a "
+                "BatchNorm layer of nussl. Train in one process, or freeze that layer."
+            )
+        overrides[name] = functools.partial(_normalize_layer, layer)
+    return overrides
+
+
+def softmax_head(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
+    """Run a head that ends in a softmax over its last axis, over an axis whose neighbours lie apart in memory.
+
+    With the rows of the weights in another order, the linear layer puts the sources first. The last bit may differ from
+    that of torch's softmax over the last axis.
+
+    Shape:
+        [nb, nt, hidden] -> [nb, nt, nf, nc, ns]
+    """
+    masks = _sources_first(hidden.flatten(0, 1), *_by_source(head))
+    return _sources_last(head, masks, hidden)
+
+
+def run_head(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
+    """Run a head in blocks of `HEAD_BLOCK` frames.
+
+    Shape:
+        [nb, nt, hidden] -> [nb, nt, nf, nc, n]
+    """
+    output = None
+    for start in range(0, hidden.shape[1], HEAD_BLOCK):
+        block = head(hidden[:, start : start + HEAD_BLOCK])
+        if output is None:
+            output = block.new_empty(hidden.shape[0], hidden.shape[1], *block.shape[2:])
+        output[:, start : start + HEAD_BLOCK] = block
+    return output
+
+
+def run_recurrent(layer: nn.RNNBase, data: torch.Tensor) -> torch.Tensor:
+    """Run all layers of an LSTM or a GRU in blocks of `BLOCK` frames.
+
+    Shape:
+        [nb, nt, features] -> [nb, nt, directions x hidden]
+    """
+    directions = 2 if layer.bidirectional else 1
+    data = data.transpose(0, 1).contiguous()  # [nt, nb, features]: the frames of a block lie together
+    frames, rows, _ = data.shape
+    weights = [[getattr(layer, name) for name in names] for names in layer._all_weights]
+    for number in range(layer.num_layers):
+        shape = (frames, rows, directions * layer.hidden_size)
+        if number < layer.num_layers - 1:
+            output = data.new_empty(shape)
+        else:  # the order of axes that is returned
+            output = data.new_empty(rows, frames, shape[2]).transpose(0, 1)
+        for direction in range(directions):
+            columns = slice(direction * layer.hidden_size, (direction + 1) * layer.hidden_size)
+            _run_direction(layer, data, weights[directions * number + direction], direction == 1, output[..., columns])
+        data = output
+    return data.transpose(0, 1)
+
+
+def _run_direction(
+    layer: nn.RNNBase, data: torch.Tensor, weights: list[torch.Tensor], backward: bool, output: torch.Tensor
+) -> None:
+    """Write one direction of one layer, [nt, nb, hidden], into ``output``."""
+    state = data.new_zeros(1, data.shape[1], layer.hidden_size)
+    state = (state, state.clone()) if isinstance(layer, nn.LSTM) else state
+    function = torch.lstm if isinstance(layer, nn.LSTM) else torch.gru
+    starts = range(0, len(data), BLOCK)
+    for start in reversed(starts) if backward else starts:
+        block = data[start : start + BLOCK]
+        block = block.flip(0) if backward else block
+        # has_biases, num_layers, dropout, train, bidirectional, batch_first
+        result, *state = function(block, state, weights, True, 1, 0.0, False, False, False)
+        state = tuple(state) if isinstance(layer, nn.LSTM) else state[0]
+        output[start : start + BLOCK] = result.flip(0) if backward else result
+
+
+def _run_stack(layer: nn.RNNBase, data: torch.Tensor) -> torch.Tensor:
+    return run_recurrent(layer, data.flatten(2))
+
+
+def _fits_blocks(layer: nn.Module) -> bool:
+    recurrent = isinstance(layer, (nn.LSTM, nn.GRU))
+    return recurrent and layer.batch_first and layer.bias and not layer.proj_size
+
+
+def _is_plain_head(layer: nn.Module | None) -> bool:
+    """Return whether a layer is a head of nussl that looks at one frame at a time."""
+    return type(layer) is Embedding and layer.dim_to_embed == [-1] and bool(layer.reshape)
+
+
+def _ends_in_softmax(layer: nn.Module | None) -> bool:
+    return _is_plain_head(layer) and layer.activation in (["softmax"], ("softmax",))
+
+
+def _softmax_rows(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
+    """Run `softmax_head` in blocks of `ROWS` rows."""
+    frames, (weight, bias, sizes) = hidden.flatten(0, 1), _by_source(head)
+    masks = hidden.new_empty(len(frames), *sizes)
+    for start in range(0, len(frames), ROWS):
+        masks[start : start + ROWS] = _sources_first(frames[start : start + ROWS], weight, bias, sizes)
+    return _sources_last(head, masks, hidden)
+
+
+def _by_source(head: Embedding) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, int]]:
+    """Return a head's weights and bias with their rows in the order of (source, bin), and the number of both."""
+    sizes = head.embedding_size, head.num_features * head.num_audio_channels
+
+    def reorder(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(0, sizes[::-1]).transpose(0, 1).flatten(0, 1).contiguous()
+
+    bias = head.linear.bias
+    return reorder(head.linear.weight), None if bias is None else reorder(bias), sizes
+
+
+def _sources_first(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, sizes: tuple[int, int]
+) -> torch.Tensor:
+    """Return the masks of some rows: [rows, hidden] -> [rows, ns, nf * nc]."""
+    return nn.functional.linear(rows, weight, bias).unflatten(-1, sizes).softmax(dim=1)
+
+
+def _sources_last(head: Embedding, masks: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Return masks in nussl's order of axes: [nb * nt, ns, nf * nc] -> [nb, nt, nf, nc, ns]."""
+    bins = head.num_features, head.num_audio_channels
+    return masks.unflatten(-1, bins).unflatten(0, hidden.shape[:2]).movedim(2, -1)
+
+
+def _normalize_layer(layer: BatchNorm, data: torch.Tensor) -> torch.Tensor:
+    """Run nussl's BatchNorm layer with the statistics of the batch in all processes."""
+    data = data.transpose(layer.feature_dim, 1)
+    shape = data.shape
+    data = normalize_over_processes(layer.batch_norm, data.reshape(shape[0], layer.num_features, -1))
+    return data.reshape(shape).transpose(layer.feature_dim, 1)
 
 
 def _items(batch: dict, part: slice, items: int) -> dict:
-    """Returns these items of a batch; what does not have one row an item stays as it is."""
+    """Return some items of a batch; what does not have one row for each item stays as it is."""
     rows = {k: v[part] for k, v in batch.items() if torch.is_tensor(v) and v.ndim and len(v) == items}
     return {**batch, **rows}

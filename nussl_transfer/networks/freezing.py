@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from nussl.ml import SeparationModel
 from torch import nn
@@ -127,28 +126,3 @@ def freeze_buffers_and_dropout(model: SeparationModel, layers: Sequence[str]) ->
                 module.dropout = 0.0 if name in layers else module.own_dropout
             elif name in layers:
                 module.training = False
-
-
-@contextmanager
-def outputs_only(model: SeparationModel, outputs: Sequence[str], given: Iterable[str] = ()) -> Iterator[None]:
-    """Within the block, the network computes these outputs and what they need, and nothing else.
-
-    Args:
-        model: The network.
-        outputs: Names of layers, such as 'mask'.
-        given: Layers that are not computed: what they would give comes with the data.
-    """
-    connections, output_keys = model.connections, model.output_keys
-    needed, kept = set(outputs), []
-    for connection in reversed(connections):
-        if connection[0] in needed and connection[0] not in given:
-            kept.append(connection)
-            # An input is a name or {argument: name}; a name with ':' is a part of what a layer gives.
-            for source in connection[1] if len(connection) == 2 else ():
-                names = source.values() if isinstance(source, dict) else (source,)
-                needed.update(str(name).split(":")[0] for name in names)
-    model.connections, model.output_keys = kept[::-1], list(outputs)
-    try:
-        yield
-    finally:
-        model.connections, model.output_keys = connections, output_keys

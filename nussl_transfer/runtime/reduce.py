@@ -6,9 +6,7 @@ losses is the loss of the whole batch, and the mean of their gradients its gradi
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -41,28 +39,11 @@ def average_gradients(parameters: Iterable[nn.Parameter], losses: dict[str, torc
     return dict(zip(losses, of_losses.unbind(), strict=True))
 
 
-@contextmanager
-def statistics_of_all(model: nn.Module) -> Iterator[None]:
-    """Within the block, batch normalisation that is in training takes mean and variance over the whole batch.
+def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tensor:
+    """Normalise a part of a batch with mean and variance of the whole batch, which all processes hold together.
 
-    The modules stay torch's own, as they must in a checkpoint; ``torch.nn.SyncBatchNorm`` is another one, and computes
-    on GPUs alone.
-    """
-    if is_single_process():
-        yield
-        return
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    for norm in norms:
-        norm.forward = functools.partial(_normalise, norm)
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.forward
-
-
-def _normalise(norm: _BatchNorm, part: torch.Tensor) -> torch.Tensor:
-    """Returns what a module in training makes of a part of a batch, and lets its running statistics follow the whole.
+    The running statistics of the module follow the whole batch. The module stays torch's own, as it must in a checkpoint;
+    ``torch.nn.SyncBatchNorm`` is another class, and runs on GPUs alone.
 
     Shape:
         [nb, channels, ...] -> the same

@@ -9,8 +9,7 @@ from nussl.ml import SeparationModel
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..errors import CheckpointError
-from ..networks.blocks import layers_in_blocks
-from ..networks.freezing import outputs_only
+from ..networks.forward import autocast, forward, in_blocks, needed_connections
 from ..runtime.device import check_device
 
 
@@ -68,13 +67,9 @@ def run_network(
         [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
     """
     device = next(model.parameters()).device
-    with (
-        torch.inference_mode(),
-        outputs_only(model, [output]),
-        layers_in_blocks(model, exact),
-        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-    ):
-        return model({"mix_magnitude": magnitude.to(device)})[output].float()
+    with torch.inference_mode(), autocast(device.type, bf16):
+        batch = {"mix_magnitude": magnitude.to(device)}
+        return forward(model, batch, [output], in_blocks(model, exact))[output].float()
 
 
 def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[SeparationModel, CheckpointInfo]:
@@ -89,8 +84,7 @@ def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[Separation
     check_device(device)
     model, info = read_checkpoint(path)
     require_trained_masks(path, info.mode, model)
-    with outputs_only(model, ["mask"]):
-        connections = model.connections
+    connections = needed_connections(model, ["mask"])
     model.connections, model.output_keys = connections, ["mask"]
     for name in set(model.layers) - {connection[0] for connection in connections}:
         del model.layers[name]

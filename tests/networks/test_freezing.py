@@ -9,12 +9,10 @@ from nussl.ml.networks.builders import build_recurrent_mask_inference
 
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.networks.freezing import (
-    MODES,
     freeze,
     freeze_buffers_and_dropout,
     layers_of_mode,
     outputs_of_mode,
-    outputs_only,
     parameter_groups,
     trainable_parameters,
 )
@@ -164,61 +162,3 @@ def test_dropout_is_back_when_a_layer_is_thawed(small_chimera):
     freeze_buffers_and_dropout(model.train(), [])
     assert model.layers["recurrent_stack"].rnn.dropout == 0.5
     assert model.layers["normalization"].batch_norm.training
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_only_the_outputs_asked_for_are_computed_and_they_are_the_same(small_chimera, mode):
-    model = small_chimera().eval()
-    data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
-    everything = model(data)
-    ran = []
-    hooks = [
-        layer.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, layer in model.layers.items()
-    ]
-    with outputs_only(model, outputs_of_mode(mode)):
-        found = model(data)
-    for hook in hooks:
-        hook.remove()
-    heads = {"pretrain": ["embedding"], "whole": ["embedding", "mask", "estimates"], "mask": ["mask", "estimates"]}[mode]
-    assert ran == BODY + heads
-    assert set(found) == set(heads)
-    assert all(torch.equal(found[name], everything[name]) for name in found)
-
-
-def test_all_outputs_are_computed_again_after_the_block_even_if_it_failed(small_chimera):
-    model = small_chimera()
-    connections, output_keys = model.connections, model.output_keys
-    with pytest.raises(ValueError), outputs_only(model, ["mask"]):
-        raise ValueError
-    assert model.connections is connections and model.output_keys is output_keys
-    assert model.config["connections"] == connections and model.config["output"] == output_keys
-
-
-def test_inputs_given_by_keyword_and_parts_of_a_layers_output_are_followed():
-    class Split(torch.nn.Module):
-        def forward(self, data):
-            return data, -data
-
-    config = {
-        "name": "made up",
-        "modules": {
-            "mix_magnitude": {},
-            "split": {"class": "Identity"},
-            "unused": {"class": "ReLU"},
-            "first": {"class": "ReLU"},
-            "second": {"class": "ReLU"},
-        },
-        "connections": [
-            ["split", ["mix_magnitude"]],
-            ["unused", ["split:0"]],
-            ["first", ["split:1"]],
-            ["second", [{"input": "first"}]],
-        ],
-        "output": ["unused", "second"],
-    }
-    model = SeparationModel(config)
-    model.layers["split"] = Split()
-    data = {"mix_magnitude": torch.tensor([-1.0, 2.0])}
-    with outputs_only(model, ["second"]):
-        assert [connection[0] for connection in model.connections] == ["split", "first", "second"]
-        assert torch.equal(model(data)["second"], torch.tensor([1.0, 0.0]))

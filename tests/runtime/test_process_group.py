@@ -137,11 +137,8 @@ WAYS = {
 def normalise(rank: int, part: torch.Tensor, norm: nn.BatchNorm1d) -> dict:
     """Returns all that batch normalisation makes of a part of a batch, forth and back."""
     part = part.requires_grad_()
-    modules = nn.Sequential(norm.train())
-    with reduce.statistics_of_all(modules):
-        made = modules(part)
-        (made.sin().sum() / 8).backward()
-    assert "forward" not in vars(norm)
+    made = reduce.normalize_over_processes(norm.train(), part)
+    (made.sin().sum() / 8).backward()
     losses = reduce.average_gradients(norm.parameters(), {"loss": made.detach().sin().sum() / 8 * 2})
     gradients = {f"{name} gradient": parameter.grad for name, parameter in norm.named_parameters()}
     return {"made": made.detach(), "part": part.grad, "loss": losses["loss"], **gradients, **norm.state_dict()}

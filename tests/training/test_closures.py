@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader, default_collate
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.networks import forward as passes
+from nussl_transfer.networks.forward import softmax_head
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.losses.heads import DeferredEmbedding
 from nussl_transfer.networks.targets import Targets
@@ -133,6 +135,7 @@ def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches
     model, ran = small_chimera(), set()
     grams = DeferredEmbedding.grams  # the embedding head does not run itself: its loss makes what it would give
     monkeypatch.setattr(DeferredEmbedding, "grams", lambda *given: ran.add("embedding") or grams(*given))
+    monkeypatch.setattr(passes, "softmax_head", lambda *given: ran.add("mask") or softmax_head(*given))
     closure = TransferValidationClosure(model, mode) if validates else closure_for(model, mode)
     for name, layer in model.layers.items():
         layer.register_forward_hook(lambda *_, name=name: ran.add(name))
@@ -259,7 +262,7 @@ def test_heads_with_other_activations_cost_what_nussl_says_too(small_chimera, ba
 
 
 def test_a_frame_step_below_one_is_refused(small_chimera):
-    with pytest.raises(ConfigError, match="at least 1: got 0"):
+    with pytest.raises(ConfigError, match="frame_step is 0.*at least 1"):
         TransferValidationClosure(small_chimera(), frame_step=0)
 
 
@@ -317,7 +320,7 @@ def test_in_parts_the_largest_layers_see_a_part_at_a_time(small_chimera, five):
     for name, layer in model.layers.items():
         layer.register_forward_hook(lambda *given, name=name: seen.setdefault(name, []).append(len(given[2])))
     closure_for(model, "whole", accumulate=2)(None, five)
-    assert seen["recurrent_stack"] == seen["mask"] == [3, 2]
+    assert seen["recurrent_stack"] == seen["estimates"] == [3, 2]
     assert seen["normalization"] == [5]
 
 

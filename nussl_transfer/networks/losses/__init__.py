@@ -10,6 +10,8 @@ form. So these are taken piece by piece; what is made of them is as small as the
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
@@ -29,7 +31,8 @@ class _GramLoss(nn.Module):
     ) -> torch.Tensor:
         """Returns the loss, averaged over the batch; the length of an embedding makes no difference to it."""
         # In float32 whatever is cast around it: sums over so many points lose too much in less.
-        with torch.autocast(weights.device.type, enabled=False):
+        device = weights.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             if isinstance(embedding, DeferredEmbedding):
                 grams = embedding.grams(assignments, weights)
             else:
