@@ -25,6 +25,7 @@ from ..audio.stft import istft, stft
 from ..checkpoints.checkpoint import read_checkpoint
 from ..errors import CheckpointError, ConfigError, DataError
 from ..networks.chimera import PAPER
+from ..networks.forward import run_network
 from ..runtime.device import resolve_device
 from ..separation.network import require_trained_masks
 from ..store.store import Store

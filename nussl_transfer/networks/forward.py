@@ -106,6 +106,27 @@ def needed_connections(model: SeparationModel, outputs: Sequence[str], given: Se
     return kept[::-1]
 
 
+def run_network(
+    model: SeparationModel, magnitude: torch.Tensor, output: str, bf16: bool = False, exact: bool = True
+) -> torch.Tensor:
+    """Return one output of a network without gradients, computing only what that output needs.
+
+    Args:
+        model: The network, in evaluation mode.
+        magnitude: Magnitude spectrograms; they are moved to the network's device.
+        output: 'mask' or 'embedding'.
+        bf16: Whether matrices are multiplied in bfloat16; spectra, their normalisation and the result are float32.
+        exact: Whether a softmax on the CPU gives nussl's masks to the last bit; without, it is faster.
+
+    Shape:
+        [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
+    """
+    device = next(model.parameters()).device
+    with torch.inference_mode(), autocast(device.type, bf16):
+        batch = {"mix_magnitude": magnitude.to(device)}
+        return forward(model, batch, [output], in_blocks(model, exact))[output].float()
+
+
 def autocast(device: str, bf16: bool) -> AbstractContextManager:
     """Return a context in which matrices are multiplied in bfloat16, if wanted; else one that does nothing."""
     return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()

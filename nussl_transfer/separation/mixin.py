@@ -14,9 +14,9 @@ import torch
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_info
 from ..errors import DataError
+from ..networks.forward import run_network
 from ..runtime.device import check_device
 from .chunks import Chunking, chunking_of, in_chunks
-from .network import run_network
 
 # A measure of a signal is taken on this many chunks, evenly spread: its memory and time do not grow with the signal.
 SAMPLED_CHUNKS = 16

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from nussl.ml import SeparationModel
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..errors import CheckpointError
-from ..networks.forward import autocast, forward, in_blocks, needed_connections
+from ..networks.forward import needed_connections
 from ..runtime.device import check_device
 
 
@@ -49,27 +48,6 @@ def require_output(path: str | Path, model: SeparationModel, output: str) -> Non
             f"{path} was to be run in chunks: its network {model.config['name']!r} takes {', '.join(model.input)}, and "
             "only mix_magnitude can be cut. nussl's own separators run it on a whole signal."
         )
-
-
-def run_network(
-    model: SeparationModel, magnitude: torch.Tensor, output: str, bf16: bool = False, exact: bool = True
-) -> torch.Tensor:
-    """Returns one output of a network, without gradients; what that output does not need is not computed.
-
-    Args:
-        model: The network, in evaluation mode.
-        magnitude: Magnitude spectrograms; they are moved to the network's device.
-        output: 'mask' or 'embedding'.
-        bf16: Whether matrices are multiplied in bfloat16; spectra, their normalisation and the result are float32.
-        exact: Whether short signals are to have nussl's masks to the last bit, on the CPU; else it is faster.
-
-    Shape:
-        [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
-    """
-    device = next(model.parameters()).device
-    with torch.inference_mode(), autocast(device.type, bf16):
-        batch = {"mix_magnitude": magnitude.to(device)}
-        return forward(model, batch, [output], in_blocks(model, exact))[output].float()
 
 
 def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[SeparationModel, CheckpointInfo]:

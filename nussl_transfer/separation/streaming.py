@@ -21,9 +21,10 @@ from ..audio.io import Header, blocks, header, resampled
 from ..audio.stft import IstftStream, StftStream
 from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
+from ..networks.forward import run_network
 from .chunks import Chunking, chunking_of, in_chunks
 from .naming import free_name, safe_names
-from .network import open_mask_network, run_network
+from .network import open_mask_network
 
 RESIDUAL = "residual"
 # Frames read at once: a few seconds.
