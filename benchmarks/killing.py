@@ -39,8 +39,8 @@ from nussl_transfer.mixing.mixtures import Mixtures  # noqa: E402
 from nussl_transfer.networks.chimera import build_transfer_chimera  # noqa: E402
 from nussl_transfer.safe_loading.safe_load import safe_load  # noqa: E402
 from nussl_transfer.store.store import Store, StoreWriter  # noqa: E402
+from nussl_transfer.training.config import FitConfig  # noqa: E402
 from nussl_transfer.training.fit import fit  # noqa: E402
-from nussl_transfer.training.run import FitConfig  # noqa: E402
 
 KILLED, TERMINATED, FULL = 20, 5, 3
 ITERATIONS, VALIDATE_EVERY, BATCH_SIZE, WORKERS = 120, 5, 4, 1
@@ -71,7 +71,7 @@ def train(store: Store, out: Path) -> None:
         iterations=ITERATIONS, batch_size=BATCH_SIZE, validate_every=VALIDATE_EVERY, workers=WORKERS, progress=False
     )
     items = Mixtures(store, MixtureConfig(SECONDS, coherent=0.5), ITERATIONS * BATCH_SIZE, seed=1)
-    fit(model, items, Mixtures(store, MixtureConfig(SECONDS, coherent=1.0), 12, seed=2), config, out, info)
+    fit(model, items, Mixtures(store, MixtureConfig(SECONDS, coherent=1.0), 12, seed=2), config=config, out=out, info=info)
 
 
 def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:

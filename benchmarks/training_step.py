@@ -192,8 +192,8 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
     from nussl_transfer.mixing.config import MixtureConfig
     from nussl_transfer.mixing.mixtures import Mixtures
     from nussl_transfer.store.store import Store
+    from nussl_transfer.training.config import FitConfig
     from nussl_transfer.training.fit import fit
-    from nussl_transfer.training.run import FitConfig
 
     iterations = plan.warmup + plan.steps
     common = {"batch_size": plan.batch_size, "device": plan.device, "workers": plan.workers, "progress": False}
@@ -210,7 +210,7 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
             profiler.attach(trainer)
 
     with tempfile.TemporaryDirectory() as out:
-        fit(network(plan), items, None, config, out, info, attach=attach)
+        fit(network(plan), items, config=config, out=out, info=info, callbacks=[attach])
     found = meter.read()
     if profiler:
         found["profile"] = profiler.read()

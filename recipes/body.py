@@ -27,8 +27,8 @@ from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
-from nussl_transfer.training.run import FitConfig
 from recipes.corpora.ensembles import render_ensembles
 
 MODELS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
@@ -119,7 +119,7 @@ def pretrain(
     Path(run).mkdir(parents=True, exist_ok=True)
     with written_aside(Path(run) / "command.txt") as aside:
         aside.write_text(f"{command}\n", encoding="utf-8")
-    return fit(model, train, valid, config, run, info).folder
+    return fit(model, train, valid, config=config, out=run, info=info).folder
 
 
 def command_of(**arguments) -> str:

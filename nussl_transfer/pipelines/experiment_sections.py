@@ -10,7 +10,7 @@ import nussl
 from ..errors import ConfigError
 from ..mixing.split import VALID_ITEMS
 from ..networks.chimera import PAPER
-from ..training.run import FitConfig
+from ..training.config import FitConfig
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Iterations:
 
 @dataclass(frozen=True)
 class TrainingConfig(FitConfig):
-    """How to train: all of :class:`~nussl_transfer.training.run.FitConfig`, with iterations by the kind of run.
+    """How to train: all of :class:`~nussl_transfer.training.config.FitConfig`, with iterations by the kind of run.
 
     Attributes:
         iterations: A number, or a number for each kind, of which the run takes its own.

@@ -27,9 +27,10 @@ from ..runtime.log import logger
 from ..runtime.process_group import once_per_machine, preserve_random_state, synchronized
 from ..store.open import open_store
 from ..store.store import Store
+from ..training.config import FitConfig
 from ..training.fit import fit
 from ..training.provenance import provenance
-from ..training.run import FitConfig, Run, lock_run_folder
+from ..training.run import Run, lock_run_folder
 
 UNTRAINED = ("a", "b")
 
@@ -74,7 +75,7 @@ def default_training(**changes) -> FitConfig:
     has the paper's values.
 
     Args:
-        changes: Any field of :class:`~nussl_transfer.training.run.FitConfig`.
+        changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`.
 
     >>> default_training(iterations=300).batch_size
     8
@@ -91,7 +92,7 @@ def paper_finetune(**changes) -> dict:
     Use: ``finetune(stems, out, **paper_finetune())``.
 
     Args:
-        changes: Any field of :class:`~nussl_transfer.training.run.FitConfig`, such as ``device`` or ``workers``.
+        changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`, such as ``device`` or ``workers``.
 
     Returns:
         ``training`` and ``mixtures``, arguments of :func:`finetune`: batches of 24 coherent mixtures of 10 s, the
@@ -245,7 +246,7 @@ def train_on(
                 },
             )
             came_from = provenance([material.train for material in materials], config.seed, experiment)
-        return fit(model, train, valid, config, out, info, probe, provenance=came_from)
+        return fit(model, train, valid, config=config, out=out, info=info, probe=probe, provenance=came_from)
 
 
 def _network(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:

@@ -1,53 +1,99 @@
-"""The engines of a run: nussl's, and what happens at each iteration and at each validation."""
+"""Run nussl's trainer and validator: what happens at each iteration and at each validation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from ignite.engine import Engine, Events
+from nussl.ml import SeparationModel
 from nussl.ml.train import (
     BackwardsEvents,
     ValidationEvents,
     add_tensorboard_handler,
     create_train_and_validation_engines,
 )
+from torch.utils.data import Dataset
 
+from ..checkpoints.checkpoint import CheckpointInfo
 from ..errors import TransferError
 from ..networks.freezing import trainable_parameters
-from ..networks.targets import Targets
 from ..runtime.log import logger
 from ..runtime.process_group import all_reduce_max, broadcast, is_main_process, main_rank_error, synchronized
+from ..runtime.signals import Interrupts
 from .closures import TransferClosure, TransferValidationClosure
+from .config import FitConfig
 from .curve import Curve
 from .loader import Batches, explain_worker_death
 from .optim import optimizer_of, schedule_of
 from .progress import Progress
+from .run import Run
 from .saver import Saver
 from .skipped import SkippedSteps
 from .step import Stepping
 
+Callback = Callable[[Engine, Engine], None]
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What one run trains, on what, how, and where it writes. The fields are the arguments of ``fit``, resolved.
+
+    Attributes:
+        model: The network, on its device.
+        train: Exactly ``config.iterations * config.batch_size`` items.
+        valid: Validation items, or None.
+        config: How to train; its device is resolved.
+        run: Folder of the run.
+        info: What the checkpoints record about themselves.
+        targets: Turns a batch of audio into spectra and targets.
+        callbacks: Called with the trainer and the validator before training.
+        probe: Measures the network at each validation, or None.
+    """
+
+    model: SeparationModel
+    train: Dataset
+    valid: Dataset | None
+    config: FitConfig
+    run: Run
+    info: CheckpointInfo
+    targets: Callable[[dict], dict]
+    callbacks: tuple[Callback, ...] = ()
+    probe: Callable[[SeparationModel], float] | None = None
+
+
+class _Interrupted(Exception):
+    """A signal came during a validation. The resumed run validates again."""
+
 
 class Training:
-    """The parts of one run, wired together; the arguments are those of ``fit``, and where signals are noted."""
+    """Engines, closures, schedule, curve and saver of one run, wired together.
 
-    def __init__(self, model, train, valid, config, run, info, interrupts, probe, attach):
-        self.model, self.config, self.folder, self.probe = model, config, run, probe
-        self.optimizer = optimizer_of(model, config)
+    Args:
+        job: What to train.
+        interrupts: Where signals are noted.
+    """
+
+    def __init__(self, job: FitJob, interrupts: Interrupts):
+        config = job.config
+        self.job, self.config, self.folder, self.interrupts = job, config, job.run, interrupts
+        self.optimizer = optimizer_of(job.model, config)
         self.schedule = schedule_of(self.optimizer, config)
-        parameters = trainable_parameters(model, config.mode, config.frozen)
-        self.stepping = Stepping(model, self.optimizer, parameters, config.autoclip_percentile, config.ema_decay)
+        parameters = trainable_parameters(job.model, config.mode, config.frozen)
+        self.stepping = Stepping(job.model, self.optimizer, parameters, config.autoclip_percentile, config.ema_decay)
         self.curve, self.skipped = Curve(), SkippedSteps(config)
         shared = {
             "mode": config.mode,
             "dc_weight": config.dc_weight,
-            "targets": Targets(info.stft_params, config.phase_sensitive),
+            "targets": job.targets,
             "frame_step": config.frame_step,
             "bf16": config.bf16,
             "as_floats": False,
         }
         self.trainer, self.validator = create_train_and_validation_engines(
-            TransferClosure(self.optimizer, model, frozen=config.frozen, accumulate=config.accumulate, **shared),
+            TransferClosure(self.optimizer, job.model, frozen=config.frozen, accumulate=config.accumulate, **shared),
             TransferValidationClosure(self.stepping.shown, **shared),
             device=config.device,
         )
@@ -58,81 +104,99 @@ class Training:
             "skipped": self.skipped,
             "curve": self.curve,
         }
-        self.saver = Saver(run, model, self.stepping.shown, info, config, parts)
+        self.saver = Saver(job.run, job.model, self.stepping.shown, job.info, config, parts)
         self.saver.restore()
         done, size = self.folder.iteration, config.batch_size
         loading = {"batch_size": size, "workers": config.workers, "device": config.device}
-        self.train_batches = Batches(train, range(done * size, len(train)), name="training", in_step=True, **loading)
-        self.valid_batches = None if valid is None else Batches(valid, range(len(valid)), name="validation", **loading)
+        items = range(done * size, config.iterations * size)
+        self.train_batches = Batches(job.train, items, name="training", in_step=True, **loading)
+        self.valid_batches = None
+        if job.valid is not None:
+            self.valid_batches = Batches(job.valid, range(len(job.valid)), name="validation", **loading)
         shown = config if is_main_process() else replace(config, progress=False)
-        self.interrupts, self.progress = interrupts, Progress(shown, done)
-        self._attach(attach)
+        self.progress = Progress(shown, done)
+        self._attach()
 
     def run(self) -> None:
-        """Trains until the run is done, or a signal breaks it off.
+        """Train until the run is done, or a signal ends it.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; all that was done is saved.
-            SystemExit: SIGTERM; likewise, with status 0.
+            KeyboardInterrupt: Ctrl-C. All finished iterations are saved.
+            SystemExit: SIGTERM. Likewise, with status 0.
         """
         config, done = self.config, self.folder.iteration
         every = config.validate_every
-        self.trainer.load_state_dict(
-            {"iteration": done, "epoch_length": every, "max_epochs": config.iterations // every}
-        )
+        epochs = math.ceil(config.iterations / every)
+        self.trainer.load_state_dict({"iteration": done, "epoch_length": every, "max_epochs": epochs})
         if self.curve.last == done and self._is_over(self.trainer):
             self._end()
             return
         if done:
-            logger.info("%s: going on at iteration %d of %d", self.folder.folder, done, config.iterations)
+            logger.info("%s: resuming at iteration %d of %d", self.folder.folder, done, config.iterations)
         if config.tensorboard and is_main_process():
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         with explain_worker_death(self.train_batches, self.valid_batches), self.progress:
-            if done % every == 0 and self.curve.last != done:
-                self._on_validation(self.trainer)  # before training; or the one in which the run was broken off
+            self._validate_if_due()  # before training, or where a signal came before the validation
             if not (self._is_over(self.trainer) or self.interrupts.name):
                 self.trainer.run(self.train_batches)
+                if not self.interrupts.name:
+                    self._validate_if_due()  # the last epoch is shorter than the others, so nussl's trainer has not
             self._leave_if_interrupted()
         self._end()
 
-    def _attach(self, attach) -> None:
+    def _attach(self) -> None:
         self.trainer.add_event_handler(Events.ITERATION_STARTED, self._on_start)
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_validation)
+        self.validator.add_event_handler(Events.ITERATION_STARTED, self._send)
         self.validator.add_event_handler(Events.ITERATION_COMPLETED, self._on_validation_batch)
-        if attach is not None:
-            attach(self.trainer, self.validator)
+        for callback in self.job.callbacks:
+            callback(self.trainer, self.validator)
+
+    def _send(self, engine: Engine) -> None:
+        # nussl's engines send every batch to the CPU unless there is CUDA.
+        if not self.config.device.startswith(("cpu", "cuda")):
+            for name, value in engine.state.batch.items():
+                if isinstance(value, torch.Tensor):
+                    engine.state.batch[name] = value.to(self.config.device)
 
     def _on_start(self, engine: Engine) -> None:
+        self._send(engine)
         self.interrupts.agree()
         self.stepping.begin()
 
     def _on_gradient(self, engine: Engine) -> None:
-        self.stepping.judge(engine.state.model_output["loss"])
+        self.stepping.clip_and_check(engine.state.model_output["loss"])
 
     def _on_iteration(self, engine: Engine) -> None:
         iteration, output = engine.state.iteration, engine.state.output
         self.curve.gather(output["loss"])
         self.skipped.note(iteration, self.stepping.end())
         self.progress.step(iteration, output["loss"], self._rate())
-        # At the end of an epoch the handler below decides, which comes after this one.
-        if self.interrupts.name and iteration % self.config.validate_every:
+        # After the last iteration of an epoch, the handler of EPOCH_COMPLETED decides instead.
+        if iteration % self.config.validate_every and (self.interrupts.name or iteration == self.config.iterations):
             engine.terminate()
 
     def _on_validation_batch(self, engine: Engine) -> None:
         if self.interrupts.noted:
             engine.terminate()
 
+    def _validate_if_due(self) -> None:
+        iteration = self.trainer.state.iteration
+        if self.config.validates_at(iteration) and self.curve.last != iteration:
+            self._on_validation(self.trainer)
+
     def _on_validation(self, engine: Engine) -> None:
-        """Validates, adds a point to the curve, lowers the learning rate where it is due, and saves."""
+        """Validate, add a point to the curve, step the schedule, and save."""
         self.skipped.settle()
         for losses in getattr(engine.state, "iter_history", {}).values():  # nussl keeps them all, to the end
             losses[:] = [float(loss) for loss in losses]
         iteration = engine.state.iteration
         engine.fire_event(ValidationEvents.VALIDATION_STARTED)
-        measured = self._measure(iteration)
-        if measured is None:  # a signal came: this validation is for who goes on
+        try:
+            measured = self._measure(iteration)
+        except _Interrupted:
             engine.terminate()
             return
         point = self.curve.add(iteration, *measured)
@@ -144,45 +208,53 @@ class Training:
         self.schedule.step(math.inf if point["valid_loss"] is None else point["valid_loss"])
         engine.state.epoch_history = self.curve.history()
         self._save(is_best=self.curve.is_best())
-        # Where nussl's own handlers look for what was saved.
+        # nussl's own handlers look for the saved files here.
         engine.state.saved_model_path, engine.state.output_folder = str(self.folder.latest), str(self.folder.folder)
         engine.fire_event(ValidationEvents.VALIDATION_COMPLETED)
         if self._is_over(engine) or self.interrupts.name:
             engine.terminate()
 
-    def _measure(self, iteration: int) -> tuple[float | None, float, float | None] | None:
-        """Returns validation loss, learning rate and test SI-SDR; None where a signal broke it off."""
+    def _measure(self, iteration: int) -> tuple[float | None, float, float | None]:
+        """Return validation loss, learning rate and test SI-SDR.
+
+        Raises:
+            _Interrupted: A signal came.
+        """
         valid_loss = test_si_sdr = None
         if self.valid_batches is not None:
             losses = self._validate()
-            if losses is None:
-                return None
             valid_loss = sum(losses) / len(losses)
             if not math.isfinite(valid_loss):
                 raise main_rank_error(TransferError(
-                    f"The validation loss became {valid_loss} at iteration {iteration}. The last good state is saved; "
-                    "lower the learning rate, or look at the validation mixtures."
+                    f"The validation loss is {valid_loss} at iteration {iteration}. The last good state is saved. Lower the "
+                    "learning rate, or look at the validation items."
                 ))  # fmt: skip
         with synchronized():
-            if self.probe is not None and is_main_process():
-                test_si_sdr = self.probe(self.stepping.shown.eval())
-        # What follows from them must follow in all processes.
+            if self.job.probe is not None and is_main_process():
+                test_si_sdr = self.job.probe(self.stepping.shown.eval())
+        # All ranks must decide alike.
         valid_loss, test_si_sdr = broadcast((valid_loss, test_si_sdr))
         return valid_loss, self._rate(), test_si_sdr
 
-    def _validate(self) -> list[float] | None:
-        """Returns the loss of each validation batch; None where a signal broke it off."""
+    def _validate(self) -> list[float]:
+        """Return the loss of each validation batch.
+
+        Raises:
+            _Interrupted: A signal came.
+        """
         losses: list[float] = []
         with synchronized():
-            if len(self.valid_batches):  # of a small set, a process may have no item
+            if len(self.valid_batches):  # of a small set, a rank may have no item
                 self.validator.run(self.valid_batches)
                 losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
-        broken_off = all_reduce_max(int(len(losses) < len(self.valid_batches)))
+        incomplete = all_reduce_max(int(len(losses) < len(self.valid_batches)))
         self.interrupts.agree()
-        return None if broken_off else self.valid_batches.of_all(losses)
+        if incomplete:
+            raise _Interrupted
+        return self.valid_batches.of_all(losses)
 
     def _save(self, is_best: bool = False) -> None:
-        self.saver.save(self.trainer, is_best, getattr(self.probe, "mixture_si_sdr", None))
+        self.saver.save(self.trainer, is_best, getattr(self.job.probe, "mixture_si_sdr", None))
 
     def _is_over(self, engine: Engine) -> bool:
         return engine.state.iteration >= self.config.iterations or self._is_stale()
@@ -198,8 +270,8 @@ class Training:
         if iteration > self.folder.iteration:
             self._save()
         message = (
-            f"Stopped by {self.interrupts.name} after iteration {iteration} of {self.config.iterations}; all of it is "
-            f"saved in {self.folder.folder}. The same command goes on from there."
+            f"Stopped by {self.interrupts.name} after iteration {iteration} of {self.config.iterations}. Everything is "
+            f"saved in {self.folder.folder}. The same command resumes from there."
         )
         logger.info("%s", message)
         self.interrupts.leave(message)
@@ -211,7 +283,7 @@ class Training:
             logger.info("%s: all %d iterations are done", self.folder.folder, iteration)
             return
         logger.info(
-            "%s: stopped early, at iteration %d of %d: no better validation loss in %d iterations",
+            "%s: stopped early at iteration %d of %d: no better network in %d iterations",
             self.folder.folder, iteration, self.config.iterations, self.curve.without_improvement(),
         )  # fmt: skip
 

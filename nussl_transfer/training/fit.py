@@ -1,94 +1,133 @@
-"""Stage 7, training: ``fit`` runs nussl's engines with the paper's optimizer, clipping and schedule.
+"""Train a network: nussl's engines with the paper's optimizer, clipping and schedule.
 
-One iteration is one batch; ``validate_every`` iterations are an epoch of nussl's trainer. Everything is saved
-there, and a run that was broken off goes on from there, to the same weights as one that was not (contract 7).
-
-    optimizing.py   the optimizer and its schedule
-    loading.py      batches of mixtures, and which item it was where one cannot be made
-    curve.py        losses, the points made of them, and whether they still fall
-    stepping.py     a gradient, clipped, becomes a step or none; the average of the weights
-    faults.py       steps that were skipped
-    progress.py     the bar, and a line every hundred iterations
-    saving.py       what is saved, and taken up again
-    engine.py       nussl's engines, and what happens at each iteration and each validation
+One iteration is one batch. Every ``validate_every`` iterations are one epoch of nussl's trainer: the run validates, and
+saves everything it needs to resume exactly (contract 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from ignite.engine import Engine
 from nussl.ml import SeparationModel
+from torch.utils.data import Dataset
 
 from ..checkpoints.checkpoint import CheckpointInfo, fingerprint
 from ..errors import ConfigError
-from ..mixing.mixtures import Mixtures
+from ..networks.targets import Targets
+from ..runtime.device import resolve_device
 from ..runtime.process_group import broadcast_model, preserve_random_state, rank_seed
 from ..runtime.signals import Interrupts
-from .engine import Training
-from .run import FitConfig, Run, lock_run_folder, plain
+from .config import FitConfig
+from .engine import Callback, FitJob, Training
+from .loader import RepeatedDataset
+from .run import Run, lock_run_folder, plain
 
 __all__ = ["FitConfig", "describe", "fit"]
 
 
 def fit(
     model: SeparationModel,
-    train: Mixtures,
-    valid: Mixtures | None,
+    train: Dataset,
+    valid: Dataset | None = None,
+    *,
     config: FitConfig,
     out: str | Path,
     info: CheckpointInfo,
+    callbacks: Sequence[Callback] = (),
     probe: Callable[[SeparationModel], float] | None = None,
-    attach: Callable[[Engine, Engine], None] | None = None,
+    targets: Callable[[dict], dict] | None = None,
     provenance: dict | None = None,
 ) -> Run:
-    """Trains a network and returns the folder of the run; called again, it goes on where it was broken off.
+    """Train a network and return the folder of the run. Call it again with the same arguments to resume.
 
-    Ctrl-C and SIGTERM end it after the iteration at hand, which is saved; a second Ctrl-C at once.
+    Ctrl-C and SIGTERM end the run after the current iteration and save it. A second Ctrl-C ends it at once.
 
-    Called in several processes that work together (:mod:`~nussl_transfer.runtime.process_group`), it divides each batch among
-    them, and comes to what one process comes to; ``probe`` measures in the first, which alone writes.
+    In a group of processes (:mod:`~nussl_transfer.runtime.process_group`), each rank takes its share of every batch; the
+    result is that of one process. Only the main process measures ``probe`` and writes files.
 
     Args:
-        model: The network; trained in place.
-        train: ``iterations * batch_size`` mixtures; item k is the same audio whenever it is asked for.
-        valid: Mixtures for the validation loss. None: the training loss stands in for it.
+        model: The network. It is trained in place.
+        train: Any data set of items. One of this package (:class:`~nussl_transfer.mixing.mixtures.Mixtures`) has
+            exactly ``iterations * batch_size`` items. Any other is repeated as often as needed, each time in a new order
+            drawn from ``config.seed``.
+        valid: Items for the validation loss. Without them, the mean training loss takes its place.
         config: How to train.
         out: Folder of the run.
-        info: What the checkpoints are to say of themselves.
-        probe: Measures the network in training, for the curve's ``test_si_sdr``; it must leave no trace in
-            it.
-        attach: Adds handlers to the trainer and the validator, such as nussl's
+        info: What the checkpoints record about themselves.
+        callbacks: Each is called once with nussl's trainer and validator, before training. For example
             ``lambda trainer, _: nussl.ml.train.add_stdout_handler(trainer)``.
-        provenance: Written into ``config.yml`` beside the configuration, as plain values.
+        probe: Measures the network at each validation, for the curve's ``test_si_sdr``. It must not change the network.
+        targets: Turns a batch of audio into spectra and targets. The default is
+            :class:`~nussl_transfer.networks.targets.Targets` with ``info.stft_params``. Batches that hold spectra
+            already are not passed to it.
+        provenance: Plain values to write to ``config.yml`` beside the configuration.
+
+    Shape:
+        An item of audio is ``{'mix_audio': [nc, samples], 'source_audio': [nc, samples, ns]}``. An item of spectra is
+        what nussl's ``ToSeparationModel`` returns, with ``'ideal_binary_mask'`` and ``'weights'``. Values that are neither
+        tensors, arrays nor numbers are left out.
 
     Raises:
-        ConfigError: The folder holds another run, or another process is at work there; or the number of mixtures is not
-            the run's.
-        DataError: An item could not be made, or a process that was at one died.
-        CheckpointError: Nothing can be saved, or what was saved cannot be read.
-        TransferError: Loss or gradient is not a number too often.
-        KeyboardInterrupt: Ctrl-C; all that was done is saved.
-        SystemExit: SIGTERM; likewise, with status 0.
+        ConfigError: The folder holds another run, another process works there, or the number of items is wrong.
+        DataError: An item cannot be made, or a loader process died.
+        CheckpointError: The run cannot be saved, or its saved state cannot be read.
+        TransferError: Loss or gradient was not finite too often.
+        KeyboardInterrupt: Ctrl-C. All finished iterations are saved.
+        SystemExit: SIGTERM. Likewise, with status 0.
+
+    Note:
+        On resuming, the run checks that it got the same data. It asks the data sets: ``describe()`` returns plain values
+        that decide every item. A data set without that method is known by its class, its length and its attribute
+        ``seed`` only: nothing notices when its files, its transforms or their order have changed. Its item ``k`` must
+        be the same each time, or a resumed run differs from an unbroken one.
     """
-    items = config.iterations * config.batch_size
-    if len(train) != items:
-        raise ConfigError(f"{config.iterations} batches of {config.batch_size} take {items} mixtures: got {len(train)}.")
+    config = replace(config, device=resolve_device(config.device))
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
+    train = _with_length(train, config)
+    if valid is not None and len(valid) < 1:
+        raise ConfigError("The validation data set is empty. Give at least 1 item, or no validation data set.")
     with Interrupts() as interrupts, lock_run_folder(out), preserve_random_state():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
         torch.manual_seed(rank_seed(config.seed))
         broadcast_model(model.to(config.device))
-        Training(model, train, valid, config, run, info, interrupts, probe, attach).run()
+        job = FitJob(
+            model=model,
+            train=train,
+            valid=valid,
+            config=config,
+            run=run,
+            info=info,
+            targets=Targets(info.stft_params, config.phase_sensitive) if targets is None else targets,
+            callbacks=tuple(callbacks),
+            probe=probe,
+        )
+        Training(job, interrupts).run()
     model.eval()
     return run
 
 
-def describe(mixtures: Mixtures | None) -> dict | None:
-    """Returns what decides the items of a data set, as plain values: a run goes on only with the same."""
-    if mixtures is None:
+def describe(dataset: Dataset | None) -> dict | None:
+    """Return what identifies the items of a data set, as plain values. A run resumes only with the same."""
+    if dataset is None:
         return None
-    return plain(mixtures.describe())
+    if hasattr(dataset, "describe"):
+        return plain(dataset.describe())
+    seed = getattr(dataset, "seed", None)
+    return {"class": type(dataset).__name__, "length": len(dataset), "seed": seed if isinstance(seed, int) else None}
+
+
+def _with_length(train: Dataset, config: FitConfig) -> Dataset:
+    items = config.iterations * config.batch_size
+    if hasattr(train, "describe"):
+        if len(train) != items:
+            raise ConfigError(
+                f"The training data has the wrong length: got {len(train)} mixtures, expected {items} ({config.iterations} "
+                f"batches of {config.batch_size}). Set its length to {items}."
+            )
+        return train
+    if len(train) < 1:
+        raise ConfigError("The training data set is empty. Give at least 1 item.")
+    return RepeatedDataset(train, items, config.seed)

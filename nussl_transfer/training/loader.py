@@ -1,4 +1,4 @@
-"""Batches: which items come, in what order, made by how many processes; and what is said when one cannot be made."""
+"""Load batches in a fixed order, with worker processes, and name the item that cannot be made."""
 
 from __future__ import annotations
 
@@ -9,36 +9,77 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ..errors import DataError
-from ..mixing.mixtures import Mixtures
 from ..runtime.process_group import all_reduce_sum, rank_share, synchronized
+
+SPAWN_ADVICE = (
+    "Where Python starts worker processes by spawning them (Windows, macOS), a script must train inside "
+    "`if __name__ == '__main__':`; or set `workers=0`."
+)
+
+
+class RepeatedDataset(Dataset):
+    """A data set repeated to a number of items, in a new order each time.
+
+    Args:
+        dataset: At least one item.
+        length: Number of items.
+        seed: Decides every order.
+
+    >>> ten = RepeatedDataset(["a", "b", "c"], 10, seed=0)
+    >>> sorted(ten[k] for k in range(3)), sorted(ten[k] for k in range(3, 6))
+    (['a', 'b', 'c'], ['a', 'b', 'c'])
+    """
+
+    def __init__(self, dataset: Dataset, length: int, seed: int = 0):
+        self.dataset, self.length, self.seed = dataset, length, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> object:
+        if not 0 <= index < self.length:
+            raise IndexError(f"Item {index} is out of range: there are {self.length}.")
+        return self.dataset[self.position(index)]
+
+    def position(self, index: int) -> int:
+        """Return which item of the data set item ``index`` is."""
+        time, place = divmod(index, len(self.dataset))
+        return int(_order(self.seed, time, len(self.dataset))[place])
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, time: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, time]).permutation(length)
 
 
 class Batches:
-    """Batches of items in their order, made anew each time it is gone through.
+    """Batches of a data set's items, in order. Iterate again to make them again.
 
-    Where processes work together, each has its part of every batch.
+    In a group of processes, each rank loads its share of every batch.
 
     Args:
-        mixtures: What the items are of.
+        dataset: The items.
         indices: Which items.
-        batch_size: Items a batch; the last may have fewer.
-        workers: Processes that make them; 0 makes them in this one.
-        name: What they are for, for messages.
-        device: Where they are wanted.
-        in_step: Whether all processes go through it together: then all end where one cannot make an item.
+        batch_size: Items per batch. The last batch may have fewer.
+        workers: Number of loader processes. 0 loads in this process.
+        name: What the items are for, for messages.
+        device: Where the batches go.
+        in_step: Whether all ranks iterate together. Then an item that fails in one rank ends all of them.
 
     Raises:
-        DataError: While going through it: an item could not be made, or the process that was at it died.
+        DataError: While iterating: an item cannot be made, or its loader process died.
     """
 
     def __init__(
         self,
-        mixtures: Mixtures,
+        dataset: Dataset,
         indices: range,
         batch_size: int,
         workers: int,
@@ -46,17 +87,17 @@ class Batches:
         device: str,
         in_step: bool = False,
     ):
-        self.mixtures, self.name, self.device, self.in_step = mixtures, name, device, in_step
+        self.dataset, self.name, self.device, self.in_step = dataset, name, device, in_step
         wholes = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         parts = [rank_share(whole) for whole in wholes]
         self._shares = [len(part) / len(whole) for part, whole in zip(parts, wholes, strict=True)]
         workers = min(workers, max(1, len(indices)))
-        # For each worker: its process, and the item that it is at. Where all can see it.
+        # One row per worker, in shared memory: its process id, and the item it is making.
         self.at = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
-        # A loader draws a seed for its workers, which need none here. Of a generator of its own: drawn of torch's,
-        # it would shift the dropout of a run that was broken off against that of one that was not.
+        # The loader draws a seed for its workers, which do not use it. Drawn from torch's own generator, it would shift
+        # the dropout of a resumed run against that of an unbroken one.
         self.loader = DataLoader(
-            _Watched(mixtures, self.at),
+            _Watched(dataset, self.at),
             batch_sampler=[part for part in parts if part],
             num_workers=workers,
             generator=torch.Generator(),
@@ -73,58 +114,65 @@ class Batches:
         for _ in range(len(self)):
             with synchronized() if self.in_step else nullcontext():
                 batch = self._made(next(batches))
-            # Sent before nussl's engine does, which would wait for each tensor to be there.
+            # Without waiting: nussl's engine, which sends batches too, would wait for each tensor.
             yield {name: _sent(value, self.device) for name, value in batch.items()}
 
     def of_all(self, losses: Sequence[float]) -> list[float]:
-        """Returns the loss of each whole batch, where the processes have those of their parts."""
+        """Return the loss of each whole batch, from this rank's losses of its shares."""
         own = iter(losses)
         return all_reduce_sum([share * next(own) if share else 0.0 for share in self._shares])
 
     def _made(self, batch: dict | _Failure) -> dict:
         if isinstance(batch, _Failure):
-            made_of = describe_item(self.mixtures, batch.index)
             raise DataError(
-                f"Item {batch.index} of the {self.name} mixtures ({made_of}) could not be made: {batch.message}"
+                f"Item {batch.index} of the {self.name} data ({describe_item(self.dataset, batch.index)}) cannot be made: "
+                f"{batch.message}"
             ) from batch.cause
         return batch
 
 
 @contextmanager
 def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
-    """Within the block, the death of a process that makes batches is told as the item that it was at.
+    """Within the block, report the death of a loader process as the item that it was making.
 
     Raises:
-        DataError: One died.
+        DataError: A loader process died.
     """
     try:
         yield
-    except RuntimeError as error:  # torch has no class for it, and raises it wherever this process is just then
+    except RuntimeError as error:  # torch has no class for it, and raises it wherever the main process is just then
         dead = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
         if dead is None:
             raise
         processes = {int(number) for number in dead[1].split(",")}
         what = [
-            f"item {item} of the {loader.name} mixtures ({describe_item(loader.mixtures, item)})"
+            f"item {item} of the {loader.name} data ({describe_item(loader.dataset, item)})"
             for loader in loaders
             if loader is not None
             for process, item in loader.at.tolist()
             if process in processes and item >= 0
         ]
-        said = str(error).splitlines()[0].strip(" .")
+        reason = str(error).splitlines()[0].strip(" .")
+        if what:
+            advice = "If memory ran out, take fewer workers or smaller batches; if a file is at fault, `workers=0` names it."
+        else:
+            advice = SPAWN_ADVICE
         raise DataError(
-            f"A process that makes mixtures died at {' and '.join(what) or 'its start'}. {said}. Where memory "
-            "ran out, take fewer workers or smaller batches; where a file is at fault, `workers=0` shows how. The same "
-            "command goes on from what is saved."
+            f"A loader process died at {' and '.join(what) or 'its start'}: {reason}. {advice} The same command resumes "
+            "from the last save."
         ) from error
 
 
-def describe_item(mixtures: Mixtures, index: int) -> str:
-    """Returns the tracks and stems that an item is made of, or nothing that could fail."""
+def describe_item(dataset: Dataset, index: int) -> str:
+    """Return the tracks and stems that an item is made of. For a data set that draws none, its class."""
+    if isinstance(dataset, RepeatedDataset):
+        return f"item {dataset.position(index)} of {type(dataset.dataset).__name__}"
+    if not hasattr(dataset, "draw"):
+        return type(dataset).__name__
     try:
-        excerpts = mixtures.draw(index)
-    except Exception as error:  # it may be the very thing that failed
-        return f"whose tracks cannot be drawn, {type(error).__name__}"
+        excerpts = dataset.draw(index)
+    except Exception as error:  # this may be what failed
+        return f"its tracks cannot be drawn, {type(error).__name__}"
     labels: dict[str, list[str]] = {}
     for excerpt in excerpts:
         labels.setdefault(excerpt.track.name, []).append(excerpt.label)
@@ -133,7 +181,7 @@ def describe_item(mixtures: Mixtures, index: int) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An item that could not be made, as it comes out of a process that loads."""
+    """An item that cannot be made, as a loader process returns it."""
 
     index: int
     message: str
@@ -141,30 +189,55 @@ class _Failure:
 
 
 class _Watched(Dataset):
-    """Mixtures that say where they are, and give a failure instead of raising, which torch would tell as a traceback."""
+    """A data set that records which item it makes, and returns a failure where torch would print a traceback."""
 
-    def __init__(self, mixtures: Mixtures, at: torch.Tensor):
-        self.mixtures, self.at = mixtures, at
+    def __init__(self, dataset: Dataset, at: torch.Tensor):
+        self.dataset, self.at = dataset, at
 
     def __len__(self) -> int:
-        return len(self.mixtures)
+        return len(self.dataset)
 
-    def __getitem__(self, index: int) -> dict | _Failure:
+    def __getitem__(self, index: int) -> tuple[int, dict] | _Failure:
         worker = get_worker_info()
         if worker is not None:
             self.at[worker.id, 1] = index
         try:
-            return self.mixtures[index]
-        except Exception as error:  # whatever it is, the run is over, and says at which item
+            return index, _numbers_of(self.dataset[index])
+        except Exception as error:  # whatever it is, the run ends and names the item
             message = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
             if worker is None:
                 return _Failure(index, message, error)
             return _Failure(index, message, RuntimeError(traceback.format_exc()))
 
 
-def _collate(items: Sequence[dict | _Failure]) -> dict | _Failure:
-    failed = [item for item in items if isinstance(item, _Failure)]
-    return failed[0] if failed else default_collate(items)
+def _numbers_of(item: object) -> dict:
+    """Return what a network can use of an item.
+
+    Raises:
+        DataError: The item holds no mixture.
+    """
+    if not isinstance(item, dict) or not item.keys() & {"mix_audio", "mix_magnitude"}:
+        found = ", ".join(map(str, item)) if isinstance(item, dict) else type(item).__name__
+        raise DataError(
+            f"An item has the wrong form: got {found}, expected a dictionary with 'mix_audio' and 'source_audio', or with "
+            "nussl's spectra. Give the data set nussl's transforms up to ToSeparationModel, or return such a dictionary."
+        )
+    kinds = (torch.Tensor, np.ndarray, np.number, int, float)
+    return {name: value for name, value in item.items() if isinstance(value, kinds)}
+
+
+def _collate(items: Sequence[tuple[int, dict] | _Failure]) -> dict | _Failure:
+    for item in items:
+        if isinstance(item, _Failure):
+            return item
+    try:
+        return default_collate([item for _, item in items])
+    except (RuntimeError, TypeError, KeyError) as error:
+        first, last = items[0][0], items[-1][0]
+        shapes = {name: sorted({np.shape(item.get(name)) for _, item in items}) for name in items[0][1]}
+        differing = {name: found for name, found in shapes.items() if len(found) > 1}
+        message = f"items {first} to {last} do not fit into one batch, their shapes differ: {differing}"
+        return _Failure(first, message if differing else f"{type(error).__name__}: {error}", error)
 
 
 def _sent(value: object, device: str) -> object:
@@ -172,7 +245,7 @@ def _sent(value: object, device: str) -> object:
 
 
 def _leave_signals_to_the_main_process(number: int) -> None:
-    """A Ctrl-C, and many a SIGTERM, reaches all processes: the main one still needs its batch to end an iteration."""
+    """Ignore Ctrl-C and SIGTERM, which often reach all processes: the main one still needs its batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = get_worker_info()

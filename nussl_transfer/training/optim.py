@@ -8,7 +8,7 @@ import torch
 from nussl.ml import SeparationModel
 
 from ..networks.freezing import parameter_groups
-from .run import FitConfig
+from .config import FitConfig
 
 
 def optimizer_of(model: SeparationModel, config: FitConfig) -> torch.optim.Optimizer:

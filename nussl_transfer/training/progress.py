@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..runtime.log import logger
-from .run import FitConfig
+from .config import FitConfig
 
 LINE_EVERY = 100
 # A loss on a GPU is waited for when it is looked at, so it is looked at seldom.

@@ -11,7 +11,8 @@ from ..checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from ..errors import CheckpointError
 from ..runtime.files import write_same
 from ..runtime.process_group import all_gather, is_main_process, rank_seed, synchronized
-from .run import FitConfig, Run
+from .config import FitConfig
+from .run import Run
 
 
 class Saver:

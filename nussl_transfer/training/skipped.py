@@ -7,7 +7,7 @@ import torch
 from ..errors import TransferError
 from ..runtime.log import logger
 from ..runtime.process_group import main_rank_error
-from .run import FitConfig
+from .config import FitConfig
 
 
 class SkippedSteps:

@@ -1,8 +1,7 @@
-"""From a gradient to new weights, or to none; all of it where the network is.
+"""Take one optimizer step: clip the gradient, skip a step that is not finite, average the weights.
 
-Nothing is read of the device: whether a step was taken is a flag there, for whoever has time to look. That
-is why weights are averaged by torch's function and not by torch's ``AveragedModel``, which reads its counter
-at every step.
+Nothing here reads the device. Whether a step was skipped stays there as a flag. For the same reason the average uses
+torch's function and not torch's ``AveragedModel``, which reads its counter at every step.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from .autoclip import AutoClip
 
 
 class Stepping:
-    """Clips each gradient, skips the steps whose loss or gradient is not a number, and averages the weights.
+    """Clip each gradient, skip steps whose loss or gradient is not finite, and average the weights.
 
     Args:
         model: The network.
-        optimizer: A fused one of torch's, which skips where its ``found_inf`` says so.
-        parameters: What it trains.
-        percentile: Of AutoClip.
-        ema_decay: Of the average of the weights; 0: there is none.
+        optimizer: One of torch's fused optimizers, which skip a step where ``found_inf`` is set.
+        parameters: The parameters it trains.
+        percentile: Percentile of AutoClip.
+        ema_decay: Decay of the average of the weights. 0: no average.
 
     Attributes:
-        shown: The network that is validated and written into checkpoints: the average, where there is one.
+        shown: The network that is validated and written into checkpoints: the average, if there is one.
     """
 
     def __init__(
@@ -45,21 +44,21 @@ class Stepping:
         self.shown = self.average.model if self.average else model
 
     def begin(self) -> None:
-        """Call before a batch goes through the network: what is not a number gets into running statistics there."""
+        """Call before forward: saves the buffers, which a batch with NaN would corrupt."""
         self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         self._spoilt = torch.zeros((), dtype=torch.bool, device=next(self.model.parameters()).device)
 
-    def judge(self, loss: torch.Tensor) -> None:
-        """Call between gradient and step: clips, and tells the optimizer whether to take the step.
+    def clip_and_check(self, loss: torch.Tensor) -> None:
+        """Call between backward and step: clips, and tells the optimizer whether to skip the step.
 
         Args:
-            loss: Of the batch; it may be not a number where the gradient is.
+            loss: Loss of the batch. It may be NaN where the gradient is finite.
         """
         self._spoilt = ~self.autoclip(loss).isfinite()
         self.optimizer.found_inf = self._spoilt.float()
 
     def end(self) -> torch.Tensor:
-        """Call after the step; returns whether it was skipped, as a flag on the device."""
+        """Call after the step: restores the buffers of a skipped step. Returns whether it was skipped, on the device."""
         for buffer, before in zip(self.model.buffers(), self._buffers, strict=True):
             buffer.copy_(torch.where(self._spoilt, before, buffer))
         if self.average is not None:
@@ -67,35 +66,35 @@ class Stepping:
         return self._spoilt
 
     def finish(self) -> None:
-        """Gives the network the weights that were shown."""
+        """Copy the averaged weights, if there are any, into the network."""
         if self.average is not None:
             self.model.load_state_dict(self.shown.state_dict())
 
     def state_dict(self) -> dict:
-        """Returns the norms so far, and the average."""
+        """Return the gradient norms so far, and the average."""
         average = None if self.average is None else self.average.state_dict()
         return {"autoclip": self.autoclip.state_dict(), "average": average}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from what :meth:`state_dict` gave."""
+        """Resume from the result of :meth:`state_dict`."""
         self.autoclip.load_state_dict(state["autoclip"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
 class Average:
-    """The exponential moving average of a network's weights; its buffers are the network's own.
+    """The exponential moving average of a network's weights. Its buffers are copies of the network's.
 
-    The first steps count for more, by min(decay, (1 + n) / (10 + n)) at the n-th, so that a short run is not
-    averaged with its beginning.
+    The decay of the n-th step is min(decay, (1 + n) / (10 + n)), so that a short run is not averaged with its
+    beginning. (``ignite.handlers.EMAHandler`` raises its momentum linearly instead.)
 
     Args:
-        model: The network as it begins.
-        decay: What is kept of the average at each step, 0 to 1.
+        model: The network before training.
+        decay: Share of the average that each step keeps, 0 to 1.
 
     References:
-        Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992. The first steps are
-        those of TensorFlow's ``ExponentialMovingAverage``.
+        Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992. The first steps follow
+        TensorFlow's ``ExponentialMovingAverage``.
     """
 
     def __init__(self, model: SeparationModel, decay: float):
@@ -104,7 +103,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: SeparationModel) -> None:
-        """Takes in the network as it is now."""
+        """Add the network's present weights to the average."""
         self.steps += 1
         average = get_ema_multi_avg_fn(min(self.decay, (1 + self.steps) / (10 + self.steps)))
         average([*self.model.parameters()], [*model.parameters()], None)
@@ -112,10 +111,10 @@ class Average:
             own.copy_(buffer)
 
     def state_dict(self) -> dict:
-        """Returns the average, and the steps in it."""
+        """Return the average and the number of steps in it."""
         return {"model": self.model.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from what :meth:`state_dict` gave."""
+        """Resume from the result of :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.steps = state["steps"]

@@ -27,8 +27,8 @@ from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.runtime import process_group as distributed
 from nussl_transfer.runtime import process_group as processes
 from nussl_transfer.runtime import reduce
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
-from nussl_transfer.training.run import FitConfig
 
 SECONDS = 0.1
 PLAN = {"iterations": 20, "batch_size": 4, "validate_every": 5, "frame_step": 2, "progress": False}
@@ -114,7 +114,7 @@ def train(tiny_store, small_chimera, tiny_stft):
         info = CheckpointInfo(("bass", "drums", "voice"), mode, 8000, tiny_stft, SECONDS)
         items = mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), config.iterations * config.batch_size, seed)
         held_out = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), valid_items, 2)
-        return model, fit(model, items, held_out, config, out, info, probe)
+        return model, fit(model, items, held_out, config=config, out=out, info=info, probe=probe)
 
     return run
 

@@ -10,8 +10,8 @@ from tiny_runs import PLAN, SECONDS
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
-from nussl_transfer.training.run import FitConfig
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.store import Store
 from nussl_transfer.training import engine
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
-from nussl_transfer.training.run import FitConfig
 
 # What a run leaves ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nussl_transfer.training.progress import Progress
-from nussl_transfer.training.run import FitConfig
+from nussl_transfer.training.config import FitConfig
 
 
 class Clock:

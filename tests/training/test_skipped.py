@@ -13,7 +13,7 @@ from tiny_runs import assert_same_runs, at_item, same
 from nussl_transfer.errors import DataError, TransferError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
-from nussl_transfer.training.run import FitConfig
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.skipped import SkippedSteps
 
 
