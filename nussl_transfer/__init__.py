@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from . import compat, registration
 
 if TYPE_CHECKING:  # the names of _HOMES, for type checkers and editors
-    from .checkpoints.zoo import load as load
+    from .checkpoints.checkpoint import load as load
     from .datasets.options import StemOptions as StemOptions
     from .datasets.validation.check import check as check
     from .errors import AudioFileError as AudioFileError
@@ -39,8 +39,8 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers and editors
     from .store.prepare import prepare as prepare
     from .store.store import Store as Store
     from .training.closures import TransferClosure as TransferClosure
+    from .training.config import FitConfig as FitConfig
     from .training.fit import fit as fit
-    from .training.run import FitConfig as FitConfig
     from .training.run import Run as Run
 
 __version__ = "0.1.0"
@@ -52,12 +52,12 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "prepare": "store.prepare",
     "check": "datasets.validation.check",
-    "load": "checkpoints.zoo",
+    "load": "checkpoints.checkpoint",
     "fit": "training.fit",
     "Store": "store.store",
     "Mixtures": "mixing.mixtures",
     "Run": "training.run",
-    "FitConfig": "training.run",
+    "FitConfig": "training.config",
     "MixtureConfig": "mixing.config",
     "StemOptions": "datasets.options",
     "TransferClosure": "training.closures",

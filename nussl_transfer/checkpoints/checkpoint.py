@@ -23,9 +23,11 @@ from nussl.ml import SeparationModel
 
 from ..errors import CheckpointError
 from ..networks.chimera import MASK_HEAD
+from ..runtime.device import resolve_device
 from ..runtime.files import write_durably
 from ..safe_loading.safe_load import safe_load
 from ..safe_loading.weights_audit import SkipWeightInit, config_of
+from .zoo import resolve
 
 KEY = "nussl_transfer"
 # Above what any network works with: a file that says more asks for memory that nothing needs.
@@ -148,6 +150,59 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
             "Fetch or make it again."
         ) from error
     return model.eval(), info
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network, ready to use, and what its file says about it.
+
+    Attributes:
+        model: The network, in float32, in evaluation mode, on its device.
+        info: Everything the file says about itself.
+        path: The file.
+    """
+
+    model: SeparationModel
+    info: CheckpointInfo
+    path: Path
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the sources, in the order of the masks. Empty for a network whose mask head was not trained."""
+        return self.info.labels
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the audio in Hz."""
+        return self.info.sample_rate
+
+    @property
+    def stft_params(self) -> STFTParams:
+        """Window length and hop in samples, and window."""
+        return self.info.stft_params
+
+
+def load(name_path_or_url: str | Path, device: str = "auto") -> Checkpoint:
+    """Load a network by name, path, folder of a run, or address.
+
+    Args:
+        name_path_or_url: What :func:`~nussl_transfer.checkpoints.zoo.resolve` takes: the name of a published model such
+            as 'quartet', a checkpoint file, the folder of a run, or an address on the web.
+        device: 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.
+
+    Raises:
+        CheckpointError: There is no such model, or its file is damaged or holds something not allowed.
+        ConfigError: The device is not available.
+
+    Example:
+        >>> quartet = load("quartet", device="cpu")
+        >>> quartet.labels, quartet.sample_rate
+        (('bassoon', 'clarinet', 'saxophone', 'violin'), 16000)
+    """
+    device = resolve_device(device)
+    path = resolve(name_path_or_url)
+    model, info = read_checkpoint(path)
+    return Checkpoint(model.to(device), info, path)
 
 
 def _weights(model: SeparationModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

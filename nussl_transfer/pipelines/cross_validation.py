@@ -20,7 +20,8 @@ from ..runtime.files import write_json
 from ..runtime.log import logger
 from ..store.open import open_store
 from ..store.store import Store
-from ..training.run import FitConfig, lock_run_folder
+from ..training.config import FitConfig
+from ..training.run import lock_run_folder
 from .finetune import Start, default_training, finetune, stem_options, with_length
 
 TUNED, SCRATCH = "fine-tuned", "from scratch"

@@ -234,7 +234,7 @@ def _collate(items: Sequence[tuple[int, dict] | _Failure]) -> dict | _Failure:
         return default_collate([item for _, item in items])
     except (RuntimeError, TypeError, KeyError) as error:
         first, last = items[0][0], items[-1][0]
-        shapes = {name: sorted({np.shape(item.get(name)) for _, item in items}) for name in items[0][1]}
+        shapes = {name: sorted({tuple(np.shape(item.get(name))) for _, item in items}) for name in items[0][1]}
         differing = {name: found for name, found in shapes.items() if len(found) > 1}
         message = f"items {first} to {last} do not fit into one batch, their shapes differ: {differing}"
         return _Failure(first, message if differing else f"{type(error).__name__}: {error}", error)

@@ -1,4 +1,4 @@
-"""What is saved of a run in training, and taken up again when it goes on."""
+"""Save a run while it trains, and restore it when it resumes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from .run import Run
 
 
 class Saver:
-    """Writes a run's checkpoints and state, and puts a state back where it came from.
+    """Write a run's checkpoints, curve and state, and restore the state.
 
     Args:
-        run: The folder.
-        model: The network that is trained.
-        shown: The one that goes into checkpoints; where weights are averaged, the average.
-        info: What the checkpoints say of themselves.
-        config: How is trained.
-        parts: Everything else that changes while training, by name: each has ``state_dict`` and
-            ``load_state_dict``.
+        run: Folder of the run.
+        model: The network in training.
+        shown: The network to write into checkpoints: the averaged one, if there is one.
+        info: What the checkpoints record about themselves.
+        config: How to train.
+        parts: Everything else that changes during training, by name. Each has ``state_dict`` and ``load_state_dict``.
     """
 
     def __init__(
@@ -41,35 +40,35 @@ class Saver:
         self.parts = {"model": model, **parts}
 
     def save(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None = None) -> None:
-        """Writes the checkpoints, the curve, and last the state, which makes all of them count.
+        """Write the checkpoints, the curve, and last the state. Only with the state do the others count.
 
         Args:
             engine: The trainer.
             is_best: Whether the network is the best so far.
-            mixture_si_sdr: What the curve's SI-SDR is to be compared with.
+            mixture_si_sdr: SI-SDR of the unprocessed mixture in dB, to compare the curve's with.
 
         Raises:
-            CheckpointError: There is no room, or the files cannot be written; what was saved before is whole.
+            CheckpointError: The disk is full, or cannot be written. The previous save is intact.
         """
         random, *of_others = all_gather(self._random_state())
         if of_others:
             random["random_of_others"] = of_others
         with synchronized():
             if is_main_process():
-                self._write_or_tell(engine, is_best, mixture_si_sdr, random)
+                self._write_or_explain(engine, is_best, mixture_si_sdr, random)
         if not is_main_process():
             self.folder.state = {"iteration": engine.state.iteration}
 
-    def _write_or_tell(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
+    def _write_or_explain(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
         before, iteration = self.folder.iteration, engine.state.iteration
         try:
             self._write(engine, is_best, mixture_si_sdr, random)
         except OSError as error:
-            kept = f"what was saved at iteration {before} is whole" if before else "nothing was saved before"
+            kept = f"The save of iteration {before} is intact" if before else "Nothing was saved before"
             found = f"{error.strerror}, writing {error.filename}" if error.filename else str(error)
             raise CheckpointError(
-                f"Iteration {iteration} was to be saved in {self.folder.folder}: {found}; {kept}. Make room there, and "
-                "give the same command again: it goes on from that."
+                f"Iteration {iteration} cannot be saved in {self.folder.folder}: {found}. {kept}. Free some space, then give "
+                "the same command again to resume."
             ) from error
 
     def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
@@ -85,13 +84,13 @@ class Saver:
         self.folder.save(state, mixture_si_sdr)
 
     def restore(self) -> None:
-        """Puts back what was saved, if anything was."""
+        """Restore the saved state, if there is one."""
         state = self.folder.state
         if state is None:
             return
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        self._take_up_random(state)
+        self._restore_random(state)
 
     def _random_state(self) -> dict:
         state = {"random": torch.get_rng_state()}
@@ -99,8 +98,8 @@ class Saver:
             state["random_cuda"] = torch.cuda.get_rng_state(self.config.device)
         return state
 
-    def _take_up_random(self, state: dict) -> None:
-        # Each process has its own; one that was not there before begins one.
+    def _restore_random(self, state: dict) -> None:
+        # Each rank has its own. A rank that was not there before starts one.
         states = [state, *state.get("random_of_others", ())]
         rank = idist.get_rank()
         if rank >= len(states):
@@ -111,7 +110,7 @@ class Saver:
             torch.cuda.set_rng_state(states[rank]["random_cuda"], self.config.device)
 
     def _training_metadata(self, engine: Engine) -> dict:
-        """Returns what nussl's own trainer would put into a checkpoint."""
+        """Return what nussl's own trainer would put into a checkpoint."""
         return {
             "optimizer": self.model.metadata["optimizer"],
             "loss_dictionary": self.model.metadata["loss_dictionary"],

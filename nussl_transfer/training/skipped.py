@@ -1,4 +1,4 @@
-"""Steps that were skipped because their loss or gradient was not a number."""
+"""Count the steps that were skipped because their loss or gradient was not finite."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .config import FitConfig
 
 
 class SkippedSteps:
-    """Counts them over the whole run, tells of each, and ends the run when there are too many.
+    """Count skipped steps over the whole run, log each, and end the run above ``skip_limit``.
 
     Args:
-        config: How is trained; ``skip_limit`` of it.
+        config: How to train.
     """
 
     def __init__(self, config: FitConfig):
@@ -23,10 +23,10 @@ class SkippedSteps:
         self._unread: list[tuple[int, torch.Tensor]] = []
 
     def note(self, iteration: int, skipped: bool | torch.Tensor) -> None:
-        """Takes whether the step of an iteration was skipped; a flag that lies on a GPU is read later, by `settle`.
+        """Record whether an iteration's step was skipped. A flag on a GPU is read later, by :meth:`settle`.
 
         Raises:
-            TransferError: There are more than the limit.
+            TransferError: More steps were skipped than the limit.
         """
         if isinstance(skipped, torch.Tensor) and skipped.device.type != "cpu":
             self._unread.append((iteration, skipped.detach()))
@@ -34,10 +34,10 @@ class SkippedSteps:
             self._count(iteration)
 
     def settle(self) -> None:
-        """Reads what has not been read.
+        """Read the flags that have not been read.
 
         Raises:
-            TransferError: There are more than the limit.
+            TransferError: More steps were skipped than the limit.
         """
         unread, self._unread = self._unread, []
         if unread:
@@ -47,25 +47,26 @@ class SkippedSteps:
                     self._count(iteration)
 
     def state_dict(self) -> dict:
-        """Returns the iterations whose steps were skipped."""
+        """Return the iterations whose steps were skipped."""
         return {"iterations": list(self.iterations)}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from what :meth:`state_dict` gave."""
+        """Resume from the result of :meth:`state_dict`."""
         self.iterations = list(state["iterations"])
 
     def _count(self, iteration: int) -> None:
         self.iterations.append(iteration)
         count, limit = len(self.iterations), self.config.skip_limit
         logger.warning(
-            "iteration %d: loss or gradient is not a number, the step is skipped (%d of at most %d); items %s",
+            "iteration %d: loss or gradient is not finite, the step is skipped (%d of at most %d); items %s",
             iteration, count, limit, self._items(iteration),
         )  # fmt: skip
         if count > limit:
             shown = "; ".join(f"iteration {number}, items {self._items(number)}" for number in self.iterations)
             raise main_rank_error(TransferError(
-                f"{count} steps were skipped because their loss or gradient was not a number ({shown}): at most {limit} "
-                "may be. The last good state is saved. Look at these items, lower the learning rate, or raise the limit."
+                f"Too many steps were skipped because their loss or gradient was not finite: got {count} ({shown}), expected "
+                f"at most {limit}. The last good state is saved. Look at these items, lower the learning rate, or raise "
+                "skip_limit."
             ))  # fmt: skip
 
     def _items(self, iteration: int) -> str:

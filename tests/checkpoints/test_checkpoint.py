@@ -20,8 +20,8 @@ from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_
 
 from nussl_transfer.audio.stft import istft, magnitude, stft
 from nussl_transfer.checkpoints import checkpoint as checkpoints
-from nussl_transfer.checkpoints.checkpoint import KEY, CheckpointInfo, read_checkpoint, read_info, write_checkpoint
-from nussl_transfer.errors import CheckpointError
+from nussl_transfer.checkpoints.checkpoint import KEY, CheckpointInfo, load, read_checkpoint, read_info, write_checkpoint
+from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.safe_loading.safe_load import safe_load
 
 REGRESSION = Path(__file__).parents[1] / "regression"
@@ -383,3 +383,24 @@ def test_a_path_in_place_of_a_configuration_is_not_opened(path, tmp_path, small_
     change(path, config=str(tmp_path / "config.json"))
     with pytest.raises(CheckpointError):
         read_checkpoint(path)
+
+
+# Loading --------------------------------------------------------------------------------------------------------------
+
+
+def test_load_gives_the_network_and_what_it_says_of_itself(path, model, info):
+    checkpoint = load(path, device="cpu")
+    assert same(checkpoint.model.state_dict(), model.state_dict()) and not checkpoint.model.training
+    assert (checkpoint.labels, checkpoint.sample_rate) == (info.labels, 8000)
+    assert checkpoint.stft_params == info.stft_params and checkpoint.info == info and checkpoint.path == path
+
+
+def test_load_takes_the_name_of_a_shipped_model_on_the_best_device():
+    checkpoint = load("choir")
+    assert checkpoint.labels == ("female", "male")
+    assert next(checkpoint.model.parameters()).device.type in ("cpu", "cuda", "mps")
+
+
+def test_load_refuses_a_device_that_is_not_there(path):
+    with pytest.raises(ConfigError, match="tpu"):
+        load(path, device="tpu")

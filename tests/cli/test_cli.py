@@ -38,7 +38,7 @@ from nussl_transfer.pipelines import publish as publishing
 from nussl_transfer.separation import files as separators
 from nussl_transfer.store import prepare
 from nussl_transfer.store.store import Store
-from nussl_transfer.training.run import FitConfig
+from nussl_transfer.training.config import FitConfig
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000

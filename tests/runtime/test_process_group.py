@@ -326,10 +326,10 @@ def test_only_the_first_process_writes(scenes):
 @pytest.mark.parametrize(
     ("name", "rank", "said"),
     [
-        ("item", 1, "DataError: Item 31 of the training mixtures .* could not be made: no such sound"),
-        ("unlike", 1, "ConfigError: A process on .* something else than the first .training: seed: 1 there, 2 now"),
-        ("full", 0, "CheckpointError: Iteration 5 was to be saved .* No space left on device"),
-        ("too often", 0, "TransferError: 1 steps were skipped .*iteration 8, items 28 to 31"),
+        ("item", 1, "DataError: Item 31 of the training data .* cannot be made: no such sound"),
+        ("unlike", 1, "ConfigError: A process on .* another configuration .*training: seed: 1 there, 2 now"),
+        ("full", 0, "CheckpointError: Iteration 5 cannot be saved .* No space left on device"),
+        ("too often", 0, "TransferError: got 1 .iteration 8, items 28 to 31"),
     ],
 )
 def test_what_fails_in_one_process_is_said_by_it_and_ends_both(scenes, name, rank, said):

@@ -30,13 +30,14 @@ def train_into(tiny_store, small_chimera, info):
     """Returns a function that trains a small network on the tiny store, in a folder."""
 
     def run(
-        out, model=None, mixtures=Mixtures, valid=Mixtures, probe=None, seed=1, attach=None, provenance=None, **plan
+        out, model=None, mixtures=Mixtures, valid=Mixtures, probe=None, seed=1, callbacks=(), provenance=None, **plan
     ):  # fmt: skip
         config = FitConfig(**{**PLAN, **plan})
         model = small_chimera(num_layers=2, dropout=0.5) if model is None else model
         items = mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), config.iterations * config.batch_size, seed)
         held_out = valid(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 3, seed + 1) if valid else None
-        return model, fit(model, items, held_out, config, out, info, probe, attach, provenance)
+        options = {"callbacks": callbacks, "probe": probe, "provenance": provenance}
+        return model, fit(model, items, held_out, config=config, out=out, info=info, **options)
 
     return run
 

@@ -17,6 +17,7 @@ from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.networks.targets import Targets
 from nussl_transfer.store.store import Store
 from nussl_transfer.training import engine
 from nussl_transfer.training.config import FitConfig
@@ -221,9 +222,9 @@ def test_another_network_to_start_from_is_refused(train, small_chimera):
 
 
 def test_a_run_of_another_length_than_its_items_is_refused(tiny_store, small_chimera, info, tmp_path):
-    with pytest.raises(ConfigError, match="12 batches of 2 take 24 mixtures: got 23"):
-        items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 23)
-        fit(small_chimera(), items, None, FitConfig(**PLAN), tmp_path / "run", info)
+    items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 23)
+    with pytest.raises(ConfigError, match=r"wrong length: got 23 mixtures, expected 24 \(12 batches of 2\)"):
+        fit(small_chimera(), items, config=FitConfig(**PLAN), out=tmp_path / "run", info=info)
     assert not (tmp_path / "run").exists()
 
 
@@ -234,7 +235,8 @@ def test_the_same_store_elsewhere_is_the_same_run(train, tiny_store, unbroken, s
         train(mixtures=at_item(13, stop))
     model = small_chimera(num_layers=2, dropout=0.5)
     items = Mixtures(Store(moved), MixtureConfig(SECONDS, coherent=0.5), 24, 1)
-    run = fit(model, items, Mixtures(Store(moved), MixtureConfig(SECONDS, coherent=1.0), 3, 2), FitConfig(**PLAN), tmp_path / "run", info)
+    valid = Mixtures(Store(moved), MixtureConfig(SECONDS, coherent=1.0), 3, 2)
+    run = fit(model, items, valid, config=FitConfig(**PLAN), out=tmp_path / "run", info=info)
     assert_same_runs(run.folder, unbroken)
 
 
@@ -275,7 +277,7 @@ def test_nussls_own_handlers_can_be_attached(train, tmp_path, caplog):
         nussl.ml.train.add_stdout_handler(trainer, validator)
         nussl.ml.train.add_tensorboard_handler(str(tmp_path / "logs"), trainer)
 
-    _, run = train(attach=attach)
+    _, run = train(callbacks=[attach])
     assert caplog.text.count("EPOCH SUMMARY") == len(run.read_curve()["points"]) - 1
     assert str(run.latest) in caplog.text
     assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
@@ -315,7 +317,7 @@ def test_a_run_ends_when_the_validation_loss_has_not_improved_for_so_long(train,
     script(monkeypatch, [9, 5, 4, 6, 4, 4.5, 3])
     _, run = train(iterations=15, validate_every=1, stop_after=3)
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 1, 2, 3, 4, 5]
-    assert "stopped early, at iteration 5 of 15: no better validation loss in 3 iterations" in caplog.text
+    assert "stopped early at iteration 5 of 15: no better network in 3 iterations" in caplog.text
     # And the same call again has nothing to do.
     script(monkeypatch, [])
     assert train(iterations=15, validate_every=1, stop_after=3)[1].iteration == 5
@@ -350,3 +352,139 @@ def test_the_curve_is_in_tensorboard_where_that_is_asked_for_across_a_break(trai
 
 def test_without_being_asked_nothing_is_written_for_tensorboard(train):
     assert not (train()[1].folder / "tensorboard").exists()
+
+
+# Any data set ---------------------------------------------------------------------------------------------------------
+
+
+class Plain(torch.utils.data.Dataset):
+    """A data set as a user of PyTorch writes it: no seed, no description, seven items."""
+
+    def __init__(self, items: int = 7):
+        self.items, self.asked = items, []
+
+    def __len__(self) -> int:
+        return self.items
+
+    def __getitem__(self, index: int) -> dict:
+        self.asked.append(index)
+        sources = torch.from_numpy(np.random.default_rng(index).standard_normal((1, 800, 3)).astype(np.float32))
+        return {"mix_audio": sources.sum(dim=-1), "source_audio": sources, "metadata": {"name": f"item {index}"}}
+
+
+def fit_plain(train, out, info, model, valid=None, **plan):
+    return fit(model, train, valid, config=FitConfig(**{**PLAN, **plan}), out=out, info=info)
+
+
+def test_any_torch_data_set_trains_and_is_repeated_in_a_new_order_each_time(small_chimera, info, tmp_path):
+    data = Plain()
+    run = fit_plain(data, tmp_path / "run", info, small_chimera(), valid=Plain(3))
+    assert run.iteration == 12 and nussl.ml.SeparationModel.load(str(run.best))
+    passes = [data.asked[start : start + 7] for start in range(0, 24, 7)]
+    assert all(sorted(items) == list(range(7)) for items in passes[:3])
+    assert len({tuple(items) for items in passes[:3]}) > 1, "every pass has the same order"
+    config = yaml.safe_load((run.folder / "config.yml").read_text())
+    assert config["training"] == {"class": "Plain", "length": 7, "seed": None}
+
+
+def test_a_run_on_any_torch_data_set_resumes_exactly(small_chimera, info, tmp_path):
+    class Failing(Plain):
+        def __getitem__(self, index):
+            if len(self.asked) == 13:
+                raise OSError("the disk is gone")
+            return super().__getitem__(index)
+
+    Failing.__name__ = "Plain"
+    whole = fit_plain(Plain(), tmp_path / "whole", info, small_chimera(num_layers=2, dropout=0.5))
+    with pytest.raises(DataError, match=r"Item 13 of the training data \(item \d of Plain\) cannot be made: OSError: the disk"):
+        fit_plain(Failing(), tmp_path / "run", info, small_chimera(num_layers=2, dropout=0.5))
+    resumed = fit_plain(Plain(), tmp_path / "run", info, small_chimera(num_layers=2, dropout=0.5))
+    assert_same_runs(resumed.folder, whole.folder)
+
+
+def test_another_length_or_seed_of_any_data_set_is_noticed_on_resuming(small_chimera, info, tmp_path):
+    fit_plain(Plain(), tmp_path / "run", info, small_chimera())
+    with pytest.raises(ConfigError, match="training: length: 7 there, 8 now"):
+        fit_plain(Plain(8), tmp_path / "run", info, small_chimera())
+    seeded = Plain()
+    seeded.seed = 3
+    with pytest.raises(ConfigError, match="training: seed: None there, 3 now"):
+        fit_plain(seeded, tmp_path / "run", info, small_chimera())
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ((torch.zeros(3), 1), "got tuple, expected a dictionary with 'mix_audio' and 'source_audio'"),
+        ({"mix": 1, "sources": 2}, "got mix, sources, expected a dictionary"),
+    ],
+)
+def test_an_item_of_another_form_is_an_error_that_shows_the_form(small_chimera, info, tmp_path, item, message):
+    with pytest.raises(DataError, match=message):
+        fit_plain([item] * 4, tmp_path / "run", info, small_chimera())
+
+
+def test_items_of_different_lengths_are_an_error_that_shows_the_shapes(small_chimera, info, tmp_path):
+    items = [{"mix_audio": torch.zeros(1, n), "source_audio": torch.zeros(1, n, 3)} for n in (800, 801)]
+    with pytest.raises(DataError, match=r"do not fit into one batch.*mix_audio': \[\(1, 800\), \(1, 801\)\]"):
+        fit_plain(items, tmp_path / "run", info, small_chimera())
+
+
+def test_an_empty_data_set_is_an_error(small_chimera, info, tmp_path):
+    for train, valid in (([], None), (Plain(), [])):
+        with pytest.raises(ConfigError, match="data set is empty. Give at least 1 item"):
+            fit_plain(train, tmp_path / "run", info, small_chimera(), valid)
+
+
+def test_spectra_that_nussls_transforms_made_train_as_they_are(small_chimera, info, tmp_path):
+    targets = Targets(info.stft_params)
+
+    class Spectra(Plain):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            batch = targets({name: item[name][None] for name in ("mix_audio", "source_audio")})
+            return {name: value[0] for name, value in batch.items() if not name.endswith("audio")}
+
+    audio = fit_plain(Plain(), tmp_path / "audio", info, small_chimera())
+    spectra = fit_plain(Spectra(), tmp_path / "spectra", info, small_chimera())
+    states = [read_checkpoint(run.latest)[0].state_dict() for run in (audio, spectra)]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_other_targets_take_the_place_of_the_default_ones(train, tiny_store, small_chimera, info, tmp_path):
+    made = []
+
+    def targets(batch):
+        made.append(sorted(batch))
+        return Targets(info.stft_params)(batch)
+
+    config, items = FitConfig(**PLAN), Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), 24, 1)
+    run = fit(small_chimera(), items, config=config, out=tmp_path / "own", info=info, targets=targets)
+    usual, _ = train(small_chimera(), valid=None)
+    assert made[0] == ["index", "mix_audio", "source_audio"] and len(made) == 12
+    assert same(read_checkpoint(run.latest)[0].state_dict(), usual.state_dict())
+
+
+# A last epoch that is shorter -----------------------------------------------------------------------------------------
+
+
+def test_the_last_validation_is_at_the_end_whatever_the_number_of_iterations(train):
+    model, run = train(iterations=10)
+    points = run.read_curve()["points"]
+    assert [point["iteration"] for point in points] == [0, 4, 8, 10]
+    assert points[-1]["train_loss"] > 0 and points[-1]["valid_loss"] > 0
+    assert run.iteration == 10 and same(read_checkpoint(run.latest)[0].state_dict(), model.state_dict())
+    again, _ = train(iterations=10)
+    assert same(again.state_dict(), model.state_dict())
+
+
+def test_a_run_shorter_than_the_time_between_validations_validates_at_its_end(train):
+    assert [point["iteration"] for point in train(iterations=3)[1].read_curve()["points"]] == [0, 3]
+
+
+def test_nussls_handlers_see_the_shorter_last_epoch(train, caplog):
+    caplog.set_level("INFO")
+    _, run = train(iterations=10, callbacks=[lambda trainer, _: nussl.ml.train.add_stdout_handler(trainer)])
+    assert caplog.text.count("EPOCH SUMMARY") == 3 and "Epoch number: 0003 / 0003" in caplog.text
+    assert len(nussl.ml.SeparationModel.load(str(run.latest))[1]["trainer.state.epoch_history"]["train/loss"]) == 3

@@ -60,7 +60,7 @@ def test_a_signal_ends_the_iteration_and_saves_there(train, unbroken, caplog, it
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     iteration = item // 2 + 1
     assert f"Stopped by {name} after iteration {iteration} of 12" in caplog.text
-    assert "The same command goes on from there" in caplog.text
+    assert "The same command resumes from there" in caplog.text
     if status is SystemExit:
         assert left.value.code == 0
     assert state_of(tmp_path / "run")["iteration"] == iteration
@@ -230,10 +230,10 @@ def test_a_disk_that_is_full_leaves_what_was_saved_before_and_is_told(train, unb
     # Each save writes the latest network and the state.
     saved, file = divmod(call - 1, 2)
     path = folder / ["checkpoints/latest.model.pth", "state.pt"][file]
-    kept = f"what was saved at iteration {4 * saved} is whole" if saved else "nothing was saved before"
+    kept = f"The save of iteration {4 * saved} is intact" if saved else "Nothing was saved before"
     assert str(told.value) == (
-        f"Iteration {4 * saved + 4} was to be saved in {folder}: No space left on device, writing {path}; {kept}. Make "
-        "room there, and give the same command again: it goes on from that."
+        f"Iteration {4 * saved + 4} cannot be saved in {folder}: No space left on device, writing {path}. {kept}. Free some "
+        "space, then give the same command again to resume."
     )
     assert_same_runs(train()[1].folder, unbroken)
 
@@ -265,7 +265,7 @@ def test_a_curve_that_finds_no_room_is_told(train, unbroken, tmp_path, monkeypat
         return write(path, *given, **options)
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(CheckpointError, match=f"writing {tmp_path}/run/curve.json; nothing was saved before"):
+    with pytest.raises(CheckpointError, match=f"writing {tmp_path}/run/curve.json. Nothing was saved before"):
         train()
     monkeypatch.undo()
     assert_same_runs(train()[1].folder, unbroken)
@@ -291,3 +291,16 @@ def test_a_second_process_is_kept_out_of_the_folder(train, unbroken, tmp_path):
     assert (tmp_path / "run" / ".lock").exists()
     assert_same_runs(train()[1].folder, unbroken)
     assert not (tmp_path / "run" / ".lock").exists()
+
+
+# A last epoch that is shorter -----------------------------------------------------------------------------------------
+
+
+# Item 15 is the last before the validation at 8, 17 lies in the short epoch, 19 is the last of all.
+@pytest.mark.parametrize(("item", "saved"), [(15, 8), (17, 9), (19, 10)])
+def test_a_run_interrupted_in_its_shorter_last_epoch_ends_as_the_unbroken_one(train, tmp_path, item, saved):
+    whole = train(iterations=10, out=tmp_path / "whole")[1]
+    with pytest.raises(SystemExit):
+        train(iterations=10, mixtures=at_item(item, send(signal.SIGTERM)))
+    assert state_of(tmp_path / "run")["iteration"] == saved
+    assert_same_runs(train(iterations=10)[1].folder, whole.folder)

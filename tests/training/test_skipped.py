@@ -38,9 +38,9 @@ def test_a_step_that_is_not_a_number_is_skipped_counted_and_told(train, small_ch
     def look(trainer, _):
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: states.append(weights(model)))
 
-    model, run = train(model := small_chimera(), mixtures=spoilt(key, 13), attach=look)
+    model, run = train(model := small_chimera(), mixtures=spoilt(key, 13), callbacks=[look])
     assert [same(states[i], states[i + 1]) for i in range(11)] == [i == 5 for i in range(11)], "the seventh changes nothing"
-    assert "iteration 7: loss or gradient is not a number, the step is skipped (1 of at most 10); items 12 " in caplog.text
+    assert "iteration 7: loss or gradient is not finite, the step is skipped (1 of at most 10); items 12 " in caplog.text
     assert all(torch.isfinite(tensor).all() for tensor in weights(model).values())
     points = run.read_curve()["points"]
     assert all(point["valid_loss"] > 0 for point in points) and all(point["train_loss"] > 0 for point in points[1:])
@@ -56,18 +56,18 @@ def test_more_than_the_limit_of_them_stop_the_run_with_the_items(train, tmp_path
     with pytest.raises(TransferError) as told:
         train(mixtures=broken, skip_limit=2)
     assert str(told.value) == (
-        "3 steps were skipped because their loss or gradient was not a number (iteration 3, items 4 to 5; iteration 7, "
-        "items 12 to 13; iteration 8, items 14 to 15): at most 2 may be. The last good state is saved. Look at these "
-        "items, lower the learning rate, or raise the limit."
+        "Too many steps were skipped because their loss or gradient was not finite: got 3 (iteration 3, items 4 to 5; "
+        "iteration 7, items 12 to 13; iteration 8, items 14 to 15), expected at most 2. The last good state is saved. Look "
+        "at these items, lower the learning rate, or raise skip_limit."
     )
     # Those before the state that was saved count when it is gone on with, and those after it are not counted twice.
-    with pytest.raises(TransferError, match="3 steps were skipped"):
+    with pytest.raises(TransferError, match="got 3 "):
         train(mixtures=broken, skip_limit=2)
     train(mixtures=broken, skip_limit=3)
 
 
 def test_a_limit_of_none_stops_at_the_first(train):
-    with pytest.raises(TransferError, match=r"1 steps were skipped .*\(iteration 1, items 0 to 1\): at most 0"):
+    with pytest.raises(TransferError, match=r"got 1 \(iteration 1, items 0 to 1\), expected at most 0"):
         train(mixtures=spoilt("mix_audio", 0), skip_limit=0)
 
 
@@ -128,7 +128,7 @@ def test_an_item_that_cannot_be_made_is_told_with_its_tracks(train, unbroken, ti
         for name in dict.fromkeys(found.track.name for found in item)
     )
     assert str(told.value) == (
-        f"Item 13 of the training mixtures ({made_of}) could not be made: ValueError: no such thing"
+        f"Item 13 of the training data ({made_of}) cannot be made: ValueError: no such thing"
     )
     assert "no such thing" in str(told.value.__cause__), "where it was raised is there for who looks for it"
     assert_same_runs(train()[1].folder, unbroken)
@@ -139,13 +139,13 @@ def test_a_file_of_the_store_that_is_gone_is_told_by_name(train, tiny_store, tmp
         raise DataError(f"{store.folder}/{track.name}/{label}.wav is not there. Prepare the store again.")
 
     monkeypatch.setattr(type(tiny_store), "read", gone)
-    with pytest.raises(DataError, match=r"Item 0 of the validation .*\(track .*could not be made: .*wav is not there"):
+    with pytest.raises(DataError, match=r"Item 0 of the validation .*\(track .*cannot be made: .*wav is not there"):
         train()
 
 
 @pytest.mark.parametrize("which", ["mixtures", "valid"])
 def test_a_process_that_dies_at_an_item_is_told_with_its_tracks(train, unbroken, which):
     name = {"mixtures": "training", "valid": "validation"}[which]
-    with pytest.raises(DataError, match=rf"died at item 2 of the {name} mixtures \(track 'song .*DataLoader worker"):
+    with pytest.raises(DataError, match=rf"died at item 2 of the {name} data \(track 'song .*DataLoader worker"):
         train(**{which: at_item(2, lambda: os.kill(os.getpid(), signal.SIGKILL))}, workers=1)
     assert_same_runs(train(workers=1)[1].folder, unbroken)

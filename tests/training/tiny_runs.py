@@ -14,7 +14,7 @@ from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.mixing.mixtures import Mixtures
 
 SECONDS = 0.1
-PLAN = {"iterations": 12, "batch_size": 2, "validate_every": 4, "progress": False, "frame_step": 2}
+PLAN = {"iterations": 12, "batch_size": 2, "validate_every": 4, "progress": False, "frame_step": 2, "device": "cpu"}
 
 
 def same(one: dict, other: dict) -> bool:
