@@ -10,8 +10,8 @@ import sys
 import pytest
 import torch
 
-from nussl_transfer.training.progress import Progress
 from nussl_transfer.training.config import FitConfig
+from nussl_transfer.training.progress import Progress
 
 
 class Clock:
