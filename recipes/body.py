@@ -1,10 +1,16 @@
-"""Makes the body that ships in the package: ``python -m recipes.body all`` (``make body``).
+"""Pretrain the model that ships as `body`: ``python -m recipes.body all`` (``make body``).
 
-A small ChimeraNet is trained on the deep clustering loss alone, on mixtures of two to four sounds drawn from
-rendered ensembles of every kind (``recipes.corpora ensembles``): half of them incoherent, half from one
-piece. A second run goes on from the best network of the first at a fifth of the learning rate. Both can be
-stopped at any time and go on when started again. The best network, in half precision, and the commands and
-curves of both are put beside each other in ``nussl_transfer/checkpoints/weights``.
+Two corpora are rendered: ensembles played by soundfonts, and ensembles played with recorded notes of real instruments
+(where a folder of them is given). A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, each
+stem with a random timbre. It has two tasks:
+
+* deep clustering of the stems, as in the paper, which makes the embedding;
+* masks of 15 families of instruments, which the paper does not have. Clustering alone learns that sounds differ; masks also
+  learn what a clarinet is. The mask head is replaced at fine-tuning, and the body below it is what is kept.
+
+A second run starts from the best network of the first, at a fifth of the learning rate. Both can be stopped at any time and
+resume exactly. `publish` writes the network in half precision, with the commands and the curves of both runs, into
+``nussl_transfer/checkpoints/weights``. ``--start body`` continues from the model that ships.
 """
 
 from __future__ import annotations
@@ -12,95 +18,177 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import nussl_transfer  # isort: skip  (it repairs nussl, so it comes before it)
+import nussl_transfer  # isort: skip  (before nussl: it repairs nussl)
 import nussl
 import torch
 from jsonargparse import auto_cli
+from torch.utils.data import Dataset
 
+from nussl_transfer.audio.stft import spectrogram
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
-from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
+from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant
+from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
 from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
 from recipes.corpora.ensembles import render_ensembles
+from recipes.corpora.programs import FAMILIES, family_of
+from recipes.corpora.sampled import render_sampled
 
-MODELS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
-VALID_BATCHES, VALID_SEED = 24, 1
-FIRST_ITERATIONS, SECOND_ITERATIONS = 8_800, 1800
+WEIGHTS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
+MOST_SOURCES, FEWEST_SOURCES = 4, 2
+MIXTURES = MixtureConfig(
+    coherent=0.5, num_sources=MOST_SOURCES, fewest_sources=FEWEST_SOURCES, gain_db=3.0, timbre=0.8, eq_db=5.0, room=0.4
+)
+VALID_ITEMS, VALID_SEED = 192, 1
+FIRST_ITERATIONS, SECOND_ITERATIONS = 20_000, 4_000
+
+
+class FamilyMixtures(Dataset):
+    """Mixtures of several stores, each item with the family of every source.
+
+    Args:
+        stores: Stores whose labels are programs of `recipes.corpora.programs`.
+        shares: Share of the mixtures that each store gives.
+        mixtures: How mixtures are drawn.
+        length: Number of items.
+        seed: Decides all items.
+
+    Shape:
+        ``mix_audio`` [1, samples], ``source_audio`` [1, samples, 4], ``family`` int64 [4]: an index into `FAMILIES`.
+    """
+
+    def __init__(self, stores: Sequence[Store], shares: Sequence[float], mixtures: MixtureConfig, length: int, seed: int):
+        self.length, self.seed = length, seed
+        self.period = [part for part, share in enumerate(shares) for _ in range(round(10 * share / sum(shares)))]
+        self.parts = [Mixtures(store, mixtures, length, seed) for store in stores]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        part = self.parts[self.period[index % len(self.period)]]
+        excerpts = part.draw(index)
+        family = torch.zeros(MOST_SOURCES, dtype=torch.int64)
+        for place, excerpt in enumerate(excerpts):
+            family[place] = FAMILIES.index(family_of(excerpt.label))
+        return {**part.make(excerpts, index), "family": family}
+
+    def draw(self, index: int) -> list:
+        """Return what item `index` is made of."""
+        return self.parts[self.period[index % len(self.period)]].draw(index)
+
+    def describe(self) -> dict:
+        """Return what decides the items, as plain values."""
+        return {"parts": [part.describe() for part in self.parts], "period": self.period}
+
+
+class FamilyTargets:
+    """Add spectra and the targets of both tasks to a batch.
+
+    Shape:
+        ``ideal_binary_mask`` [nb, nt, nf, nc, 4], one for each source; ``source_magnitudes`` [nb, nt, nf, nc, 15], one for
+        each family: the magnitude of the sum of its sources.
+    """
+
+    def __init__(self, stft_params: nussl.STFTParams):
+        self.stft_params = stft_params
+
+    def __call__(self, batch: dict) -> dict:
+        """Return the batch with its targets."""
+        batch = dict(batch)
+        batch["mix_magnitude"] = spectrogram(batch["mix_audio"], self.stft_params).abs()
+        batch["weights"] = magnitude_weights(batch["mix_magnitude"])
+        sources = spectrogram(batch["source_audio"].movedim(-1, 0), self.stft_params)  # [4, nb, nt, nf, nc]
+        batch["ideal_binary_mask"] = ideal_binary_mask(sources.abs().movedim(0, -1))
+        nb = sources.shape[1]
+        families = sources.new_zeros(nb * len(FAMILIES), *sources.shape[2:])
+        first = torch.arange(nb, device=sources.device)[:, None] * len(FAMILIES)
+        families.index_add_(0, (first + batch["family"].long()).T.reshape(-1), sources.flatten(0, 1))
+        batch["source_magnitudes"] = families.abs().unflatten(0, (nb, len(FAMILIES))).movedim(1, -1)
+        return batch
 
 
 def pretrain(
-    store: str,
+    stores: list[str],
     run: str,
+    shares: list[float] | None = None,
     start: str | None = None,
-    iterations: int = 20_000,
-    batch_size: int = 8,
+    iterations: int = FIRST_ITERATIONS,
+    batch_size: int = 16,
     excerpt_seconds: float = 2.0,
     hidden_size: int = 128,
     num_layers: int = 2,
-    num_sources: int = 4,
-    fewest_sources: int = 2,
-    coherent: float = 0.5,
-    gain_db: float = 4.0,
+    dc_weight: float = 0.001,
     frame_step: int = 4,
     bf16: bool = True,
     learning_rate: float = PAPER.learning_rate,
-    autoclip_percentile: float = PAPER.autoclip_percentile,
-    validate_every: int = PAPER.validate_every,
+    validate_every: int = 250,
     plateau_iterations: int = 1_500,
     seed: int = 0,
-    workers: int = 1,
-    threads: int = 2,
+    workers: int = 0,
+    threads: int = 1,
 ) -> Path:
-    """Pretrains a ChimeraNet's body and embedding head; returns the folder of the run.
+    """Pretrain a ChimeraNet on clustering and families; return the folder of the run.
 
     Args:
-        store: Store of rendered ensembles, with splits 'train' and 'valid'.
+        stores: Stores with splits 'train' and 'valid'.
         run: Folder of the run.
-        start: Checkpoint to go on from, whose sizes then count; None begins with a new network.
-        iterations: Batches in all.
-        batch_size: Mixtures a batch.
+        shares: Share of the mixtures that each store gives; equal by default.
+        start: Checkpoint to continue from; its sizes count. None begins with a new network.
+        iterations: Number of batches.
+        batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture.
         hidden_size: Units of each direction of the recurrent layers.
-        num_layers: Recurrent layers.
-        num_sources: Most sounds in a mixture.
-        fewest_sources: Fewest sounds in a mixture.
-        coherent: Share of mixtures from one piece.
-        gain_db: Largest change of a stem's level.
-        frame_step: The loss is taken at every so-many-th frame.
-        bf16: Whether linear layers run in bfloat16.
-        learning_rate: Of Adam.
-        autoclip_percentile: Percentile of the norms seen at which gradients are clipped.
+        num_layers: Number of recurrent layers.
+        dc_weight: Weight of the clustering loss. At nussl's scale it is a thousand times the loss of the masks, so 0.001
+            lets both tasks count.
+        frame_step: The clustering loss takes every frame_step-th frame.
+        bf16: Whether linear layers multiply in bfloat16.
+        learning_rate: Learning rate of Adam.
         validate_every: Iterations between validations.
-        plateau_iterations: Iterations without a better validation loss after which the learning rate is
-            halved.
-        seed: Of the network and of the mixtures.
+        plateau_iterations: Iterations without a lower validation loss after which the learning rate is halved.
+        seed: Seed of the network and of the mixtures.
         workers: Processes that load.
         threads: Threads that compute.
     """
     command = command_of(**locals())
     torch.set_num_threads(threads)
-    stems = Store(store)
-    mixtures = MixtureConfig(excerpt_seconds, coherent, num_sources, fewest_sources, gain_db)
-    train = Mixtures(stems.select("train"), mixtures, iterations * batch_size, seed)
-    valid = Mixtures(stems.select("valid"), mixtures, VALID_BATCHES * batch_size, VALID_SEED)
-    if start is None:
-        model = new_network(hidden_size, num_layers, seed)
-    else:
-        model, _ = read_checkpoint(resolve(start))
+    opened = [Store(store) for store in stores]
+    shares = shares or [1.0] * len(opened)
+    mixtures = replace(MIXTURES, excerpt_seconds=excerpt_seconds)
+    train = FamilyMixtures([store.select("train") for store in opened], shares, mixtures, iterations * batch_size, seed)
+    plain = replace(mixtures, timbre=0.0)
+    valid = FamilyMixtures([store.select("valid") for store in opened], shares, plain, VALID_ITEMS, VALID_SEED)
+    stft_params = nussl.STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
+    info = CheckpointInfo(
+        labels=FAMILIES,
+        mode="whole",
+        sample_rate=opened[0].sample_rate,
+        stft_params=stft_params,
+        excerpt_seconds=excerpt_seconds,
+        data={
+            "name": "+".join(store.dataset for store in opened),
+            "minutes": round(sum(store.minutes() for store in opened)),
+            "tracks": sum(len(store.tracks) for store in opened),
+        },
+    )
+    model = make_network(start, hidden_size, num_layers, seed)
     config = FitConfig(
-        mode="pretrain",
+        mode="whole",
         iterations=iterations,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        autoclip_percentile=autoclip_percentile,
+        dc_weight=dc_weight,
         frame_step=frame_step,
         validate_every=validate_every,
         plateau_iterations=plateau_iterations,
@@ -108,65 +196,65 @@ def pretrain(
         seed=seed,
         workers=workers,
     )
-    info = CheckpointInfo(
-        labels=(),
-        mode="pretrain",
-        sample_rate=stems.sample_rate,
-        stft_params=nussl.STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type),
-        excerpt_seconds=excerpt_seconds,
-        data={"name": stems.dataset, "minutes": round(stems.minutes()), "tracks": len(stems.tracks)},
-    )
     Path(run).mkdir(parents=True, exist_ok=True)
     with written_aside(Path(run) / "command.txt") as aside:
         aside.write_text(f"{command}\n", encoding="utf-8")
-    return fit(model, train, valid, config=config, out=run, info=info).folder
+    return fit(model, train, valid, config=config, out=run, info=info, targets=FamilyTargets(stft_params)).folder
+
+
+def make_network(start: str | None, hidden_size: int, num_layers: int, seed: int) -> nussl.ml.SeparationModel:
+    """Return a network with a mask for each family: a new one, or that of a checkpoint."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if start is None:
+            sizes = {"hidden_size": hidden_size, "num_layers": num_layers}
+            return nussl.ml.SeparationModel(build_transfer_chimera(num_sources=len(FAMILIES), **sizes))
+        model, info = read_checkpoint(resolve(start))
+        return transplant(model, FAMILIES, info.labels)[0]
 
 
 def command_of(**arguments) -> str:
-    """Returns the command that calls `pretrain` with these arguments, its defaults left out."""
+    """Return the command that calls `pretrain` with these arguments, defaults left out."""
     parameters = inspect.signature(pretrain).parameters
-    words = [f"--{name} {value}" for name, value in arguments.items() if value != parameters[name].default]
-    return " ".join(["python -m recipes.body pretrain", *words])
+    changed = {name: value for name, value in arguments.items() if value != parameters[name].default}
+    return " ".join(["python -m recipes.body pretrain", *(f"--{name} {value}" for name, value in changed.items())])
 
 
-def new_network(hidden_size: int, num_layers: int, seed: int) -> nussl.ml.SeparationModel:
-    """Returns a ChimeraNet that has learnt nothing, its mask head of the least size a separator of nussl accepts."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nussl.ml.SeparationModel(
-            build_transfer_chimera(num_sources=2, hidden_size=hidden_size, num_layers=num_layers)
-        )
-
-
-def publish(runs: list[str], out: str = str(MODELS)) -> Path:
-    """Puts the best network of the last run, in half precision, beside the curves of all; returns the checkpoint.
+def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Path:
+    """Write the last run's best network, in half precision, and the curves of all runs; return the checkpoint.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
-        out: Folder of the package's models.
+        out: Folder for the checkpoint and its JSON file.
+        name: Name of both.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
-    path = write_checkpoint(Path(out) / "body.pth", model, info, half=True)
+    path = write_checkpoint(Path(out) / f"{name}.pth", model, info, half=True)
     stages = []
     for run in map(Path, runs):
         curve = json.loads((run / "curve.json").read_text(encoding="utf-8"))
         stages.append({"command": (run / "command.txt").read_text(encoding="utf-8").strip(), **curve})
-    write_json(Path(out) / "body.json", {"data": info.data, "stages": stages})
+    write_json(Path(out) / f"{name}.json", {"data": info.data, "mixtures": asdict(MIXTURES), "stages": stages})
     return path
 
 
-def everything(corpus: str = "corpora/ensembles", hours: float = 24.0, runs: str = "runs") -> Path:
-    """Renders the ensembles, pretrains on them and publishes; what is done already is not done twice.
+def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | None = None, runs: str = "runs") -> Path:
+    """Render the corpora, pretrain on them and publish. Finished steps are not repeated.
 
     Args:
-        corpus: Folder of the rendered ensembles.
-        hours: Hours of stems to render.
+        corpora: Folder of the rendered corpora.
+        hours: Hours of stems to render with soundfonts, and half as many with recorded notes.
+        samples: Folder of the recorded notes that `recipes/corpora/sampled.json` lists; None leaves them out.
         runs: Folder for the runs.
     """
+    stores, shares = [f"{corpora}/ensembles"], [3.0]
+    render_ensembles(stores[0], hours)
+    if samples is not None:
+        stores, shares = [*stores, f"{corpora}/sampled"], [*shares, 2.0]
+        render_sampled(stores[1], samples, hours / 2)
     first, second = f"{runs}/body", f"{runs}/body-cooled"
-    render_ensembles(corpus, hours)
-    pretrain(corpus, first, iterations=FIRST_ITERATIONS)
-    pretrain(corpus, second, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2)
+    pretrain(stores, first, shares)
+    pretrain(stores, second, shares, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2)
     return publish([first, second])
 
 

@@ -59,3 +59,31 @@ BAND = {"bass": ("bass",), "comp": ("keys", "plucked", "organ"), "arpeggio": ("p
 def programs_of(families: tuple[str, ...] | None) -> list[int]:
     """Returns the programs of some families, or all of them for None."""
     return [number for number, entry in PROGRAMS.items() if families is None or entry[3] in families]
+
+
+# Families of instruments that a pretrained model tells apart, in the order of its masks.
+FAMILIES = ("bass", "bassoon", "bowed", "brass", "clarinet", "drums", "flute", "keys", "mallets", "oboe", "organ", "plucked",
+            "sax", "synth", "voice")
+_FAMILY_OF_LABEL = {"bassoon": "bassoon", "clarinet": "clarinet", "oboe": "oboe", "english-horn": "oboe", "shanai": "oboe",
+                    "bagpipe": "oboe", "timpani": "drums"}
+_FAMILY_OF_GROUP = {"strings": "bowed", "winds": "flute", "choir": "voice", "percussion": "drums"}
+_GROUP_OF_LABEL = {label: group for label, _, _, group in PROGRAMS.values()}
+
+
+def family_of(label: str) -> str:
+    """Return the family of a label.
+
+    >>> [family_of(label) for label in ("violin", "alto-sax", "bassoon", "drums-jazz", "choir-aahs")]
+    ['bowed', 'sax', 'bassoon', 'drums', 'voice']
+
+    Raises:
+        KeyError: The label is none of `PROGRAMS` or `KITS`.
+    """
+    if label.startswith("drums"):
+        return "drums"
+    if label.endswith("-sax"):
+        return "sax"
+    if label in _FAMILY_OF_LABEL:
+        return _FAMILY_OF_LABEL[label]
+    group = _GROUP_OF_LABEL[label]
+    return _FAMILY_OF_GROUP.get(group, group)
