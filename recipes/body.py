@@ -26,6 +26,7 @@ import nussl_transfer  # isort: skip  (before nussl: it repairs nussl)
 import nussl
 import torch
 from jsonargparse import auto_cli
+from nussl_transfer.training.config import FitConfig
 from torch.utils.data import Dataset
 
 from nussl_transfer.audio.stft import spectrogram
@@ -38,7 +39,6 @@ from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, trans
 from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
-from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
 from recipes.corpora.ensembles import render_ensembles
 from recipes.corpora.programs import FAMILIES, family_of

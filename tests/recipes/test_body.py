@@ -1,45 +1,80 @@
-"""The body's recipe on a tiny store: two stages, and what is published of them."""
+"""Test the recipe of the pretrained model on tiny stores: its targets, two runs, and what is published."""
 
 from __future__ import annotations
 
 import json
 
 import numpy as np
+import nussl
+import pytest
 import torch
 
 from nussl_transfer.checkpoints.checkpoint import read_checkpoint
-from nussl_transfer.store.store import StoreWriter
+from nussl_transfer.store.store import Store, StoreWriter
 from recipes import body
+from recipes.corpora.programs import FAMILIES, KITS, PROGRAMS, family_of
+
+STFT = nussl.STFTParams(512, 128, "sqrt_hann")
 
 
-def make_store(folder):
+def make_store(folder, labels=("flute", "harp", "oboe", "tuba")):
     rng = np.random.default_rng(0)
     writer = StoreWriter(folder, 16000, "ensembles")
     for number in range(3):
-        stems = {label: 0.1 * rng.standard_normal(16000) for label in ("flute", "harp", "oboe", "tuba")}
+        stems = {label: (0.1 * rng.standard_normal(16000)).astype(np.float32) for label in labels}
         writer.add(f"piece{number}", "valid" if number == 2 else "train", stems)
     return writer.close().folder
 
 
-def test_two_stages_are_published_with_their_commands_and_curves(tmp_path, monkeypatch):
-    monkeypatch.setattr(body, "VALID_BATCHES", 1)
-    small = {"iterations": 2, "batch_size": 2, "excerpt_seconds": 0.25, "hidden_size": 4, "num_layers": 1,
-             "validate_every": 1, "workers": 0, "threads": 1}  # fmt: skip
-    store, runs = str(make_store(tmp_path / "store")), [str(tmp_path / "one"), str(tmp_path / "two")]
-    body.pretrain(store, runs[0], **small)
-    body.pretrain(store, runs[1], start=runs[0], learning_rate=2e-4, **small)
-    path = body.publish(runs, str(tmp_path / "models"))
+def test_every_program_and_kit_has_a_family():
+    labels = [entry[0] for entry in PROGRAMS.values()] + list(KITS.values())
+    assert {family_of(label) for label in labels} == set(FAMILIES)
+    assert list(FAMILIES) == sorted(FAMILIES)
+
+
+def test_sources_of_one_family_share_a_mask_and_keep_their_clusters(tmp_path):
+    store = Store(make_store(tmp_path / "store", ("clarinet", "flute", "piccolo", "violin")))
+    config = body.replace(body.MIXTURES, excerpt_seconds=0.25, fewest_sources=4, coherent=1.0, timbre=0.0)
+    items = body.FamilyMixtures([store.select("train")], [1.0], config, 4, seed=0)
+    item = items[1]
+    batch = {key: torch.as_tensor(value)[None] for key, value in item.items() if key != "index"}
+    made = body.FamilyTargets(STFT)(batch)
+    assert made["ideal_binary_mask"].shape[-1] == 4
+    magnitudes = made["source_magnitudes"][0]
+    assert magnitudes.shape[-1] == len(FAMILIES)
+    # nussl's STFT of the two flutes' sum is the magnitude of their family.
+    flutes = item["source_audio"][0, :, 1] + item["source_audio"][0, :, 2]
+    signal = nussl.AudioSignal(audio_data_array=flutes.numpy()[None], sample_rate=16000, stft_params=STFT)
+    expected = np.abs(signal.stft())[..., 0].T
+    np.testing.assert_allclose(magnitudes[..., 0, FAMILIES.index("flute")], expected, atol=1e-6)
+    assert magnitudes[..., FAMILIES.index("drums")].abs().max() == 0
+
+
+def test_mixtures_take_their_shares_from_the_stores(tmp_path):
+    stores = [Store(make_store(tmp_path / name)).select("train") for name in "ab"]
+    config = body.replace(body.MIXTURES, excerpt_seconds=0.25)
+    items = body.FamilyMixtures(stores, [3.0, 2.0], config, 20, seed=0)
+    assert items.period == [0] * 6 + [1] * 4
+    with pytest.raises(IndexError):
+        items[20]
+
+
+def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeypatch):
+    monkeypatch.setattr(body, "VALID_ITEMS", 4)
+    small = {"iterations": 2, "batch_size": 2, "excerpt_seconds": 0.25, "hidden_size": 4, "num_layers": 1, "validate_every": 1}
+    stores, runs = [str(make_store(tmp_path / "store"))], [str(tmp_path / "one"), str(tmp_path / "two")]
+    body.pretrain(stores, runs[0], **small)
+    body.pretrain(stores, runs[1], start=runs[0], learning_rate=2e-4, **small)
+    path = body.publish(runs, str(tmp_path))
 
     published, info = read_checkpoint(path)
     trained, _ = read_checkpoint(f"{runs[1]}/checkpoints/best.model.pth")
-    assert info.mode == "pretrain" and info.labels == ()
+    assert info.labels == FAMILIES
     for name, tensor in trained.state_dict().items():
         torch.testing.assert_close(published.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
-    about = json.loads((tmp_path / "models" / "body.json").read_text())
-    first, second = about["stages"]
-    assert f"--store {store} --run {runs[0]} --iterations 2" in first["command"]
+    first, second = json.loads((tmp_path / "body.json").read_text())["stages"]
     assert "--start" not in first["command"] and f"--start {runs[0]}" in second["command"]
-    assert [point["iteration"] for point in second["points"]] == [0, 1, 2]
-    # The second goes on from the best of the first: on the same validation mixtures it starts where that was.
+    assert [point["iteration"] for point in first["points"]] == [0, 1, 2]
+    # The second run starts from the best network of the first, so on the same mixtures its loss starts there.
     best = min(point["valid_loss"] for point in first["points"][1:])
-    assert abs(second["points"][0]["valid_loss"] - best) < 1e-3
+    assert second["points"][0]["valid_loss"] == pytest.approx(best, rel=1e-3)
