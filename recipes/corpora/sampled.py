@@ -17,7 +17,9 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +29,14 @@ import soxr
 from tqdm import tqdm
 
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.store import StoreWriter
+from nussl_transfer.store.store import StoreWriter
 
 from .ensembles import VALID_TRACKS, draw_pieces, read_material
 from .expression import beats_to_seconds, perform, swells
 from .finished import begin, finish, is_finished
 from .processes import in_order
 from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
+from .quartets import plan
 from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
 from .synth import active_rms
 
@@ -128,13 +131,68 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
     return out
 
 
-def render_recorded(piece: Piece) -> dict[str, np.ndarray]:
-    """Returns the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out."""
+def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: int = 120, seed: int = 0) -> int:
+    """Add chorales played by recorded notes of violin, clarinet, saxophone and bassoon to a tree; return their number.
+
+    Args:
+        tree: Folder of stems, one folder for each chorale, as `render_quartets` makes it. Names end in "-recorded".
+        works: Folder in which the parsed scores are cached.
+        samples: Folder of the libraries of recordings that `sampled.json` names.
+        tracks: Number of chorales.
+        seed: Decides every random choice.
+
+    Raises:
+        DataError: The recordings lack one of the four instruments.
+    """
+    bank = open_bank(str(samples))
+    lacking = [" or ".join(wanted) for wanted in QUARTET if not any(label in bank.voices for label in wanted)]
+    if lacking:
+        raise DataError(f"The recordings in {samples} lack {', '.join(lacking)}. Fetch the libraries {TABLE.name} names.")
+    for number, quartet in enumerate(plan(works, tracks, seed, (str(samples),), tree)):
+        folder = tree / f"{quartet.name}-recorded"
+        if folder.is_dir():
+            continue
+        rng = np.random.default_rng([seed, number, 3])
+        wanted = {f"part{place}": label_of(choices, bank, rng) for place, choices in enumerate(QUARTET)}
+        parts = {f"part{place}": part for place, part in enumerate(quartet.parts)}
+        stems = render_recorded(Piece(quartet.name, "train", (seed, number), "score", parts, (str(samples),)), wanted)
+        with made_aside(folder) as aside:
+            for label, audio in stems.items():
+                name = "saxophone" if label in SAXOPHONES else label
+                soundfile.write(aside / f"{name}.wav", audio, SAMPLE_RATE)
+    return tracks
+
+
+def label_of(choices: tuple[str, ...], bank: Bank, rng: np.random.Generator) -> str:
+    """Return one of the instruments that the bank has."""
+    return str(rng.choice([label for label in choices if label in bank.voices]))
+
+
+@contextmanager
+def made_aside(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside another, and rename it to the other when the block succeeds."""
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[str, np.ndarray]:
+    """Return the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out.
+
+    Args:
+        piece: What is played.
+        labels: The instrument of each role; drawn by default.
+    """
     rng = np.random.default_rng([*piece.seed, 2])
     if not piece.parts:
         return {}
     bank = open_bank(piece.soundfonts[0])
-    labels = draw_labels(piece, bank, rng)
+    labels = draw_labels(piece, bank, rng) if labels is None else labels
     melodic = [part for role, part in piece.parts.items() if role != "drums"]
     bpm = rng.uniform(75, 150) if piece.kind == "band" else draw_tempo(melodic, rng)
     to_seconds = beats_to_seconds(list(piece.parts.values()), bpm, hold=rng.uniform(0, 1))
