@@ -34,8 +34,9 @@ body: $(READY) ## Pretrain the model that ships as `body` again: hours; can be s
 	$(PY) -m recipes.body all $(if $(SAMPLES),--samples "$(SAMPLES)")
 
 bundled: $(READY) ## Fine-tune the separators that ship with the package again: an hour or two
-	$(PY) -m recipes.bundled --model quartet
+	$(PY) -m recipes.bundled --model quartet $(if $(SAMPLES),--samples "$(SAMPLES)")
 	$(PY) -m recipes.bundled --model choir
+	$(PY) -m recipes.bundled --model drums
 
 SIZE := small
 JOBS := all

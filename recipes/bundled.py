@@ -1,9 +1,9 @@
-"""Makes the separators that ship in the package, from the body: ``python -m recipes.bundled`` (``make bundled``).
+"""Fine-tune the separators that ship with the package: ``python -m recipes.bundled --model quartet`` (``make bundled``).
 
-A quartet of chorales (violin, clarinet, saxophone, bassoon) and a choir (female and male voices). Each is fine-tuned on a
-corpus that ``recipes.corpora`` renders, scored on rendered works that it never heard, and on recordings where folders of
-them are given; published in half precision, and put into ``nussl_transfer/checkpoints/weights`` with its card and its entry. What is
-finished is not done twice.
+A quartet of chorales (violin, clarinet, saxophone, bassoon), a choir (female and male voices) and a drum kit (kick, snare,
+cymbals). Each is fine-tuned from `body` on a corpus that `recipes.corpora` renders, with a random timbre for each stem; it
+is scored on rendered works that it never heard, and on recordings where a folder of them is given. The result is published
+in half precision with its card and its entry in ``nussl_transfer/checkpoints``. Finished steps are not repeated.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 from recipes.corpora.choirset import render_choirset
 from recipes.corpora.quartets import render_quartets
+from recipes.corpora.remixpacks import render_remixpacks
+from recipes.corpora.sampled import add_recorded_quartets
 
 PACKAGE = Path(nussl_transfer.__file__).parent
 # What voices are called where there is no data set to say it.
@@ -46,22 +48,40 @@ VOICES = {
     "male": ["tenor", "tenor_i", "tenor_ii", "bass", "bassus"],
 }
 LICENSE = "MIT"
-DATA_LICENSE = "scores of music21's corpus, rendered with free soundfonts (TimGM6mb, FluidR3, MuseScore General Lite)"
+SOUNDFONTS = "free soundfonts (TimGM6mb, FluidR3, MuseScore General Lite)"
+NOTES = (
+    "recorded notes: tonejs-instruments (N. Brosowsky, CC-BY 3.0), Weresax and Bear Sax (Karoryfer Samples, CC0), "
+    "MTG Solo Saxophones (Music Technology Group, CC-BY 4.0)"
+)
+EMA_DECAY = 0.999
+TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
+CYMBALS = {"cymbals": ["cymbals"], "kick": ["kick_drum"], "snare": ["snare"]}
 
 
 @dataclass(frozen=True)
 class Bundled:
-    """One separator: what it is for, and how its stores are made."""
+    """One separator: what it is for, and how its stores are made.
+
+    Attributes:
+        what: One line for the card.
+        stores: Makes the stores 'train' and 'test' in a folder; the second argument is the folder of recorded notes.
+        recordings: Makes a store of recordings; None where there is no such data set.
+        caution: What the card warns of.
+        data: What it was trained on, with its licence.
+    """
 
     what: str
-    stores: Callable[[Path], dict[str, Store]]
-    recordings: Callable[[Path, Path], Store]
+    stores: Callable[[Path, Path | None], dict[str, Store]]
+    recordings: Callable[[Path, Path], Store] | None
     caution: str
+    data: str
 
 
-def quartet_stores(folder: Path) -> dict[str, Store]:
-    """Renders chorales in four parts, and the demo's held-out ones for the test."""
+def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
+    """Render chorales in four parts, with soundfonts and (given a folder) recorded notes; the demo's held-out ones test."""
     quartets = render_quartets(folder / "quartets")
+    if samples is not None:
+        add_recorded_quartets(quartets, folder / "quartets", samples)
     test = render_bach10(folder / "bach10", minutes=5.0)["test"]
     return {
         "train": prepare(open_tracks(quartets)[1], folder / "stores" / "quartets", dataset="rendered chorales"),
@@ -69,21 +89,30 @@ def quartet_stores(folder: Path) -> dict[str, Store]:
     }
 
 
-def choir_stores(folder: Path) -> dict[str, Store]:
-    """Renders a choir, whose test sings works of its own."""
+def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
+    """Render a choir; its test split sings works of its own."""
     tree = render_choirset(folder / "choir", minutes=60.0)
-    tracks = open_tracks(tree)[1]
-    store = prepare(tracks, folder / "stores" / "choir", dataset="rendered choir")
-    return {"train": store, "test": store.select(split="test")}  # those of the test are not trained on
+    store = prepare(open_tracks(tree)[1], folder / "stores" / "choir", dataset="rendered choir")
+    return {"train": store.select(split="train"), "test": store.select(split="test")}
+
+
+def drums_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
+    """Render a drum kit piece by piece; every eighth pack tests."""
+    tree = render_remixpacks(folder / "drums", minutes=60.0)
+    tracks = open_tracks(tree, StemOptions(groups=CYMBALS, ignore=["toms"]))[1]
+    store = prepare(tracks, folder / "stores" / "drums", dataset="rendered drum kits")
+    names = sorted(track.name for track in store.tracks if len(track.stems) == len(store.labels))
+    return {"train": store.select(names=set(names) - set(names[::8])), "test": store.select(names=names[::8])}
 
 
 def quartet_recordings(recordings: Path, folder: Path) -> Store:
-    """Prepares the real Bach10."""
-    return prepare(open_tracks(recordings, StemOptions(dataset="Bach10"))[1], folder / "stores" / "bach10-recorded", dataset="Bach10")
+    """Prepare the recorded Bach10."""
+    tracks = open_tracks(recordings, StemOptions(dataset="Bach10"))[1]
+    return prepare(tracks, folder / "stores" / "bach10-recorded", dataset="Bach10")
 
 
 def choir_recordings(recordings: Path, folder: Path) -> Store:
-    """Prepares Dagstuhl ChoirSet, or a folder of songs with a file for each voice."""
+    """Prepare Dagstuhl ChoirSet, or a folder of songs with a file for each voice."""
     groups = None if ChoirSet.recognises(recordings) else VOICES
     name, tracks = open_tracks(recordings, StemOptions(groups=groups))
     return prepare(tracks, folder / "stores" / "choir-recorded", dataset=name)
@@ -94,24 +123,35 @@ BUNDLED = {
         "A quartet of violin, clarinet, saxophone and bassoon, playing chorales",
         quartet_stores,
         quartet_recordings,
-        "It has heard soundfonts play chorales of Bach, not players or rooms, and nothing but these four instruments, the "
-        "violin highest and the bassoon lowest.",
+        "It has heard single notes put together by a program, not players in a room, and nothing but these four instruments, "
+        "the violin highest and the bassoon lowest.",
+        f"chorales of music21's corpus, rendered with {SOUNDFONTS} and {NOTES}",
     ),
     "choir": Bundled(
         "Female and male voices of a choir",
         choir_stores,
         choir_recordings,
-        "It has heard a soundfont's vowels, no words, no breath, no room of a church. A real choir is another thing.",
+        "It has heard a soundfont's vowels, no words, no breath and no church.",
+        f"scores of music21's corpus, rendered with {SOUNDFONTS}",
+    ),
+    "drums": Bundled(
+        "A drum kit: cymbals, kick drum and snare",
+        drums_stores,
+        None,
+        "It has heard General MIDI kits that a program plays, without toms, bleed or a room.",
+        f"drum patterns made by chance, rendered with {SOUNDFONTS}",
     ),
 }
 
 
 def bundle(
-    model: Literal["quartet", "choir"],
+    model: Literal["quartet", "choir", "drums"],
     recordings: str | None = None,
+    samples: str | None = None,
     recordings_are: str = "recordings",
     out: str = "corpora/bundled",
-    iterations: int = 2000,
+    checkpoint: str = "body",
+    iterations: int = 3000,
     batch_size: int = 8,
     excerpt_seconds: float = 2.0,
     learning_rate: float = 1e-3,
@@ -119,64 +159,75 @@ def bundle(
     threads: int = 1,
     package: str = str(PACKAGE),
 ) -> Path:
-    """Fine-tunes and bundles one separator; returns its checkpoint in the package.
+    """Fine-tune and bundle one separator; return its checkpoint in the package.
 
     Args:
-        model: Which.
-        recordings: Folder of real stems, to score it on as well; what it says goes into the card.
-        recordings_are: What these are, for the card.
+        model: Which separator.
+        recordings: Folder of recorded stems to score it on; the result goes into the card.
+        samples: Folder of the recorded notes that `recipes/corpora/sampled.json` lists; None trains without them.
+        recordings_are: What the recordings are, for the card.
         out: Folder for corpora, stores and runs.
-        iterations: Of fine-tuning.
-        batch_size: Mixtures a batch.
-        excerpt_seconds: Length of a mixture.
-        learning_rate: Of Adam.
-        seed: Every random choice of the training follows from it.
+        checkpoint: Pretrained model to fine-tune from.
+        iterations: Iterations of fine-tuning.
+        batch_size: Mixtures per batch.
+        excerpt_seconds: Length of a mixture in seconds.
+        learning_rate: Learning rate of Adam.
+        seed: Seed of the training.
         threads: Threads that compute.
-        package: Folder of the package, whose ``checkpoints`` get it.
+        package: Folder of the package; its ``checkpoints`` get the result.
     """
     torch.set_num_threads(threads)
     folder, about = Path(out), BUNDLED[model]
-    stores = about.stores(folder)
-    run = finetune(
+    stores = about.stores(folder, None if samples is None else Path(samples))
+    trained = finetune(
         stores["train"],
         folder / "runs" / model,
-        training=default_training(iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, workers=1),
-        mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds),
+        checkpoint=checkpoint,
+        training=default_training(
+            iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, ema_decay=EMA_DECAY, workers=0
+        ),
+        mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **TIMBRE),
         seed=seed,
     )
     notes = [f"**Mind**: {about.caution}"]
-    if recordings is not None:
-        notes.append(recorded(run, about.recordings(Path(recordings), folder), recordings_are, folder / "recorded" / model))
-    notes.append(f"Made by `python -m recipes.bundled --model {model}`, which renders all that it was trained on.")
+    if recordings is not None and about.recordings is not None:
+        notes.append(
+            recorded(trained, about.recordings(Path(recordings), folder), recordings_are, folder / "recorded" / model)
+        )
+    notes.append(
+        f"Fine-tuned from `{checkpoint}` for {iterations:,} iterations of {batch_size} mixtures of {excerpt_seconds:g} s; the "
+        f"weights are averaged. Most stems had a random equalizer, and some a random room. "
+        f"`python -m recipes.bundled --model {model}` renders the data and makes this model."
+    )
     shutil.rmtree(folder / "releases" / model, ignore_errors=True)
     release = publish(
-        run.folder, model, LICENSE, folder / "releases", about.what, DATA_LICENSE, half=True, test=stores["test"],
+        trained.folder, model, LICENSE, folder / "releases", about.what, about.data, half=True, test=stores["test"],
         notes="\n\n".join(["## Notes", *notes]),
     )  # fmt: skip
     return put(release, model, Path(package))
 
 
 def recorded(run: Run, store: Store, what: str, out: Path) -> str:
-    """Scores a run on recordings; returns a sentence for the card."""
+    """Score a run on recordings; return a sentence for the card."""
     seconds = read_info(run.best).excerpt_seconds
     excerpts = make_excerpts(store, seconds)
     scores = evaluate({"model": run.best}, store, excerpts=excerpts, out=out, oracle=True)
     means = {name: mean_of(scores, name) for name in ("mixture", "model", "oracle")}
     return (
         f"**On {what}** ({len(store.tracks)} pieces, {len(excerpts)} excerpts of {seconds:g} s, none of them heard in "
-        f"training): mean SI-SDR {means['model']:.2f} dB, where the mixture has {means['mixture']:.2f} dB and ideal ratio "
-        f"masks {means['oracle']:.2f} dB."
+        f"training): mean SI-SDR {means['model']:.2f} dB. The mixture has {means['mixture']:.2f} dB, oracle magnitude masks "
+        f"have {means['oracle']:.2f} dB."
     )
 
 
 def put(release: Path, name: str, package: Path) -> Path:
-    """Copies a release's file and card into the package and adds its entry."""
+    """Copy a release's file and card into the package, and add its entry."""
     path = package / "checkpoints" / "weights" / f"{name}.pth"
     shutil.copyfile(release / f"{name}.pth", path)
     card = (release / "README.md").read_text(encoding="utf-8")
     card = card.replace(f"--model {name}.pth", f"--model {name}")
     card = card.replace(f'"{name}.pth"', f'"nussl_transfer/checkpoints/weights/{name}.pth"')
-    # The full network, to fine-tune further, does not ship: `body` does.
+    # The full network does not ship; `body` does.
     card = card.replace(f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n", "")
     with written_aside(path.with_suffix(".md")) as aside:
         aside.write_text(card, encoding="utf-8")
@@ -187,7 +238,7 @@ def put(release: Path, name: str, package: Path) -> Path:
 
 
 def main() -> int:
-    """Runs the recipe; returns the exit status."""
+    """Run the recipe; return the exit status."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("nussl_transfer").setLevel(logging.INFO)
     try:

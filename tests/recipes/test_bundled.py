@@ -23,14 +23,14 @@ def made(tmp_path_factory):
     (package / "checkpoints" / "weights").mkdir(parents=True)
     shutil.copyfile(zoo.REGISTRY, package / "checkpoints" / "zoo.json")
 
-    def stores(out):
+    def stores(out, samples):
         tracks = open_tracks(TREES["Bach10"](out / "trees"))[1]
         store = prepare(tracks, out / "store", dataset="rendered chorales", progress=False)
         return {"train": store, "test": store}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(bundled.BUNDLED, "quartet", bundled.Bundled(
-            "Four players", stores, bundled.quartet_recordings, "Tiny."))  # fmt: skip
+            "Four players", stores, bundled.quartet_recordings, "Tiny.", "MIT"))  # fmt: skip
         path = bundled.bundle(
             "quartet", recordings=str(TREES["Bach10"](folder / "recorded")), recordings_are="two pieces",
             out=str(folder / "out"), iterations=2, batch_size=2, excerpt_seconds=0.5, package=str(package),
