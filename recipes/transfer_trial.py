@@ -25,14 +25,14 @@ import torch
 from jsonargparse import auto_cli
 
 from nussl_transfer.checkpoints.zoo import resolve
-from nussl_transfer.cli.recipe import status_of
+from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.datasets.options import StemOptions
-from nussl_transfer.evaluation.estimates import MIXTURE, ORACLE
 from nussl_transfer.evaluation.excerpts import make_excerpts
-from nussl_transfer.evaluation.score import score
+from nussl_transfer.evaluation.score import MIXTURE, ORACLE, score
 from nussl_transfer.evaluation.statistics import compare
+from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines.cross_validation import folds
-from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
+from nussl_transfer.pipelines.finetune import default_training, finetune
 from nussl_transfer.runtime.files import write_json
 from nussl_transfer.store.open import open_store
 from nussl_transfer.store.store import Store
@@ -92,7 +92,7 @@ def trial(
         iterations=counts[-1], keep_at=tuple(counts), validate_every=min(step, 100), phase_sensitive=phase_sensitive,
         body_learning_rate=body_learning_rate, workers=0,
     )  # fmt: skip
-    mixtures = default_mixtures(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
+    mixtures = MixtureConfig(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
     candidates = candidates_of(checkpoints)
     results = []
     for name, folder in (("bach10", bach10), ("choir", choir)):
@@ -192,4 +192,4 @@ def mean_of(rows: Sequence[dict]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: auto_cli(trial, as_positional=False) and 0))
+    sys.exit(recipe_status(lambda: auto_cli(trial, as_positional=False) and 0))
