@@ -26,7 +26,6 @@ import nussl_transfer  # isort: skip  (before nussl: it repairs nussl)
 import nussl
 import torch
 from jsonargparse import auto_cli
-from nussl_transfer.training.config import FitConfig
 from torch.utils.data import Dataset
 
 from nussl_transfer.audio.stft import spectrogram
@@ -39,6 +38,7 @@ from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, trans
 from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
+from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
 from recipes.corpora.ensembles import render_ensembles
 from recipes.corpora.programs import FAMILIES, family_of
@@ -76,16 +76,19 @@ class FamilyMixtures(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        part = self.parts[self.period[index % len(self.period)]]
-        excerpts = part.draw(index)
+        part = self.part_of(index)
         family = torch.zeros(MOST_SOURCES, dtype=torch.int64)
-        for place, excerpt in enumerate(excerpts):
+        for place, excerpt in enumerate(part.draw(index)):
             family[place] = FAMILIES.index(family_of(excerpt.label))
-        return {**part.make(excerpts, index), "family": family}
+        return {**part[index], "family": family}
+
+    def part_of(self, index: int) -> Mixtures:
+        """Return the mixtures of the store that gives an item."""
+        return self.parts[self.period[index % len(self.period)]]
 
     def draw(self, index: int) -> list:
-        """Return what item `index` is made of."""
-        return self.parts[self.period[index % len(self.period)]].draw(index)
+        """Return the excerpts of an item."""
+        return self.part_of(index).draw(index)
 
     def describe(self) -> dict:
         """Return what decides the items, as plain values."""
