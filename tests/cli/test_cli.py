@@ -115,7 +115,7 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("fetch", [cli.COMMANDS["fetch"][1]], {"out"}),
         ("check", [check.check], {"excerpt_seconds"}),
         ("prepare", [prepare.prepare, StemOptions], {"sample_rate", "silent", "missing", "length_tolerance"}),
-        ("evaluate", [evaluation.evaluate, excerpt_lists.make_excerpts, cli.COMMANDS["evaluate"][1]], {"seed", "out"}),
+        ("evaluate", [cli.COMMANDS["evaluate"][1], excerpt_lists.make_excerpts, evaluation.evaluate], {"seed", "out"}),
         ("separate", [separators.separate_files], {"format"}),
         ("publish", [publishing.publish, cli.COMMANDS["publish"][1]], {"out"}),
         ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
@@ -404,7 +404,7 @@ def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, t
     assert run(command) == 0
     captured = capsys.readouterr()
     assert "separates bass, flute" in captured.out
-    assert "No validation tracks were given" in captured.err
+    assert "There are no validation tracks: held out" in captured.err
 
     mixture = sum(soundfile.read(stems / "one" / f"{label}.wav")[0] for label in ("bass", "flute"))
     soundfile.write(tmp_path / "song.wav", mixture, RATE)

@@ -227,13 +227,13 @@ def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
 
 def test_a_store_at_another_rate_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, LABELS)}, rate=16000)
-    with pytest.raises(DataError, match="Stems at 8000 Hz are needed: .*is at 16000 Hz.*--sample-rate 8000"):
+    with pytest.raises(DataError, match="is a store at 16000 Hz: the model needs 8000 Hz.*prepare it again at 8000 Hz"):
         finetune(store, tmp_path / "run", checkpoint=body, **SHORT)
 
 
 def test_a_single_stem_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
-    with pytest.raises(DataError, match="only stem is 'voice'"):
+    with pytest.raises(DataError, match="has only the stem .voice."):
         finetune(store, tmp_path / "run", checkpoint=body, **SHORT)
 
 
