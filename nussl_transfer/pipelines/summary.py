@@ -1,0 +1,239 @@
+"""Report what came of a fine-tuning: scores on the validation tracks, the curve, and what to try next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..checkpoints.checkpoint import CheckpointInfo
+from ..errors import DataError
+from ..evaluation.excerpts import MixtureExcerpt, drawn_excerpts
+from ..evaluation.score import MIXTURE, ORACLE, score_each
+from ..evaluation.statistics import summarise
+from ..mixing.config import MixtureConfig
+from ..mixing.mixtures import Mixtures
+from ..mixing.split import TrainValidSplit
+from ..runtime.files import write_json, written_aside
+from ..training.run import Run
+
+NETWORK = "network"
+SCORED = 24  # validation mixtures that are scored
+# The validation loss has risen if it ends this share of its whole fall above its lowest value.
+RISEN = 0.05
+# A network still learns if its loss fell by this share of its whole fall in the last fifth of the run.
+STILL_FALLING, LAST = 0.05, 0.2
+# A network within so many dB of the oracle mask has reached what magnitude masks can do.
+NEAR_ORACLE = 1.0
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What a learning curve shows.
+
+    Attributes:
+        best: Iteration with the lowest validation loss.
+        last: Last iteration.
+        overfitting: The validation loss has risen since, while the training loss fell on.
+        falling: The validation loss was still falling at the end.
+    """
+
+    best: int
+    last: int
+    overfitting: bool
+    falling: bool
+
+
+def read_trend(points: Sequence[dict]) -> Trend | None:
+    """Return what the points of a curve show; None if there are fewer than three.
+
+    >>> losses = [1.0, 0.5, 0.4, 0.5, 0.6]
+    >>> read_trend([{"iteration": i, "valid_loss": loss, "train_loss": 1 - i / 9} for i, loss in enumerate(losses)])
+    Trend(best=2, last=4, overfitting=True, falling=False)
+    """
+    known = [point for point in points if point.get("valid_loss") is not None and math.isfinite(point["valid_loss"])]
+    if len(known) < 3:
+        return None
+    losses = [point["valid_loss"] for point in known]
+    lowest = min(range(len(known)), key=losses.__getitem__)
+    fall = max(losses[0] - losses[lowest], 1e-12)
+    training = [point["train_loss"] for point in known if point.get("train_loss") is not None]
+    risen = losses[-1] - losses[lowest] > RISEN * fall
+    first_of_last = next(i for i, point in enumerate(known) if point["iteration"] >= (1 - LAST) * known[-1]["iteration"])
+    before = losses[max(0, first_of_last - 1)]
+    return Trend(
+        best=known[lowest]["iteration"],
+        last=known[-1]["iteration"],
+        overfitting=risen and len(training) > 1 and training[-1] < training[0],
+        falling=not risen and before - min(losses[first_of_last:]) > STILL_FALLING * fall,
+    )
+
+
+def report_run(
+    run: Run, split: TrainValidSplit, mixtures: MixtureConfig, info: CheckpointInfo, seed: int = 0, device: str = "auto"
+) -> dict:
+    """Score a run's best network on its validation tracks, and write ``report.json``, ``report.txt`` and ``curve.png``.
+
+    Args:
+        run: A finished run of mode 'whole' or 'mask'.
+        split: What it was trained and validated on.
+        mixtures: How its mixtures were drawn, with a length.
+        info: What its best checkpoint says.
+        seed: Seed of the scored mixtures.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+
+    Returns:
+        What ``report.json`` holds: ``summary``, rows as from `summarise` for the network, the mixture and the oracle
+        mask; ``trend``; ``advice``, sentences; ``next``, commands.
+
+    Raises:
+        DataError: A stem cannot be read.
+    """
+    excerpts = validation_excerpts(split, mixtures, seed)
+    models = {NETWORK: run.best, MIXTURE: MIXTURE, ORACLE: ORACLE}
+    scores = score_each(models, split.valid, excerpts, device=device, progress=False, stft_params=info.stft_params)
+    summary = [entry for rows in scores.values() for entry in summarise(rows)]
+    trend = read_trend(run.read_curve()["points"])
+    minutes = {label: round(split.train.minutes(label), 1) for label in split.train.labels}
+    report = {
+        "run": str(run.folder),
+        "excerpts": len(excerpts),
+        "tracks": sorted({source.track.name for excerpt in excerpts for source in excerpt.sources}),
+        "minutes": minutes,
+        "summary": summary,
+        "trend": None if trend is None else vars(trend),
+        "advice": advise(summary, trend, minutes, info.mode, str(run.folder)),
+        "next": [
+            f"nussl-transfer separate AUDIO --model {run.folder} --out separated",
+            f"nussl-transfer evaluate {run.folder} TEST-STEMS --oracle",
+        ],
+    }
+    write_json(run.folder / "report.json", report)
+    draw_curve(run.read_curve()["points"], trend, run.folder / "curve.png")
+    with written_aside(run.folder / "report.txt") as aside:
+        aside.write_text(as_text(report), encoding="utf-8")
+    return report
+
+
+def validation_excerpts(split: TrainValidSplit, mixtures: MixtureConfig, seed: int = 0) -> list[MixtureExcerpt]:
+    """Return mixtures of the validation tracks: coherent ones unless the run had none, unchanged in pitch and timbre."""
+    coherent = float(mixtures.coherent > 0)
+    plain = MixtureConfig(excerpt_seconds=mixtures.excerpt_seconds, coherent=coherent, sounding=True)
+    try:
+        drawn = Mixtures(split.valid, plain, SCORED, seed, split.valid_span)
+    except DataError:  # nowhere do all sources sound together
+        drawn = Mixtures(split.valid, replace(plain, sounding=False), SCORED, seed, split.valid_span)
+    return drawn_excerpts(drawn)
+
+
+def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, float], mode: str, folder: str) -> list[str]:
+    """Return what to try next, the most promising first.
+
+    Args:
+        summary: Entries of the network, the mixture and the oracle mask.
+        trend: What the curve shows.
+        minutes: Minutes of training sound of each label.
+        mode: 'whole' or 'mask'.
+        folder: The run.
+    """
+    network = {entry["label"]: entry for entry in summary if entry["estimate"] == NETWORK}
+    oracle = {entry["label"]: entry for entry in summary if entry["estimate"] == ORACLE}
+    improvements = {label: entry["improvement"] for label, entry in network.items() if label is not None}
+    scored = {label: value for label, value in improvements.items() if value is not None}
+    advice = []
+    if not scored:
+        return ["No validation mixture could be scored: use longer mixtures (--excerpt-seconds), or more validation tracks."]
+    whole = network[None]["improvement"]
+    if whole <= 0:
+        advice.append(
+            "The network is no better than the mixture. Check the stems (nussl-transfer check STEMS --deep): are the labels "
+            "right, and do the stems of one track belong together?"
+        )
+    if trend is not None and trend.falling:
+        advice.append(
+            f"More iterations: the validation loss was still falling at iteration {trend.last}. Use --iterations "
+            f"{2 * trend.last} with another --out."
+        )
+    if trend is not None and trend.overfitting:
+        advice.append(
+            f"The network overfits after iteration {trend.best}; the best one is kept. More stems help most. Otherwise "
+            + ("use --mode mask, which trains the mask head alone, or " if mode == "whole" else "")
+            + "more varied mixtures (a lower --coherent)."
+        )
+    worst = min(scored, key=scored.__getitem__)
+    if len(scored) > 1 and scored[worst] < whole - 1.5:
+        advice.append(f"More stems of {worst}: it improves least ({scored[worst]:+.1f} dB), from {minutes[worst]:g} minutes.")
+    if oracle[None]["mean"] is not None and oracle[None]["mean"] - network[None]["mean"] < NEAR_ORACLE:
+        advice.append(
+            "The network is close to the oracle mask. More is possible only with targets that respect phase: "
+            "--phase-sensitive."
+        )
+    if not advice:
+        advice.append(f"Nothing stands out. Listen to the result; more stems or more iterations may help. The run is {folder}.")
+    return advice
+
+
+def as_text(report: dict) -> str:
+    """Return the report as plain text.
+
+    Args:
+        report: As from `report_run`.
+    """
+    entries = {(entry["estimate"], entry["label"]): entry for entry in report["summary"]}
+    labels = [label for estimate, label in entries if estimate == NETWORK]
+    rows = [("", "improvement", NETWORK, MIXTURE, "oracle mask")]
+    for label in labels:
+        means = [entries[name, label]["mean"] for name in (NETWORK, MIXTURE, ORACLE)]
+        improvement = entries[NETWORK, label]["improvement"]
+        signed = "-" if improvement is None else f"{improvement:+.1f}"
+        rows.append((label or "all", signed, *("-" if mean is None else f"{mean:.1f}" for mean in means)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    trend = report["trend"]
+    lines = [
+        f"SI-SDR in dB on {report['excerpts']} mixtures of the validation tracks ({_few(report['tracks'])}):",
+        "",
+        *table,
+        "",
+        "SI-SDR compares a separated source with the original: higher is better, and the improvement is what separation",
+        "gains over the mixture itself. The oracle mask, made from the originals, is about the best that a mask can do.",
+        "These tracks chose the best network, so a test on other tracks is usually a little lower.",
+    ]
+    if (left_out := entries[MIXTURE, None]["left_out"]) > 0:
+        lines.append(f"Left out: {left_out} references that are silent or alone in their mixture.")
+    if trend is not None:
+        state = "It overfits since then." if trend["overfitting"] else "It was still falling." if trend["falling"] else ""
+        lines += ["", f"The validation loss was lowest at iteration {trend['best']} of {trend['last']}. {state}".rstrip()]
+    lines += ["", "What to try:", *(f"  - {sentence}" for sentence in report["advice"])]
+    lines += ["", "Next:", *(f"  {command}" for command in report["next"])]
+    lines += ["", f"Curve: {Path(report['run']) / 'curve.png'}"]
+    return "\n".join(lines) + "\n"
+
+
+def draw_curve(points: Sequence[dict], trend: Trend | None, path: str | Path) -> None:
+    """Draw the training and the validation loss against the iteration, as a PNG file."""
+    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    for key, name in (("train_loss", "training"), ("valid_loss", "validation")):
+        known = [(point["iteration"], point[key]) for point in points if point.get(key) is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), label=name, marker="o" if len(known) <= 40 else None, markersize=3)
+    if trend is not None:
+        axes.axvline(trend.best, color="0.6", linewidth=1, linestyle=(0, (4, 3)), label=f"lowest: {trend.best}")
+    axes.set_xlabel("iteration")
+    axes.set_title("loss", loc="left", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    with written_aside(path) as aside:
+        figure.savefig(aside, format="png", dpi=120, metadata={"Software": None})
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
