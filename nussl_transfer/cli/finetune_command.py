@@ -68,7 +68,11 @@ def finetune(stems: Path, out: Path, folds: int = 0, repeats: int = 1, **given) 
 
     run = finetune(stems, out, **arguments(given))
     print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
-    print(f"Next: {PROGRAM} separate AUDIO --model {out} --out separated")
+    report = run.folder / "report.txt"
+    if report.is_file():
+        print(f"\n{report.read_text(encoding='utf-8')}", end="")
+    else:
+        print(f"Next: {PROGRAM} separate AUDIO --model {out} --out separated")
 
 
 def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) -> None:
@@ -78,7 +82,7 @@ def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) 
 
     scores = cross_validate(stems, out, folds, repeats=repeats, **how)
     print(f"{folds_table(scores)}\n\n{text_table(scores)}\n")
-    print(f"Every score is in {out / 'scores.json'}. For a model to use, train on all tracks: leave --folds out.")
+    print(f"Every score is in {out / 'scores.json'}. {scores['use']}")
 
 
 def arguments(given: dict) -> dict:

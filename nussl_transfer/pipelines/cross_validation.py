@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.options import StemOptions
 from ..errors import ConfigError
-from ..evaluation.evaluate import collect
+from ..evaluation.evaluate import collect, evaluate
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.score import MIXTURE, score
 from ..evaluation.statistics import summarise
@@ -24,7 +24,7 @@ from ..training.config import FitConfig
 from ..training.run import lock_run_folder
 from .finetune import Start, default_training, finetune, stem_options, with_length
 
-TUNED, SCRATCH = "fine-tuned", "from scratch"
+TUNED, SCRATCH, ENSEMBLE = "fine-tuned", "from scratch", "ensemble"
 
 
 def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[list[str]]:
@@ -67,6 +67,7 @@ def cross_validate(
     options: StemOptions | None = None,
     like: str | Path = "body",
     valid_items: int = VALID_ITEMS,
+    test: str | Path | Store | None = None,
 ) -> dict:
     """Fine-tune k networks, each without one k-th of the tracks, and score each on the tracks that it did not hear.
 
@@ -92,10 +93,12 @@ def cross_validate(
         options: As there.
         like: As there.
         valid_items: As there.
+        test: Other stems, that no fold holds: the ensemble of all networks is scored on them, beside each network.
 
     Returns:
         The same as :func:`~nussl_transfer.evaluation.evaluate.evaluate` over all tracks, and ``folds``: repeat, fold, seed,
-        tracks and mean SI-SDR of each run. A score is the mean over the repeats.
+        tracks, mean SI-SDR and mean improvement of each run. A score is the mean over the repeats. ``use`` says how to
+        use all networks together, as one ensemble; with ``test``, ``ensemble`` holds its scores.
 
     Raises:
         ConfigError: There are fewer tracks than folds, or ``repeats`` is below 1.
@@ -121,19 +124,30 @@ def cross_validate(
         plan = [(repeat, folds(groups_of_names, k, seed + repeat)) for repeat in range(repeats)]
         excerpts = make_excerpts(store, mixtures.excerpt_seconds)
         name, rows, about = SCRATCH if checkpoint is None else TUNED, [], []
+        networks: dict[str, Path] = {}
         for repeat, parts in plan:
             for number, part in enumerate(parts, 1):
                 folder = out / f"fold{number}" if repeats == 1 else out / f"repeat{repeat + 1}" / f"fold{number}"
                 logger.info("%s: %s are held out", folder, ", ".join(part))
                 rest = store.select(names=set(whole) - set(part))
                 how = {"mode": mode, "training": training, "mixtures": mixtures, "like": like, "valid_items": valid_items}
-                run = finetune(rest, folder, checkpoint=checkpoint, seed=seed + repeat, **how)
+                run = finetune(rest, folder, checkpoint=checkpoint, seed=seed + repeat, report=False, **how)
                 found = list(_scored(run.best, store, excerpts, part, name, training.device))
-                mean = summarise(found)[-1]["mean"]
-                about.append({"repeat": repeat + 1, "fold": number, "seed": seed + repeat, "tracks": part, "mean": mean})
+                total = summarise(found)[-1]
+                means = {"mean": total["mean"], "improvement": total["improvement"]}
+                about.append({"repeat": repeat + 1, "fold": number, "seed": seed + repeat, "tracks": part, **means})
+                networks[folder.relative_to(out).as_posix()] = run.best
                 rows += found
         scores = {name: _averaged(rows), MIXTURE: score(MIXTURE, store, excerpts)}
         result = {**collect(scores, store, excerpts, {name: out}), "folds": about}
+        result["use"] = (
+            f"Use all {len(networks)} networks together, as one ensemble: nussl-transfer separate AUDIO --model {out}. A test "
+            "of the ensemble needs tracks that none of them was trained on."
+        )
+        if test is not None:
+            models = {ENSEMBLE: list(networks.values()), **networks}
+            tested = evaluate(models, test, out=out / "ensemble", oracle=True, options=options, device=training.device)
+            result["ensemble"] = {key: tested[key] for key in ("summary", "comparisons", "left_out")}
         write_json(out / "scores.json", result)
     return result
 

@@ -12,7 +12,7 @@ from nussl.ml import SeparationModel
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
 from ..checkpoints.zoo import resolve
 from ..datasets.options import StemOptions
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, TransferError
 from ..mixing.config import MixtureConfig
 from ..mixing.split import (
     VALID_ITEMS,
@@ -23,14 +23,16 @@ from ..mixing.split import (
 )
 from ..networks.chimera import MASK_HEAD, PAPER, transplant
 from ..networks.freezing import parameter_groups
+from ..runtime.files import is_newer
 from ..runtime.log import logger
-from ..runtime.process_group import once_per_machine, preserve_random_state, synchronized
+from ..runtime.process_group import is_main_process, once_per_machine, preserve_random_state, synchronized
 from ..store.open import open_store
 from ..store.store import Store
 from ..training.config import FitConfig
 from ..training.fit import fit
 from ..training.provenance import provenance
 from ..training.run import Run, lock_run_folder
+from .summary import report_run
 
 UNTRAINED = ("a", "b")
 
@@ -120,6 +122,7 @@ def finetune(
     like: str | Path = "body",
     valid_items: int = VALID_ITEMS,
     probe: Callable[[SeparationModel], float] | None = None,
+    report: bool = True,
 ) -> Run:
     """Fine-tune a pretrained model on stems, and return the run: its folder, checkpoints and curve.
 
@@ -142,6 +145,8 @@ def finetune(
         like: From scratch: the model whose sample rate, STFT and layer sizes the new network has.
         valid_items: Number of validation mixtures.
         probe: A function that scores the network at each validation, for the curve.
+        report: At the end, score the best network on its validation tracks, and write ``report.txt``, ``report.json`` and
+            ``curve.png`` into the run: scores by label, whether it overfits, what to try next. It takes some seconds.
 
     Raises:
         ConfigError: An option is wrong, or the folder holds another run.
@@ -163,8 +168,14 @@ def finetune(
     check_trainable(start, config)
     with lock_run_folder(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
-        drawing = with_length(mixtures, start)
-        return train_on([train_valid_split(store, seed)], start, drawing, config, out, probe, valid_items)
+        drawing, split = with_length(mixtures, start), train_valid_split(store, seed)
+        run = train_on([split], start, drawing, config, out, probe, valid_items)
+        if report and is_main_process() and not is_newer(run.folder / "report.txt", run.best):
+            try:
+                report_run(run, split, seed, config.device)
+            except (TransferError, OSError) as error:  # the run itself is whole
+                logger.warning("There is no report on %s: %s", run.folder, error)
+        return run
 
 
 def stem_options(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..checkpoints.checkpoint import CheckpointInfo
+from ..checkpoints.checkpoint import read_info
 from ..errors import DataError
 from ..evaluation.excerpts import MixtureExcerpt, drawn_excerpts
 from ..evaluation.score import MIXTURE, ORACLE, score_each
@@ -18,6 +18,7 @@ from ..mixing.config import MixtureConfig
 from ..mixing.mixtures import Mixtures
 from ..mixing.split import TrainValidSplit
 from ..runtime.files import write_json, written_aside
+from ..store.store import Store
 from ..training.run import Run
 
 NETWORK = "network"
@@ -72,16 +73,12 @@ def read_trend(points: Sequence[dict]) -> Trend | None:
     )
 
 
-def report_run(
-    run: Run, split: TrainValidSplit, mixtures: MixtureConfig, info: CheckpointInfo, seed: int = 0, device: str = "auto"
-) -> dict:
+def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "auto") -> dict:
     """Score a run's best network on its validation tracks, and write ``report.json``, ``report.txt`` and ``curve.png``.
 
     Args:
         run: A finished run of mode 'whole' or 'mask'.
         split: What it was trained and validated on.
-        mixtures: How its mixtures were drawn, with a length.
-        info: What its best checkpoint says.
         seed: Seed of the scored mixtures.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
 
@@ -92,12 +89,13 @@ def report_run(
     Raises:
         DataError: A stem cannot be read.
     """
-    excerpts = validation_excerpts(split, mixtures, seed)
+    info = read_info(run.best)
+    excerpts = validation_excerpts(split, info.excerpt_seconds, seed)
     models = {NETWORK: run.best, MIXTURE: MIXTURE, ORACLE: ORACLE}
     scores = score_each(models, split.valid, excerpts, device=device, progress=False, stft_params=info.stft_params)
     summary = [entry for rows in scores.values() for entry in summarise(rows)]
     trend = read_trend(run.read_curve()["points"])
-    minutes = {label: round(split.train.minutes(label), 1) for label in split.train.labels}
+    minutes = {label: round(active_minutes(split.train, label), 1) for label in split.train.labels}
     report = {
         "run": str(run.folder),
         "excerpts": len(excerpts),
@@ -118,15 +116,27 @@ def report_run(
     return report
 
 
-def validation_excerpts(split: TrainValidSplit, mixtures: MixtureConfig, seed: int = 0) -> list[MixtureExcerpt]:
-    """Return mixtures of the validation tracks: coherent ones unless the run had none, unchanged in pitch and timbre."""
-    coherent = float(mixtures.coherent > 0)
-    plain = MixtureConfig(excerpt_seconds=mixtures.excerpt_seconds, coherent=coherent, sounding=True)
-    try:
-        drawn = Mixtures(split.valid, plain, SCORED, seed, split.valid_span)
-    except DataError:  # nowhere do all sources sound together
-        drawn = Mixtures(split.valid, replace(plain, sounding=False), SCORED, seed, split.valid_span)
-    return drawn_excerpts(drawn)
+def validation_excerpts(split: TrainValidSplit, excerpt_seconds: float, seed: int = 0) -> list[MixtureExcerpt]:
+    """Return mixtures of the validation tracks, all of whose sources sound if possible, and coherent if possible.
+
+    Raises:
+        DataError: There is no mixture at all.
+    """
+    ways = [(coherent, sounding) for coherent in (1.0, 0.0) for sounding in (True, False)]
+    for coherent, sounding in ways:
+        config = MixtureConfig(excerpt_seconds=excerpt_seconds, coherent=coherent, sounding=sounding)
+        try:
+            return drawn_excerpts(Mixtures(split.valid, config, SCORED, seed, split.valid_span))
+        except DataError:
+            if (coherent, sounding) == ways[-1]:
+                raise
+    return []
+
+
+def active_minutes(store: Store, label: str) -> float:
+    """Return the minutes in which a label sounds, by the manifest."""
+    spans = [span for track in store.tracks if label in track.stems for span in track.stems[label].active]
+    return sum(stop - begin for begin, stop in spans) / store.sample_rate / 60
 
 
 def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, float], mode: str, folder: str) -> list[str]:

@@ -384,7 +384,7 @@ def test_folds_are_asked_for_and_told_in_one_table(monkeypatch, tmp_path, capsys
     rows = [{"repeat": 1, "fold": n, "seed": 7, "tracks": [f"song {n}"], "mean": float(n)} for n in (1, 2)]
     summary = [{"estimate": "fine-tuned", "label": label, "n": 2, "mean": 1.5, "median": 1.5} for label in ("bass", None)]
     scores = {"folds": rows, "labels": ["bass"], "models": {"fine-tuned": ""}, "summary": summary, "comparisons": [],
-              "left_out": 0}  # fmt: skip
+              "left_out": 0, "use": "Use all, as one ensemble."}  # fmt: skip
 
     def cross_validate(*given, **named):
         asked.update(named, given=given)
@@ -395,7 +395,7 @@ def test_folds_are_asked_for_and_told_in_one_table(monkeypatch, tmp_path, capsys
     assert [str(value) for value in asked["given"]] == ["stems", str(tmp_path), "2"] and asked["repeats"] == 1
     assert (asked["seed"], asked["training"].phase_sensitive, asked["checkpoint"], asked["like"]) == (7, True, None, "body")
     said = capsys.readouterr().out
-    assert said.index("song 1") < said.index("song 2") < said.index("1.50 (1.50)") and "leave --folds out" in said
+    assert said.index("song 1") < said.index("song 2") < said.index("1.50 (1.50)") and "as one ensemble" in said
 
 
 def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, tmp_path, capsys, monkeypatch):

@@ -126,6 +126,21 @@ def test_one_repeat_of_a_network_from_scratch_has_its_folds_side_by_side(store, 
     assert all(excerpt["frames"] == 2000 for excerpt in result["excerpts"])
 
 
+def test_all_networks_together_are_scored_as_one_ensemble_on_other_stems(store, body, tmp_path):
+    rng = np.random.default_rng(9)
+    writer = StoreWriter(tmp_path / "other", 8000, "other")
+    writer.add("new", None, {label: 0.1 * rng.standard_normal(16000) for label in LABELS})
+    test = writer.close()
+    result = cross_validate(store, tmp_path / "run", 2, checkpoint=body, test=test, **SHORT)
+    assert f"--model {tmp_path / 'run'}" in result["use"]
+    bests = [tmp_path / "run" / f"fold{number}" / "checkpoints" / "best.model.pth" for number in (1, 2)]
+    expected = evaluate({"x": bests}, test, excerpts=make_excerpts(test, 0.5), progress=False)["summary"][-1]["mean"]
+    means = {entry["estimate"]: entry["mean"] for entry in result["ensemble"]["summary"] if entry["label"] is None}
+    assert set(means) == {"ensemble", "fold1", "fold2", "mixture", "oracle"} and np.isfinite(means["ensemble"])
+    scored = evaluate(tmp_path / "run", test, excerpts=make_excerpts(test, 0.5), progress=False)["summary"]
+    assert scored[2]["mean"] == pytest.approx(means["ensemble"]) and expected == pytest.approx(means["mixture"])
+
+
 def test_tracks_without_all_stems_and_no_repeats_are_refused(tmp_path, body, store):
     writer = StoreWriter(tmp_path / "store", 8000, "made up")
     for name, labels in (("a", LABELS), ("b", LABELS), ("c", ("bass",))):

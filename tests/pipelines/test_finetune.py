@@ -28,7 +28,7 @@ LABELS = ("bass", "drums", "voice")
 def short(**changes) -> dict:
     """Returns arguments of `finetune` for a run of four iterations."""
     training = {"iterations": 4, "batch_size": 2, "validate_every": 2, **changes}
-    return {"training": default_training(**training), "valid_items": 4}
+    return {"training": default_training(**training), "valid_items": 4, "report": False}
 
 
 SHORT = short()
