@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .options import add_device, add_seed, add_stem_options, stem_options, take
 from .parsers import PROGRAM, Parser, integer, number
 from .words import parse_list
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer as Group
 
 MIXTURES = ("excerpt_seconds", "coherent")
 TRAINING = (
@@ -25,41 +30,57 @@ def finetune_parser() -> Parser:
         "finetune my-stems --out run --iterations 400",
     )
     parser.add_argument("stems", metavar="STEMS", type=Path, help="folder of stems, or a store")
-    add = parser.add_argument
-    add("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
-    add("--checkpoint", metavar="MODEL", help="pretrained model: name, file, run; none: from scratch [body]")
-    add("--like", metavar="MODEL", help="from scratch: the model whose layer sizes to copy [body]")
-    add("--mode", choices=("whole", "mask"), help="train the whole network, or only its mask head [whole]")
+    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
+    _add_model_options(parser.add_argument_group("model"))
+    stems = parser.add_argument_group("stems")
+    add_stem_options(stems, "groups", "ignore", "dataset", "options", "silent", "missing")
+    _add_mixture_options(parser.add_argument_group("mixtures"))
+    _add_training_options(parser.add_argument_group("training"))
+    testing = parser.add_argument_group("cross-validation")
+    testing.add_argument("--folds", metavar="N", type=integer(2, 1000), help="train N networks, each scored on other tracks")
+    testing.add_argument("--repeats", metavar="N", type=integer(1, 1000), help="repeat the folds with other seeds [1]")
+    computing = parser.add_argument_group("computing")
+    add_device(computing)
+    computing.add_argument("--bf16", action="store_true", help="compute in bfloat16, where the device has it")
+    computing.add_argument("--workers", metavar="N", type=integer(0, 1024), help="processes that load mixtures [1]")
+    computing.add_argument("--tensorboard", action="store_true", help="write the curve for TensorBoard too")
+    return parser
+
+
+def _add_model_options(group: Group) -> None:
+    add = group.add_argument
+    add("--checkpoint", metavar="MODEL", help="pretrained: name, file, run; none: from scratch [body]")
+    add("--like", metavar="MODEL", help="from scratch: copy the layer sizes of this one [body]")
+    add("--mode", choices=("whole", "mask"), help="train everything, or the mask head only [whole]")
+    add("--frozen", metavar="LAYER,...", type=parse_list, help="layers to freeze, besides those of the mode")
+
+
+def _add_mixture_options(group: Group) -> None:
+    seconds = number(0, 86_400, above=True)
+    group.add_argument("--excerpt-seconds", metavar="S", type=seconds, help="their length; the model's when not given")
+    group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share with all stems of one track [0.5]")
+
+
+def _add_training_options(group: Group) -> None:
+    add, rate = group.add_argument, number(0, 100, above=True)
+    add("--paper", action="store_true", help="the paper's values; options beside it change them")
     add("--iterations", metavar="N", type=integer(1, 10**9), help="number of batches [2000]")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
-    seconds = number(0, 86_400, above=True)
-    add("--excerpt-seconds", metavar="S", type=seconds, help="length of a mixture; the model's when not given")
-    add("--coherent", metavar="SHARE", type=number(0, 1), help="share of mixtures with stems of one track [0.5]")
-    add_stem_options(parser, "groups", "ignore")
-    add("--frozen", metavar="LAYER,...", type=parse_list, help="layers to freeze, besides those of the mode")
-    rate = number(0, 100, above=True)
     add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.001]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate below the two heads, if another")
-    add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mixture")
+    add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
-    add("--stop-after", metavar="N", type=integer(), help="stop after N iterations without a better one; 0: never [0]")
-    add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights, e.g. 0.999; 0: off [0]")
-    add("--accumulate", metavar="N", type=integer(1, 10**6), help="parts to compute a batch in, to save memory [1]")
-    add("--folds", metavar="N", type=integer(2, 1000), help="cross-validate: N networks, each scored on other tracks")
-    add("--repeats", metavar="N", type=integer(1, 1000), help="repeat the folds with other seeds [1]")
-    add_seed(parser, "of new layers, mixtures, validation tracks")
-    add_device(parser)
-    add("--bf16", action="store_true", help="compute in bfloat16, where the device has it")
-    add("--workers", metavar="N", type=integer(0, 1024), help="processes that load mixtures [1]")
-    add("--tensorboard", action="store_true", help="write the curve for TensorBoard too")
-    return parser
+    add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop after N without a better one; 0: never [0]")
+    add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights: 0.999; 0: off [0]")
+    add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
+    add_seed(group, "of new layers, mixtures, validation tracks")
 
 
 def finetune(stems: Path, out: Path, folds: int = 0, repeats: int = 1, **given) -> None:
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
-        raise ConfigError(f"--repeats {repeats} needs --folds. A single run needs no repeats: it draws new mixtures all the time.")
+        raise ConfigError(f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats.")
     if folds:
         cross_validate(stems, out, folds, repeats, arguments(given))
         return
@@ -88,14 +109,15 @@ def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) 
 def arguments(given: dict) -> dict:
     """Return the arguments of the package's `finetune` for the options that the user gave."""
     from ..mixing.config import MixtureConfig
-    from ..pipelines.finetune import default_training
+    from ..pipelines.finetune import default_training, paper_finetune
 
     others = {"workers": 1, **given}  # the package's own default, 0, also works in a script without a guard for spawning
     if others.get("checkpoint") == "none":
         others["checkpoint"] = None
-    return {
-        "training": default_training(**take(others, TRAINING)),
-        "mixtures": MixtureConfig(**take(others, MIXTURES)),
-        "options": stem_options(others),
-        **others,
-    }
+    training, mixtures = take(others, TRAINING), take(others, MIXTURES)
+    if others.pop("paper", False):
+        how = paper_finetune(**training)
+        how["mixtures"] = replace(how["mixtures"], **mixtures)
+    else:
+        how = {"training": default_training(**training), "mixtures": MixtureConfig(**mixtures)}
+    return {**how, "options": stem_options(others), **others}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .parsers import Parser, integer, number
+from .parsers import integer, number
 from .words import parse_groups, parse_list, parse_options
 
 if TYPE_CHECKING:
+    from argparse import _ActionsContainer as Group  # a parser, or a group of its options
+
     from ..datasets.options import StemOptions
 
 STEM_OPTIONS = (
@@ -16,14 +18,14 @@ STEM_OPTIONS = (
 )  # fmt: skip
 
 
-def add_stem_options(parser: Parser, *names: str) -> None:
+def add_stem_options(group: Group, *names: str) -> None:
     """Add options of :class:`~nussl_transfer.datasets.options.StemOptions`, by the names of its fields."""
     known: dict[str, dict[str, Any]] = {
         "dataset": {"metavar": "NAME", "help": "name of the data set; recognised when not given"},
         "options": {
-            "metavar": "KEY=VALUE,...",
+            "metavar": "KEY=X,...",
             "type": parse_options,
-            "help": "of the data set: sources=band,split_scheme=redux; layout=pool",
+            "help": "of the data set: sources=band; layout=pool",
         },
         "groups": {
             "metavar": "NEW=A+B,...",
@@ -35,10 +37,11 @@ def add_stem_options(parser: Parser, *names: str) -> None:
             "type": parse_list,
             "help": "stems, files and folders to pass over: organ,piano",
         },
-        "silent": {"choices": ("error", "keep", "skip"), "help": "a silent stem: stop, keep it, skip its track [error]"},
+        "silent": {"choices": ("error", "keep", "skip"), "metavar": "HOW", "help": "a silent stem: error, keep, skip (its track) [error]"},
         "missing": {
             "choices": ("error", "skip", "silence"),
-            "help": "a track that lacks a label: stop, skip it, take silence [error]",
+            "metavar": "HOW",
+            "help": "a missing stem: error, skip (its track), silence [error]",
         },
         "length_tolerance": {
             "metavar": "SHARE",
@@ -47,23 +50,23 @@ def add_stem_options(parser: Parser, *names: str) -> None:
         },
     }
     for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", **known[name])
+        group.add_argument(f"--{name.replace('_', '-')}", **known[name])
 
 
-def add_device(parser: Parser) -> None:
+def add_device(group: Group) -> None:
     """Add ``--device``."""
-    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps [auto]")
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps [auto]")
 
 
-def add_seed(parser: Parser, what: str) -> None:
+def add_seed(group: Group, what: str) -> None:
     """Add ``--seed``."""
-    parser.add_argument("--seed", metavar="N", type=integer(), help=f"{what} [0]")
+    group.add_argument("--seed", metavar="N", type=integer(), help=f"{what} [0]")
 
 
-def add_test_seconds(parser: Parser, text: str) -> None:
+def add_test_seconds(group: Group, text: str) -> None:
     """Add ``--excerpt-seconds`` of commands that cut excerpts side by side; ``--seconds`` is short for it."""
     kind = number(0, 86_400, above=True)
-    parser.add_argument("--seconds", "--excerpt-seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
+    group.add_argument("--seconds", "--excerpt-seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
 
 
 def stem_options(given: dict[str, Any]) -> StemOptions:

@@ -26,7 +26,7 @@ import nussl_transfer
 from nussl_transfer import cli
 from nussl_transfer.checkpoints import zoo
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
-from nussl_transfer.cli.finetune_command import MIXTURES, TRAINING
+from nussl_transfer.cli.finetune_command import MIXTURES, TRAINING, arguments
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.validation import check
 from nussl_transfer.evaluation import evaluate as evaluation
@@ -115,7 +115,7 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("fetch", [cli.COMMANDS["fetch"][1]], {"out"}),
         ("check", [check.check], {"excerpt_seconds"}),
         ("prepare", [prepare.prepare, StemOptions], {"sample_rate", "silent", "missing", "length_tolerance"}),
-        ("evaluate", [cli.COMMANDS["evaluate"][1], excerpt_lists.make_excerpts, evaluation.evaluate], {"seed", "out"}),
+        ("evaluate", [cli.COMMANDS["evaluate"][1], evaluation.evaluate, excerpt_lists.make_excerpts], {"seed", "out"}),
         ("separate", [separators.separate_files], {"format"}),
         ("publish", [publishing.publish, cli.COMMANDS["publish"][1]], {"out"}),
         ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
@@ -373,9 +373,29 @@ def test_finetune_takes_what_goes_beyond_the_paper(stems, body, tmp_path):
     assert {name: config[name] for name in expected} == expected
 
 
+def test_paper_sets_the_papers_values_and_options_beside_it_change_them():
+    given = cli.COMMANDS["finetune"][0]().parse(shlex.split("stems --out run --paper --batch-size 4 --workers 0"))
+    how = arguments({name: value for name, value in given.items() if name not in ("stems", "out")})
+    training, mixtures = how["training"], how["mixtures"]
+    assert (training.batch_size, training.frame_step, training.learning_rate, training.workers) == (4, 1, 0.001, 0)
+    assert (mixtures.excerpt_seconds, mixtures.coherent) == (10.0, 1.0)
+    assert "paper" not in how
+
+
+def test_stem_options_become_one_dataclass():
+    words = r"stems --out run --ignore 'keys\, left,organ' --groups male=tenor+bass --options layout=pool --missing skip"
+    given = cli.COMMANDS["finetune"][0]().parse(shlex.split(words))
+    options = arguments({name: value for name, value in given.items() if name not in ("stems", "out")})["options"]
+    assert options == StemOptions(
+        dataset="StemFolder", options={"layout": "pool"}, groups={"male": ["tenor", "bass"]},
+        ignore=("keys, left", "organ"), missing="skip",
+    )  # fmt: skip
+
+
 def test_a_layer_that_is_not_there_is_told_with_those_that_are(stems, body, tmp_path, capsys):
     assert run(f"finetune {stems} --out {tmp_path / 'run'} --checkpoint {body} --frozen recurrent {TINY}") == 2
-    assert "Layers recurrent were to be frozen: the network has log_spectrogram, normal" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "recurrent" in error and "recurrent_stack" in error
     assert not (tmp_path / "run").exists()
 
 
@@ -404,7 +424,7 @@ def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, t
     assert run(command) == 0
     captured = capsys.readouterr()
     assert "separates bass, flute" in captured.out
-    assert "There are no validation tracks: held out" in captured.err
+    assert "held out one" in captured.err
 
     mixture = sum(soundfile.read(stems / "one" / f"{label}.wav")[0] for label in ("bass", "flute"))
     soundfile.write(tmp_path / "song.wav", mixture, RATE)
