@@ -1,13 +1,14 @@
 """Add parts of this package to nussl's own modules, under nussl's kind of names.
 
 A user of nussl finds them beside nussl's own: ``nussl.datasets.Bach10``, ``nussl.ml.train.closures.TransferClosure``.
-``TABLE`` lists all of them.
+``TABLE`` lists all of them. nussl's loader also takes the names of models, wherever nussl takes a ``model_path``.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from .errors import TransferError
 from .runtime.deferred import on_import
+from .runtime.log import logger
 
 
 class Part(NamedTuple):
@@ -58,9 +60,46 @@ TABLE = (
 
 
 def register_all() -> None:
-    """Offer every part of ``TABLE`` in nussl, as soon as nussl's module is imported. Twice is harmless."""
+    """Offer every part of ``TABLE``, and models by name, as soon as nussl's module is imported. Twice is harmless."""
     for module in dict.fromkeys(part.module for part in TABLE):
         on_import(module, functools.partial(register, *(part for part in TABLE if part.module == module)))
+    on_import("nussl.core.migration", load_by_name)
+
+
+def load_by_name() -> None:
+    """Have nussl's loader take what `checkpoints.zoo.resolve` takes: a name, the folder of a run, or an address."""
+    from nussl.core.migration import SafeModelLoader
+
+    load = SafeModelLoader.load
+    if hasattr(load, "__wrapped__"):
+        return
+
+    @functools.wraps(load)
+    def load_resolved(self, model_path, *args, **kwargs):
+        return load(self, find_checkpoint(model_path), *args, **kwargs)
+
+    SafeModelLoader.load = load_resolved
+
+
+def find_checkpoint(model_path: str | os.PathLike) -> str:
+    """Return the file of a checkpoint for nussl's loader: a file of that name wins, and the choice is logged.
+
+    Raises:
+        CheckpointError: There is no such file, and no model of that name.
+    """
+    from .checkpoints.zoo import models, resolve
+
+    path = os.fspath(model_path)
+    if not os.path.isfile(path):
+        found = str(resolve(path))
+        logger.info("Model %s: loading %s.", path, found)
+        return found
+    if path in models():
+        logger.warning(
+            "%s is a file and the name of a model: loading the file %s. Rename the file to load the model.",
+            *(path, os.path.abspath(path)),
+        )
+    return path
 
 
 def register(*parts: Part) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import shutil
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import nussl
 import pytest
 import torch
 
-from nussl_transfer.errors import TransferError
+from nussl_transfer.checkpoints.zoo import resolve
+from nussl_transfer.errors import CheckpointError, TransferError
 from nussl_transfer.networks import losses
 from nussl_transfer.registration import TABLE, Part, register, register_all
 
@@ -86,6 +90,57 @@ def test_nussls_own_names_are_never_replaced():
     with pytest.raises(TransferError, match=r"nussl\.datasets\.MUSDB18: <class .* has that name"):
         register(Part("nussl.datasets", "MUSDB18", "datasets.stem_folder.StemFolder"))
     assert nussl.datasets.MUSDB18 is nussl.datasets.hooks.MUSDB18
+
+
+# Models by name ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path, monkeypatch):
+    """The test runs in an empty folder, with an empty folder for the user's own models."""
+    monkeypatch.setenv("NUSSL_TRANSFER_HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def test_nussls_separators_load_a_model_by_name(in_tmp_path, signals):
+    by_name = nussl.separation.deep.DeepMaskEstimation(signals(1)[0], model_path="quartet")()
+    by_path = nussl.separation.deep.DeepMaskEstimation(signals(1)[0], model_path=str(resolve("quartet")))()
+    assert len(by_name) == len(by_path) == 4
+    for one, other in zip(by_name, by_path, strict=True):
+        np.testing.assert_array_equal(one.audio_data, other.audio_data)
+
+
+@pytest.mark.parametrize("separator", ["DeepMaskEstimation", "TransferMaskEstimation"])
+def test_every_separator_with_a_model_path_takes_the_name(in_tmp_path, signals, separator):
+    made = getattr(nussl.separation.deep, separator)(signals(1)[0], model_path="choir")
+    assert made.metadata["sample_rate"] == 16000
+    model, _ = nussl.ml.SeparationModel.load("choir")
+    assert list(model.state_dict()) == list(made.model.state_dict())
+
+
+def test_the_folder_of_a_run_is_a_model_path_too(in_tmp_path, old_checkpoint, signals):
+    (in_tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    shutil.copy(old_checkpoint, in_tmp_path / "run" / "checkpoints" / "best.model.pth")
+    assert len(nussl.separation.deep.DeepMaskEstimation(signals(1)[0], "run")()) == 2
+
+
+def test_a_file_with_the_name_of_a_model_wins_and_the_log_says_so(in_tmp_path, old_checkpoint, caplog, signals):
+    with caplog.at_level(logging.INFO, logger="nussl_transfer"):
+        nussl.ml.SeparationModel.load("quartet")
+    assert caplog.messages == [f"Model quartet: loading {resolve('quartet')}."]
+    caplog.clear()
+    shutil.copy(old_checkpoint, in_tmp_path / "quartet")
+    with caplog.at_level(logging.INFO, logger="nussl_transfer"):
+        separated = nussl.separation.deep.DeepMaskEstimation(signals(1)[0], "quartet")()
+    assert len(separated) == 2, "the network of two sources in the file, not the shipped one of four"
+    assert f"loading the file {in_tmp_path / 'quartet'}" in caplog.text
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names(in_tmp_path):
+    with pytest.raises(CheckpointError, match="'quartett'.*quartet"):
+        nussl.ml.SeparationModel.load("quartett")
 
 
 CLOSURES_FIRST = """

@@ -1,4 +1,4 @@
-"""Items of a data set as bytes and back, for nussl's `transforms.Cache`, without running what a file says."""
+"""Encode and decode items of a data set for nussl's `transforms.Cache`, without running code from the cache."""
 
 from __future__ import annotations
 
@@ -16,33 +16,30 @@ from ..safe_loading.safe_load import checkpoint_globals, dtype_globals, only, to
 
 
 class ItemCodec(numcodecs.abc.Codec):
-    """Keeps objects as `torch.save` writes them, and reads them back by the safe loader's rules.
+    """Writes objects with `torch.save`, and reads them by the rules of `safe_load`.
 
-    nussl gives zarr numcodecs' `Pickle`, which runs whatever the file says; numcodecs 0.15.2 and later
-    refuse to read it unless the whole process opts in to that. A cache is a folder on disk like any other,
-    and nussl means it to be read by later runs as well, so "this process wrote it" cannot be the test of
-    trust. This codec needs none: what an item is made of (tensors, arrays, numbers, text, `AudioSignal`) is
-    read back, and a cache that asks for anything else is refused.
+    nussl uses numcodecs' `Pickle`, which runs any code in the file; numcodecs 0.15.2 and later refuse to read it unless
+    the whole process opts in. Later runs read a cache too, so the process cannot trust only what it wrote itself. This
+    codec needs no trust: it reads tensors, arrays, numbers, text and `AudioSignal`, and refuses anything else.
     """
 
     codec_id = "nussl_transfer.items"
 
     def encode(self, buf) -> bytes:
-        """Returns an array of objects as bytes."""
+        """Return an array of objects as bytes."""
         buffer = io.BytesIO()
         torch.save(list(np.asarray(buf, dtype=object).flat), buffer)
         return buffer.getvalue()
 
     def decode(self, buf, out=None):
-        """Returns the array of objects that `encode` was given, flat."""
+        """Return the objects as a flat array."""
         with only(item_globals()):
             try:
                 items = torch.load(io.BytesIO(bytes(buf)), map_location="cpu", weights_only=True)
-            except Exception as error:  # a broken pickle can end in any of them
+            except Exception as error:  # a broken pickle can raise any exception
                 raise DataError(
-                    f"Cache: an item cannot be read back, and nothing of it was run "
-                    f"({torch_reason(error)}). Fill the cache again with overwrite=True, from "
-                    f"items of tensors, arrays, signals and plain values."
+                    f"An item of the cache cannot be read ({torch_reason(error)}). Nothing in it was run. Fill the cache "
+                    "again with overwrite=True, from items of tensors, arrays, signals and plain values."
                 ) from error
         array = np.empty(len(items), dtype=object)
         for index, item in enumerate(items):
@@ -54,7 +51,7 @@ class ItemCodec(numcodecs.abc.Codec):
 
 
 class _BlankSignal:
-    """An AudioSignal as a file may make it: empty, to be filled; its constructor would open a file."""
+    """Creates an empty AudioSignal for the file to fill; AudioSignal's own constructor could open a file."""
 
     def __new__(cls):
         from nussl import AudioSignal
@@ -63,14 +60,14 @@ class _BlankSignal:
 
 
 def item_globals() -> list[tuple[Any, str]]:
-    """Returns what an item of a nussl data set needs beside what a checkpoint does: signals and arrays."""
+    """Return (object, its name in the file) for a checkpoint and, in addition, for signals and arrays."""
     from nussl import AudioSignal
 
     reconstruct = np.empty(0).__reduce__()[0]
     return [
         *checkpoint_globals(),
         (_BlankSignal, f"{AudioSignal.__module__}.{AudioSignal.__qualname__}"),
-        (AudioSignal, "\n"),  # may be filled, but not called: a file's names end at the end of a line
+        (AudioSignal, "\n"),  # may be filled but not called: no name in a file contains a line break
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),
         (np.ndarray, "numpy.ndarray"),
@@ -79,26 +76,26 @@ def item_globals() -> list[tuple[Any, str]]:
 
 
 def open_cache(location, mode: str, **kwargs) -> zarr.Array:
-    """Returns `zarr.open(location, mode, ...)`, if what it finds there was written with this codec.
+    """Return `zarr.open(location, mode, ...)` if an array there was written with this codec.
 
     Raises:
-        DataError: what is there was written with another codec (by nussl alone, for one), or zarr is not 2.
+        DataError: The array was written with another codec, for example by nussl alone; or zarr is not version 2.
     """
     if not zarr.__version__.startswith("2."):
         raise DataError(
-            f"Cache {location}: nussl's Cache is written for zarr 2, and zarr {zarr.__version__} "
-            f"does not take its arguments. Install 'zarr<3', or leave Cache out."
+            f"Cache {location} cannot be opened: got zarr {zarr.__version__}, expected zarr 2. Install 'zarr<3', or leave "
+            "Cache out."
         )
     array = zarr.open(location, mode=mode, **kwargs)
     codecs = getattr(array, "filters", None) or []
     if [type(codec) for codec in codecs] != [ItemCodec]:
         raise DataError(
-            f"Cache {location}: it was written with {codecs or 'no codec'}, which could run "
-            f"anything when read, so it was not read. Fill it again with overwrite=True."
+            f"Cache {location} was written with {codecs or 'no codec'}, for example by nussl without this package. Reading it "
+            "could run any code, so it was not read. Fill it again with overwrite=True."
         )
     return array
 
 
 def synchronizer():
-    """Returns zarr 2's lock for threads; None with zarr 3, where `open_cache` says what is wrong."""
+    """Return zarr 2's lock for threads, or None with zarr 3, for which `open_cache` raises."""
     return getattr(zarr, "ThreadSynchronizer", types.NoneType)()

@@ -1,12 +1,14 @@
-"""What is mended in nussl 1.1.9 once it is imported: one function each, confined to nussl's own modules.
+"""Repair nussl 1.1.9 once it is imported: one function per repair, confined to nussl's own modules.
 
-Each looks first whether there is anything to mend: a second call, or a package old enough, changes nothing.
+Each function first checks that the repair is needed: a second call, or an old enough package, changes nothing.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import importlib
+import importlib.util
 import inspect
 import sys
 import types
@@ -15,22 +17,23 @@ from typing import Any
 
 import numcodecs
 import scipy.signal
+import torch
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, TransferError
 from ..runtime.deferred import OnFirstUse
-from ..safe_loading.safe_load import safe_load
+from ..safe_loading.safe_load import checkpoint_globals, safe_load
 from . import cache
 
 
 class View(types.ModuleType):
-    """A module that answers for another, except for the names given.
+    """A module that replaces a few names of another, for one of nussl's modules alone.
 
-    Put in place of the name that one of nussl's modules imported (`nussl.core.audio_signal.librosa`), it
-    changes what that one module finds there. The library, and everyone else who uses it, is left as it is.
+    nussl's module gets a view in place of the library that it imported (`nussl.core.audio_signal.librosa`). The library
+    itself, and everyone else who uses it, is unchanged.
 
     Args:
-        module: the library, or one of its modules, to answer for.
-        **names: what is to be found under a name instead of what the library has there.
+        module: The library, or one of its modules.
+        **names: The replacements, by name.
 
     Examples:
         >>> import math
@@ -43,15 +46,15 @@ class View(types.ModuleType):
         super().__init__(module.__name__, module.__doc__)
         self.__dict__.update(names, _viewed=module)
 
-    def __getattr__(self, name: str):  # asked only for what is not in __dict__
+    def __getattr__(self, name: str):  # called only for names not in __dict__
         return getattr(self.__dict__["_viewed"], name)
 
 
 def repair_resample() -> None:
-    """`AudioSignal.resample`, and with it every file at another rate than the model's.
+    """`AudioSignal.resample`, and so every file at another sample rate than the model's.
 
     librosa 0.10.0 (February 2023) made all but the first argument of `librosa.resample` keyword-only; nussl
-    passes both rates by position. (The method is librosa's default of today, soxr_hq; it was kaiser_best.)
+    passes both rates by position. (librosa's default method is soxr_hq now; it was kaiser_best.)
     """
     from nussl.core import audio_signal
 
@@ -66,7 +69,7 @@ def repair_resample() -> None:
 
 
 def repair_mel_projection() -> None:
-    """`MelProjection`, which calls `librosa.filters.mel` by position: keyword-only since librosa 0.10.0."""
+    """`MelProjection`, which calls `librosa.filters.mel` by position; its arguments are keyword-only since 0.10.0."""
     from nussl.ml.networks.modules import blocks
 
     librosa = blocks.librosa
@@ -81,9 +84,9 @@ def repair_mel_projection() -> None:
 
 
 def repair_hanning() -> None:
-    """`OverlapAdd()`, whose default window is 'hanning', and that name wherever nussl takes a window's.
+    """`OverlapAdd()`, whose default window is 'hanning', and that name wherever nussl takes a window.
 
-    SciPy 1.9.0 (July 2022) dropped it; the same window is 'hann'.
+    SciPy 1.9.0 (July 2022) dropped the name; the same window is 'hann'.
     """
     from nussl.core import audio_signal
 
@@ -93,7 +96,7 @@ def repair_hanning() -> None:
     def get_window(window, *args, **kwargs):
         return scipy.signal.get_window("hann" if window == "hanning" else window, *args, **kwargs)
 
-    def check_COLA(window, *args, **kwargs):  # asked whenever stft_params are set
+    def check_COLA(window, *args, **kwargs):  # called whenever stft_params are set
         return scipy.signal.check_COLA("hann" if window == "hanning" else window, *args, **kwargs)
 
     audio_signal.check_COLA = check_COLA
@@ -101,11 +104,10 @@ def repair_hanning() -> None:
 
 
 def repair_model_loading() -> None:
-    """`SeparationModel.load`, and with it every deep separator.
+    """`SeparationModel.load`, and so every deep separator.
 
-    torch 2.6 (January 2025) made `weights_only=True` the default of `torch.load`, which then refuses the
-    STFTParams and transforms in every nussl checkpoint. Before 2.6 it ran whatever the file said, so this
-    is put in place for every torch.
+    torch 2.6 (January 2025) made `weights_only=True` the default of `torch.load`, which refuses the STFTParams and
+    transforms in every nussl checkpoint. Older versions run any code in the file, so the repair applies to every torch.
     """
     from nussl.core import migration
 
@@ -116,10 +118,9 @@ def repair_model_loading() -> None:
 def repair_cache() -> None:
     """`transforms.Cache` and `cache_dataset`.
 
-    numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl asks for; older ones run whatever
-    the cache says, so this is put in place for each. zarr 3.0 (January 2025) dropped the arguments that
-    nussl opens a cache with: there, the error says so. (zarr finds codecs by name in numcodecs' list, to
-    which ours is added by the function that numcodecs has for it.)
+    numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl uses; older versions run any code in the cache,
+    so the repair applies to each. zarr 3.0 (January 2025) dropped the arguments that nussl opens a cache with: there the
+    error says so. (zarr looks up codecs by name in numcodecs' registry, where ours is added.)
     """
     from nussl.datasets import transforms
 
@@ -130,11 +131,58 @@ def repair_cache() -> None:
     transforms.zarr = View(transforms.zarr, open=cache.open_cache, ThreadSynchronizer=cache.synchronizer)
 
 
-def cache_layer_source() -> None:
-    """`SeparationModel`, which keeps the text of each layer's class in its configuration.
+def repair_report_card() -> None:
+    """`nussl.evaluation.report_card`, which takes the mean of all columns, also those of text.
 
-    To find a class, `inspect` parses the whole file that it is in (until Python 3.13): seven times for a ChimeraNet, and
-    for each model anew; a fifth of a second. Here each file is parsed once.
+    pandas 2.0 (April 2023) no longer skips such columns: ``DataFrame.mean`` raises. Here the two columns of text are
+    dropped first; nussl excludes them from the names of the metrics, too.
+    """
+    module = importlib.import_module("nussl.evaluation.report_card")  # `nussl.evaluation.report_card` is the function
+    for name in ("_get_mean_and_std", "_get_medians"):
+        if not hasattr(summary := getattr(module, name), "__wrapped__"):
+            setattr(module, name, _of_numbers(summary))
+
+
+def repair_plain_loading() -> None:
+    """``torch.load`` of a file that nussl saved, weights only, which is torch's default since 2.6.
+
+    torch refuses `STFTParams` and nussl's transforms. They only keep their arguments, so they join torch's list of safe
+    classes. NumPy's numbers, which a trained model's loss history may hold, are not nussl's and are not added: load such
+    a file with nussl's `SeparationModel.load`.
+    """
+    classes = [thing for thing, name in checkpoint_globals() if name.startswith("nussl.")]
+    known = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals([thing for thing in classes if thing not in known])
+
+
+def repair_interact() -> None:
+    """`interact` of every separator, which is written for gradio 2 and 3.
+
+    gradio 4.0 (October 2023) removed ``gradio.inputs``. Without it, `interact` raises an error that names what to call.
+    """
+    from nussl.separation.base.separation_base import SeparationBase
+
+    interact = SeparationBase.interact
+    if hasattr(interact, "__wrapped__"):
+        return
+
+    @functools.wraps(interact)
+    def interact_or_explain(self, *args, **kwargs):
+        if importlib.util.find_spec("gradio") is None or not hasattr(importlib.import_module("gradio"), "inputs"):
+            raise TransferError(
+                "interact() needs gradio 3 or older. Write the estimates to files instead: call the separator, then each "
+                "estimate's write_audio_to_file(path); or nussl_transfer.separate(audio, checkpoint, out=folder)."
+            )
+        return interact(self, *args, **kwargs)
+
+    SeparationBase.interact = interact_or_explain
+
+
+def cache_layer_source() -> None:
+    """`SeparationModel`, which stores the source code of each layer's class in its configuration.
+
+    To find a class, `inspect` parses its whole file (until Python 3.13): seven times for each ChimeraNet, a fifth of a
+    second. Here each file is parsed once.
     """
     from nussl.ml.networks import separation_model
 
@@ -148,12 +196,25 @@ REPAIRS: tuple[Callable[[], None], ...] = (
     repair_hanning,
     repair_model_loading,
     repair_cache,
+    repair_report_card,
+    repair_plain_loading,
+    repair_interact,
     cache_layer_source,
 )
 
 
+def _of_numbers(summary: Callable) -> Callable:
+    """Return a function of a table of scores that does not see the table's columns of text."""
+
+    @functools.wraps(summary)
+    def of_numbers(df, *args, **kwargs):
+        return summary(df.drop(columns=["source", "file"], errors="ignore"), *args, **kwargs)
+
+    return of_numbers
+
+
 def _source_of(kind: type) -> str:
-    """Returns the text of a class, as `inspect.getsource` does; of one that is no module's own, by that."""
+    """Return the source code of a class, as `inspect.getsource` does."""
     try:
         return _sources_in(kind.__module__)[kind.__qualname__]
     except (KeyError, OSError, TypeError):
@@ -162,7 +223,7 @@ def _source_of(kind: type) -> str:
 
 @functools.cache
 def _sources_in(module: str) -> dict[str, str]:
-    """Returns the texts of the classes at a module's top level."""
+    """Return the source code of the classes at a module's top level, by name."""
     text = inspect.getsource(sys.modules[module])
     lines = text.splitlines(keepends=True)
     classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and not node.decorator_list]
@@ -170,7 +231,7 @@ def _sources_in(module: str) -> dict[str, str]:
 
 
 def _takes_no_positions(librosa: types.ModuleType) -> bool:
-    """Returns whether librosa is 0.10 or later; its functions are not looked at, for that would import them."""
+    """Return whether librosa is 0.10 or later. Inspecting its functions would import them, so the version decides."""
     major, minor = librosa.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (0, 10)
 
@@ -184,13 +245,13 @@ def _knows_window(name: str) -> bool:
 
 
 def _load_model(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
-    """Returns what nussl's `SafeModelLoader` reads; what is no nussl model is told so in a sentence."""
+    """Return a checkpoint's content for nussl's `SafeModelLoader`; raise CheckpointError if it is no nussl model."""
     loaded = safe_load(path, map_location=map_location)
     missing = [key for key in ("state_dict", "metadata") if not isinstance(loaded.get(key), dict)]
     if missing:
         found = ", ".join(map(str, list(loaded)[:5])) or "nothing"
         raise CheckpointError(
-            f"Checkpoint {path}: this is no nussl model, it has no {' and no '.join(missing)} (found: "
-            f"{found}). Save the model with nussl's SeparationModel.save."
+            f"Checkpoint {path} is not a nussl model: it has no {' and no '.join(missing)} (found: {found}). Save the model "
+            "with nussl's SeparationModel.save."
         )
     return loaded

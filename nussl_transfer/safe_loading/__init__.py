@@ -1,1 +1,1 @@
-"""Load files from strangers without running anything in them."""
+"""Load files from strangers without running code in them."""

@@ -1,14 +1,13 @@
-"""Reading a file of pickled objects, whoever made it: weights only, and a list of what it may name.
+"""Load a checkpoint: weights only, and only names on a list.
 
-A pickle names functions and classes, and the file's author chooses what they are called with. So nothing may
-be on the lists here that does more than hold what it is given. Left out of nussl's own, on purpose:
+A pickle names functions and classes, and its author chooses their arguments. So everything on the lists here only keeps
+its arguments. Some of nussl's own classes are left out on purpose:
 
-* `transforms.Cache`: made with `overwrite=True`, it deletes the folder it is given. nussl takes it out of
-  the transforms before it saves a model, so no checkpoint needs it.
-* `AudioSignal`: made with a path, it opens that file. No checkpoint has one.
-* data sets, separators, `SeparationModel`: a checkpoint has the network's weights and, as text, its
-  configuration, not the objects.
-* NumPy's arrays: a checkpoint has tensors; of NumPy only the numbers in the loss history.
+* `transforms.Cache` deletes its folder when it is made with ``overwrite=True``. nussl removes it from the transforms
+  before it saves a model, so no checkpoint needs it.
+* `AudioSignal` opens a file when it is made with a path. No checkpoint contains one.
+* Data sets, separators, `SeparationModel`: a checkpoint contains weights and a configuration as text, not objects.
+* NumPy arrays: a checkpoint contains tensors, and of NumPy only the numbers in the loss history.
 
 References:
     https://docs.pytorch.org/docs/stable/notes/serialization.html#weights-only-security
@@ -28,44 +27,44 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError
-from . import pickle_audit as outline
-from . import weights_audit as networks
+from .pickle_audit import LEGACY_START, TORCH_NAMES, AuditError, names_declared
+from .weights_audit import check_weights
 
-# torch keeps one list for the whole process: two threads must not set it at once.
+# torch has one list for the whole process, so only one thread may change it at a time.
 _LIST_LOCK = threading.RLock()
 
 
 def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
-    """Returns what a checkpoint holds, having run nothing but what a nussl checkpoint needs.
+    """Return the content of a checkpoint without running foreign code.
 
     Args:
-        path: a file written by `torch.save`, nussl's `SeparationModel.save` for one.
-        map_location: the device to put tensors on, as for `torch.load`.
+        path: A file written by `torch.save`, for example by nussl's `SeparationModel.save`.
+        map_location: The device for the tensors, as in `torch.load`.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint or not a whole one, or names a function
-            or class that is not on the list.
+        CheckpointError: The file is missing, damaged or not a checkpoint, or names a function or class that is not on
+            the list.
     """
     path = Path(path)
     _check_torch_wrote_it(path)
-    _check_what_it_declares(path)
+    _check_declarations(path)
     with only(checkpoint_globals()):
         try:
             loaded = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as error:  # a broken pickle can end in any of them: KeyError, struct.error, ...
+        except Exception as error:  # a broken pickle can raise any exception: KeyError, struct.error, ...
             raise CheckpointError(_damaged(path, error)) from error
     if not isinstance(loaded, dict):
         raise CheckpointError(
-            f"Checkpoint {path}: it holds one {type(loaded).__name__}, not a dictionary of "
-            f"weights and metadata. Save the model with nussl's SeparationModel.save."
+            f"Checkpoint {path} is wrong: got a {type(loaded).__name__}, expected a dictionary of weights and metadata. "
+            "Save the model with nussl's SeparationModel.save."
         )
     if isinstance(loaded.get("state_dict"), dict) and isinstance(loaded.get("metadata"), dict):
-        networks.check_trainable(path, loaded)
+        check_weights(path, loaded)
     return loaded
 
 
 def checkpoint_globals() -> list[tuple[Any, str]]:
-    """Returns (object, the name that a file may call it by) for all that a nussl checkpoint needs.
+    """Return (object, its name in the file) for everything that a nussl checkpoint needs.
 
     Tensors, storages and OrderedDict are on torch's own list. The transforms here only keep their arguments.
     """
@@ -85,23 +84,22 @@ def checkpoint_globals() -> list[tuple[Any, str]]:
         tfm.GetExcerpt,
         tfm.GetAudio,
     ]
-    # A NumPy number is pickled as scalar(dtype, bytes), and NumPy 2 moved `scalar`: a file may have either
-    # path, whichever NumPy reads it.
+    # A NumPy number is pickled as scalar(dtype, bytes). NumPy 2 moved `scalar`, so a file may have either path.
     scalar = np.float64(0).__reduce__()[0]
     return [
         *((cls, f"{cls.__module__}.{cls.__qualname__}") for cls in classes),
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
         (np.dtype, "numpy.dtype"),
-        *dtype_globals("?bhilqBHILQefd"),  # truth values, integers, floats: no objects, no records
+        *dtype_globals("?bhilqBHILQefd"),  # booleans, integers, floats; no objects, no records
     ]
 
 
 def dtype_globals(codes: str) -> list[tuple[type, str]]:
-    """Returns the classes of these NumPy types (`Float64DType` for "d"), by their names.
+    """Return the classes of NumPy types (`Float64DType` for "d") with their names.
 
-    `numpy.dtype("f8")`, as a file has it, comes out as one of them, and torch sets its byte order, which is
-    the next thing in the file, only if that class too is on the list.
+    A file contains ``numpy.dtype("f8")`` and then its byte order. torch sets the byte order only if the class of the
+    resulting object is on the list, too.
     """
     classes = {type(np.dtype(code)) for code in codes}
     return [(cls, f"numpy.dtypes.{cls.__name__}") for cls in classes]
@@ -109,10 +107,10 @@ def dtype_globals(codes: str) -> list[tuple[type, str]]:
 
 @contextlib.contextmanager
 def only(names: list[tuple[Any, str]]) -> Iterator[None]:
-    """Has `torch.load(weights_only=True)` accept exactly these, beside torch's own, inside the `with`.
+    """Within the block, let `torch.load(weights_only=True)` accept exactly these names and torch's own.
 
-    What the process had allowed by `torch.serialization.add_safe_globals` does not hold inside, and is back
-    afterwards (torch's own `safe_globals` would then have taken away what both lists have).
+    What the process allowed by `torch.serialization.add_safe_globals` is suspended in the block and restored after it.
+    (torch's own `safe_globals` would afterwards remove what is on both lists.)
     """
     with _LIST_LOCK:
         before = torch.serialization.get_safe_globals()
@@ -126,9 +124,9 @@ def only(names: list[tuple[Any, str]]) -> Iterator[None]:
 
 
 def torch_reason(error: Exception) -> str:
-    """Returns why torch would not load a file, without its advice to load it with no list at all.
+    """Return why torch did not load a file, without torch's advice to load it with ``weights_only=False``.
 
-    torch raises the advice while it handles the reason.
+    torch raises the advice while it handles the actual error.
     """
     reason = error.__context__ if isinstance(error.__context__, pickle.UnpicklingError) else error
     text = str(reason).partition(" Please use")[0].strip()
@@ -137,46 +135,45 @@ def torch_reason(error: Exception) -> str:
 
 def _check_torch_wrote_it(path: Path) -> None:
     if path.is_dir():
-        raise CheckpointError(f"Checkpoint {path}: this is a folder. Give the .pth file in it.")
+        raise CheckpointError(f"Checkpoint {path} is a folder. Give the .pth file in it.")
     if not path.exists():
-        raise CheckpointError(f"Checkpoint {path}: there is no such file.")
+        raise CheckpointError(f"Checkpoint {path} does not exist.")
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise CheckpointError(f"Checkpoint {path}: it cannot be read ({error}).") from error
+        raise CheckpointError(f"Checkpoint {path} cannot be read: {error}.") from error
     if not start:
-        raise CheckpointError(f"Checkpoint {path}: the file is empty. Copy or download it again.")
-    # torch >= 1.6 writes a zip archive; before that it wrote pickles, the first of them of one number.
-    if start != b"PK\x03\x04" and start != outline.LEGACY_START[:4]:
+        raise CheckpointError(f"Checkpoint {path} is empty. Copy or download it again.")
+    # torch >= 1.6 writes a zip archive; before that it wrote pickles, and first its magic number.
+    if start != b"PK\x03\x04" and start != LEGACY_START[:4]:
         raise CheckpointError(
-            f"Checkpoint {path}: this is not a file that PyTorch saved (it begins with {start!r}). Give a .pth file."
+            f"Checkpoint {path} was not saved by PyTorch: it begins with {start!r}. Give a .pth file."
         )
 
 
-def _check_what_it_declares(path: Path) -> None:
-    """Refuses a file that names what is not allowed, or declares more than it has, before any of it is made."""
-    allowed = {name for _, name in checkpoint_globals()} | outline.TORCH_NAMES
+def _check_declarations(path: Path) -> None:
+    """Raise CheckpointError if a file names something foreign, or declares more than it contains."""
+    allowed = {name for _, name in checkpoint_globals()} | TORCH_NAMES
     try:
-        foreign = sorted(outline.names_declared(path) - allowed)
-    except outline.Refused as error:
+        foreign = sorted(names_declared(path) - allowed)
+    except AuditError as error:
         raise CheckpointError(
-            f"Checkpoint {path}: {error}. No nussl checkpoint does, so the file was refused and nothing of it was run. "
-            "Copy or download it again, and doubt whoever made it."
+            f"Checkpoint {path} is not valid: {error}. Nothing in the file was run. Copy or download it again; if the error "
+            "stays, do not trust its author."
         ) from error
-    except Exception as error:  # a broken pickle or archive can end in any of them
+    except Exception as error:  # a broken pickle or archive can raise any exception
         raise CheckpointError(_damaged(path, error)) from error
     if foreign:
         raise CheckpointError(
-            f"Checkpoint {path}: it asks for {', '.join(foreign)}. No nussl checkpoint needs that, and "
-            f"it could run anything, so the file was refused and nothing of it was run. If you trust its "
-            f"author, ask for it saved again with nussl's SeparationModel.save and nothing in its "
-            f"metadata but plain values and nussl's own transforms."
+            f"Checkpoint {path} names {', '.join(foreign)}. No nussl checkpoint needs that, and it could run any code. "
+            "Nothing in the file was run. If you trust the author, ask them to save the model again with nussl's "
+            "SeparationModel.save, with only plain values and nussl's own transforms in its metadata."
         )
 
 
 def _damaged(path: Path, error: Exception) -> str:
     return (
-        f"Checkpoint {path}: it cannot be read as a checkpoint, and nothing of it was run. It is "
-        f"damaged, cut short, or another kind of file ({torch_reason(error)}). Copy or download it again."
+        f"Checkpoint {path} is damaged, truncated, or another kind of file ({torch_reason(error)}). Nothing in the file was "
+        "run. Copy or download it again."
     )

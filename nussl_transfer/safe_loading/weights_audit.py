@@ -1,8 +1,8 @@
-"""The network that a checkpoint describes, held to its weights before it is built.
+"""Compare a checkpoint's configuration with its weights, before the network is built.
 
-A configuration is text from a stranger as well: it names the class of each layer and says how large to make it. A
-network of 10^9 hidden units is refused here without memory being taken for it: it is built on torch's ``meta``
-device, where tensors have shapes and no numbers, and those shapes must be the ones of the weights in the file.
+The configuration is untrusted text, too: it names each layer's class and size. The network is first built on torch's
+``meta`` device, where tensors have shapes but no memory, and the shapes must equal those of the weights in the file. So
+a configuration with 10^9 hidden units is an error and allocates nothing.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError
 
-# torch's own layers that a network may have beside nussl's: those whose arguments are plain values.
+# torch's layers that a network may have beside nussl's: those whose arguments are plain values.
 TORCH_LAYERS = frozenset(
     """Linear Conv1d Conv2d ConvTranspose1d ConvTranspose2d LSTM GRU RNN BatchNorm1d BatchNorm2d GroupNorm LayerNorm
     InstanceNorm1d InstanceNorm2d Dropout Dropout2d ReLU PReLU LeakyReLU ELU GELU Sigmoid Tanh Softmax Softplus
     Identity Flatten Unflatten AvgPool1d AvgPool2d MaxPool1d MaxPool2d Upsample""".split()
 )
 MOST_LAYERS = 1000
-# Layers that compute a matrix of this many numbers by NumPy, which the meta device does not keep from it.
+# Arguments whose product is the size of a matrix that a layer computes by NumPy, also on the meta device.
 _MATRICES = (("num_frequencies", "num_mels"), ("num_filters", "filter_length"))
 
 
 def config_of(content: dict) -> Any:
-    """Returns the configuration in a checkpoint: where there are two, the one that nussl goes by."""
+    """Return the configuration in a checkpoint; of two, the one that nussl uses."""
     config = content.get("config") or content["metadata"].get("config")
     return json.loads(config) if isinstance(config, str) else config
 
 
-def check_trainable(path: object, content: dict) -> None:
-    """Refuses a checkpoint whose weights are not those of the network that it describes.
+def check_weights(path: object, content: dict) -> None:
+    """Check that a checkpoint's weights fit the network that it describes.
 
     Raises:
-        CheckpointError: A layer is of no known class, or larger than its weights, or the shapes differ.
+        CheckpointError: A layer has an unknown class, is larger than its weights, or the shapes differ.
     """
     state = content.get("state_dict")
     try:
         config = config_of(content)
         if not config:
-            return  # weights alone: no network is built of them
+            return  # weights alone: no network is built from them
         _check_layers(config, state)
         wanted = _shapes(json.dumps(config))
         found = {key: tuple(tensor.shape) for key, tensor in state.items()}
         differing = [key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)]
         if differing:
             key = min(differing)
-            raise ValueError(f"{key} should be {wanted.get(key, 'absent')}, it is {found.get(key, 'absent')}")
-    except Exception as error:  # a configuration may name any layer, and give it any argument
+            raise ValueError(f"{key}: got {found.get(key, 'nothing')}, expected {wanted.get(key, 'nothing')}")
+    except Exception as error:  # a configuration may give a layer any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
         raise CheckpointError(
-            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). "
-            "Fetch or make it again."
+            f"Checkpoint {path} is wrong: its weights do not fit its configuration ({first_line}). Download or train it "
+            "again."
         ) from error
 
 
-@functools.lru_cache(maxsize=16)  # nussl reads the source code of every layer that it builds
+@functools.lru_cache(maxsize=16)  # nussl reads the source code of every layer
 def _shapes(config: str) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the weights and buffers of a network, which takes no memory for them."""
+    """Return the shapes of a network's weights and buffers without allocating them."""
     from nussl.ml import SeparationModel
 
     with torch.device("meta"), SkipWeightInit():
@@ -71,10 +71,10 @@ def _shapes(config: str) -> dict[str, tuple[int, ...]]:
 
 
 class SkipWeightInit(TorchFunctionMode):
-    """Within the block, new layers draw no weights: those of a file are to come in their place.
+    """Within the block, new layers do not initialise their weights, because a file's weights will replace them.
 
-    On the CPU their memory is then never touched, so it takes none; on the meta device torch would import its compiler
-    to draw nothing, a second and 80 MB.
+    On the CPU their memory is then never touched. On the meta device torch would import its compiler to initialise
+    nothing: one second and 80 MB.
     """
 
     _DRAWING = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_))
@@ -92,13 +92,13 @@ def _check_layers(config: dict, state: dict) -> None:
     elements = sum(tensor.numel() for tensor in state.values())
     layers = [layer for layer in config["modules"].values() if "class" in layer]
     if len(layers) > MOST_LAYERS:
-        raise ValueError(f"it describes {len(layers)} layers, the most allowed is {MOST_LAYERS}")
+        raise ValueError(f"it has {len(layers)} layers, the limit is {MOST_LAYERS}")
     for layer in layers:
         kind, args = layer["class"], layer.get("args", {})
         found = getattr(modules, kind, None)
         ours = isinstance(found, type) and issubclass(found, torch.nn.Module)
         if not ours and kind not in TORCH_LAYERS:
-            raise ValueError(f"it asks for a layer {kind!r}, which no nussl network has")
+            raise ValueError(f"it has a layer {kind!r}, which no nussl network has")
         for name, value in _numbers(args):
             most = len(state) if name == "num_layers" else max(elements, 2**20)
             if not abs(value) <= most:
@@ -109,7 +109,7 @@ def _check_layers(config: dict, state: dict) -> None:
 
 
 def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
-    """Yields every number in the arguments of a layer, with the argument's name."""
+    """Yield every number in the arguments of a layer, with the argument's name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, str(key))

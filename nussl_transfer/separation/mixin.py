@@ -13,6 +13,7 @@ import soxr
 import torch
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_info
+from ..checkpoints.zoo import resolve
 from ..errors import DataError
 from ..networks.forward import run_network
 from ..runtime.device import check_device
@@ -53,6 +54,8 @@ class ChunkedMixin:
             ConfigError: There is no such device, or the chunks asked for are too short.
         """
         check_device(device)
+        if not Path(model_path).is_file():  # a name, an address, or the folder of a run
+            model_path = resolve(model_path)
         info = read_info(model_path)
         super().load_model(str(model_path), device=device)
         self._check(model_path, info)
