@@ -32,8 +32,8 @@ from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of
 from nussl_transfer.evaluation.score import SourceSeparationProbe
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines.finetune import default_training, finetune
+from nussl_transfer.report.page import write_curves, write_page
 from nussl_transfer.report.text import text_table
-from nussl_transfer.report.write import write_curves, write_page
 from nussl_transfer.runtime.files import is_newer, write_json
 from nussl_transfer.separation.streaming import FileSeparator
 from nussl_transfer.store.prepare import prepare

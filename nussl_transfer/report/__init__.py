@@ -1,1 +1,1 @@
-"""Turn scores and curves into a page."""
+"""Turn scores and curves into a page, and into text for a terminal."""

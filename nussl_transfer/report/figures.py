@@ -1,4 +1,4 @@
-"""Pictures: the learning curves, spectrograms, masks."""
+"""Draw learning curves, spectrograms and masks; the colours of every figure, table and page."""
 
 from __future__ import annotations
 
@@ -15,26 +15,47 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from .inputs import MIXTURE, SAMPLE_RATE
-from .style import GROUND, LIGHT, MODELS, MUTED, RULE, colour_of
 
-# Pictures of sound: decibels from the loudest bin of the example down to black, and pixels.
+# Pairs: the colour on a light ground, and on a dark one. Contrast to the ground is at least 3 : 1, of text 4.5 : 1.
+GROUND = ("#fcfcfa", "#16181b")
+INK = ("#1d1f22", "#e7e5e0")
+MUTED = ("#5a5f66", "#a3a8b0")
+RULE = ("#dddcd6", "#34383e")
+PANEL = ("#f3f3ef", "#1e2125")
+MODELS = (("#b3390e", "#ff8d5f"), ("#28599a", "#80b2ef"), ("#1d7a55", "#5fcf9f"), ("#7a4a99", "#c39be6"))
+LABELS = (
+    ("#0b776c", "#4cc9b8"),
+    ("#946400", "#e3b341"),
+    ("#92398a", "#e295da"),
+    ("#557a12", "#a6cf57"),
+    ("#6a5a4c", "#c9b6a2"),
+    ("#a53a4c", "#ff93a2"),
+    ("#3e55b5", "#97a9ff"),
+    ("#2f7891", "#72c4de"),
+)
+LIGHT, DARK = 0, 1
+
+# Spectrograms: dB from the loudest bin of the example down to black; height and width in pixels.
 RANGE_DB = 70.0
 HEIGHT, WIDTH = 168, 640
-# The lowest and highest pitch shown, in Hz; bins in between lie on the mel scale.
+# The lowest and the highest frequency in Hz; the scale between them is mel.
 LOWEST, HIGHEST = 60.0, 8000.0
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def draw_curves(
-    curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int = LIGHT
-) -> Figure:
-    """Returns a figure of test SI-SDR against iteration; each line carries its own name at its end.
+def colour_of(names: Sequence[str], colours: Sequence[tuple[str, str]], name: str, ground: int) -> str:
+    """Return the colour of one of several names; after the last colour the first is used again."""
+    return colours[list(names).index(name) % len(colours)][ground]
+
+
+def draw_curves(curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int = LIGHT) -> Figure:
+    """Draw test SI-SDR against iteration, each line with its name at its end.
 
     Args:
-        curves: Points (iteration, dB) by name. The one called 'mixture' is drawn as a dashed line.
+        curves: Points (iteration, dB) by name. The one called 'mixture' is a dashed line.
         models: Names in the order in which they take their colours.
-        size: Inches.
+        size: Width and height in inches.
         ground: `LIGHT` or `DARK`.
     """
     figure = Figure(figsize=size, facecolor=GROUND[ground], layout="constrained")
@@ -45,7 +66,7 @@ def draw_curves(
             axes.plot(iterations, values, color=MUTED[ground], linewidth=1.2, linestyle=(0, (4, 3)))
             continue
         colour = colour_of(models, MODELS, name, ground)
-        # A dot a measurement, while they can be told apart.
+        # One dot for each measurement, unless there are too many to tell apart.
         marker = "o" if len(points) <= 40 else None
         axes.plot(iterations, values, color=colour, linewidth=1.8, marker=marker, markersize=3.2)
     _name_lines(axes, curves, models, ground)
@@ -59,7 +80,7 @@ def draw_curves(
 
 
 def quieten(axes: matplotlib.axes.Axes, ground: int, grid: str) -> None:
-    """Takes away from axes what is not data: a line below, and a grid along one axis, remain."""
+    """Reduce axes to the line below and the grid along one axis."""
     axes.grid(axis=grid, color=RULE[ground], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -68,37 +89,37 @@ def quieten(axes: matplotlib.axes.Axes, ground: int, grid: str) -> None:
 
 
 def curves_svg(curves: Curves, models: Sequence[str], size: tuple[float, float], ground: int) -> bytes:
-    """Returns the learning curves as an SVG file; the same curves give the same bytes."""
+    """Return the learning curves as an SVG file; the same curves give the same bytes."""
     return as_svg(draw_curves(curves, models, size, ground), "curves")
 
 
 def curves_png(curves: Curves, models: Sequence[str], path: Path) -> None:
-    """Writes the learning curves as a PNG file."""
+    """Write the learning curves as a PNG file."""
     save(draw_curves(curves, models, (7.2, 3.8)), path, "png")
 
 
 def as_svg(figure: Figure, salt: str) -> bytes:
-    """Returns a figure as an SVG file.
+    """Return a figure as an SVG file.
 
     Args:
-        figure: What is drawn.
-        salt: From which the names within the file are made, so that the same figure gives the same bytes.
+        figure: The figure.
+        salt: Seed of the identifiers in the file, so that the same figure gives the same bytes.
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
-        nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        no_metadata = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        figure.savefig(buffer, format="svg", metadata=no_metadata)
     return buffer.getvalue()
 
 
 def save(figure: Figure, path: Path, kind: str) -> None:
-    """Writes a figure as 'png' or 'pdf'; the same figure gives the same bytes."""
-    nothing = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
-    figure.savefig(path, format=kind, dpi=200, metadata=nothing[kind])
+    """Write a figure as 'png' or 'pdf'; the same figure gives the same bytes."""
+    no_metadata = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
+    figure.savefig(path, format=kind, dpi=200, metadata=no_metadata[kind])
 
 
 def spectrogram_db(audio: np.ndarray) -> np.ndarray:
-    """Returns a spectrogram in dB re full scale, for looking at.
+    """Return a spectrogram to look at, in dB relative to full scale.
 
     Shape:
         [samples] -> [nf, nt]
@@ -109,18 +130,18 @@ def spectrogram_db(audio: np.ndarray) -> np.ndarray:
 
 
 def spectrogram_png(decibels: np.ndarray, loudest: float, width: int = WIDTH) -> bytes:
-    """Returns a picture of a spectrogram [nf, nt], at most ``width`` wide: black at 70 dB below ``loudest``."""
+    """Return a spectrogram [nf, nt] as a PNG file, at most ``width`` pixels wide; 70 dB below ``loudest`` is black."""
     levels = 1 + (_on_mel_scale(decibels, width) - loudest) / RANGE_DB
     return _png(levels, matplotlib.colormaps["magma"])
 
 
 def mask_png(mask: np.ndarray, colour: str) -> bytes:
-    """Returns a picture of a mask [nf, nt]: black at 0, the colour of its label at 1."""
+    """Return a mask [nf, nt] as a PNG file: black at 0, the colour of its label at 1."""
     return _png(_on_mel_scale(mask), LinearSegmentedColormap.from_list("mask", ["#000000", colour]))
 
 
 def frequency_marks() -> list[tuple[str, float]]:
-    """Returns names of frequencies and their height in a picture, from 0 at the bottom to 1."""
+    """Return the frequencies that are marked in a picture, and their heights from 0 (bottom) to 1."""
     low, high = _mel(np.array([LOWEST, HIGHEST]))
     marks = (("250 Hz", 250.0), ("1 kHz", 1000.0), ("4 kHz", 4000.0))
     return [(name, float((_mel(hertz) - low) / (high - low))) for name, hertz in marks]
@@ -131,13 +152,13 @@ def _mel(hertz: np.ndarray | float) -> np.ndarray:
 
 
 def _on_mel_scale(picture: np.ndarray, width: int = WIDTH) -> np.ndarray:
-    """Resamples [nf, nt], bins from 0 Hz to half the rate, to [HEIGHT, at most ``width``], low at the bottom."""
+    """Resample linear bins [nf, nt] to mel [HEIGHT, at most ``width``], low frequencies at the bottom."""
     hertz = 700 * np.expm1(np.linspace(_mel(HIGHEST), _mel(LOWEST), HEIGHT))
     bins = hertz / (SAMPLE_RATE / 2) * (picture.shape[0] - 1)
     below = np.minimum(bins.astype(int), picture.shape[0] - 2)
     share = (bins - below)[:, None]
     rows = (1 - share) * picture[below] + share * picture[below + 1]  # [HEIGHT, nt]
-    # Neighbouring frames that share a pixel: their mean.
+    # A pixel that several frames share is their mean.
     edges = np.linspace(0, rows.shape[1], min(width, rows.shape[1]) + 1).astype(int)[:-1]
     return np.add.reduceat(rows, edges, axis=1) / np.diff(np.append(edges, rows.shape[1]))
 
@@ -151,9 +172,9 @@ def _png(levels: np.ndarray, colours: matplotlib.colors.Colormap) -> bytes:
 
 
 def _name_lines(axes: matplotlib.axes.Axes, curves: Curves, models: Sequence[str], ground: int) -> None:
-    """Writes each curve's name and last value right of its last point, pushed apart where they would meet.
+    """Write each curve's name and last value beside its last point, without overlaps.
 
-    A curve that ends before the others has its name above its last point: right of it, the others go on.
+    The name stands right of the point, or above it if the curve ends before the others.
     """
     low, high = axes.get_ylim()
     gap, previous = 0.08 * (high - low), -np.inf

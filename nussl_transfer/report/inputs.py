@@ -1,8 +1,7 @@
-"""What a page is made from, read and checked."""
+"""Read and check the files that a page is made from."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +10,24 @@ import soundfile
 import soxr
 
 from ..errors import DataError
+from ..runtime.files import read_json
 
 SAMPLE_RATE = 16000
 MIXTURE, ORACLE = "mixture", "oracle"
+ADVICE = "The page of nussl_transfer.report.page in the documentation lists the files that a report needs."
 
 
 @dataclass(frozen=True)
 class Example:
-    """One excerpt: audio [samples] at 16 kHz, masks [nf, nt] from 0 to 1.
+    """One excerpt and its estimates.
 
-    ``audio`` and ``masks`` by (estimate, label): ('mixture', ''), ('references', 'violin'), ('fine-tuned', 'violin').
-    ``checkpoints`` has the name of each model's file, where it is told.
+    Attributes:
+        track: Name of the track.
+        start_seconds: Where the excerpt starts.
+        audio: [samples] at 16 kHz by (estimate, label): ('mixture', ''), ('references', 'violin'), ('fine-tuned', 'violin').
+        masks: [nf, nt] from 0 to 1, by (estimate, label).
+        si_sdr: dB by estimate, then by label; None if the reference is silent.
+        checkpoints: File name of each model, if example.json has it.
     """
 
     track: str
@@ -32,62 +38,37 @@ class Example:
     checkpoints: dict[str, str] = field(default_factory=dict)
 
 
-def read_json(path: Path) -> dict:
-    """Returns what a JSON file holds.
-
-    Raises:
-        DataError: It is not there, or is no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}. Make it again.") from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path} should hold a JSON object: it holds a {type(value).__name__}. Make it again."
-        )
-    return value
-
-
 def read_scores(path: Path) -> dict:
-    """Returns a ``scores.json``, as :func:`nussl_transfer.evaluation.evaluate.evaluate` writes it.
+    """Read a ``scores.json`` as :func:`nussl_transfer.evaluation.evaluate.evaluate` writes it.
 
     Raises:
-        DataError: It is not there, or lacks something.
+        DataError: The file is missing, has another format or lacks a key.
     """
-    scores = read_json(path)
-    lacking = [key for key in ("labels", "models", "summary", "comparisons", "left_out") if key not in scores]
-    if scores.get("format") != 1 or lacking:
-        raise DataError(
-            f"{path} should be of format 1: it lacks {', '.join(lacking) or 'that'}. Score again."
-        )
-    return scores
+    return read_json(path, ("labels", "models", "summary", "comparisons", "left_out"), "Score again.", version=1)
 
 
 def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
-    """Returns the points (iteration, test SI-SDR in dB) of each curve of ``curves.json``, and the mixture's, constant.
+    """Read the points (iteration, test SI-SDR in dB) of each curve of ``curves.json``; the mixture's curve is constant.
 
     Raises:
-        DataError: It is not there, no point of a curve was measured, or a curve is of a model that was not scored.
+        DataError: The file is missing, a curve has no measured point, or a curve belongs to no scored model.
     """
     curves, mixture = {}, None
-    for name, curve in read_json(path).items():
+    for name, curve in read_json(path, advice=ADVICE).items():
         if name not in scores["models"]:
             raise DataError(
-                f"{path} has a curve {name!r}: the models scored are {', '.join(scores['models'])}. Name it as one of "
-                "them."
+                f"{path} is wrong: got a curve {name!r}, expected the scored models {', '.join(scores['models'])}. "
+                "Rename the curve."
             )
         points = curve["points"] if isinstance(curve, dict) else curve
         found = [(p["iteration"], p["test_si_sdr"]) for p in points if p.get("test_si_sdr") is not None]
         if not found:
-            raise DataError(f"{path}: no point of the curve {name!r} has a test_si_sdr. Train with a probe.")
+            raise DataError(f"{path}: the curve {name!r} has no point with a test_si_sdr. Train with test excerpts to probe.")
         curves[name] = sorted(found)
         if isinstance(curve, dict) and curve.get("mixture_si_sdr") is not None:
             mixture = curve["mixture_si_sdr"]
     if not curves:
-        raise DataError(f"{path} holds no curve. Give it one a training run.")
+        raise DataError(f"{path} has no curve. Add one for each training run.")
     if mixture is not None:
         ends = [iteration for points in curves.values() for iteration, _ in points]
         curves[MIXTURE] = [(min(ends), mixture), (max(ends), mixture)]
@@ -95,18 +76,18 @@ def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
 
 
 def read_example(folder: Path, models: list[str], labels: list[str], masks: bool = True) -> Example:
-    """Returns the example that :func:`nussl_transfer.evaluation.evaluate.write_example` wrote.
+    """Read the example that :func:`nussl_transfer.evaluation.evaluate.write_example` wrote.
 
     Args:
-        folder: Where it lies.
-        models: Names of the estimates.
+        folder: Folder of the example.
+        models: Names of the models whose estimates are read.
         labels: Names of the sources.
-        masks: Read the masks as well.
+        masks: Whether to read the masks as well.
 
     Raises:
-        DataError: A file is not there or cannot be read.
+        DataError: A file is missing or cannot be read.
     """
-    about = read_json(folder / "example.json")
+    about = read_json(folder / "example.json", advice=ADVICE)
     audio = {(MIXTURE, ""): _read_audio(folder / "mixture.wav")}
     found = {}
     for label in labels:
@@ -126,9 +107,7 @@ def read_example(folder: Path, models: list[str], labels: list[str], masks: bool
 
 
 def _missing(path: Path) -> DataError:
-    return DataError(
-        f"A report was asked for: {path} is not there. See nussl_transfer.report for the files it needs."
-    )
+    return DataError(f"{path} does not exist. {ADVICE}")
 
 
 def _read_audio(path: Path) -> np.ndarray:
@@ -144,11 +123,9 @@ def _read_audio(path: Path) -> np.ndarray:
 
 def _read_mask(path: Path, label: str) -> np.ndarray:
     try:
-        # Arrays only: allow_pickle is off, so nothing in a stranger's file runs.
+        # Only arrays: with allow_pickle off, an untrusted file cannot run code.
         with np.load(path, allow_pickle=False) as masks:
             mask = masks[label]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"The mask of {label!r} was looked for in {path}: {error}. Make the example again."
-        ) from error
+        raise DataError(f"{path} has no readable mask of {label!r}: {error}. Make the example again.") from error
     return mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)

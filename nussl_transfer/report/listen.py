@@ -1,95 +1,105 @@
-"""The part of the page to listen to: players, spectrograms, masks."""
+"""Prepare one excerpt to listen to: players, spectrograms and masks, for the template ``listen.html``."""
 
 from __future__ import annotations
 
+import base64
 import io
-from html import escape
 
 import numpy as np
 import soundfile
 
 from . import figures
-from .elements import chip, number, shown, uri
 from .inputs import MIXTURE, SAMPLE_RATE, Example
-from .style import DARK, LABELS, colour_of
 
-# All clips of a page together, as they stand in it; a clip is shortened to what fits, and to half a minute.
+# Size of all clips of a page together, base64-encoded. Clips are shortened to fit it, and to half a minute.
 AUDIO_BYTES = 8_000_000
 CLIP_SECONDS = 30.0
 
 
-def listen(
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a data URI, a link that contains the file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def listening_part(
     example: Example,
     models: list[str],
     labels: list[str],
     audio_bytes: int = AUDIO_BYTES,
     width: int = figures.WIDTH,
-) -> str:
-    """Returns the HTML of the example: mixture, then for each label its reference and each model's estimate.
+) -> dict:
+    """Return what the macro ``listen`` of ``listen.html`` shows of an example.
 
     Args:
-        example: With masks, they are shown as well.
+        example: The excerpt. Masks are shown if it has any.
         models: Names of the estimates, in order.
         labels: Names of the sources, in order.
-        audio_bytes: Of all clips together, as they stand in the page; they are shortened to what fits.
-        width: Of pictures, in pixels, at most.
+        audio_bytes: Size of all clips together, base64-encoded; clips are shortened to fit.
+        width: Largest width of a picture in pixels.
+
+    Returns:
+        ``track``, ``start_seconds``, ``seconds`` that are shown, ``scored_seconds`` if more was scored, ``has_masks``, the
+        clip of the ``mixture``, and ``sources``: label, number and clips (the reference, then each model).
     """
-    players, samples = _players(example, audio_bytes)
+    links, samples = _players(example, audio_bytes)
     audio = {key: signal[:samples] for key, signal in example.audio.items()}
     spectra = {key: figures.spectrogram_db(signal) for key, signal in audio.items()}
     loudest = max(float(spectrum.max()) for spectrum in spectra.values())
-    masks = {}
-    for key, mask in example.masks.items():
-        masks[key] = mask[:, : int(np.ceil(mask.shape[1] * samples / len(example.audio[key])))]
+    masks = {
+        key: mask[:, : int(np.ceil(mask.shape[1] * samples / len(example.audio[key])))] for key, mask in example.masks.items()
+    }
     for label in labels if masks else ():
-        # The mask that would be best: as much of each bin of the mixture as the source has, at most all.
-        below = spectra["references", label] - spectra[MIXTURE, ""]
-        masks["references", label] = 10 ** (below.clip(max=0) / 20)
+        # The oracle magnitude mask min(|source| / |mixture|, 1).
+        difference = spectra["references", label] - spectra[MIXTURE, ""]
+        masks["references", label] = 10 ** (difference.clip(max=0) / 20)
 
-    def clip(key: tuple[str, str], name: str) -> str:
-        estimate, label = key
-        told = f"{label}, {name}" if label else name
-        spectrogram = _picture(
-            figures.spectrogram_png(spectra[key], loudest, width), f"Spectrogram: {told}", "sound"
-        )
-        mask = ""
+    def clip(estimate: str, label: str, name: str) -> dict:
+        key = estimate, label
+        alt = f"{label}, {name}" if label else name
+        spectrogram = figures.spectrogram_png(spectra[key], loudest, width)
+        mask = None
         if key in masks:
-            what = "best mask" if estimate == "references" else "mask"
-            picture = figures.mask_png(masks[key], colour_of(labels, LABELS, label, DARK))
-            mask = _picture(picture, f"{shown(what)}: {told}", what)
-        ratio = example.si_sdr.get(estimate, {}).get(label)
-        ratio = f"<span>{number(ratio)} dB</span>" if ratio is not None else ""
-        return (
-            f'<div class="clip"><div class="name">{escape(shown(name))}{ratio}</div>{spectrogram}'
-            f'<audio controls preload="metadata" aria-label="{escape(told, quote=True)}" '
-            f'src="{players[key]}"></audio>{mask}</div>'
-        )
+            what = "oracle magnitude mask" if estimate == "references" else "mask"
+            colour = figures.colour_of(labels, figures.LABELS, label, figures.DARK)
+            mask = _picture(figures.mask_png(masks[key], colour), what, alt)
+        si_sdr = example.si_sdr.get(estimate, {}).get(label)
+        of_mixture = example.si_sdr.get(MIXTURE, {}).get(label)
+        both = si_sdr is not None and of_mixture is not None
+        return {
+            "name": name,
+            "alt": alt,
+            "link": links[key],
+            "si_sdr": si_sdr,
+            "improvement": si_sdr - of_mixture if both else None,
+            "spectrogram": {**_picture(spectrogram, "sound", alt), "alt": f"Spectrogram: {alt}"},
+            "mask": mask,
+        }
 
     longest = max(map(len, example.audio.values()))
-    # The scores are of all of it, whatever fits the page.
-    scored = f", over all its {_seconds(longest)} seconds" if samples < longest else ""
-    about_masks = (
-        "; below its player, in the source's colour, the mask: how much of the mixture the network gives to the source, "
-        "from nothing (black) to all. Below the reference, the mask that would be best"
-    )
-    parts = [
-        f"<p>{escape(example.track)}, {_seconds(samples)} seconds from {example.start_seconds:.0f} s on. "
-        f"Beside each estimate's name stands its SI-SDR in this excerpt{scored}{about_masks if masks else ''}.</p>",
-        f'<div class="mixture row">{clip((MIXTURE, ""), "mixture")}</div>',
-    ]
-    for label in labels:
-        clips = clip(("references", label), "reference")
-        clips += "".join(clip((model, label), model) for model in models)
-        variable = f"var(--label{labels.index(label) % len(LABELS)})"
-        parts.append(
-            f'<div class="source" style="--colour: {variable}"><h3>{chip(labels, label)}{escape(label)}</h3>'
-            f'<div class="row">{clips}</div></div>'
-        )
-    return "".join(parts)
+    return {
+        "track": example.track,
+        "start_seconds": example.start_seconds,
+        "seconds": _seconds(samples),
+        "scored_seconds": _seconds(longest) if samples < longest else None,
+        "has_masks": bool(masks),
+        "mixture": clip(MIXTURE, "", "mixture"),
+        "sources": [
+            {
+                "label": label,
+                "number": number % len(figures.LABELS),
+                "clips": [clip("references", label, "reference"), *(clip(model, label, model) for model in models)],
+            }
+            for number, label in enumerate(labels)
+        ],
+    }
+
+
+def _picture(png: bytes, what: str, alt: str) -> dict:
+    return {"link": data_uri("image/png", png), "what": what, "alt": f"{what[:1].upper()}{what[1:]}: {alt}"}
 
 
 def _seconds(samples: int) -> str:
-    """Returns a duration: whole seconds, or, below ten, tenths where there are some.
+    """Return a duration in seconds: whole from ten on, with a tenth below.
 
     >>> _seconds(32000), _seconds(8000), _seconds(200000)
     ('2', '0.5', '12')
@@ -99,30 +109,19 @@ def _seconds(samples: int) -> str:
 
 
 def _players(example: Example, audio_bytes: int) -> tuple[dict[tuple[str, str], str], int]:
-    """Returns each clip as a link, and how many samples of it fit the page."""
+    """Return each clip as a data URI, and the number of samples that fit the page."""
     samples = int(min(max(map(len, example.audio.values())), CLIP_SECONDS * SAMPLE_RATE))
-    # One gain for all, so that what is louder stays louder, and none clips.
+    # The same gain for all clips: their relative loudness stays, and none clips.
     gain = 0.98 / max(0.98, *(float(np.abs(signal).max(initial=0)) for signal in example.audio.values()))
     while True:
-        players = {key: _flac(gain * signal[:samples]) for key, signal in example.audio.items()}
-        size = sum(map(len, players.values()))
+        links = {key: _flac(gain * signal[:samples]) for key, signal in example.audio.items()}
+        size = sum(map(len, links.values()))
         if size <= audio_bytes:
-            return players, samples
+            return links, samples
         samples = int(0.95 * samples * audio_bytes / size)
-
-
-def _picture(png: bytes, alt: str, what: str) -> str:
-    marks = "".join(
-        f'<span aria-hidden="true" style="bottom: {100 * height:.1f}%">{name}</span>'
-        for name, height in figures.frequency_marks()
-    )
-    return (
-        f'<div class="picture"><img alt="{escape(alt, quote=True)}" src="{uri("image/png", png)}">{marks}'
-        f'<span aria-hidden="true" class="what">{what}</span></div>'
-    )
 
 
 def _flac(audio: np.ndarray) -> str:
     buffer = io.BytesIO()
     soundfile.write(buffer, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return uri("audio/flac", buffer.getvalue())
+    return data_uri("audio/flac", buffer.getvalue())

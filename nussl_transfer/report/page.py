@@ -1,151 +1,211 @@
-"""The page: one HTML file with everything in it, and nothing from elsewhere."""
+"""Make the page of an evaluation: one HTML file that contains its pictures, sound and style, and loads nothing.
+
+The folder that a page is made from::
+
+    about.json      {"title": str, "summary": str, "facts": [[name, value], ...], "commands": [str, ...],
+                     "notes": [str, ...]}; every key is optional
+    scores.json     as nussl_transfer.evaluation.evaluate.evaluate writes it
+    curves.json     {name: the contents of that run's curve.json, ...}: its "points" have "iteration" and "test_si_sdr"
+                    (dB, null if it was not measured); beside them "mixture_si_sdr". Names as in scores.json.
+    example/        as nussl_transfer.evaluation.evaluate.write_example writes it:
+        example.json    {"track", "start", "frames", "sample_rate", "si_sdr": {name: {label: dB}}}
+        mixture.wav
+        references/<label>.wav
+        <name>/<label>.wav, <name>/masks.npz     for each model of scores.json; one array [nf, nt] for each label
+
+Pages are jinja2 templates (``templates/``) that escape all text. This room imports neither torch nor nussl.
+"""
 
 from __future__ import annotations
 
-from html import escape
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
 
+import jinja2
+from markupsafe import Markup, escape
+
+from ..runtime.files import read_json, written_aside
 from . import figures
-from .document import document, in_colours_and_widths, section
-from .elements import ABOUT_ORACLE, ABOUT_SI_SDR, chip, facts, number, p_value, raised, shown, uri
-from .inputs import MIXTURE, ORACLE, Example
-from .listen import listen
-from .style import DARK, LIGHT, MODELS
-from .text import decibels, estimates_in_order, summary_of, verdict
+from .inputs import ADVICE, MIXTURE, ORACLE, Example, read_curves, read_example, read_scores
+from .listen import data_uri, listening_part
+from .text import PAIRS, capital, decibels, estimates_in_order, probability, summary_of, verdict
+
+TEMPLATES = Path(__file__).parent / "templates"
+# The versions of a drawing, by (narrow screen, dark ground); the browser takes the first whose media query matches.
+_MEDIA = {
+    (True, True): "(max-width: 36rem) and (prefers-color-scheme: dark)",
+    (True, False): "(max-width: 36rem)",
+    (False, True): "(prefers-color-scheme: dark)",
+    (False, False): "",
+}
+Drawings = Mapping[tuple[bool, bool], bytes]
+
+
+def write_page(folder: str | Path, out: str | Path) -> Path:
+    """Make the page of a folder and return its path.
+
+    Args:
+        folder: Folder with the files listed above.
+        out: HTML file to write.
+
+    Raises:
+        DataError: A file is missing or cannot be read; the message names it.
+    """
+    folder, out = Path(folder), Path(out)
+    about = read_json(folder / "about.json", advice=ADVICE)
+    scores = read_scores(folder / "scores.json")
+    curves = read_curves(folder / "curves.json", scores)
+    example = read_example(folder / "example", list(scores["models"]), scores["labels"])
+    html = page(about, scores, curves, example)
+    with written_aside(out) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return out
+
+
+def write_curves(folder: str | Path, out: str | Path) -> Path:
+    """Draw the ``curves.json`` of a folder as a PNG file and return its path.
+
+    Args:
+        folder: Folder with ``curves.json``, and ``scores.json`` for the order of the models, hence their colours.
+        out: PNG file to write.
+
+    Raises:
+        DataError: A file is missing or cannot be read; the message names it.
+    """
+    folder, out = Path(folder), Path(out)
+    scores = read_scores(folder / "scores.json")
+    curves = read_curves(folder / "curves.json", scores)
+    with written_aside(out) as aside:
+        figures.curves_png(curves, list(scores["models"]), aside)
+    return out
 
 
 def page(about: dict, scores: dict, curves: figures.Curves, example: Example) -> str:
-    """Returns the HTML of the page.
+    """Return the HTML of the page.
 
     Args:
-        about: Title, summary, facts, commands, notes.
+        about: Title, summary, facts, commands and notes, as in ``about.json``.
         scores: As in ``scores.json``.
         curves: Points (iteration, dB) by name.
-        example: What to listen to.
+        example: The excerpt to listen to.
     """
-    models = list(scores["models"])
-    summary = f"<p>{escape(str(about['summary']))}</p>" if about.get("summary") else ""
-    told = (
-        f"<p>{raised(escape(shown(verdict(scores))))}</p>\n{_score_table(scores)}\n{_test_table(scores)}"
-    )
-    parts = [
-        section("scores", "Scores", told),
-        section("curves", "Learning curves", _curves(curves, models)),
-        section("listen", "Listen", listen(example, models, scores["labels"])),
-        _making(about),
-        f"<footer>\n<p>{ABOUT_SI_SDR}{_about_oracle(scores)}.</p>\n</footer>",
+    models, labels, summary = list(scores["models"]), scores["labels"], summary_of(scores)
+    names = estimates_in_order(scores)
+    estimates = [
+        {
+            "name": name,
+            "overall": {"improvement": None, **summary[name, None]},
+            "colour": _model_colour(models, name),
+            "is_mixture": name == MIXTURE,
+            "is_oracle": name == ORACLE,
+        }
+        for name in names
     ]
-    title = str(about.get("title", "Scores of a separation"))
-    return document(title, f"{summary}\n{_headline(scores)}", "\n".join(parts))
-
-
-def _headline(scores: dict) -> str:
-    summary = summary_of(scores)
-    items = []
-    for name in estimates_in_order(scores):
-        if name != ORACLE:
-            items.append(
-                f'<div style="--colour: {_model_variable(scores, name)}"><dt>{escape(shown(name))}</dt>'
-                f"<dd>{number(summary[name, None]['mean'])}</dd></div>"
-            )
-    return (
-        f'<dl class="figures" aria-label="Mean SI-SDR over all excerpts and sources">{"".join(items)}</dl>\n'
-        '<p class="small">Mean SI-SDR in dB over all test excerpts and sources; higher is better.</p>'
+    score_rows = [
+        {"label": label, "number": number % len(figures.LABELS), "entries": [summary[name, label] for name in names]}
+        for number, label in enumerate([*labels, None])
+    ]
+    return render(
+        "page.html",
+        title=str(about.get("title", "Scores of a separation")),
+        about={"summary": "", "facts": [], "commands": [], "notes": [], **about},
+        estimates=estimates,
+        score_rows=score_rows,
+        has_improvement=any(each["overall"]["improvement"] is not None for each in estimates),
+        has_oracle=ORACLE in names,
+        left_out=scores["left_out"],
+        comparisons=scores["comparisons"],
+        verdict=verdict(scores),
+        pairs=PAIRS,
+        curves=curves,
+        curve_drawing=drawing_versions(_draw_curves(curves, models)),
+        curve_alt=_describe_curves(curves),
+        example=listening_part(example, models, labels),
     )
 
 
-def _score_table(scores: dict) -> str:
-    estimates, summary = estimates_in_order(scores), summary_of(scores)
-    head = "".join(f'<th scope="col">{_line(scores, name)}{escape(shown(name))}</th>' for name in estimates)
-    rows = []
-    for label in [*scores["labels"], None]:
-        entries = [summary[name, label] for name in estimates]
-        cells = "".join(
-            f'<td>{number(entry["mean"])}<span class="median">{number(entry["median"])}</span></td>'
-            for entry in entries
-        )
-        named = f"{chip(scores['labels'], label)}{escape(label)}" if label is not None else "all"
-        rows.append(
-            f'<tr{"" if label is not None else " class=all"}><th scope="row">{named}</th>{cells}'
-            f'<td class="n"><data value="{entries[0]["n"]}">{entries[0]["n"]}</data></td></tr>'
-        )
-    left_out = scores["left_out"]
-    silent = f" {left_out} silent reference{'s' if left_out != 1 else ''} left out." if left_out else ""
-    return (
-        '<div class="scroll"><table class="scores"><caption><span>SI-SDR in dB on the test excerpts: the mean, and below '
-        f"it the median; n is the number of scores.{silent}</span></caption><thead><tr>"
-        f'<th scope="col">source</th>{head}<th scope="col" class="n">n</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+def render(template: str, *folders: Path, **values: object) -> str:
+    """Return the HTML of a template that extends ``base.html``.
+
+    Args:
+        template: Name of the template.
+        folders: Folders of templates to search before this room's own.
+        values: Variables of the template; ``title`` is required.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _test_table(scores: dict) -> str:
-    rows = []
-    for entry in scores["comparisons"]:
-        rows.append(
-            f'<tr><th scope="row">{escape(shown(entry["better"]))} over {escape(entry["than"])}</th>'
-            f"<td>{number(entry['mean_difference'], signed=True)}</td>"
-            f"<td>{number(entry['median_difference'], signed=True)}</td>"
-            f'<td><data value="{entry["n"]}">{entry["n"]}</data></td>'
-            f"<td>{p_value(entry['p_value'])}</td></tr>"
-        )
-    return (
-        '<div class="scroll"><table class="tests"><caption><span>Differences in dB, pair by pair of excerpt and '
-        "source, and one-sided Wilcoxon signed-rank tests of their being above zero.</span></caption><thead><tr>"
-        '<th scope="col">comparison</th><th scope="col">mean</th><th scope="col">median</th><th scope="col">n</th>'
-        f'<th scope="col">p</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _curves(curves: figures.Curves, models: list[str]) -> str:
-    sizes = {False: (8.6, 3.9), True: (4.6, 3.9)}
-    sources = {
-        (narrow, ground == DARK): uri("image/svg+xml", figures.curves_svg(curves, models, sizes[narrow], ground))
-        for narrow in sizes
-        for ground in (LIGHT, DARK)
+    environment.filters |= {
+        "capital": capital,
+        "decibels": decibels,
+        "keep_units": keep_units,
+        "powers": powers,
+        "probability": probability,
     }
+    script = (TEMPLATES / "player.js").read_text(encoding="utf-8")
+    environment.globals |= {
+        "colours": _colours(),
+        "frequency_marks": figures.frequency_marks(),
+        "script": Markup(script),
+        "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    return environment.get_template(template).render(**values)
+
+
+def drawing_versions(svgs: Drawings) -> list[tuple[str, str]]:
+    """Return (media query, data URI) of the four versions of a drawing, the default last."""
+    return [(media, data_uri("image/svg+xml", svgs[version])) for version, media in _MEDIA.items()]
+
+
+def powers(text: str) -> Markup:
+    """Return text as HTML, with powers of ten as ``<sup>`` instead of the superscript digits of the terminal.
+
+    >>> powers("p < 10\u207b\u00b3")
+    Markup('p &lt; 10<sup>\u22123</sup>')
+    """
+    superscripts = "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+    plain = str.maketrans(superscripts, "\u22120123456789")
+    return Markup(
+        re.sub(f"[{superscripts}]+", lambda match: f"<sup>{match.group().translate(plain)}</sup>", str(escape(text)))
+    )
+
+
+def keep_units(text: str) -> str:
+    """Return sentences in which a number stays on one line with its unit."""
+    for part in (" dB", "p = ", "p < ", " \u00d7 ", " %"):
+        text = text.replace(part, part.replace(" ", "\u00a0"))
+    return text
+
+
+def _draw_curves(curves: figures.Curves, models: list[str]) -> Drawings:
+    size = {False: (8.6, 3.9), True: (4.6, 3.9)}
+    ground = {False: figures.LIGHT, True: figures.DARK}
+    return {(narrow, dark): figures.curves_svg(curves, models, size[narrow], ground[dark]) for narrow, dark in _MEDIA}
+
+
+def _describe_curves(curves: figures.Curves) -> str:
     ends = "; ".join(
         f"{name} {decibels(points[0][1])} dB at iteration {points[0][0]}, "
         f"{decibels(points[-1][1])} dB at {points[-1][0]}"
         for name, points in curves.items()
     )
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{iteration:,}</td><td>{number(value)}</td></tr>'
-        for name, points in curves.items()
-        for iteration, value in points
-    )
-    return (
-        f"<figure>{in_colours_and_widths(sources, f'Test SI-SDR against iteration: {ends}.')}"
-        "<figcaption>Mean SI-SDR on a few fixed test excerpts as training goes on, as in Figure 3 of the "
-        "paper; the dashed line is the mixture. A pretrained network starts at iteration 0 with its body trained and "
-        "its mask head new.</figcaption></figure>"
-        '<details><summary>The numbers of the curves</summary><div class="scroll"><table class="curves">'
-        '<thead><tr><th scope="col">curve</th><th scope="col">iteration</th><th scope="col">SI-SDR (dB)</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div></details>"
-    )
+    return f"Test SI-SDR against iteration: {ends}."
 
 
-def _making(about: dict) -> str:
-    commands = escape("\n".join(map(str, about.get("commands", []))))
-    parts = [
-        facts(about.get("facts", [])),
-        f"<pre><code>{commands}</code></pre>" if commands else "",
-        "".join(f"<p>{escape(str(note))}</p>" for note in about.get("notes", [])),
-    ]
-    return section("making", "How it was made", "".join(parts)) if any(parts) else ""
+def _model_colour(models: list[str], name: str) -> str:
+    return f"var(--model{models.index(name) % len(figures.MODELS)})" if name in models else "var(--muted)"
 
 
-def _line(scores: dict, name: str) -> str:
-    """Returns a piece of an estimate's line in the figure of the curves."""
-    if name == ORACLE:
-        return ""
-    dashed = " dashed" if name == MIXTURE else ""
-    return f'<span class="chip line{dashed}" style="--colour: {_model_variable(scores, name)}"></span>'
-
-
-def _model_variable(scores: dict, name: str) -> str:
-    models = list(scores["models"])
-    return f"var(--model{models.index(name) % len(MODELS)})" if name in models else "var(--muted)"
-
-
-def _about_oracle(scores: dict) -> str:
-    return ABOUT_ORACLE if ORACLE in estimates_in_order(scores) else ""
+def _colours() -> list[tuple[str, tuple[str, str]]]:
+    """Return the CSS variables of the colours: name, (on light ground, on dark ground)."""
+    fixed = [(name, getattr(figures, name.upper())) for name in ("ground", "ink", "muted", "rule", "panel")]
+    models = [(f"model{number}", pair) for number, pair in enumerate(figures.MODELS)]
+    return fixed + models + [(f"label{number}", pair) for number, pair in enumerate(figures.LABELS)]

@@ -1,30 +1,40 @@
-"""Numbers and names as they are written, and the table for the terminal."""
+"""Format numbers and names, and the tables of scores for the terminal."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
 
 from ..evaluation.statistics import describe_left_out
 from .inputs import MIXTURE, ORACLE
 
+# How scores are paired in the tests.
+PAIRS = "excerpt by excerpt"
+
+
+def capital(text: str) -> str:
+    """Return text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
 
 def estimates_in_order(scores: dict) -> list[str]:
-    """Returns the names of what was scored, the one expected to be worst first: mixture, models, oracle."""
+    """Return the names of the scored estimates, from the worst expected to the best: mixture, models, oracle."""
     scored = list(dict.fromkeys(entry["estimate"] for entry in scores["summary"]))
     models = [name for name in reversed(scores["models"]) if name in scored]
     return [name for name in (MIXTURE, *models, ORACLE) if name in scored]
 
 
 def summary_of(scores: dict) -> dict[tuple[str, str | None], dict]:
-    """Returns the summary's entries by (estimate, label); label None stands for all."""
+    """Return the summary's entries by (estimate, label); label None is all labels together."""
     return {(entry["estimate"], entry["label"]): entry for entry in scores["summary"]}
 
 
 def decibels(value: float | None, signed: bool = False) -> str:
-    """Returns a level or a difference with two decimals and a true minus sign; a dash where there is none.
+    """Return a level or a difference with two decimals and a true minus sign; a dash for None.
 
     >>> decibels(-4.005), decibels(1.5, signed=True), decibels(None), decibels(-0.001, signed=True)
     ('\u22124.00', '+1.50', '\u2013', '0.00')
@@ -37,7 +47,7 @@ def decibels(value: float | None, signed: bool = False) -> str:
 
 
 def probability(value: float | None) -> str:
-    """Returns a p-value: three decimals, or a power of ten below 0.001.
+    """Return a p-value: three decimals, or a power of ten below 0.001.
 
     >>> probability(0.04), probability(3.21e-12), probability(0.0)
     ('0.040', '3.2 \u00d7 10\u207b\u00b9\u00b2', '< 10\u207b\u00b3\u2070\u2070')
@@ -55,12 +65,30 @@ def probability(value: float | None) -> str:
     return f"{mantissa} \u00d7 10{_raised(exponent)}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as one reads them aloud.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "song"), counted(1000, "song")
+    ('1 song', '1,000 songs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def verdict(scores: dict, significance: float = 0.001) -> str:
-    """Returns one sentence on the first comparison, whichever wins; empty where nothing was compared.
+    """Return one sentence on the first comparison, whichever side wins; empty if nothing was compared.
 
     Args:
         scores: As read from ``scores.json``.
-        significance: Below this p the difference counts; the paper's value.
+        significance: Threshold of p; the paper's by default.
     """
     if not scores["comparisons"] or not scores["comparisons"][0]["n"]:
         return ""
@@ -69,14 +97,14 @@ def verdict(scores: dict, significance: float = 0.001) -> str:
     clear = first["p_value"] < significance
     return (
         f"{first['better']} against {first['than']}: {decibels(abs(difference))} dB "
-        f"{'better' if difference >= 0 else 'worse'} in mean SI-SDR, over {first['n']} pairs of excerpt and source "
+        f"{'better' if difference >= 0 else 'worse'} in mean SI-SDR, over {first['n']} excerpts "
         f"(one-sided Wilcoxon signed-rank test: {_p_is(first['p_value'])}, {'' if clear else 'not '}significant at "
         f"p < {significance:g})."
     )
 
 
 def text_table(scores: dict) -> str:
-    """Returns the scores as plain tables: SI-SDR, how far that is above the mixture's, museval's ratios; then the tests.
+    """Return the scores as text: tables of SI-SDR, of the improvement over the mixture and of museval's ratios; the tests.
 
     Args:
         scores: As :func:`nussl_transfer.evaluation.evaluate.evaluate` returns them.
@@ -110,36 +138,30 @@ def text_table(scores: dict) -> str:
     return "\n".join(lines)
 
 
-def _table(names: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns the lines of a table; long names stand in several, above numbers that decide how wide a column is."""
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; a column is as wide as its cells, and long names are wrapped to that."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    heads = [
-        textwrap.wrap(name, max(width, *map(len, name.split()))) for name, width in zip(names, widths, strict=True)
-    ]
-    widths = [max(width, *map(len, head)) for width, head in zip(widths, heads, strict=True)]
-    height = max(map(len, heads))
-    head_rows = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
-    lines = []
-    for row in head_rows + rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("   ".join([row[0].ljust(widths[0]), *cells]))
-    return [*lines[:height], "-" * len(lines[0]), *lines[height:]]
+    heads = ["\n".join(textwrap.wrap(name, max(width, *map(len, name.split())))) for name, width in zip(names, widths, strict=True)]
+    align = ["left"] + ["right"] * (len(names) - 1)
+    return tabulate(rows, heads, "simple", colalign=align, disable_numparse=True).splitlines()
 
 
 def folds_table(scores: dict) -> str:
-    """Returns what each network of a cross-validation scored on the tracks that it had not heard.
+    """Return the score of each network of a cross-validation on its held-out tracks.
 
     Args:
         scores: As :func:`nussl_transfer.pipelines.cross_validation.cross_validate` returns them.
     """
     rows = scores["folds"]
     repeats = sorted({row["repeat"] for row in rows})
-    lines = [f"{'repeat  ' if len(repeats) > 1 else ''}fold  SI-SDR/dB  tested on"]
-    lines.append("-" * len(lines[0]))
-    for row in rows:
-        number = f"{row['repeat']:<8}" if len(repeats) > 1 else ""
-        lines.append(f"{number}{row['fold']:<6}{decibels(row['mean']):>9}  {', '.join(row['tracks'])}")
-    # Folds differ in how many tracks they hold, and tracks in length: these are means over the folds, as they stand above.
+    several = len(repeats) > 1
+    cells = [
+        [*([row["repeat"]] if several else []), row["fold"], decibels(row["mean"]), ", ".join(row["tracks"])] for row in rows
+    ]
+    head = [*(["repeat"] if several else []), "fold", "SI-SDR/dB", "tested on"]
+    align = ["left"] * (len(head) - 2) + ["right", "left"]
+    lines = tabulate(cells, head, "simple", colalign=align, disable_numparse=True).splitlines()
+    # Means over the folds as listed, though folds differ in the number and the length of their tracks.
     means = [
         statistics.fmean(row["mean"] for row in rows if row["repeat"] == repeat and row["mean"] is not None)
         for repeat in repeats
@@ -154,7 +176,7 @@ def folds_table(scores: dict) -> str:
 
 
 def _interval(entry: dict) -> str:
-    """Returns between what the median may lie; scores of earlier versions, and of one song, have no interval."""
+    """Return the interval of the median; scores of one song, and those of earlier versions, have none."""
     if entry.get("interval") is None:
         return ""
     low, high = (decibels(end, True) for end in entry["interval"])

@@ -1,12 +1,10 @@
-"""The study: what is trained and scored, and what the scores say about the paper's hypotheses and questions.
+"""The study of the paper: what is trained and scored, and what the scores say about its hypotheses.
 
-    plan.py       what a study is, as its YAML file has it
-    grid.py       every body and every model of it, with the experiment that makes each
-    hours.py      what is left to do
-    scores.py     a model is scored, into a file
-    writing.py    what the study says of itself and of its data
-    results.py    those files, read and held to what belongs together
-    cells.py      of them the means of the paper's tables
-    curves.py     of curves, when each model reaches its baseline
-    analysis.py   all of it, tested
+    plan.py         read the plan, conf/study.yml
+    grid.py         expand it into bodies and models, each with its experiment
+    jobs.py         list the jobs, their data and their estimated time
+    study_file.py   describe the study and its data: study.json, data/*.json
+    scores.py       write and read the scores of a model
+    analysis.py     means, tests and curves from the scores
+    report/         tables, figures, answers and the page
 """

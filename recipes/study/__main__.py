@@ -1,11 +1,13 @@
-"""The parts of the study that are not training; `recipes/Snakefile` calls them, each for one file of the study::
+"""The steps of the study other than training; `recipes/Snakefile` calls them, each for one file of the study::
 
     python -m recipes.study data bach10 --study study/small --size small
     python -m recipes.study score bach10-musdb-none-whole-0 --study study/small --size small
     python -m recipes.study example bach10 --study study/small --size small
     python -m recipes.study report --study study/small --size small
+    python -m recipes.study jobs --study study/small --size small
 
-``report`` alone makes the tables, the figures and the page of what there is, finished or not.
+``report`` also works on an unfinished study and says what is missing. ``jobs`` lists all jobs, the data set of each and
+whether it is there, and the estimated time.
 """
 
 from __future__ import annotations
@@ -29,25 +31,22 @@ from nussl_transfer.pipelines.experiment_sections import Experiment
 from nussl_transfer.runtime.files import write_json
 from nussl_transfer.store.store import Store
 from recipes.study.grid import Grid
-from recipes.study.plan import read_study
-from recipes.study.results import read_scores
-from recipes.study.scores import write_scores
-from recipes.study.writing import describe_data, write_plan
+from recipes.study.jobs import CEILINGS, jobs_table, left_to_do
+from recipes.study.plan import SCRATCH, read_study
+from recipes.study.scores import ORACLE, read_scores, write_scores
+from recipes.study.study_file import describe_data, write_plan
 
 CONF = Path(__file__).parents[1] / "conf"
 
 
 def make_data(grid: Grid, name: str) -> None:
-    """Prepares the stores of a pretraining or a downstream set, and lists the excerpts of its test tracks.
+    """Prepare the stores of a pretraining or a downstream set, and list the excerpts of its test tracks.
 
     Args:
         grid: The study.
-        name: Of a pretraining set, or of a downstream set, with its fold.
+        name: Name of a pretraining set, or of a downstream set with its fold.
     """
-    item = grid.tests.get(name) or next((body for body in grid.bodies.values() if body.pretraining == name), None)
-    if item is None:
-        known = ", ".join([*grid.tests, *grid.pretrainings])
-        raise ConfigError(f"The data of {name!r} were asked for: the study has {known}.")
+    item = grid.data_of(name)
     experiment = grid.experiment(item)
     stores = open_stores(experiment, experiment.network.sample_rate)
     if name in grid.tests:
@@ -58,32 +57,32 @@ def make_data(grid: Grid, name: str) -> None:
 
 
 def make_score(grid: Grid, name: str) -> None:
-    """Scores a model, or ``<set>-mixture`` or ``<set>-oracle``, on the excerpts of its set."""
-    tests, _, what = name.rpartition("-")
+    """Score a model, ``<set>-mixture`` or ``<set>-oracle`` on the excerpts of its set."""
+    tests, _, ceiling = name.rpartition("-")
     model = grid.models.get(name)
-    if model is None and (what not in (MIXTURE, ORACLE) or tests not in grid.tests):
-        one = next(iter(grid.models))
-        raise ConfigError(f"The score of {name!r} was asked for: the study has no such model. One that it has is {one!r}.")
+    if model is None and (ceiling not in CEILINGS or tests not in grid.tests):
+        raise ConfigError(f"There is no model {name!r} in the study. One that it has is {next(iter(grid.models))!r}.")
     tests = tests if model is None else model.tests
-    experiment, store = tested(grid, tests)
-    source = what if model is None else grid.folder / "models" / f"{name}.pth"
-    more = {"stft_params": experiment.network.stft_params} if what == ORACLE else {}
+    experiment, store = test_store(grid, tests)
+    source = ceiling if model is None else grid.folder / "models" / f"{name}.pth"
+    more = {"stft_params": experiment.network.stft_params} if source == ORACLE else {}
     out = grid.folder / "scores" / f"{name}.json"
     write_scores(source, name, store, excerpt_list(grid, tests), out, device=experiment.training.device, **more)
 
 
 def make_example(grid: Grid, name: str) -> None:
-    """Writes what one excerpt of a downstream set sounds like, separated by a baseline and by a fine-tuned model.
+    """Write one excerpt of a downstream set, separated by the baseline and by the best fine-tuned model.
 
-    The models are those of the first seed: the baseline, and of those fine-tuned as a whole the one with the best mean.
-    The excerpt is the one of the middle: half of all are separated better by that model, half worse.
+    The models are those of the first seed; the best is the one with the best mean of those fine-tuned whole. The excerpt is
+    the median one: that model separates half of all excerpts better, and half worse.
     """
     of_set = [model for model in grid.models.values() if (model.tests, model.seed) == (name, grid.size.seeds[0])]
-    scores = {model: scores_of(grid, model.name) for model in of_set if model.mode != "mask"}
-    baseline = next(model for model in scores if model.mode == "scratch")
-    best = max((model for model in scores if model is not baseline), key=lambda model: np.nanmean(scores[model]))
-    _, store = tested(grid, name)
-    order = np.argsort(scores[best], kind="stable")[: np.isfinite(scores[best]).sum()]  # where nothing sounds it is NaN
+    baseline = next(model for model in of_set if model.mode == SCRATCH)
+    scores = {model: scores_of(grid, model.name) for model in of_set if model.mode == "whole"}
+    best = max(scores, key=lambda model: np.nanmean(scores[model]))
+    _, store = test_store(grid, name)
+    # Excerpts without a score are NaN, which is sorted last.
+    order = np.argsort(scores[best], kind="stable")[: np.isfinite(scores[best]).sum()]
     excerpt = read_excerpts(excerpt_list(grid, name), store)[order[len(order) // 2]]
     models = {"scratch": baseline, "fine-tuned": best}
     checkpoints = {shown: grid.folder / "models" / f"{model.name}.pth" for shown, model in models.items()}
@@ -91,52 +90,62 @@ def make_example(grid: Grid, name: str) -> None:
 
 
 def make_report(grid: Grid, name: None) -> None:
-    """Analyses the scores that there are, and makes the tables, the figures, the answers and the page."""
-    # Not above: it draws, and the parts that do not should not wait for what draws.
+    """Analyse the scores that are there, and make the tables, the figures, the answers and the page."""
+    # Here, so that the other steps do not wait for matplotlib.
     from recipes.study.analysis import analyse
-    from recipes.study.report.write import write_study_report
+    from recipes.study.report.page import write_study_report
 
     write_plan(grid, grid.folder)
     analyse(grid.folder)
     print(f"Wrote {write_study_report(grid.folder, grid.folder / 'report')}.")
 
 
-def tested(grid: Grid, name: str) -> tuple[Experiment, Store]:
-    """Returns the experiment of a set's baseline, and the tracks that all models of the set are tested on."""
+def show_jobs(grid: Grid, name: None) -> None:
+    """Print the data sets and the jobs of the study."""
+    print(f"{jobs_table(grid)}\n\n{left_to_do(grid)}")
+
+
+def test_store(grid: Grid, name: str) -> tuple[Experiment, Store]:
+    """Return the experiment of a set's baseline, and the store of the tracks that all models of the set are tested on."""
     experiment = grid.experiment(grid.tests[name])
     return experiment, open_stores(experiment, experiment.network.sample_rate)[0].select(split="test")
 
 
 def excerpt_list(grid: Grid, name: str) -> Path:
-    """Returns the file of the excerpts of a set."""
+    """Return the path of the list of excerpts of a set."""
     return grid.folder / "excerpts" / f"{name}.jams"
 
 
 def scores_of(grid: Grid, name: str) -> np.ndarray:
-    """Returns the mean over the sources of each excerpt [excerpts], in dB."""
+    """Return the mean over the sources of each excerpt [excerpts], in dB; NaN if it has no score."""
     return read_scores(grid.folder / "scores" / f"{name}.json", name).of_excerpts
 
 
-PARTS = {"data": make_data, "score": make_score, "example": make_example, "report": make_report}
+STEPS = {"data": make_data, "score": make_score, "example": make_example, "report": make_report, "jobs": show_jobs}
+WITHOUT_NAME = ("report", "jobs")
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Does the part that is named on the command line; returns the exit status."""
+    """Run the step that the command line names; return the exit status."""
     parser = ArgumentParser(
         prog="python -m recipes.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=list(PARTS))
-    parser.add_argument("name", type=str, nargs="?", help="of a set or of a model; `report` takes none")
+    parser.add_argument("step", choices=list(STEPS))
+    parser.add_argument("name", type=str, nargs="?", help="name of a set or a model; `report` and `jobs` take none")
     parser.add_argument("--study", type=str, required=True, help="folder of the study")
-    parser.add_argument("--size", type=str, required=True, help="paper, small, smoke, or another of the plan")
+    parser.add_argument("--size", type=str, required=True, help="paper, medium, small, smoke, or another size of the plan")
     parser.add_argument("--plan", type=str, default=str(CONF / "study.yml"), help="YAML file of the plan")
-    parser.add_argument("--folders", type=dict[str, str], default={}, help="where data sets lie, by name")
-    asked = parser.parse_args(argv)
+    parser.add_argument("--folders", type=dict[str, str], default={}, help="folders of data sets, by name")
+    parser.add_argument("--sets", type=str, default="", help="sets to run, with commas between; all by default")
+    given = parser.parse_args(argv)
 
     def work() -> None:
-        if (asked.name is None) != (asked.part == "report"):
-            raise ConfigError(f"`{asked.part}` with the name {asked.name!r} was asked for: all but `report` take one name.")
-        PARTS[asked.part](Grid(read_study(asked.plan), asked.size, asked.study, CONF, asked.folders), asked.name)
+        if (given.name is None) != (given.step in WITHOUT_NAME):
+            takes = "no name" if given.step in WITHOUT_NAME else "one name"
+            raise ConfigError(f"`{given.step}` takes {takes}: got {given.name!r}.")
+        sets = [name.strip() for name in given.sets.split(",") if name.strip()]
+        grid = Grid(read_study(given.plan), given.size, given.study, CONF, given.folders, sets)
+        STEPS[given.step](grid, given.name)
 
     return recipe_status(work)
 

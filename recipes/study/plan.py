@@ -1,17 +1,18 @@
-"""What a study is: pretrainings, conditions, downstream sets and sizes, as ``recipes/conf/study.yml`` has them.
+"""Read the plan of a study: pretrainings, conditions, downstream sets and sizes, as in ``recipes/conf/study.yml``.
 
 ::
 
-    pretrainings: {musdb: MUSDB, ...}                            an experiment pretrain_<name><suffix>.yml each
+    pretrainings: {musdb: MUSDB, ...}                            one experiment pretrain_<name><suffix>.yml for each
     conditions: {pitch: {shown: Pitch shift, suffix: _pitch}, ...}
     downstreams: {bach10: {shown: Bach10, experiment: bach10}, ...}   scratch_<experiment>.yml, finetune_<experiment>.yml
     modes: [whole, mask]                                         and finetune_<experiment>_mask.yml
-    sizes: {small: {...}, ...}                                   the same, with other numbers
+    sizes: {small: {...}, medium: {like: small, ...}, ...}       the same grid with other numbers
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.pipelines.experiment_checking import Checker
 from nussl_transfer.pipelines.experiment_schema import construct
 
+SCRATCH, SCRATCH_EQUAL = "scratch", "scratch_equal"
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -29,7 +32,7 @@ class Condition:
 
     Attributes:
         shown: Its name in tables.
-        suffix: What the names of its experiments end in.
+        suffix: Suffix of the names of its experiments.
     """
 
     shown: str
@@ -45,17 +48,21 @@ class Downstream:
         experiment: Its experiments are ``finetune_<experiment>`` and ``scratch_<experiment>``.
         leave_one_out: An option of its data set that holds out one track by number. Every model is then trained once for
             each track, without it.
-        conditions: Of pretraining that it is done for; None: all.
-        modes: Of fine-tuning that it is done in; None: all.
-        asked_for: It is done only where its folder is given.
+        folds: Numbers of the tracks to leave out; None: all that are in its folder.
+        dataset: Data set whose folder it is read from; None: the one that its experiment names, or its own folder.
+        conditions: Conditions of pretraining that it is run for; None: all.
+        modes: Modes of fine-tuning that it is run in; None: all.
+        optional: It is run only if a size names it, or its folder is given.
     """
 
     shown: str
     experiment: str
     leave_one_out: str | None = None
+    folds: tuple[str, ...] | None = None
+    dataset: str | None = None
     conditions: tuple[str, ...] | None = None
     modes: tuple[Literal["whole", "mask"], ...] | None = None
-    asked_for: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,10 @@ class Corpus:
 
     Attributes:
         render: Name of that command's corpus.
-        tree: Folder of the data set within what is rendered.
-        minutes: Of music.
-        tracks: Their number.
-        held_out: Tracks for the test, where the command asks for it.
+        tree: Folder of the data set within the rendered corpus.
+        minutes: Minutes of music.
+        tracks: Number of tracks.
+        held_out: Number of test tracks, for the corpora whose command has that option.
     """
 
     render: str
@@ -77,14 +84,14 @@ class Corpus:
     held_out: int | None = None
 
     def options(self) -> str:
-        """Returns the words of the command that says how much."""
-        asked = {"tracks": self.tracks, "minutes": self.minutes, "held_out": self.held_out}
-        return " ".join(f"--{name} {value:g}" for name, value in asked.items() if value is not None)
+        """Return the options of the command."""
+        given = {"tracks": self.tracks, "minutes": self.minutes, "held_out": self.held_out}
+        return " ".join(f"--{name} {value:g}" for name, value in given.items() if value is not None)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job may take: a number of GPUs, memory in MB, and minutes, after which a cluster ends it."""
+    """What a job may use: GPUs, memory in MB, and minutes, after which a cluster ends it."""
 
     gpu: int = 0
     mem_mb: int = 2000
@@ -92,8 +99,8 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What each kind of job may take."""
+class JobResources:
+    """What each kind of job may use."""
 
     pretrain: Resources = Resources()
     finetune: Resources = Resources()
@@ -107,17 +114,24 @@ class Size:
 
     Attributes:
         about: What it is, in a sentence.
-        seeds: Everything is done once for each.
-        pretrainings: Those that are done; None: all. Likewise ``conditions``, ``downstreams`` and ``modes``.
-        folders: Where data sets lie, by their names.
-        corpora: Stand-ins that are rendered, by the names of the data sets.
-        overrides: Of every experiment, ``section.key=value``.
-        threads: Of a job.
-        resources: What each kind of job may take.
+        like: Another size, whose keys this one has unless it sets them; ``overrides`` are added to those of the other.
+        seeds: Seeds of fine-tuning and of training from scratch; everything is run once for each.
+        body_seeds: Seeds of pretraining; None: ``seeds``. The i-th seed fine-tunes from the i-th body, counted round.
+        baselines: Networks from scratch: 'scratch' trains for its own number of iterations, 'scratch_equal' for as many as
+            the fine-tuned.
+        pretrainings: Those to run; None: all. Likewise ``conditions``, ``downstreams`` and ``modes``.
+        folders: Folders of data sets, by their names.
+        corpora: Stand-ins to render, by the names of the data sets.
+        overrides: ``section.key=value`` for every experiment.
+        threads: Threads of a job.
+        resources: What each kind of job may use.
     """
 
     about: str
+    like: str | None = None
     seeds: tuple[int, ...] = (0,)
+    body_seeds: tuple[int, ...] | None = None
+    baselines: tuple[Literal["scratch", "scratch_equal"], ...] = (SCRATCH,)
     pretrainings: tuple[str, ...] | None = None
     conditions: tuple[str, ...] | None = None
     downstreams: tuple[str, ...] | None = None
@@ -126,12 +140,12 @@ class Size:
     corpora: dict[str, Corpus] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     threads: int = 1
-    resources: Needs = Needs()
+    resources: JobResources = JobResources()
 
 
 @dataclass(frozen=True)
 class Study:
-    """All that is done; `sizes` by name."""
+    """The whole plan; `sizes` by name."""
 
     pretrainings: dict[str, str]
     conditions: dict[str, Condition]
@@ -141,30 +155,60 @@ class Study:
 
 
 def read_study(path: str | Path) -> Study:
-    """Returns the study that a file describes.
+    """Read the plan of a study.
 
     Raises:
-        ConfigError: It cannot be read, has a key that there is not or a value of another type, or a size names a part of
-            the study that there is not.
+        ConfigError: The file cannot be read, has an unknown key or a value of the wrong type, or a size names an unknown
+            part of the study.
     """
     try:
         node = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The study {path} was asked for: {error}. Give a YAML file, such as study.yml.") from error
+        raise ConfigError(f"The plan {path} cannot be read: {error}. Give a YAML file such as study.yml.") from error
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{path} is not a study: it should hold keys, such as `pretrainings:` and `sizes:`.")
-    study = construct(Study, Checker(Study, str(path)).check(node), str(path))
+        raise ConfigError(f"{path} is not the plan of a study: expected keys such as `pretrainings:` and `sizes:`.")
+    values = Checker(Study, str(path)).check(node)
+    sizes = values.get("sizes") or {}
+    values["sizes"] = {name: _inherit(str(path), sizes, name) for name in sizes}
+    study = construct(Study, values, str(path))
     for name, size in study.sizes.items():
         for part in ("pretrainings", "conditions", "downstreams"):
             _check_known(f"{path}: sizes.{name}.{part}", getattr(size, part) or (), getattr(study, part))
+        if SCRATCH not in size.baselines:
+            raise ConfigError(f"{path}: sizes.{name}.baselines lacks '{SCRATCH}', which every comparison needs. Add it.")
     for name, downstream in study.downstreams.items():
         _check_known(f"{path}: downstreams.{name}.conditions", downstream.conditions or (), study.conditions)
     return study
 
 
-def _check_known(where: str, named: tuple[str, ...], known: dict) -> None:
+def _inherit(path: str, sizes: Mapping[str, dict], name: str, below: tuple[str, ...] = ()) -> dict:
+    """Return the keys of a size, with those of the sizes that it is like."""
+    own = sizes[name] or {}
+    parent = own.get("like")
+    if parent is None:
+        return own
+    _check_known(f"{path}: sizes.{name}.like", (parent,), sizes)
+    if parent in (*below, name):
+        raise ConfigError(f"{path}: sizes.{name}.like leads back to {parent!r}. Remove one `like:`.")
+    return _merge_sizes(_inherit(path, sizes, parent, (*below, name)), own)
+
+
+def _merge_sizes(parent: Mapping, child: Mapping) -> dict:
+    """Return the child's keys over the parent's: mappings key by key, overrides after the parent's, all else replaced."""
+    merged = dict(parent)
+    for key, value in child.items():
+        if key == "overrides":
+            merged[key] = (*parent.get(key, ()), *value)
+        elif isinstance(value, Mapping) and isinstance(parent.get(key), Mapping):
+            merged[key] = _merge_sizes(parent[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_known(where: str, named: tuple[str, ...], known: Mapping) -> None:
     for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            meant = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}."
+            meant = f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(known)}."
             raise ConfigError(f"{where} names {name!r}, which the study does not have. {meant}")

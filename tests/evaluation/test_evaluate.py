@@ -23,7 +23,7 @@ from nussl_transfer.evaluation.metrics import bss_eval, si_sdr
 from nussl_transfer.evaluation.score import SourceSeparationProbe, estimate_sources, score, score_each
 from nussl_transfer.evaluation.statistics import holm, summarise
 from nussl_transfer.networks.chimera import build_transfer_chimera
-from nussl_transfer.report import write as report
+from nussl_transfer.report import page, text
 from nussl_transfer.store.store import StoreWriter
 
 RATE = 16000
@@ -228,11 +228,11 @@ def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
         values = [row[name] for row in scores["scores"]["a"] if row[name] is not None]
         assert scores["summary"][2][name] == pytest.approx(np.median(values))
     json.dumps(scores, allow_nan=False)
-    table = report.text_table(scores)
+    table = text.text_table(scores)
     assert "SDR/SIR/SAR" in table and "SI-SDRi/dB" in table
     plain = evaluate({"a": checkpoint}, gappy, excerpts=excerpts, out=tmp_path, progress=False)
-    assert "sdr" not in plain["summary"][0] and "SIR" not in report.text_table(plain)
-    assert "SI-SDRi/dB" in report.text_table(plain)
+    assert "sdr" not in plain["summary"][0] and "SIR" not in text.text_table(plain)
+    assert "SI-SDRi/dB" in text.text_table(plain)
 
 
 def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):
@@ -275,7 +275,7 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
         "bass": (1, 2), "voice": (1, 2), None: (2, 4),
     }  # fmt: skip
     assert scores["comparisons"][0]["n"] == 1
-    table = report.text_table(scores)
+    table = text.text_table(scores)
     assert "Left out of 6 references: 2 alone in its mixture (bass of one at 0.0 s; bass of two at 0.0 s), 2 silent" in table
 
 
@@ -481,7 +481,7 @@ def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
     (tmp_path / "about.json").write_text('{"title": "Try"}')
     curve = {"points": [{"iteration": 0, "test_si_sdr": 1.0}], "mixture_si_sdr": 0.0}
     (tmp_path / "curves.json").write_text(json.dumps(dict.fromkeys(models, curve)))
-    assert "<h1>Try</h1>" in report.write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>Try</h1>" in page.write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
     # Its sounds and masks are nussl's.
     mixture, _ = soundfile.read(tmp_path / "example" / "mixture.wav")
     separator = DeepMaskEstimation(as_signal(mixture), model_path=str(checkpoint))

@@ -1,1 +1,1 @@
-"""Turn the scores of the study into tables, figures and a page."""
+"""Turn the scores of a study into tables, figures, answers and a page."""

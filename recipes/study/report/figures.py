@@ -1,39 +1,61 @@
-"""Figures 1 to 3, each for light and dark ground and for wide and narrow screens."""
+"""Draw Figures 1 to 3, each for light and dark grounds and for wide and narrow screens; their captions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from nussl_transfer.report.figures import quieten
-from nussl_transfer.report.style import GROUND, INK, LIGHT, MUTED
+from nussl_transfer.report.figures import GROUND, INK, LIGHT, MODELS, MUTED, colour_of, quieten
 from nussl_transfer.report.text import decibels
 
-from .curves import reached, shown_curves
+from . import paper
 from .findings import mark
-from .inputs import NONE, SCRATCH, WHOLE, Study
-from .looks import name_rows, panels, series_style
+from .inputs import NONE, SCRATCH, SCRATCH_EQUAL, WHOLE, Study
 
 _ERROR = {"elinewidth": 1.2, "capsize": 2.5, "capthick": 1.2}
+# Pretraining sets differ in colour, and in grey by hatch, marker and line. No dots: each is four curves in the file.
+_HATCHES = ("////", "||||", "xxxx", "----")
+_MARKERS = ("o", "s", "^", "D")
+_LINES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
+
+
+def captions(study: Study) -> dict[str, str]:
+    """Return the captions by figure, as plain text."""
+    star = f"* significant (p < {study.threshold:g}); \u2020 not significant after Holm\u2019s correction over all tests"
+    seeds = " A whisker spans the means of the seeds." if len(study.plan["seeds"]) > 1 else ""
+    return {
+        "figure1": "Figure 1. Mean SI-SDR in dB by downstream set and pretraining set; fine-tuned whole, no augmentation. "
+        "Bars start at the mixture (dashed): their length is the improvement over it. Dotted: the oracle magnitude mask."
+        f"{seeds} Better than from scratch: {star}.",
+        "figure2": "Figure 2. Gain in SI-SDR of each augmentation in pretraining over none, fine-tuned whole: the median "
+        "over excerpts in dB and its bootstrap interval over songs; filled if significant after Holm\u2019s correction. "
+        f"{star}. The paper\u2019s best gave {paper.BEST_GAIN} dB.",
+        "figure3": "Figure 3. Test SI-SDR against iteration, on a logarithmic axis. Rings: the best score of the "
+        "baseline, and the first fine-tuned network that reached it (dotted). The paper, on Dagstuhl ChoirSet: 5 dB after "
+        f"{paper.BASELINE_REACHED_IN:,} iterations from scratch, {paper.REACHED_IN:,} fine-tuned.",
+    }
 
 
 def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
-    """Returns Figure 1: SI-SDR by downstream and pretraining set, no augmentation, fine-tuned whole.
+    """Draw Figure 1: SI-SDR by downstream and pretraining set, no augmentation, fine-tuned whole.
 
-    Bars stand on the mixture's SI-SDR: their length is the improvement. A whisker spans the means of the seeds.
+    Bars start at the mixture's SI-SDR: their length is the improvement. A whisker spans the means of the seeds.
     """
-    pretrainings = [None, *study.plan["pretrainings"]]
+    baselines = [mode for mode in (SCRATCH, SCRATCH_EQUAL) if any(m["mode"] == mode for m in study.plan["models"])]
+    kinds = [(None, None, mode) for mode in baselines] + [(name, NONE, WHOLE) for name in study.plan["pretrainings"]]
     downstreams = list(study.plan["downstreams"])
-    height = 0.98 + 0.3 * len(pretrainings)
-    figure, grid = panels(study, downstreams, ground, narrow, height, _columns(downstreams), share_x=True)
+    height = 0.98 + 0.3 * len(kinds)
+    figure, grid = _panels(study, downstreams, ground, narrow, height, _columns(downstreams), share_x=True)
     reach = []
     for axes, downstream in zip(grid, downstreams, strict=True):
         ceiling = study.analysis["ceilings"].get(downstream) or {}
         foot = ceiling.get("mixture") or 0.0
-        for row, pretraining in enumerate(pretrainings):
-            condition, mode = (None, SCRATCH) if pretraining is None else (NONE, WHOLE)
+        for row, (pretraining, condition, mode) in enumerate(kinds):
             cell = study.cell(downstream, pretraining, condition, mode)
             if cell is None:
                 axes.text(foot, row, " not done", va="center", fontsize=8, color=MUTED[ground])
@@ -48,9 +70,9 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
                 reach.append(ceiling[name])
                 axes.axvline(ceiling[name], color=MUTED[ground], linewidth=1.2, linestyle=line)
                 _name_line(axes, ceiling[name], name, ground, left=name == "oracle")
-        names = [(row, study.name(pretraining), False) for row, pretraining in enumerate(pretrainings)]
-        name_rows(axes, names, ground, named=narrow or axes.get_subplotspec().is_first_col())
-        axes.set_ylim(len(pretrainings) - 0.4, -1.35)
+        names = [(row, study.name(*kind), False) for row, kind in enumerate(kinds)]
+        _name_rows(axes, names, ground, named=narrow or axes.get_subplotspec().is_first_col())
+        axes.set_ylim(len(kinds) - 0.4, -1.35)
         if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("SI-SDR (dB)", color=MUTED[ground])
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
@@ -61,7 +83,7 @@ def score_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
 
 
 def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
-    """Returns Figure 2: the gain of each augmentation in pretraining, the median over excerpts, with its interval."""
+    """Draw Figure 2: the gain of each augmentation in pretraining, the median over excerpts, with its interval."""
     conditions = {key: name for key, name in study.plan["conditions"].items() if key != NONE}
     rows: list[tuple[float, str, bool]] = []
     places = {}
@@ -71,7 +93,7 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
             places[condition, pretraining] = len(rows)
             rows.append((len(rows), called, False))
     downstreams = study.augmented()
-    figure, grid = panels(study, downstreams, ground, narrow, 0.8 + 0.2 * len(rows), columns=4, share_x=True)
+    figure, grid = _panels(study, downstreams, ground, narrow, 0.8 + 0.2 * len(rows), columns=4, share_x=True)
     for axes, downstream in zip(grid, downstreams, strict=True):
         axes.axvline(0, color=INK[ground], linewidth=1)
         undone = dict(places)
@@ -87,7 +109,7 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
         for (condition, pretraining), row in undone.items():
             planned = study.planned(downstream, condition=condition, pretraining=pretraining, mode=WHOLE)
             axes.text(0, row, " not done" if planned else " not planned", va="center", fontsize=8, color=MUTED[ground])
-        name_rows(axes, rows, ground, named=narrow or axes.get_subplotspec().is_first_col())
+        _name_rows(axes, rows, ground, named=narrow or axes.get_subplotspec().is_first_col())
         axes.margins(x=0.1)
         if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("gain in SI-SDR (dB)", color=MUTED[ground])
@@ -96,14 +118,14 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
 
 
 def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figure:
-    """Returns Figure 3: test SI-SDR against iteration, on a logarithmic axis, and where the baseline's best is reached."""
+    """Draw Figure 3: test SI-SDR against iteration on a logarithmic axis, and where the baseline's best is reached."""
     downstreams = list(study.plan["downstreams"])
-    figure, grid = panels(study, downstreams, ground, narrow, 2.9, _columns(downstreams))
+    figure, grid = _panels(study, downstreams, ground, narrow, 2.9, _columns(downstreams))
     handles = {}
     for axes, downstream in zip(grid, downstreams, strict=True):
         quieten(axes, ground, grid="y")
         axes.xaxis.set_minor_locator(NullLocator())
-        curves = shown_curves(study, downstream)
+        curves = study.main_curves(downstream)
         if not curves:
             axes.text(0.5, 0.5, "no curve", transform=axes.transAxes, ha="center", color=MUTED[ground])
             axes.set(xticks=[], yticks=[])
@@ -138,7 +160,7 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
 
 
 def _columns(downstreams: list[str]) -> int:
-    """Returns how many panels stand side by side: as many as there is room to name lines in, in full rows."""
+    """Return the number of panels side by side: as many as leave room for the names, in full rows."""
     return 2 if len(downstreams) == 4 else 3
 
 
@@ -154,7 +176,7 @@ def _bar(axes: Axes, row: int, foot: float, cell: dict, style) -> None:
 
 
 def _write_end(axes: Axes, row: int, foot: float, cell: dict, star: str, ground: int) -> None:
-    """Writes the value and its mark of significance right of a bar and its whisker."""
+    """Write the value and its mark of significance right of a bar and its whisker."""
     end = max(foot, cell["mean"], *(cell["seeds"].values() if len(cell["seeds"]) > 1 else ()))
     axes.annotate(
         f"{decibels(cell['mean'])}{star}", (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
@@ -163,7 +185,7 @@ def _write_end(axes: Axes, row: int, foot: float, cell: dict, star: str, ground:
 
 
 def _name_line(axes: Axes, value: float, name: str, ground: int, left: bool) -> None:
-    # The one that stands left of its line a line of text lower, as the two may lie near each other.
+    # The name left of its line is one line lower, because the two lines may be close.
     axes.annotate(
         f"{name} {decibels(value)}", (value, 1), (-3, -12) if left else (3, -2), xycoords=("data", "axes fraction"),
         textcoords="offset points", ha="right" if left else "left", va="top", fontsize=7.5, color=MUTED[ground],
@@ -171,7 +193,7 @@ def _name_line(axes: Axes, value: float, name: str, ground: int, left: bool) -> 
 
 
 def _mark_reached(axes: Axes, study: Study, downstream: str, ground: int) -> None:
-    row = reached(study, downstream)
+    row = study.reached(downstream)
     if row is None:
         return
     axes.axhline(row.best, color=MUTED[ground], linewidth=0.9, linestyle=(0, (1, 2)))
@@ -188,7 +210,7 @@ def _mark_reached(axes: Axes, study: Study, downstream: str, ground: int) -> Non
 
 
 def _scale_iterations(axes: Axes, iterations: list[int]) -> None:
-    """Sets a logarithmic axis of iterations, on which 0 has a place left of the first one."""
+    """Set a logarithmic axis of iterations with a place for 0 left of the first one."""
     positive = [iteration for iteration in iterations if iteration > 0]
     if not positive:
         return
@@ -206,3 +228,70 @@ def _scale_iterations(axes: Axes, iterations: list[int]) -> None:
 
 def _plain(value: float, _: int) -> str:
     return f"{value:g}".replace("-", "\u2212")
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """The look of one pretraining set, or of training from scratch, in the figures."""
+
+    colour: str
+    hatch: str
+    marker: str
+    line: str | tuple
+    fill: tuple[float, float, float]
+
+
+def series_style(study: Study, pretraining: str | None, ground: int) -> SeriesStyle:
+    """Return the look of a pretraining set; None is training from scratch."""
+    if pretraining is None:
+        return SeriesStyle(MUTED[ground], "", "D", "solid", _tint(MUTED[ground], ground, 0.55))
+    names = list(study.plan["pretrainings"])
+    place = names.index(pretraining)
+    colour = colour_of(names, MODELS, pretraining, ground)
+    hatch, marker, line = (kinds[place % len(kinds)] for kinds in (_HATCHES, _MARKERS, _LINES))
+    return SeriesStyle(colour, hatch, marker, line, _tint(colour, ground, 0.25))
+
+
+def _panels(
+    study: Study, downstreams: list[str], ground: int, narrow: bool, height: float, columns: int, share_x: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each downstream set, side by side, or one below the other if ``narrow``.
+
+    Args:
+        study: The study.
+        downstreams: The sets.
+        ground: `LIGHT` or `DARK`.
+        narrow: Whether it is for a narrow screen.
+        height: Height of a panel in inches.
+        columns: Largest number of panels side by side.
+        share_x: Whether all panels share the x axis.
+    """
+    names = [study.plan["downstreams"][key] for key in downstreams]
+    across = 1 if narrow else max(1, min(columns, len(names)))
+    down = max(1, -(-len(names) // across))
+    figure = Figure((4.6 if narrow else 9.2, height * down), facecolor=GROUND[ground], layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08, hspace=0.04)
+    grid = figure.subplots(down, across, squeeze=False, sharex=share_x, sharey=False).ravel()
+    for axes in grid[len(names) :]:
+        axes.set_visible(False)
+    for axes, name in zip(grid, names, strict=False):
+        axes.set_facecolor(GROUND[ground])
+        axes.set_title(name, loc="left", fontsize=10, color=INK[ground], fontweight="bold")
+    return figure, list(grid[: len(names)])
+
+
+def _name_rows(axes: Axes, rows: list[tuple[float, str, bool]], ground: int, named: bool = True) -> None:
+    """Write names left of horizontal rows, headings in bold; ``named`` is off if the panel to the left has them."""
+    quieten(axes, ground, grid="x")
+    axes.set_yticks([place for place, _, _ in rows], [name if named else "" for _, name, _ in rows])
+    for label, (_, _, heading) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(INK[ground])
+        label.set_fontweight("bold" if heading else "normal")
+    axes.set_ylim(max(place for place, _, _ in rows) + 0.6, min(place for place, _, _ in rows) - 0.6)
+
+
+def _tint(colour: str, ground: int, share: float) -> tuple[float, float, float]:
+    """Return a colour mixed with the ground; ``share`` is that of the colour."""
+    pairs = zip(to_rgb(colour), to_rgb(GROUND[ground]), strict=True)
+    red, green, blue = (share * of_colour + (1 - share) * of_ground for of_colour, of_ground in pairs)
+    return red, green, blue

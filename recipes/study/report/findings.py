@@ -1,4 +1,4 @@
-"""When something counts as found: the rules, stated once for the page and the code."""
+"""Decide what a comparison shows, by the paper's rule and by ours; the rules are stated once, for the page and the code."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from collections.abc import Sequence
 SHOWN, PARTLY, NOT_SHOWN, NOT_MEASURED = "shown", "partly shown", "not shown", "not measured"
 CONTRARY = "the contrary is shown"
 BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
+PAPER_RULE, OUR_RULE = "the paper\u2019s rule", "our rule"
 
 RULES = (
-    "Scores are compared pair by pair: two models on one excerpt, each by its mean SI-SDR over the sources that sound.",
-    "One model is better than another where the Wilcoxon signed-rank test is significant at p < {threshold:g} after "
-    "Holm\u2019s correction over all tests of the grid, and the {confidence} interval of the median difference, by a "
-    "bootstrap that draws whole songs, lies above zero. It is worse where that interval lies below zero and the test the "
-    "other way round has p < {threshold:g}. Otherwise it is not shown either way; so too where all excerpts are of one "
-    "song, which has no interval. Where songs are fewer than about ten, intervals are rather too narrow.",
-    "H1, H2 and R2 are tested one-sided, as in the paper. R1 is tested two-sided: which pretraining is the best was seen "
-    "in the same scores, which still makes its p rather too small.",
-    "A statement about several comparisons is shown where all of them are better, partly shown where some are, not shown "
-    "where none is; the contrary is shown where all of them are worse. What was not measured is left out, and named.",
-    "A star and bold type mark p < {threshold:g} before any correction, as in the paper; a dagger (\u2020) beside them "
-    "says that Holm\u2019s correction takes it back.",
+    "Scores are compared excerpt by excerpt: two models on the same excerpt, each by its mean SI-SDR over the sources.",
+    "The paper\u2019s rule: one model is better than another if the Wilcoxon signed-rank test over the excerpts gives "
+    "p < {threshold:g}, without a correction; it is worse if the test in the other direction does. The test takes excerpts "
+    "as independent, but excerpts of one song are not, so its p is too small if there are few songs.",
+    "Our rule: one model is better than another if p < {threshold:g} after Holm\u2019s correction over all tests of the "
+    "study, and the {confidence} interval of the median difference, from a bootstrap that draws whole songs, lies above zero. "
+    "It is worse if that interval lies below zero and the test in the other direction gives p < {threshold:g}. With fewer "
+    "than about ten songs the interval is too narrow. With one test song there is no interval: then our rule can never say "
+    "\u201cshown\u201d, whatever the scores are.",
+    "H1, H2 and R2 are tested one-sided, as in the paper. R1 is tested two-sided, and the paper has no test for it: the best "
+    "pretraining set is chosen from the same scores, which makes its p too small under both rules.",
+    "A statement about several comparisons is shown if all of them are better, partly shown if some are, and not shown if none "
+    "is; the contrary is shown if all of them are worse. What was not measured is left out and named.",
+    "A star and bold type mark p < {threshold:g} before any correction, as in the paper; a dagger (\u2020) beside them means "
+    "that it is not significant after Holm\u2019s correction.",
 )
 
 
 def finding(comparison: dict, threshold: float) -> str:
-    """Returns whether the first model of a comparison is `BETTER` or `WORSE` than the second, or neither shown.
+    """Return whether the first model of a comparison is `BETTER` or `WORSE` than the second by our rule, or `UNCLEAR`.
 
     >>> tested = {"alternative": "greater", "p_value": 1e-9, "significant_holm": True, "interval": [0.1, 0.4]}
     >>> finding(tested, 0.001), finding({**tested, "interval": [-0.1, 0.4]}, 0.001)
@@ -39,13 +43,33 @@ def finding(comparison: dict, threshold: float) -> str:
     low, high = comparison["interval"]
     if comparison["significant_holm"] and low > 0:
         return BETTER
+    return WORSE if high < 0 and _reverse_p(comparison) < threshold else UNCLEAR
+
+
+def finding_by_paper(comparison: dict, threshold: float) -> str:
+    """Return the same by the paper's rule, the Wilcoxon test over excerpts alone.
+
+    >>> tested = {"alternative": "greater", "p_value": 1e-9, "mean_difference": 0.3}
+    >>> finding_by_paper(tested, 0.001), finding_by_paper({**tested, "p_value": 1 - 1e-9}, 0.001)
+    ('better', 'worse')
+    >>> both = {**tested, "alternative": "two-sided", "effect_size": -0.4}
+    >>> finding_by_paper(both, 0.001), finding_by_paper({**both, "p_value": 0.5}, 0.001)
+    ('worse', 'unclear')
+    """
     p_value = comparison["p_value"]
-    reverse = p_value if comparison["alternative"] == "two-sided" else 1 - p_value
-    return WORSE if high < 0 and reverse < threshold else UNCLEAR
+    if p_value is None:
+        return UNCLEAR
+    if comparison["alternative"] == "two-sided":
+        if p_value >= threshold:
+            return UNCLEAR
+        return BETTER if comparison["effect_size"] > 0 else WORSE
+    if p_value < threshold:
+        return BETTER
+    return WORSE if _reverse_p(comparison) < threshold else UNCLEAR
 
 
 def verdict(findings: Sequence[str]) -> str:
-    """Returns what findings come to together.
+    """Return the verdict on a statement about several comparisons.
 
     >>> verdict(["better", "better"]), verdict(["better", "worse"]), verdict(["unclear", "worse"])
     ('shown', 'partly shown', 'not shown')
@@ -60,12 +84,12 @@ def verdict(findings: Sequence[str]) -> str:
     return CONTRARY if found == {WORSE} else NOT_SHOWN
 
 
-def together(verdicts: Sequence[str]) -> str:
-    """Returns what verdicts come to together; what was not measured does not count.
+def combined_verdict(verdicts: Sequence[str]) -> str:
+    """Return the verdict of several verdicts; parts that were not measured do not count.
 
-    >>> together(["shown", "not measured"]), together(["shown", "not shown"])
+    >>> combined_verdict(["shown", "not measured"]), combined_verdict(["shown", "not shown"])
     ('shown', 'partly shown')
-    >>> together(["not shown", "the contrary is shown"])
+    >>> combined_verdict(["not shown", "the contrary is shown"])
     'not shown'
     """
     found = set(verdicts) - {NOT_MEASURED}
@@ -75,13 +99,13 @@ def together(verdicts: Sequence[str]) -> str:
 
 
 def rules(comparisons: Sequence[dict], threshold: float) -> list[str]:
-    """Returns the rules as they are printed, with the threshold and confidence of the study."""
+    """Return the rules as they are printed, with the threshold and confidence of the study."""
     confidence = comparisons[0]["confidence"] if comparisons else 0.95
     return [rule.format(threshold=threshold, confidence=f"{100 * confidence:g} %") for rule in RULES]
 
 
 def mark(comparison: dict) -> str:
-    """Returns the mark of significance: a star as the paper sets it, with a dagger where Holm's correction takes it back.
+    """Return a star if p is significant, as in the paper, with a dagger if it is not after Holm's correction.
 
     >>> mark({"significant": True, "significant_holm": True}), mark({"significant": True, "significant_holm": False})
     ('*', '*\u2020')
@@ -89,3 +113,8 @@ def mark(comparison: dict) -> str:
     if not comparison["significant"]:
         return ""
     return "*" if comparison["significant_holm"] else "*\u2020"
+
+
+def _reverse_p(comparison: dict) -> float:
+    """Return the p-value of the test in the other direction."""
+    return comparison["p_value"] if comparison["alternative"] == "two-sided" else 1 - comparison["p_value"]

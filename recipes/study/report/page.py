@@ -1,128 +1,132 @@
-"""The page of a study: answers first, then figures, tables, sound, and how it was made."""
+"""Make the report of a study: the paper's tables and figures, the answers, and one page.
+
+The folder that it is made from::
+
+    study.json                the plan (recipes.study.study_file)
+    analysis.json             the analysis of the scores (recipes.study.analysis)
+    examples/<downstream>/    as nussl_transfer.evaluation.evaluate.write_example writes it, its models 'scratch' and 'fine-tuned'
+
+and what is made::
+
+    index.html                         everything, in one file that loads nothing
+    answers.md                         the answers to H1, H2, R1 and R2, and the rules behind them
+    tables/table1.md, .csv             minutes of the data sets, beside the paper's
+    tables/table2.md, .csv             mask minus whole, beside the paper's
+    tables/scores.md, .csv             all means
+    tables/iterations.md, .csv         how soon the baseline's best is reached
+    tables/statistics.md, .csv         all comparisons
+    figures/figure{1,2,3}.png, .pdf, .svg
+
+The same input gives the same bytes.
+"""
 
 from __future__ import annotations
 
-from html import escape
+from pathlib import Path
 
-from nussl_transfer.report.document import document, in_colours_and_widths, section
-from nussl_transfer.report.elements import ABOUT_ORACLE, ABOUT_SI_SDR, facts, raised, shown, uri
+from nussl_transfer.report.figures import DARK, LIGHT, as_svg, save
 from nussl_transfer.report.inputs import Example
-from nussl_transfer.report.listen import listen
+from nussl_transfer.report.listen import listening_part
+from nussl_transfer.report.page import Drawings, drawing_versions, render
+from nussl_transfer.runtime.files import written_aside
 
 from . import paper
-from .answers import QUESTIONS, answers, efficiency
-from .extent import extent, missing_parts
+from .answers import answers, answers_markdown, efficiency
+from .coverage import extent, missing_parts
+from .figures import captions, curve_figure, gain_figure, score_figure
 from .findings import rules
-from .inputs import FINE_TUNED, SCRATCH, Study
-from .wording import Answer, Part
-from .writing import Table, as_html
+from .inputs import FINE_TUNED, SCRATCH, Study, read_study
+from .tables import Table, all_tables, as_csv, as_markdown
 
-# All sound of the page, as it stands in it, and how wide a spectrogram is at most.
+FIGURES = {"figure1": score_figure, "figure2": gain_figure, "figure3": curve_figure}
+TEMPLATES = Path(__file__).parents[1] / "templates"
+# Size of all clips of the page together, base64-encoded, and the largest width of a spectrogram in pixels.
 AUDIO_BYTES = 5_000_000
 PICTURE_WIDTH = 400
-NOT_PLANNED = "<p>No part of this study.</p>"
-
-Pictures = dict[tuple[bool, bool], bytes]
 
 
-def page(study: Study, tables: dict[str, Table], figures: dict[str, Pictures], captions: dict[str, str]) -> str:
-    """Returns the HTML of the page.
+def write_study_report(folder: str | Path, out: str | Path) -> Path:
+    """Make the report of a study and return the path of its page.
 
     Args:
-        study: What was done and found.
-        tables: By the name of their file.
-        figures: SVG files by the name of the figure, then by (narrow, dark).
-        captions: Of the figures, plain text.
+        folder: Folder of the study, with the files listed above.
+        out: Folder to write.
+
+    Raises:
+        DataError: A file is missing or cannot be read; the message names it.
     """
-    found = answers(study)
-    drawn = {name: _figure(pictures, captions[name]) for name, pictures in figures.items()}
-    parts = [
-        section("answers", "Answers", "".join(map(_answer, found)) + _rules(study)),
-        section("scores", "Scores", drawn["figure1"] + _folded("All scores", as_html(tables["scores"]))),
-        section("augmentation", "Augmentation in pretraining", drawn["figure2"] if study.augmented() else NOT_PLANNED),
-        section("mask", "The mask head alone", as_html(tables["table2"]) if study.masked() else NOT_PLANNED),
-        section("curves", "Learning curves", drawn["figure3"] + _list(efficiency(study)) + as_html(tables["iterations"])),
-        section("statistics", "Statistics", _folded("All comparisons", as_html(tables["statistics"]))),
-        section("data", "Data", as_html(tables["table1"])),
-        _listen(study),
-        _making(study),
-        f"<footer>\n<p>{ABOUT_SI_SDR}{ABOUT_ORACLE}.</p>\n<p>The paper: {escape(paper.SOURCE)}.</p>\n</footer>",
-    ]
-    header = f"<p>{escape(' '.join(extent(study)))}</p>\n{_verdicts(found)}"
-    return document(study.title, header, "\n".join(parts))
+    folder, out = Path(folder), Path(out)
+    study = read_study(folder)
+    tables, figures = all_tables(study), _draw(study, out / "figures")
+    for name, table in tables.items():
+        _write(out / "tables" / f"{name}.md", as_markdown(table))
+        _write(out / "tables" / f"{name}.csv", as_csv(table))
+    _write(out / "answers.md", answers_markdown(study))
+    _write(out / "index.html", page(study, tables, figures))
+    return out / "index.html"
 
 
-def _verdicts(found: list[Answer]) -> str:
-    items = "".join(
-        f'<div style="--colour: var(--muted)"><dt>{answer.question}</dt><dd>{escape(shown(answer.verdict))}</dd></div>'
-        for answer in found
-    )
-    return f'<dl class="figures verdicts" aria-label="What was shown">{items}</dl>'
+def page(study: Study, tables: dict[str, Table], figures: dict[str, Drawings]) -> str:
+    """Return the HTML of the page.
 
-
-def _answer(answer: Answer) -> str:
-    return (
-        f'<div class="answer"><h3>{escape(answer.question)}. {escape(QUESTIONS[answer.question])}</h3>'
-        f"<p><strong>{escape(shown(answer.verdict))}</strong>{_prose(answer.sentence)}</p>{_list(answer.parts)}"
-        f'<p class="beside">{_prose(answer.paper)}</p></div>'
-    )
-
-
-def _list(parts: list[Part]) -> str:
-    items = "".join(f"<li><strong>{escape(part.head)}</strong> {_prose(part.sentence)}</li>" for part in parts)
-    return f'<ul class="parts">{items}</ul>'
-
-
-def _prose(text: str) -> str:
-    """Returns sentences as HTML in which a number stays on a line with its unit."""
-    for part in (" dB", "p = ", "p < ", " \u00d7 ", " %"):
-        text = text.replace(part, part.replace(" ", "\u00a0"))
-    return raised(escape(text))
-
-
-def _rules(study: Study) -> str:
-    items = "".join(f"<li>{_prose(rule)}</li>" for rule in rules(study.analysis["comparisons"], study.threshold))
-    return f"<details open><summary>What counts as shown</summary><ul>{items}</ul></details>"
-
-
-def _figure(pictures: Pictures, caption: str) -> str:
-    sources = {key: uri("image/svg+xml", picture) for key, picture in pictures.items()}
-    return f"<figure>{in_colours_and_widths(sources, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _folded(summary: str, content: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
-def _listen(study: Study) -> str:
-    if not study.examples:
-        return section("listen", "Listen", "<p>No example was made yet.</p>")
-    budget = AUDIO_BYTES // len(study.examples)
-    clips = "".join(
-        f'<div class="example"><h3>{escape(study.plan["downstreams"][downstream])}</h3>{_which(study, example)}'
-        f"{listen(example, [SCRATCH, FINE_TUNED], study.labels(downstream), budget, PICTURE_WIDTH)}</div>"
+    Args:
+        study: The results.
+        tables: By the name of their files.
+        figures: SVG files by the name of the figure, then by (narrow, dark).
+    """
+    budget = AUDIO_BYTES // max(1, len(study.examples))
+    examples = [
+        {
+            "name": study.plan["downstreams"][downstream],
+            "fine_tuned": _fine_tuned(study, example),
+            "part": listening_part(example, [SCRATCH, FINE_TUNED], study.labels(downstream), budget, PICTURE_WIDTH),
+        }
         for downstream, example in study.examples.items()
+    ]
+    return render(
+        "study.html",
+        TEMPLATES,
+        title=study.title,
+        extent=extent(study),
+        answers=answers(study),
+        threshold=study.threshold,
+        rules=rules(study.analysis["comparisons"], study.threshold),
+        tables=tables,
+        figures={name: drawing_versions(drawings) for name, drawings in figures.items()},
+        captions=captions(study),
+        has_augmented=bool(study.augmented()),
+        has_masked=bool(study.masked()),
+        efficiency=efficiency(study),
+        examples=examples,
+        settings=study.plan.get("settings", []),
+        command=study.plan["command"],
+        missing=missing_parts(study),
+        source=paper.SOURCE,
     )
-    return section("listen", "Listen", clips)
 
 
-def _which(study: Study, example: Example) -> str:
-    """Returns a sentence on which model the one called fine-tuned is, where the example tells."""
+def _fine_tuned(study: Study, example: Example) -> str | None:
+    """Return the name of the model that an example calls fine-tuned, if the example has its file name."""
     models = {model["name"]: model for model in study.plan["models"]}
     model = models.get(example.checkpoints.get(FINE_TUNED, "").removesuffix(".pth"))
-    if model is None:
-        return ""
-    name = study.name(model["pretraining"], model["condition"], model["mode"])
-    return f"<p>Fine-tuned is the network pretrained on {escape(name)}.</p>"
+    return None if model is None else study.name(model["pretraining"], model["condition"], model["mode"])
 
 
-def _making(study: Study) -> str:
-    missing = missing_parts(study)
-    names = f"<pre><code>{escape(chr(10).join(missing))}</code></pre>"
-    return section(
-        "making",
-        "How it was made",
-        facts(study.plan.get("settings", []))
-        + f"<pre><code>{escape(study.plan['command'])}</code></pre>"
-        + (_folded(f"Missing: {len(missing)}", names) if missing else ""),
-    )
+def _draw(study: Study, out: Path) -> dict[str, Drawings]:
+    """Write the figures as files, and return those of the page: SVG by (narrow, dark)."""
+    found = {}
+    for name, draw in FIGURES.items():
+        kinds = {(narrow, ground == DARK): (ground, narrow) for narrow in (False, True) for ground in (LIGHT, DARK)}
+        figures = {key: draw(study, *kind) for key, kind in kinds.items()}
+        found[name] = {key: as_svg(figure, name) for key, figure in figures.items()}
+        with written_aside(out / f"{name}.svg") as aside:
+            aside.write_bytes(found[name][False, False])
+        for kind in ("png", "pdf"):
+            with written_aside(out / f"{name}.{kind}") as aside:
+                save(figures[False, False], aside, kind)
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the paper itself says, to be printed beside what a study finds.
+"""The values and statements of the paper, to print beside those of a study.
 
 A. Bugler, B. Pardo, P. Seetharaman, "A study of transfer learning in music source separation", arXiv:2010.12650 (2020):
 Tables 1 and 2, and the sentences of Section 4. Figures 1 to 3 are pictures without numbers; nothing is read off them.
@@ -59,7 +59,7 @@ REACHED_IN, BASELINE_REACHED_IN = 100, 2500
 
 
 def same_set(downstream: str) -> str | None:
-    """Returns which of the paper's sets a study's is: itself, or the one that it is another version of; None: no one.
+    """Return which of the paper's sets a downstream set is, or is another version of; None if it is another.
 
     >>> same_set("bach10_recorded"), same_set("choir"), same_set("gamelan")
     ('bach10', 'choir', None)
@@ -68,12 +68,12 @@ def same_set(downstream: str) -> str | None:
 
 
 def mask_minus_whole(downstream: str, pretraining: str, condition: str) -> float | None:
-    """Returns the value of Table 2 in dB; None where the paper has none."""
+    """Return the value of Table 2 in dB; None if the paper has none."""
     return _TABLE_2.get((condition, pretraining), {}).get(same_set(downstream) or "")
 
 
 def is_bold(value: float) -> bool:
-    """Returns whether a value of Table 2 is a statistically significant increase, which the paper prints in bold.
+    """Return whether a value of Table 2 is a statistically significant increase, which the paper prints in bold.
 
     Those are its positive ones: "a drop in performance, except for the specific case where a Dagstuhl fine-tuned model is
     pretrained on MUSDB, and a data augmentation is applied" (Section 4).
@@ -82,5 +82,5 @@ def is_bold(value: float) -> bool:
 
 
 def better_than_scratch(downstream: str, pretraining: str) -> bool | None:
-    """Returns whether the paper found fine-tuning to be better than training from scratch; None: it does not say."""
+    """Return whether the paper found fine-tuning better than training from scratch; None if it does not say."""
     return _BETTER_THAN_SCRATCH.get((same_set(downstream) or "", pretraining))

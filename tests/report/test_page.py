@@ -1,4 +1,4 @@
-"""Report: one page that says what the files say, holds all it needs, and asks the network for nothing."""
+"""The page of an evaluation: it shows the numbers of its files, contains all it needs and loads nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import soundfile
 from html_pages import Page, asks_nothing_of_the_network
 from PIL import Image
 
-import nussl_transfer.report.write as report
+import nussl_transfer.report.page as report
 from nussl_transfer.errors import DataError
-from nussl_transfer.report import inputs, listen, style, text
+from nussl_transfer.report import figures, inputs, listen, text
 
 LABELS = ["bass", "voice & <air>"]
 MODELS = ["fine-tuned", "from scratch"]
@@ -29,10 +29,11 @@ RATE = 16000
 def make_scores():
     generator = np.random.default_rng(0)
     summary = [
-        {"estimate": name, "label": label, "n": 7 if label else 14, "mean": mean, "median": mean - 0.123}
+        {"estimate": name, "label": label, "n": 7 if label else 14, "mean": mean, "median": mean - 0.123,
+         "improvement": None if name == "mixture" else mean + 3}
         for name in [*MODELS, "mixture", "oracle"]
         for label, mean in zip([*LABELS, None], generator.normal(0, 5, 3), strict=True)
-    ]
+    ]  # fmt: skip
     pairs = [(MODELS[0], MODELS[1], 1.2e-8), (MODELS[0], "mixture", 0.0314), (MODELS[1], "mixture", 0.75)]
     comparisons = [
         {"better": better, "than": than, "n": 14, "n_different": 14, "p_value": p, "mean_difference": d,
@@ -126,6 +127,7 @@ def test_the_score_table_is_the_summary(page):
         "n",
     ]
     summary = {(entry["estimate"], entry["label"]): entry for entry in make_scores()["summary"]}
+    *rows, improvements = rows
     assert [row[0]["text"] for row in rows] == [*LABELS, "all"]
     for row, label in zip(rows, [*LABELS, None], strict=True):
         for cell, name in zip(row[1:-1], ["mixture", "from scratch", "fine-tuned", "oracle"], strict=True):
@@ -133,6 +135,20 @@ def test_the_score_table_is_the_summary(page):
             assert [float(data["value"]) for data in cell["data"]] == [entry["mean"], entry["median"]]
             assert [data["text"] for data in cell["data"]] == [shown(entry["mean"]), shown(entry["median"])]
         assert row[-1]["text"] == str(summary["mixture", label]["n"])
+    found = [cell["data"][0]["value"] for cell in improvements[1:-1]]
+    assert found == ["", *(str(summary[name, None]["improvement"]) for name in ["from scratch", "fine-tuned", "oracle"])]
+    # The headline has them as well, for the models.
+    heads = {element["text"] for element in page.find("dt")}
+    assert f"Fine-tuned{shown(summary['fine-tuned', None]['improvement'], signed=True)}" in heads
+
+
+def test_scores_without_improvements_have_no_row_of_them(folder):
+    scores = make_scores()
+    for entry in scores["summary"]:
+        del entry["improvement"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    html = report.write_page(folder, folder / "page.html").read_text(encoding="utf-8")
+    assert "over the mixture" not in html.partition("<footer>")[0].partition('id="curves"')[0]
 
 
 def test_the_table_of_tests_is_the_comparisons(page):
@@ -147,7 +163,7 @@ def test_the_table_of_tests_is_the_comparisons(page):
         }[entry["p_value"]]]  # fmt: skip
 
 
-def test_the_curves_stand_as_numbers_too(page):
+def test_the_curves_are_a_table_as_well(page):
     _, *rows = page.table("curves")
     found = [(row[0]["text"], row[1]["text"], row[2]["text"]) for row in rows]
     assert found == [
@@ -157,7 +173,7 @@ def test_the_curves_stand_as_numbers_too(page):
     ]  # fmt: skip
 
 
-def test_a_changed_score_changes_the_page_and_the_same_scores_give_the_same(folder, html):
+def test_a_changed_score_changes_the_page_and_equal_scores_give_equal_bytes(folder, html):
     assert report.write_page(folder, folder / "page.html").read_text(encoding="utf-8") == html
     scores = make_scores()
     scores["summary"][0]["mean"] = 12.34
@@ -168,11 +184,11 @@ def test_a_changed_score_changes_the_page_and_the_same_scores_give_the_same(fold
     words = " ".join(element["text"] for element in page.find("p"))
     # Whichever wins.
     assert (
-        "Fine-tuned against from scratch: 5.67 dB worse" in words and "not significant at p < 0.001" in words
+        "Fine-tuned against from scratch: 5.67\u00a0dB worse" in words and "not significant at p\u00a0<\u00a00.001" in words
     )
 
 
-def test_nothing_is_asked_of_the_network(html):
+def test_the_page_loads_nothing(html):
     assert asks_nothing_of_the_network(html) == 4  # drawings: light and dark, wide and narrow
 
 
@@ -185,7 +201,7 @@ def test_only_the_script_of_the_page_may_run(page, html):
     assert rules["img-src"] == rules["media-src"] == "data:"
 
 
-def test_every_clip_and_picture_is_within_and_can_be_decoded(page, made):
+def test_the_page_contains_every_clip_and_picture_and_they_can_be_decoded(page, made):
     players = page.find("audio")
     assert len(players) == 1 + len(LABELS) * (1 + len(MODELS))
     named = {player["aria-label"]: player for player in players}
@@ -205,7 +221,7 @@ def test_every_clip_and_picture_is_within_and_can_be_decoded(page, made):
         assert image.size[0] > 50 and len(np.unique(np.asarray(image))) > 20
 
 
-def test_the_page_can_be_read_by_all(page):
+def test_the_page_is_accessible(page):
     assert page.find("html")[0]["lang"] == "en" and len(page.find("h1")) == 1
     assert all(image["alt"].strip() for image in page.find("img"))
     assert all(head.get("scope") in ("row", "col") for head in page.find("th"))
@@ -221,7 +237,7 @@ def test_the_page_can_be_read_by_all(page):
     )
 
 
-def test_what_strangers_wrote_stays_text(page, html):
+def test_text_of_the_files_is_escaped(page, html):
     assert page.find("h1")[0]["text"] == "A <title> & more"
     assert "<title> & more" not in html and "<air>" not in html
     assert [head["text"] for head in page.find("h3")] == LABELS
@@ -233,16 +249,16 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("ground", [style.LIGHT, style.DARK])
+@pytest.mark.parametrize("ground", [figures.LIGHT, figures.DARK])
 def test_colours_stand_out_from_their_ground(ground):
     def contrast(pair):
-        high, low = sorted([luminance(pair[ground]), luminance(style.GROUND[ground])], reverse=True)
+        high, low = sorted([luminance(pair[ground]), luminance(figures.GROUND[ground])], reverse=True)
         return (high + 0.05) / (low + 0.05)
 
-    assert all(contrast(pair) >= 4.5 for pair in (style.INK, style.MUTED))
+    assert all(contrast(pair) >= 4.5 for pair in (figures.INK, figures.MUTED))
     # The names of the curves are written in their colours.
-    assert all(contrast(pair) >= 4.5 for pair in style.MODELS)
-    assert all(contrast(pair) >= 3 for pair in style.LABELS)
+    assert all(contrast(pair) >= 4.5 for pair in figures.MODELS)
+    assert all(contrast(pair) >= 3 for pair in figures.LABELS)
 
 
 @pytest.mark.parametrize(
@@ -257,13 +273,13 @@ def test_a_missing_file_is_named(folder, missing):
     assert not (folder / "page.html").exists()
 
 
-def test_files_that_cannot_be_right_are_named(folder):
+def test_a_wrong_file_is_named(folder):
     wrong = {
-        "about.json": ("[1]", "should hold a JSON object"),
+        "about.json": ("[1]", "got a JSON list, expected an object"),
         "scores.json": ('{"format": 1, "labels": []}', "lacks models, summary, comparisons, left_out"),
         "curves.json": (
             '{"fine-tuned": {"points": [{"iteration": 0, "test_si_sdr": null}]}}',
-            "no point of the curve",
+            "has no point with a test_si_sdr",
         ),
     }
     for name, (content, message) in wrong.items():
@@ -273,20 +289,21 @@ def test_files_that_cannot_be_right_are_named(folder):
             report.write_page(folder, folder / "page.html")
         (folder / name).write_text(before)
     (folder / "curves.json").write_text('{"other": {"points": [{"iteration": 0, "test_si_sdr": 1}]}}')
-    with pytest.raises(DataError, match="a curve 'other': the models scored are fine-tuned, from scratch"):
+    with pytest.raises(DataError, match="got a curve 'other', expected the scored models fine-tuned, from scratch"):
         report.write_curves(folder, folder / "curves.png")
 
 
-def test_masks_with_a_pickle_in_them_are_refused(folder):
+def test_a_mask_file_with_a_pickle_is_an_error(folder):
     path = folder / "example" / "fine-tuned" / "masks.npz"
     np.savez(path, **{LABELS[0]: np.array([{"a": 1}], dtype=object)})
     with pytest.raises(DataError, match="masks.npz"):
         report.write_page(folder, folder / "page.html")
 
 
-def test_long_clips_are_shortened_until_the_page_is_small_enough(made):
+def test_long_clips_are_shortened_until_the_page_is_small_enough(made, folder):
+    (folder / "listening.html").write_text('{% from "listen.html" import listen %}{{ listen(part) }}')
     example = inputs.read_example(made / "example", MODELS, LABELS, masks=False)
-    page = Page(listen.listen(example, MODELS, LABELS, audio_bytes=100_000))
+    page = Page(report.render("listening.html", folder, title="", part=listen.listening_part(example, MODELS, LABELS, 100_000)))
     # Without masks a picture a clip.
     assert len(page.find("img")) == len(page.find("audio")) and "mask" not in page.find("p")[0]["text"]
     players = page.find("audio")
@@ -313,7 +330,7 @@ def test_curves_may_be_plain_lists_and_lack_the_mixture(folder):
 
 
 def test_the_terminal_shows_the_same_numbers():
-    table = report.text_table(make_scores())
+    table = text.text_table(make_scores())
     for entry in make_scores()["summary"]:
         assert f"{shown(entry['mean'])} ({shown(entry['median'])})" in table
     assert "fine-tuned over from scratch" in table and "p = 1.2 \u00d7 10\u207b\u2078" in table
@@ -325,24 +342,24 @@ def test_the_terminal_shows_the_same_numbers():
 
 def test_the_terminal_shows_intervals_and_corrected_p_values_where_there_are_any():
     scores = make_scores()
-    plain = report.text_table(scores)
+    plain = text.text_table(scores)
     assert "interval" not in plain and "Holm" not in plain
     found = {"interval": [-0.204, 1.31], "confidence": 0.95, "songs": 5, "p_holm": 3.6e-8}
     scores["comparisons"][0].update(found)
     scores["comparisons"][1].update(found, interval=None, songs=1, p_holm=0.0628)
-    first, second, third = report.text_table(scores).splitlines()[-4:-1]
+    first, second, third = text.text_table(scores).splitlines()[-4:-1]
     assert "(95 % interval of 5 songs: \u22120.20 to +1.31)" in first and "(3.6 \u00d7 10\u207b\u2078 after Holm)" in first
     assert "interval" not in second and second.endswith("p = 0.031 (0.063 after Holm)")
     assert third in plain
 
 
-def test_nothing_compared_and_nothing_scored_are_shown_as_such():
+def test_no_comparison_gives_no_verdict_and_no_p_value():
     scores = make_scores()
     for entry in scores["summary"]:
         entry.update(n=0, mean=None, median=None)
     scores["comparisons"][0].update(n=0, p_value=None, mean_difference=None, median_difference=None)
     assert text.verdict(scores) == ""
-    assert "p = \u2013" in report.text_table(scores)
+    assert "p = \u2013" in text.text_table(scores)
 
 
 def test_the_report_imports_neither_torch_nor_nussl():
@@ -362,10 +379,10 @@ def test_folds_are_listed_with_what_each_was_tested_on_and_repeats_with_their_sp
         for repeat, both in enumerate(means, 1)
         for fold, mean in enumerate(both, 1)
     ]
-    lines = report.folds_table({"folds": rows}).splitlines()
-    assert lines[0] == "repeat  fold  SI-SDR/dB  tested on" and len(lines) == 2 + 6 + 1
+    lines = text.folds_table({"folds": rows}).splitlines()
+    assert lines[0].split() == ["repeat", "fold", "SI-SDR/dB", "tested", "on"] and len(lines) == 2 + 6 + 1
     assert lines[2].split() == ["1", "1", "2.00", "song", "1,", "last"] and lines[7].split()[2] == "\u2013"
     # Means of 3, 6 and 8 dB: 17 / 3, and the root of (7.11 + 0.11 + 5.44) / 2.
     assert lines[-1] == "Mean of the folds over 3 repeats: 5.67 dB, from 3.00 to 8.00 (standard deviation 2.52)."
-    once = report.folds_table({"folds": rows[:2]}).splitlines()
-    assert once[0] == "fold  SI-SDR/dB  tested on" and len(once) == 4
+    once = text.folds_table({"folds": rows[:2]}).splitlines()
+    assert once[0].split() == ["fold", "SI-SDR/dB", "tested", "on"] and len(once) == 4
