@@ -1,4 +1,4 @@
-"""A plan unrolled: the paper's numbers of networks, and of each the experiment that makes it."""
+"""The grid of a study: the paper's numbers of networks, the experiment of each, and the list of jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from layouts import TREES
 
 from nussl_transfer.errors import ConfigError
 from recipes.study.grid import Body, Grid, Model
-from recipes.study.hours import left_to_do
+from recipes.study.jobs import jobs_table, left_to_do, list_jobs
 from recipes.study.plan import read_study
 
 CONF = Path(__file__).parents[3] / "recipes" / "conf"
@@ -34,20 +34,75 @@ def test_the_paper_has_12_bodies_3_baselines_and_72_models(small, study):
     assert list(small.tests) == ["bach10", "choir", "remixpacks"]
     seeds = len(study.sizes["paper"].seeds)
     of_paper = Grid(study, "paper", "there", CONF)
-    assert len(of_paper.bodies) == 12 * seeds and len(of_paper.models) == 75 * seeds
+    # Besides the paper's 75 models: each of the ten pieces of Bach10 left out, from scratch and from three bodies.
+    assert len(of_paper.bodies) == 12 * seeds and len(of_paper.models) == (75 + 10 * 4) * seeds
 
 
-def test_a_size_may_have_some_of_the_conditions_and_modes_and_is_otherwise_as_small(study, small):
-    equal = Grid(study, "small_equal", "there", CONF)
-    assert [model.mode for model in equal.models.values()] == 3 * ["scratch"] + 9 * ["whole"]
-    assert equal.modes == ("whole",) and set(equal.bodies) <= set(small.bodies) and set(equal.models) <= set(small.models)
-    for name, model in equal.models.items():
-        mine, theirs = equal.experiment(model), small.experiment(model)
-        told = replace(theirs.training.iterations, finetune=720)
-        assert mine == replace(theirs, training=replace(theirs.training, iterations=told)), name
+def test_medium_has_six_bodies_and_baselines_of_equal_and_of_six_times_the_iterations(study):
+    medium = Grid(study, "medium", "there", CONF)
+    assert len(medium.bodies) == 6 and {medium.iterations(body) for body in medium.bodies.values()} == {10_000}
+    modes = [model.mode for model in medium.models.values()]
+    # Two seeds; three sets, six bodies.
+    assert {mode: modes.count(mode) for mode in modes} == {"scratch": 6, "scratch_equal": 6, "whole": 36, "mask": 36}
+    assert {model.body.seed for model in medium.models.values() if model.body} == {0}
+    fine_tuned = medium.experiment(medium.models["choir-slakh-stretch-whole-1"])
+    assert fine_tuned.start.checkpoint == "there/bodies/slakh-stretch-0.pth" and fine_tuned.training.seed == 1
+    for name, iterations in (("whole", 1000), ("scratch_equal", 1000), ("scratch", 6000)):
+        of_mode = [model for model in medium.models.values() if model.mode == name]
+        assert {medium.iterations(model) for model in of_mode} == {iterations}
+    equal = medium.experiment(medium.models["choir-scratch_equal-0"])
+    long = medium.experiment(medium.models["choir-scratch-0"])
+    assert equal == replace(long, training=replace(long.training, iterations=1000))
+    # All else is that of small.
+    small = Grid(study, "small", "there", CONF).experiment(Model("choir", None, None, "scratch", 0))
+    assert (long.network, long.data, long.test) == (small.network, small.data, small.test)
 
 
-def test_names_say_what_a_thing_is_and_no_two_are_the_same(small):
+def test_sets_choose_pretraining_and_downstream_sets(study):
+    grid = Grid(study, "paper", "there", CONF, sets=["bach10", "choir"])
+    assert list(grid.downstreams) == ["bach10", "choir", "bach10_folds"]
+    assert list(grid.pretrainings) == ["musdb", "slakh", "musdb_slakh"] and grid.left_out == {"remixpacks": "Remixpacks"}
+    grid = Grid(study, "paper", "there", CONF, sets=["musdb", "bach10_folds"])
+    assert list(grid.downstreams) == ["bach10_folds"] and list(grid.pretrainings) == ["musdb"]
+    assert {body.pretraining for body in grid.bodies.values()} == {"musdb"}
+    with pytest.raises(ConfigError, match="no set 'bach': this size has musdb, slakh, musdb_slakh, bach10"):
+        Grid(study, "paper", "there", CONF, sets=["bach"])
+
+
+def test_each_piece_of_bach10_is_left_out_in_size_paper_before_the_data_are_there(study):
+    grid = Grid(study, "paper", "there", CONF, {"Bach10": "/nowhere"})
+    of_set = {model.fold: model for model in grid.models.values() if model.downstream == "bach10_folds"}
+    assert list(of_set) == [f"{number:02}" for number in range(1, 11)]
+    store = grid.experiment(of_set["07"]).data.stores["bach10"]
+    assert (store.folder, store.options) == ("/nowhere", {"held_out": 7})
+
+
+def test_the_jobs_of_a_study_have_their_data_sets_and_say_which_are_missing(study, tmp_path):
+    (tmp_path / "bach10" / "01-x").mkdir(parents=True)
+    grid = Grid(study, "paper", tmp_path, CONF, {"Bach10": str(tmp_path / "bach10")}, ["bach10", "choir", "musdb"])
+    jobs = list_jobs(grid)
+    count = {rule: sum(job.rule == rule for job in jobs) for rule in dict.fromkeys(job.rule for job in jobs)}
+    models = 3 * (2 * (1 + 4 * 2) + 10 * 2)
+    assert count == {
+        "data": 1 + 12, "pretrain": 12, "finetune": models, "score": models + 2 * 12, "example": 2, "report": 1,
+    }  # fmt: skip
+    table = jobs_table(grid)
+    lines = {tuple(line.split()[:2]): line for line in table.splitlines()}
+    assert lines["MUSDB18", "data/musdb18hq"].endswith("missing") and lines["Bach10", str(tmp_path / "bach10")].endswith("there")
+    assert "MUSDB18 (missing)" in lines["pretrain", "musdb-pitch-1"] and "10,000" in lines["pretrain", "musdb-pitch-1"]
+    assert "Remixpacks" not in table
+    said = left_to_do(grid)
+    assert "Left out: Slakh, MUSDB+Slakh, Remixpacks." in said
+    assert "Missing data sets: MUSDB18 (data/musdb18hq), ChoirSet" in said and "Bach10 (" not in said
+    # What a study renders itself is not missing.
+    small = Grid(study, "small", tmp_path, CONF)
+    assert [job.name for job in list_jobs(small) if job.rule == "corpus"] == [
+        "musdb18", "slakh", "bach10", "choirset", "remixpacks",
+    ]  # fmt: skip
+    assert "missing" not in jobs_table(small).lower()
+
+
+def test_names_are_unique_and_say_how_a_network_is_made(small):
     assert Body("musdb", "pitch", 0).name == "musdb-pitch-0"
     assert Model("choir", "musdb", "pitch", "mask", 0).name == "choir-musdb-pitch-mask-0"
     assert Model("choir", None, None, "scratch", 1, "03").name == "choir.03-scratch-1"
@@ -102,23 +157,23 @@ def test_a_recorded_set_leaves_out_each_piece_once(study, tmp_path):
     assert len({grid.experiment(model).data.prepared for model in of_set}) == len(folds)
 
 
-def test_a_size_or_a_folder_that_there_is_not_is_refused(study):
-    with pytest.raises(ConfigError, match=r"size 'big' was asked for: there are paper, small, small_equal, smoke"):
+def test_an_unknown_size_or_folder_is_an_error(study):
+    with pytest.raises(ConfigError, match=r"The size is wrong: got 'big', expected one of paper, small, medium, smoke"):
         Grid(study, "big", "there", CONF)
-    with pytest.raises(ConfigError, match=r"The folder of 'slakh' was given: the study's sets are .*Slakh"):
+    with pytest.raises(ConfigError, match=r"no data set 'slakh' to give a folder for: expected .*Slakh"):
         Grid(study, "small", "there", CONF, {"slakh": "/data"})
 
 
-def test_what_is_left_to_do_is_counted_and_judged_by_what_is_done(study, tmp_path):
+def test_jobs_left_to_do_are_counted_and_their_time_estimated_from_the_finished_ones(study, tmp_path):
     plan = replace(study, sizes={"tiny": replace(study.sizes["smoke"], conditions=("none",))})
     grid = Grid(plan, "tiny", tmp_path, CONF)  # a body, a baseline, a whole and a mask model
-    assert "1 of 1 bodies, 3 of 3 models, 3 of 3 scores; how long" in left_to_do(grid)
+    assert "1 of 1 bodies, 3 of 3 models, 3 of 3 scores. The time can be estimated" in left_to_do(grid)
 
     def write(path, value):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value), encoding="utf-8")
 
-    # 900 s an iteration; 4 to pretrain and twice 4 to fine-tune are left, 3 of those runs not timed.
+    # 900 s per iteration; 4 iterations of pretraining and twice 4 of fine-tuning are left.
     write(tmp_path / "runs" / "bach10-scratch-0" / "curve.json", {"points": [{"iteration": 8, "seconds": 7200.0}]})
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bach10-scratch-0.pth").touch()

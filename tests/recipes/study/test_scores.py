@@ -1,4 +1,4 @@
-"""What a model of a study scored, against the rows of `score`; and what the study says of its data."""
+"""The score file of a model against the rows of `score`; the description of a study and its data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from nussl_transfer.evaluation.score import score
 from nussl_transfer.store.store import StoreWriter
 from recipes.study.grid import Body, Grid
 from recipes.study.plan import read_study
-from recipes.study.results import read_scores
-from recipes.study.scores import write_scores
-from recipes.study.writing import describe_data, write_plan
+from recipes.study.scores import read_scores, write_scores
+from recipes.study.study_file import describe_data, write_plan
 
 CONF = Path(__file__).parents[3] / "recipes" / "conf"
 
@@ -41,10 +40,10 @@ def test_a_score_file_has_the_rows_of_score_in_columns(tiny_store, small_chimera
         found = said["si_sdr"][row["label"]][row["excerpt"]]
         assert found == pytest.approx(row["si_sdr"], abs=1e-3)
         assert said["songs"][row["label"]][row["excerpt"]] == row["track"]
-    assert said["excerpts_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and said["left_out"] == 0
+    assert said["excerpts_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and said["left_out"] == {}
 
 
-def test_what_was_written_is_what_the_analysis_reads(tiny_store, listed, tmp_path):
+def test_the_analysis_reads_what_was_written(tiny_store, listed, tmp_path):
     write_scores("mixture", "set-mixture", tiny_store, listed[0], tmp_path / "set-mixture.json")
     found = read_scores(tmp_path / "set-mixture.json", "set-mixture")
     assert found.labels == tiny_store.labels and found.si_sdr.shape == (3, 6)
@@ -57,18 +56,19 @@ def test_a_silent_reference_is_left_out_and_counted(tmp_path):
     store = writer.close()
     write_excerpts(tmp_path / "list.jams", make_excerpts(store, 0.5), 8000)
     said = write_scores("mixture", "mixture", store, tmp_path / "list.jams", tmp_path / "mixture.json")
-    assert said["left_out"] == 2, "the other source is alone there: its ratio says nothing"
+    # The other source is alone in its mixture there: its ratio says nothing.
+    assert said["left_out"] == {"silent": 1, "alone in its mixture": 1} and said["infinite"] == {"a": [], "b": []}
     assert said["si_sdr"]["b"][1] is None and said["si_sdr"]["a"][1] is None
 
 
-def test_minutes_are_those_of_the_stores_and_the_plan_needs_them(tmp_path, tiny_store):
+def test_minutes_are_those_of_the_stores(tmp_path, tiny_store):
     grid = Grid(read_study(CONF / "study.yml"), "smoke", tmp_path, CONF)
     said = describe_data(grid, Body("musdb", "none", 0), [tiny_store])
     assert said["train_minutes"] == round(5.75 / 60, 2) and said["test_minutes"] == 0
     assert said["name"] == "MUSDB" and said["sources"] == ["bass", "drums", "voice"] and said["stand_in"]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "musdb.json").write_text(json.dumps(said))
-    with pytest.raises(DataError, match="it has the data of no set to fine-tune on"):
+    with pytest.raises(DataError, match="has no data of a downstream set yet"):
         write_plan(grid, tmp_path)
     (tmp_path / "data" / "bach10.json").write_text(json.dumps({**said, "name": "Bach10", "test_minutes": 1.5}))
     plan = write_plan(grid, tmp_path)
@@ -77,7 +77,7 @@ def test_minutes_are_those_of_the_stores_and_the_plan_needs_them(tmp_path, tiny_
     assert json.loads((tmp_path / "study.json").read_text()) == plan
 
 
-def test_a_set_that_was_not_begun_is_left_out_and_named(tmp_path, caplog):
+def test_a_set_without_data_is_left_out_and_named(tmp_path, caplog):
     grid = Grid(read_study(CONF / "study.yml"), "small", tmp_path, CONF)
     about = {"name": "?", "sources": ["a", "b"], "train_minutes": 1.0, "test_minutes": 1.0, "stand_in": True}
     (tmp_path / "data").mkdir()

@@ -1,4 +1,4 @@
-"""The study from one command, in its smallest size: from nothing to a page, killed on the way, and done once only."""
+"""The smallest study from one command: from nothing to a page, killed on the way, nothing run twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a study: its tables, figures and answers follow from the numbers, and from nothing else."""
+"""The report of a study: its tables, figures and answers follow from the numbers and from nothing else."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from html_pages import Page, asks_nothing_of_the_network
 from made_up_study import DOWNSTREAMS, FLOOR, PRETRAININGS, make_study, write_study
 from matplotlib.figure import Figure
 
-import recipes.study.report.write as report
+import recipes.study.report.page as report
 from nussl_transfer.errors import DataError
 from nussl_transfer.report import figures as drawing
-from nussl_transfer.report.style import DARK, LIGHT
+from nussl_transfer.report.figures import DARK, LIGHT
 from recipes.study.report import paper
 from recipes.study.report.answers import answers, efficiency
-from recipes.study.report.extent import extent
-from recipes.study.report.figures import curve_figure, gain_figure, score_figure
+from recipes.study.report.coverage import extent
+from recipes.study.report.figures import curve_figure, gain_figure, score_figure, series_style
+from recipes.study.report.findings import OUR_RULE, PAPER_RULE
 from recipes.study.report.inputs import Study, read_study
-from recipes.study.report.looks import series_style
-from recipes.study.report.tables import all_tables
-from recipes.study.report.writing import as_markdown
+from recipes.study.report.tables import all_tables, as_markdown
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A whole study, with its report, drawn in earnest."""
+    """A whole study with its report and its figures."""
     folder = write_study(tmp_path_factory.mktemp("study"), *make_study(seeds=(0, 1)), seconds=0.1)
     report.write_study_report(folder, folder / "report")
     return folder
@@ -46,7 +45,7 @@ def html(made):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Reports with empty figures, since drawing takes most of the time."""
+    """Reports with empty figures: drawing takes most of the time."""
     empty = dict.fromkeys(report.FIGURES, lambda *_: Figure((1, 1)))
     monkeypatch.setattr(report, "FIGURES", empty)
 
@@ -63,7 +62,7 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_everything_that_was_promised_is_made(made):
+def test_every_promised_file_is_made(made):
     found = set(contents(made / "report"))
     tables = {f"tables/{name}.{kind}" for name in ("table1", "table2", "statistics") for kind in ("md", "csv")}
     figures = {f"figures/figure{number}.{kind}" for number in (1, 2, 3) for kind in ("png", "pdf", "svg")}
@@ -71,7 +70,7 @@ def test_everything_that_was_promised_is_made(made):
     assert not [name for name in found if name.endswith(".part")]
 
 
-def test_the_page_holds_all_and_asks_nothing_of_the_network(html):
+def test_the_page_contains_everything_and_loads_nothing(html):
     assert asks_nothing_of_the_network(html) == 12
     page = Page(html)
     policy = next(m["content"] for m in page.find("meta") if m.get("http-equiv") == "Content-Security-Policy")
@@ -86,7 +85,7 @@ def test_the_page_holds_all_and_asks_nothing_of_the_network(html):
     assert html.count("Fine-tuned is the network pretrained on Slakh, pitch shift.") == 3
     # What is wider than a narrow screen scrolls within its own box.
     boxes = [element for element in page.find("div") if element.get("class") == "scroll"]
-    assert len(boxes) == len(page.tables) == 5
+    assert len(boxes) == len(page.tables) == 6
     identifiers = [element["id"] for element in page.elements if "id" in element]
     assert len(identifiers) == len(set(identifiers))
     assert all(image["alt"].strip() for image in page.find("img"))
@@ -139,7 +138,7 @@ def test_a_missing_file_is_named(tmp_path, missing):
     assert not (tmp_path / "out").exists()
 
 
-def test_files_that_do_not_fit_each_other_are_named(tmp_path):
+def test_files_that_contradict_each_other_are_named(tmp_path):
     def refused(change, message):
         plan, analysis = make_study()
         change(plan, analysis)
@@ -148,11 +147,11 @@ def test_files_that_do_not_fit_each_other_are_named(tmp_path):
         with pytest.raises(DataError, match=message):
             read_study(tmp_path)
 
-    refused(lambda plan, analysis: plan.update(format=2), "study.json should be of format 1: it is of format 2")
-    refused(lambda plan, analysis: analysis.pop("cells"), "analysis.json should be of format 1: it lacks cells")
+    refused(lambda plan, analysis: plan.update(format=2), "study.json is wrong: got format 2, expected 1")
+    refused(lambda plan, analysis: analysis.pop("cells"), "analysis.json lacks cells")
     refused(lambda plan, analysis: analysis["cells"][0].update(downstream="x"), "analysis.json has the downstream 'x'")
     refused(lambda plan, analysis: analysis["missing"].append("x"), "misses 'x', which study.json does not plan")
-    refused(lambda plan, analysis: plan["data"].pop("choir"), "study.json: data has nothing on choir")
+    refused(lambda plan, analysis: plan["data"].pop("choir"), "study.json: data lacks choir")
 
 
 def test_table_1_has_the_minutes_measured_beside_the_papers(made):
@@ -171,7 +170,7 @@ def test_table_2_has_mask_minus_whole_beside_the_papers_and_bold_where_significa
     entry.update(mean_difference=1.5, significant=True, significant_holm=True)
     other.update(mean_difference=1.25, significant=True, significant_holm=False)
     lines = as_markdown(all_tables(study)["table2"]).splitlines()
-    row = next(line for line in lines if line.startswith("| Pitch shift | MUSDB |"))
+    row = next(line for line in lines if re.match(r"\| Pitch shift +\| MUSDB +\|", line))
     found = [cell.strip() for cell in row.split("|")[3:-1]]
     third = study.comparisons("R2", downstream="remixpacks", pretraining="musdb", condition="pitch")[0]
     # Bach10, Dagstuhl ChoirSet, Remixpacks; the paper's after each of ours.
@@ -214,45 +213,55 @@ WORSE = {"p_value": 1 - 1e-9, "p_holm": 1.0, "significant": False, "significant_
 
 
 @pytest.mark.parametrize(("question", "number"), [("H1", 0), ("H2", 1), ("R1", 2), ("R2", 3)])
-def test_an_answer_is_shown_only_where_test_and_interval_both_show_it(question, number):
+def test_our_rule_needs_test_and_interval_and_the_papers_rule_the_test_alone(question, number):
     study = study_of()
+
+    def verdicts():
+        answer = answers(study)[number]
+        return answer.by(PAPER_RULE), answer.by(OUR_RULE)
+
     set_all(study, question, **BETTER)
-    assert answers(study)[number].verdict == "shown"
+    assert verdicts() == ("shown", "shown")
     # Significant, but songs differ too much.
     set_all(study, question, interval=[-0.1, 0.6])
-    assert answers(study)[number].verdict == "not shown"
+    assert verdicts() == ("shown", "not shown")
     # Clear of zero, but one of many tests.
     set_all(study, question, interval=[0.1, 0.6], significant_holm=False)
-    assert answers(study)[number].verdict == "not shown"
+    assert verdicts() == ("shown", "not shown")
     # Excerpts of one song have no interval.
-    set_all(study, question, **{**BETTER, "interval": None})
-    assert answers(study)[number].verdict == "not shown"
+    set_all(study, question, **{**BETTER, "interval": None, "songs": 1})
+    assert verdicts() == ("shown", "not shown")
+    assert any("has one test song, so our rule cannot say" in part.sentence for part in answers(study)[number].parts)
+    # Worse by the test in the other direction.
+    if question != "R1":
+        set_all(study, question, **WORSE)
+        assert verdicts() == ("the contrary is shown", "the contrary is shown")
     set_all(study, question, **BETTER)
     study.comparisons(question)[-1].update(interval=[-0.1, 0.6])
-    assert answers(study)[number].verdict == "partly shown"
+    assert verdicts() == ("shown", "partly shown")
     for entry in study.comparisons(question):
         entry["mean_difference"] = None
-    assert answers(study)[number].verdict == "not measured"
+    assert verdicts() == ("not measured", "not measured")
 
 
-def test_what_contradicts_the_paper_is_said():
+def test_differences_that_contradict_the_paper_are_named():
     study = study_of()
     for question in ("H1", "R2"):
         set_all(study, question, **WORSE, mean_difference=-0.4)
     first, second, _, fourth = answers(study)
-    assert first.verdict == fourth.verdict == "the contrary is shown"
-    assert "Contrary to it, here: MUSDB for Bach10 is worse than from scratch" in first.paper
+    assert first.by(OUR_RULE) == fourth.by(OUR_RULE) == "the contrary is shown"
+    assert "Contrary to it, here (by our rule): MUSDB for Bach10 is worse than from scratch" in first.paper
     # As in the paper, MUSDB does not help on the choir.
     assert "MUSDB for Dagstuhl ChoirSet" not in first.paper
-    assert "Of 36 differences that it has too, 33 have its sign" in fourth.paper
+    assert "33 of the 36 differences that it reports too have the same sign here" in fourth.paper
     assert "in the paper +1.16 dB" in fourth.paper and "\u22125.05" not in fourth.paper
     set_all(study, "H1", **BETTER)
     assert "MUSDB for Dagstuhl ChoirSet is better than from scratch" in answers(study)[0].paper
-    set_all(study, "H2", **BETTER, mean_difference=0.5)
+    set_all(study, "H2", **BETTER, median_difference=0.5)
     second = answers(study)[1]
     assert "every augmentation that was measured helped every network" in second.paper
     # None has a larger gain than incoherent mixing, so that this is not contradicted.
-    assert "largest median gain" not in second.paper
+    assert "has the largest gain" not in second.paper
 
 
 def test_iterations_are_those_of_the_curves():
@@ -261,13 +270,13 @@ def test_iterations_are_those_of_the_curves():
     reached = {name: study.curve("bach10", name, "none", "whole")["reaches_baseline_at"] for name in PRETRAININGS}
     first = min(reached, key=reached.get)
     part = efficiency(study)[0]
-    assert f"best score was {shown(best).lstrip('+')} dB, at iteration 2,400" in part.sentence
+    assert f"best score from scratch was {shown(best).lstrip('+')} dB, at iteration 2,400" in part.sentence
     assert f"{PRETRAININGS[first]} reached it first, at iteration {reached[first]}" in part.sentence
     for name in PRETRAININGS:
         study.curve("choir", name, "none", "whole")["reaches_baseline_at"] = None
     assert "No fine-tuned network reached it." in efficiency(study)[1].sentence
     study.analysis["curves"].clear()
-    assert {part.verdict for part in efficiency(study)} == {"not measured"}
+    assert {part.by_ours for part in efficiency(study)} == {"not measured"}
 
 
 def test_after_as_many_iterations_on_the_set_is_what_the_curves_say_there():
@@ -283,10 +292,10 @@ def test_after_as_many_iterations_on_the_set_is_what_the_curves_say_there():
     for place, pretraining in enumerate(plan["pretrainings"]):
         points_of(pretraining, [[0, 0.0], [100, 3.5 + place], [200, 2.5 + place]])
     sentence = next(part.sentence for part in efficiency(Study(plan, analysis)) if "Choir" in part.name)
-    assert sentence.endswith("At iteration 200 it stood at 5.00 dB, what was fine-tuned at 2.50 to 4.50 dB.")
+    assert sentence.endswith("At iteration 200 it had 5.00 dB, the fine-tuned networks 2.50 to 4.50 dB.")
 
 
-def test_a_part_of_the_grid_says_what_is_missing_and_what_was_done(tmp_path, quick):
+def test_an_unfinished_study_says_what_is_missing_and_what_was_done(tmp_path, quick):
     missing = [("remixpacks", None, None, None), (None, None, "pitch", None), ("choir", None, None, "mask")]
     plan, analysis = make_study(missing=missing)
     folder = write_study(tmp_path, plan, analysis, seconds=0.05)
@@ -299,12 +308,12 @@ def test_a_part_of_the_grid_says_what_is_missing_and_what_was_done(tmp_path, qui
     assert "1 of 3 from scratch" not in words and "2 of 3 from scratch" in words
     for name in analysis["missing"]:
         assert f"* {name}\n" in answered and name in page
-    assert "* **Remixpacks: not measured.**" in answered and "No example was made yet" in page
+    assert "* **Remixpacks: not measured.**" in answered and "There is no example yet" in page
     lines = as_markdown(all_tables(read_study(folder))["table2"])
-    assert "| Pitch shift | MUSDB | \u2013 | \u22123.78 | \u2013 | **+1.16** |" in lines
+    assert re.search("\\| Pitch shift +\\| MUSDB +\\| +\u2013 \\| +\u22123.78 \\| +\u2013 \\| +\\*\\*\\+1.16\\*\\* \\|", lines)
 
 
-def test_what_is_no_part_of_the_grid_is_said_to_be_none(tmp_path, quick):
+def test_parts_outside_the_plan_are_named_as_such(tmp_path, quick):
     plan, analysis = make_study()
 
     def kept(cells):
@@ -317,25 +326,63 @@ def test_what_is_no_part_of_the_grid_is_said_to_be_none(tmp_path, quick):
     html = report.write_study_report(folder, folder / "report").read_text(encoding="utf-8")
     for name in ("augmentation", "mask"):
         part = html.partition(f'<section aria-labelledby="{name}"')[2].partition("</section>")[0]
-        assert "No part of this study." in part and "<figure" not in part and "<table" not in part
-    assert html.count("<strong>Not measured</strong>") == 2  # H2 and R2
+        assert "Not part of this study." in part and "<figure" not in part and "<table" not in part
+    assert html.count("<strong>not measured</strong>") == 4  # H2 and R2, by two rules
 
 
 def test_a_downstream_set_of_several_folds_stands_beside_its_like():
     study = study_of(real=True)
     # From scratch, and pretrained without augmentation; each once for each of two folds.
-    assert "all 75 kinds of model of the paper\u2019s, and 4 more" in extent(study)[0]
+    assert "all 75 kinds of model of the paper, and 4 more" in extent(study)[0]
     assert "83 of 83 training runs" in extent(study)[1]
     # Its paper's values are those of Bach10.
     assert paper.mask_minus_whole("bach10_recorded", "slakh", "none") == -3.43
     first, _, _, fourth = answers(study)
-    assert "Bach10 (recorded)" in first.sentence and "MUSDB for Bach10 (recorded)" in first.paper
+    assert all("Bach10 (recorded)" in each.detail for each in first.verdicts) and "MUSDB for Bach10 (recorded)" in first.paper
     # What was not planned of it is not missed.
-    assert "recorded" not in fourth.sentence and "not measured" not in fourth.sentence
+    assert not [each for each in fourth.verdicts if "recorded" in each.detail or "not measured" in each.detail]
     assert "recorded" not in as_markdown(all_tables(study)["table2"])
     assert [axes.get_title("left") for axes in gain_figure(study).axes] == list(DOWNSTREAMS.values())
     # The others are rendered.
     assert "Remixpacks are rendered stand-ins" in extent(study)[-1] and "recorded" not in extent(study)[-1]
+
+
+def test_baselines_of_equal_iterations_have_a_question_a_bar_and_rows_of_their_own():
+    plan, analysis = make_study()
+    assert len(answers(Study(plan, analysis))) == 4
+    for downstream in DOWNSTREAMS:
+        of_scratch = next(m for m in plan["models"] if (m["downstream"], m["mode"]) == (downstream, "scratch"))
+        plan["models"].append({**of_scratch, "name": f"{downstream}-equal", "mode": "scratch_equal", "iterations": 400})
+        cell = next(c for c in analysis["cells"] if (c["downstream"], c["mode"]) == (downstream, "scratch"))
+        analysis["cells"].append({**cell, "mode": "scratch_equal", "mean": cell["mean"] - 2})
+    for entry in [entry for entry in analysis["comparisons"] if entry["question"] == "H1"]:
+        against = {**entry["against"], "mode": "scratch_equal"}
+        analysis["comparisons"].append({**entry, **BETTER, "question": "H1_equal", "against": against})
+    study = Study(plan, analysis)
+    equal = answers(study)[1]
+    assert equal.title.startswith("H1, equal iterations. ") and equal.by(PAPER_RULE) == equal.by(OUR_RULE) == "shown"
+    assert "400 from scratch, 400 fine-tuned" in equal.remark and "no baseline of equal iterations" in equal.paper
+    assert "3 of 3 from scratch for as many iterations as the fine-tuned" in extent(study)[1]
+    assert [len(bars(axes)) for axes in score_figure(study).axes] == [2 + 3] * 3
+    assert as_markdown(all_tables(study)["scores"]).count("from scratch, equal iterations") == 3
+    assert as_markdown(all_tables(study)["statistics"]).count("fine-tuned over from scratch, equal iterations") == 9
+
+
+def test_the_gain_of_an_augmentation_is_the_median_of_figure_2():
+    study = study_of()
+    entries = study.comparisons("H2", condition="pitch")
+    for number, entry in enumerate(entries):
+        entry.update(mean_difference=9.0, median_difference=0.1 * number)
+    part = answers(study)[1].parts[0]
+    assert "from 0.00 to +0.80 dB, +0.40 dB in the middle network" in part.sentence and "9.00" not in part.sentence
+
+
+def test_sets_that_were_left_out_and_bfloat16_are_named(tmp_path, quick):
+    plan, analysis = make_study()
+    plan |= {"left_out": {"x": "Gamelan"}, "bf16": True, "body_seeds": [0], "seeds": [0, 1]}
+    words = " ".join(extent(Study(plan, analysis)))
+    assert "Left out on request (SETS): Gamelan." in words and "bfloat16 mixed precision" in words
+    assert "Each body was pretrained once" in words
 
 
 def bars(axes):
@@ -391,14 +438,14 @@ def test_figure_3_has_the_curves_and_where_the_baselines_best_is_reached():
 
 
 @pytest.mark.parametrize("ground", [LIGHT, DARK])
-def test_pretraining_sets_are_told_apart_without_colour(ground):
+def test_pretraining_sets_differ_without_colour(ground):
     study = study_of()
-    looks = [series_style(study, name, ground) for name in [None, *PRETRAININGS]]
-    assert len({each.hatch for each in looks}) == len({each.marker for each in looks}) == len(looks)
-    assert len({str(each.line) for each in looks[1:]}) == len(PRETRAININGS)
+    styles = [series_style(study, name, ground) for name in [None, *PRETRAININGS]]
+    assert len({each.hatch for each in styles}) == len({each.marker for each in styles}) == len(styles)
+    assert len({str(each.line) for each in styles[1:]}) == len(PRETRAININGS)
 
 
-def test_what_strangers_wrote_stays_text(tmp_path, quick):
+def test_text_of_the_files_is_escaped(tmp_path, quick):
     plan, analysis = make_study()
     name = "<b>Bach & co|</b>"
     plan["downstreams"] = {**plan["downstreams"], "bach10": name}
