@@ -27,11 +27,12 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from ..evaluation.statistics import describe_left_out
 from ..runtime.files import read_json, written_aside
 from . import figures
 from .inputs import ADVICE, MIXTURE, ORACLE, Example, read_curves, read_example, read_scores
 from .listen import data_uri, listening_part
-from .text import PAIRS, capital, decibels, estimates_in_order, probability, summary_of, verdict
+from .text import PAIRS, capital, decibels, estimates_in_order, probability, shown_words, summary_of, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The versions of a drawing, by (narrow screen, dark ground); the browser takes the first whose media query matches.
@@ -116,8 +117,9 @@ def page(about: dict, scores: dict, curves: figures.Curves, example: Example) ->
         score_rows=score_rows,
         has_improvement=any(each["overall"]["improvement"] is not None for each in estimates),
         has_oracle=ORACLE in names,
-        left_out=scores["left_out"],
+        left_out=describe_left_out(scores),
         comparisons=scores["comparisons"],
+        rules=next((entry["verdicts"] for entry in scores["comparisons"] if entry.get("verdicts")), None),
         verdict=verdict(scores),
         pairs=PAIRS,
         curves=curves,
@@ -149,6 +151,7 @@ def render(template: str, *folders: Path, **values: object) -> str:
         "keep_units": keep_units,
         "powers": powers,
         "probability": probability,
+        "shown_words": shown_words,
     }
     script = (TEMPLATES / "player.js").read_text(encoding="utf-8")
     environment.globals |= {

@@ -83,6 +83,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def shown_words(shown: bool | None) -> str:
+    """Return a verdict of a comparison in words: 'shown', 'not shown' or 'cannot tell'."""
+    return "cannot tell" if shown is None else "shown" if shown else "not shown"
+
+
 def verdict(scores: dict, significance: float = 0.001) -> str:
     """Return one sentence on the first comparison, whichever side wins; empty if nothing was compared.
 
@@ -126,13 +131,16 @@ def text_table(scores: dict) -> str:
     if any("sdr" in entry for entry in overall):
         rows = rows_of(estimates, lambda entry: " / ".join(decibels(entry[name]) for name in ("sdr", "sir", "sar")))
         lines += ["", *_table(["SDR/SIR/SAR", *estimates], rows), "", "median in dB, by museval (BSS Eval 4)."]
-    lines += ["", "One-sided Wilcoxon signed-rank tests of SI-SDR:"]
+    lines += ["", "One-sided Wilcoxon signed-rank tests of SI-SDR, excerpt by excerpt:"]
     for entry in scores["comparisons"]:
         lines.append(
             f"  {entry['better']} over {entry['than']}: {decibels(entry['mean_difference'], True)} dB mean, "
             f"{decibels(entry['median_difference'], True)} dB median{_interval(entry)}, n = {entry['n']}, "
-            f"{_p_is(entry['p_value'])}{_corrected(entry)}"
+            f"{_p_is(entry['p_value'])}{_corrected(entry)}{_verdicts(entry)}"
         )
+    rules = next((entry["verdicts"] for entry in scores["comparisons"] if entry.get("verdicts")), None)
+    if rules:
+        lines += [f"  The paper's rule: {rules['paper']['test']}.", f"  Our rule: {rules['ours']['test']}."]
     if left_out := describe_left_out(scores):
         lines.append(left_out)
     return "\n".join(lines)
@@ -185,6 +193,15 @@ def _interval(entry: dict) -> str:
 
 def _corrected(entry: dict) -> str:
     return f" ({probability(entry['p_holm'])} after Holm)" if entry.get("p_holm") is not None else ""
+
+
+def _verdicts(entry: dict) -> str:
+    """Return the verdict by the paper's rule and by ours, if the comparison has them."""
+    verdicts = entry.get("verdicts")
+    if not verdicts:
+        return ""
+    paper, ours = (shown_words(verdicts[name]["shown"]) for name in ("paper", "ours"))
+    return f"; {paper} by the paper's rule, {ours} by ours" if paper != ours else f"; {paper} by both rules"
 
 
 def _p_is(value: float | None) -> str:

@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nussl_transfer.evaluation.statistics import describe_differences, holm, mean_and_median
+from nussl_transfer.evaluation.statistics import describe_differences, holm, mean_and_median, paired_means
 from nussl_transfer.runtime.files import write_json
 
 from .scores import FORMAT, MIXTURE, ORACLE, Scores, mean_of_excerpts, read_curve, read_results
@@ -288,7 +288,13 @@ class Cell:
 
     def _minus(self, other: Mapping[str | None, np.ndarray]) -> dict[str | None, np.ndarray]:
         """Return the difference of each excerpt by fold [excerpts]: over the sources that have a score on both sides."""
-        return {fold: mean_of_excerpts(mine - other[fold]) for fold, mine in self.sources.items() if fold in other}
+        found = {}
+        for fold, mine in self.sources.items():
+            if fold in other:
+                a, b, pairs = paired_means(mine, other[fold])
+                found[fold] = np.full(mine.shape[1], np.nan)
+                found[fold][pairs] = a - b
+        return found
 
     def _by_label(self) -> dict[str, float | None]:
         every = [scores for folds in self.seeds.values() for scores in folds.values()]

@@ -353,6 +353,22 @@ def test_the_terminal_shows_intervals_and_corrected_p_values_where_there_are_any
     assert third in plain
 
 
+def test_both_rules_have_their_verdict_in_the_page_and_the_terminal(folder):
+    scores = make_scores()
+    for entry, ours in zip(scores["comparisons"], (True, None, False), strict=True):
+        paper = {"test": "Wilcoxon test, p < 0.001", "shown": entry["p_value"] < 0.001}
+        entry["verdicts"] = {"paper": paper, "ours": {"test": "interval over songs", "shown": ours}}
+    table = text.text_table(scores)
+    assert table.count("shown by both rules") == 2 and "not shown by the paper's rule, cannot tell by ours" in table
+    assert "The paper's rule: Wilcoxon test, p < 0.001." in table and "Our rule: interval over songs." in table
+    (folder / "scores.json").write_text(json.dumps(scores))
+    page = Page(report.write_page(folder, folder / "page.html").read_text(encoding="utf-8"))
+    _, *rows = page.table("tests")
+    assert [[cell["text"] for cell in row[-2:]] for row in rows] == [
+        ["shown", "shown"], ["not shown", "cannot tell"], ["not shown", "not shown"],
+    ]  # fmt: skip
+
+
 def test_no_comparison_gives_no_verdict_and_no_p_value():
     scores = make_scores()
     for entry in scores["summary"]:
