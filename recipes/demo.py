@@ -35,7 +35,7 @@ from nussl_transfer.pipelines.finetune import default_training, finetune
 from nussl_transfer.report.page import write_curves, write_page
 from nussl_transfer.report.text import text_table
 from nussl_transfer.runtime.files import is_newer, write_json
-from nussl_transfer.separation.streaming import FileSeparator
+from nussl_transfer.separation.separate import separate
 from nussl_transfer.store.prepare import prepare
 from nussl_transfer.store.store import Store, write_stem
 from nussl_transfer.training.run import Run
@@ -192,7 +192,7 @@ def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
     mixture = sum(store.read(track, label) for label in store.labels)
     path = settings.out / "separated" / f"{track_name.replace('/', '_')}.wav"
     write_stem(path, mixture, store.sample_rate)
-    FileSeparator(model).separate(path, settings.out / "separated" / path.stem)
+    separate(path, model, out=settings.out / "separated")
 
 
 def write_report(

@@ -12,6 +12,7 @@ import soundfile
 
 from ..errors import ConfigError, DataError
 from ..runtime.files import written_aside
+from .io import native_path
 
 LOG = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def written_audio(
         try:
             # libsndfile says only that it cannot: whether it is the disk, an empty file tells.
             aside.touch()
-            file = soundfile.SoundFile(aside, "w", sample_rate, channels, subtype, format=kind)
+            file = soundfile.SoundFile(native_path(aside), "w", sample_rate, channels, subtype, format=kind)
         except soundfile.LibsndfileError as error:
             raise DataError(
                 f"{path} was to have {channels} {'channel' if channels == 1 else 'channels'} at {sample_rate} Hz: "

@@ -36,7 +36,7 @@ from ..datasets.options import StemOptions
 from ..errors import ConfigError, DataError
 from ..runtime.device import resolve_device
 from ..runtime.files import write_json, written_aside
-from ..separation.naming import safe_names
+from ..separation.files import safe_names
 from ..store.manifest import MANIFEST
 from ..store.open import open_store
 from ..store.store import Store, write_stem

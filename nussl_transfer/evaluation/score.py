@@ -27,7 +27,7 @@ from ..errors import CheckpointError, ConfigError, DataError
 from ..networks.chimera import PAPER
 from ..networks.forward import run_network
 from ..runtime.device import resolve_device
-from ..separation.network import require_trained_masks
+from ..separation.ensemble import require_trained_masks
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, map_batches
 from .excerpts import MixtureExcerpt, songs_of

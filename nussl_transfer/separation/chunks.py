@@ -39,14 +39,23 @@ class Chunking:
     def __post_init__(self):
         if self.frames < 1 or self.batch < 1 or not 0 <= self.overlap <= self.frames // 2:
             raise ConfigError(
-                f"Chunks of {self.frames} frames, {self.overlap} shared, {self.batch} at once were asked for: take at "
-                "least 1, 1 at once, and let two chunks share at most half of themselves."
+                f"Chunks of {self.frames} frames with an overlap of {self.overlap}, {self.batch} in a batch, are impossible: "
+                "frames and batch must be at least 1, and the overlap at most half a chunk."
             )
 
     @property
     def hop(self) -> int:
         """Returns the frames from the start of a chunk to that of the next."""
         return self.frames - self.overlap
+
+    def at_most(self, frames: int) -> Chunking:
+        """Return chunks that are no longer than a signal, so that a long chunk needs no memory for a short signal.
+
+        >>> Chunking(frames=1000, overlap=50, batch=1).at_most(60)
+        Chunking(frames=60, overlap=30, batch=1)
+        """
+        length = max(1, min(self.frames, frames))
+        return Chunking(length, min(self.overlap, length // 2), self.batch)
 
     def starts(self, frames: int) -> list[int]:
         """Returns where the chunks of a signal start; the last one is moved back until it ends with the signal.
@@ -75,8 +84,8 @@ def chunking_of(
     shortest = 4 * stft_params.window_length / sample_rate
     if chunk_seconds is not None and not (math.isfinite(chunk_seconds) and chunk_seconds >= shortest):
         raise ConfigError(
-            f"Chunks of {chunk_seconds:g} s were asked for: take at least {shortest:g} s, four windows of the model's "
-            f"STFT; it was trained on {trained_seconds:g} s."
+            f"Chunks of {chunk_seconds:g} s are too short: the shortest is {shortest:g} s, four windows of the model's "
+            f"STFT; the model was trained on {trained_seconds:g} s."
         )
     if chunk_seconds is None:
         believed = SHORTEST <= trained_seconds <= LONGEST

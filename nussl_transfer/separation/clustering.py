@@ -11,8 +11,8 @@ from nussl.core.masks import MaskBase
 from nussl.separation.deep import DeepClustering
 
 from ..checkpoints.checkpoint import CheckpointInfo
+from .ensemble import require_output
 from .mixin import ChunkedMixin
-from .network import require_output
 
 # Loud points of one chunk that the clusters are found in; ten seconds of 257 bins have 32,000 in their top tenth.
 POINTS = 40_000

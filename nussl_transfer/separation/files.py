@@ -1,30 +1,43 @@
-"""Many files at once: what cannot be separated is told at the end, and stops nothing."""
+"""Separate files and folders of files into files: choose the names of the outputs, and report files that fail."""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..audio.io import header
-from ..errors import DataError
-from .naming import output_folders
-from .streaming import FileSeparator, Request
+from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
+from ..datasets.scan import find_files
+from ..errors import ConfigError, DataError
+from .ensemble import Checkpoints
+from .streaming import Mixture, Request, StreamSeparator
 
 LOG = logging.getLogger(__name__)
+# Letters, marks, digits and symbols of any script stay in a file name; of ASCII, these besides letters and digits.
+_KEPT = frozenset(" _.,+&()'-")
+# Names that Windows keeps for devices.
+_DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))])
+# Most file systems allow 255 bytes; a temporary file's name is longer than the final one.
+_MOST_CHARACTERS, _MOST_BYTES = 100, 180
+
+# Called with the seconds of audio that are done, and the seconds of all files.
+Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
 class Separated:
-    """What became of a number of files.
+    """Results of separating several files.
 
     Attributes:
-        written: For each file that was separated, the path of each label's.
-        failed: For each that was not, what is wrong with it.
+        written: For each separated file, the path of each output.
+        failed: For each file that could not be separated, the reason.
     """
 
     written: dict[Path, dict[str, Path]] = field(default_factory=dict)
@@ -33,61 +46,71 @@ class Separated:
 
 def separate_files(
     audio_paths: Sequence[str | Path],
-    model: str | Path,
+    checkpoints: Checkpoints,
     out: str | Path,
     labels: Sequence[str] = (),
     residual: bool = False,
     keep_rate: bool = False,
     format: str = "wav",
-    device: str = "cpu",
+    device: str = "auto",
     bf16: bool = False,
     chunk_seconds: float | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
+    high_band: bool = True,
+    shifts: int = 1,
 ) -> Separated:
-    """Separates audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
+    """Separate audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
 
     A file that cannot be separated does not stop the others. Files of one name get folders of their own, the second
-    ``<name>_2``. An existing file is replaced when the new one is whole.
+    ``<name>_2``. An existing file is replaced when the new one is complete.
 
     Args:
-        audio_paths: Files that libsndfile reads, of any sample rate and number of channels; or folders of them, whose
-            structure is kept.
-        model: Checkpoint.
-        out: Folder to write into; made when absent.
-        labels: Which labels are written; all when empty.
-        residual: Write the mixture minus those labels, too.
-        keep_rate: Write at each file's own rate instead of the model's. Above half the model's rate there is nothing,
-            but in the residual.
+        audio_paths: Files of any sample rate and number of channels, or folders of them, whose structure is kept. Links
+            are followed; ``out`` may lie in such a folder, and what is in it is no input.
+        checkpoints: A checkpoint; or several, or a folder of runs, whose masks are averaged.
+        out: Folder to write into; created if absent.
+        labels: Labels to write; all when empty.
+        residual: Also write the mixture minus those labels.
+        keep_rate: Write at each file's own rate instead of the model's.
         format: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
-        device: 'cpu' or 'cuda'.
-        bf16: Have the network multiply in bfloat16: faster where the processor has it.
-        chunk_seconds: Length of the chunks that the network hears; that of its training mixtures when None.
-        progress: Show a progress bar, on a terminal.
-
-    Returns:
-        What was written, and which files could not be separated.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        bf16: Multiply in bfloat16: faster where the processor supports it.
+        chunk_seconds: Length in seconds of the chunks that the network hears; None takes that of its training mixtures.
+        progress: Show a progress bar on a terminal; or a function that is called with the seconds done and the seconds
+            of all files. An exception in it ends the separation and leaves no half file.
+        high_band: With ``keep_rate``, share out the mixture above the model's band among the sources; see
+            `nussl_transfer.separation.high_band`. Without, only the residual has sound there.
+        shifts: Average the estimates of this many delayed copies of the mixture; takes as many times as long.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read or has no trained mask head.
-        ConfigError: There is no such label, format or device, or the chunks are too short.
+        CheckpointError: A checkpoint cannot be read or has no trained mask head.
+        ConfigError: A label, format or device does not exist, the chunks are too short, or an output would replace an
+            input or become one.
         DataError: A folder holds no audio.
-        OSError: The disk does not take what is written.
+        OSError: The disk rejects a write.
     """
     folders = output_folders(audio_paths, Path(out))
-    request = Request(tuple(labels), residual, keep_rate, format)
-    separator = FileSeparator(model, request, device, bf16, chunk_seconds)
+    request = Request(tuple(labels), residual, keep_rate, high_band, format, shifts)
+    separator = StreamSeparator(checkpoints, request, device, bf16, chunk_seconds)
+    targets = {path: output_files(separator.outputs, folder, format) for path, folder in folders.items()}
+    check_targets([*folders, *audio_paths], targets)
     result, started, seconds = Separated(), time.perf_counter(), 0.0
-    with _bar(folders, progress) as bar:
+    total = total_seconds(folders) if progress else 0.0
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar(total, progress is True))
 
         def advance(more: float) -> None:
             nonlocal seconds
             seconds += more
+            if callable(progress):
+                progress(seconds, max(seconds, total))
             bar.set_postfix_str(f"{seconds / (time.perf_counter() - started):.1f} times real time", refresh=False)
             bar.update(more)
 
-        for path, folder in folders.items():
+        for path in folders:
             try:
-                result.written[path] = separator.separate(path, folder, advance)
+                separator.write(Mixture.of_file(path), targets[path], advance)
+                result.written[path] = targets[path]
             except DataError as error:
                 result.failed[path] = str(error)
     elapsed = time.perf_counter() - started
@@ -98,17 +121,175 @@ def separate_files(
     return result
 
 
-def _bar(paths: Iterable[Path], progress: bool) -> tqdm:
-    """Returns a bar in seconds of audio; it is silent where there is no terminal."""
+def find_inputs(inputs: Sequence[str | Path], out: Path | None = None) -> dict[Path, tuple[str, ...]]:
+    """Return each audio file to separate once, with the names of the folders between the given folder and it.
+
+    Args:
+        inputs: Audio files, and folders of them at any depth.
+        out: Folder of the outputs. It may lie in an input; files in it are no inputs.
+
+    Raises:
+        DataError: A folder holds no audio.
+    """
+    found: dict[Path, tuple[str, ...]] = {}
+    for given in map(Path, inputs):
+        if given.is_dir():
+            for path in _audio_under(given, out):
+                found.setdefault(path, path.parent.relative_to(given).parts)
+        else:
+            found.setdefault(given, ())
+    return found
+
+
+def output_folders(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
+    """Return each audio file to separate, with a folder of its own for its outputs.
+
+    Folders in a given folder keep their structure below ``out``.
+
+    Raises:
+        DataError: A folder holds no audio.
+    """
+    names: dict[Path, UniqueNames] = {}
+    folders = {}
+    for path, above in find_inputs(inputs, out).items():
+        parent = out.joinpath(*map(safe_name, above))
+        folders[path] = parent / names.setdefault(parent, UniqueNames()).add(safe_name(path.stem))
+    return folders
+
+
+def output_files(outputs: Iterable[str], folder: Path, format: str) -> dict[str, Path]:
+    """Return a file in a folder for each output, such as ``<folder>/<label>.wav``."""
+    return {name: folder / f"{file}.{format}" for name, file in safe_names(list(outputs)).items()}
+
+
+def check_targets(inputs: Iterable[str | Path], targets: Mapping[object, Mapping[str, Path]]) -> None:
+    """Raise ConfigError where an output would replace an input file, or lie in an input folder where it becomes one.
+
+    Paths are compared with all links resolved.
+    """
+    files, folders = {}, {}
+    for given in inputs:
+        (folders if os.path.isdir(given) else files)[os.path.realpath(given)] = given
+    outputs = [path for paths in targets.values() for path in paths.values()]
+    for path in outputs:
+        if (real := os.path.realpath(path)) in files:
+            raise ConfigError(f"{path} would replace an input file, {files[real]}. Choose another output folder.")
+    if not folders or not outputs:
+        return
+    known = {os.path.realpath(path.parent) for path in outputs}
+    top = os.path.commonpath(known)
+    for real, given in folders.items():
+        # Files below an output folder inside an input are passed over; there is none where the outputs lie beside them.
+        inside = [folder for folder in known if _is_below(folder, real)]
+        if inside and not _is_strictly_below(top, real):
+            raise ConfigError(
+                f"Outputs would lie among the files of {given}, and be separated themselves next time. Choose another "
+                f"output folder, such as {os.path.join(given, 'separated')}."
+            )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or _is_strictly_below(path, folder)
+
+
+def _is_strictly_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _audio_under(folder: Path, out: Path | None) -> list[Path]:
+    """Returns the audio files in a folder at any depth, links followed, without those in the output folder."""
+    paths = [folder / file for file in find_files(folder)]
+    if out is not None and not _is_below(os.path.realpath(folder), real_out := os.path.realpath(out)):
+        real = {parent: os.path.realpath(parent) for parent in {path.parent for path in paths}}
+        paths = [path for path in paths if not _is_below(real[path.parent], real_out)]
+    unread = [path for path in paths if path.suffix.lower() in UNREADABLE_EXTENSIONS]
+    if unread:
+        some = ", ".join(str(path) for path in unread[:3]) + (", ..." if len(unread) > 3 else "")
+        LOG.warning("%d files were passed over: their format cannot be read (%s). Convert them to WAV or FLAC.", len(unread), some)
+    found = [path for path in paths if path.suffix.lower() in EXTENSIONS]
+    if not found:
+        raise DataError(f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Give another folder, or files.")
+    return found
+
+
+def safe_names(labels: Sequence[str]) -> dict[str, str]:
+    """Return a file name for each label; none leaves its folder, and no two are equal on a disk that ignores case.
+
+    Labels come from a checkpoint, which may be anyone's.
+
+    >>> safe_names(["violin", "../../x", "a/b", "a_b"])
+    {'violin': 'violin', '../../x': '_.._x', 'a/b': 'a_b', 'a_b': 'a_b_2'}
+    """
+    names = UniqueNames()
+    return {label: names.add(safe_name(str(label))) for label in labels}
+
+
+def safe_name(text: str) -> str:
+    """Return text as the name of a file: without separators, not hidden, composed (NFC), and of limited length.
+
+    >>> safe_name("../a:b")
+    '_a_b'
+    >>> safe_name("Flo\\u0308te") == "Fl\\u00f6te"
+    True
+    """
+    kept = [char if _is_kept(char) else "_" for char in unicodedata.normalize("NFC", text)]
+    name = _shortened("".join(kept).strip(" .")).strip(" .")
+    return f"_{name}" if name.split(".")[0].casefold() in _DEVICES else name or "source"
+
+
+def _is_kept(char: str) -> bool:
+    if char.isascii():
+        return char.isalnum() or char in _KEPT
+    return unicodedata.category(char)[0] in "LMNS"
+
+
+def _shortened(name: str) -> str:
+    name = name[:_MOST_CHARACTERS]
+    while len(name.encode()) > _MOST_BYTES:
+        name = name[:-1]
+    return name
+
+
+class UniqueNames:
+    """Give each name a number where an equal one was given before; on many disks, case makes no difference.
+
+    >>> names = UniqueNames()
+    >>> [names.add(name) for name in ("Mix", "mix_2", "mix", "MIX")]
+    ['Mix', 'mix_2', 'mix_3', 'MIX_4']
+    """
+
+    def __init__(self):
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+
+    def add(self, name: str) -> str:
+        """Return the name, or the name with the lowest number that is free."""
+        key = name.casefold()
+        number, unique = self._numbers.get(key, 1), name
+        while unique.casefold() in self._taken:
+            number += 1
+            unique = f"{name}_{number}"
+        self._taken.add(unique.casefold())
+        self._numbers[key] = number
+        return unique
+
+
+def total_seconds(paths: Iterable[Path]) -> float:
+    """Return the length in seconds of all files that can be read."""
     seconds = 0.0
     for path in paths:
         try:
             seconds += header(path).seconds
         except DataError:
-            continue  # it has its turn, and its message
+            continue  # reported when its turn comes
+    return seconds
+
+
+def _bar(seconds: float, shown: bool) -> tqdm:
+    """Returns a progress bar in seconds of audio; it shows nothing where there is no terminal."""
     return tqdm(
         total=seconds,
         desc="separating",
         bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}{postfix}]",
-        disable=None if progress else True,
+        disable=None if shown else True,
     )

@@ -10,8 +10,8 @@ from nussl.separation.deep import DeepMaskEstimation
 
 from ..checkpoints.checkpoint import CheckpointInfo
 from ..errors import CheckpointError
+from .ensemble import require_trained_masks
 from .mixin import ChunkedMixin
-from .network import require_trained_masks
 
 
 class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):

@@ -1,200 +1,364 @@
-"""One audio file into one file a label, in memory that does not grow with its length.
+"""Separate a mixture of any length in memory that does not grow with it.
 
-Every stage takes what the one before has ready and holds no more than it needs::
+Each stage takes what the stage before has ready and holds no more than it needs::
 
-    blocks of the file -> the model's rate -> STFT -> masks, chunk by chunk -> inverse STFT -> rate of the output -> files
+    blocks of the mixture -> the model's rate -> STFT -> masks, chunk by chunk -> inverse STFT -> rate of the output
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from nussl import STFTParams
 
 from ..audio.io import Header, blocks, header, resampled
 from ..audio.stft import IstftStream, StftStream
 from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
-from ..networks.forward import run_network
 from .chunks import Chunking, chunking_of, in_chunks
-from .naming import free_name, safe_names
-from .network import open_mask_network
+from .ensemble import Checkpoints, Ensemble
+from .high_band import BandShares, high_bands
 
 RESIDUAL = "residual"
 # Frames read at once: a few seconds.
 BLOCK = 1 << 16
+# Test-time shifts delay the mixture by up to this many seconds.
+SHIFT_SECONDS = 0.5
+MOST_SHIFTS = 32
+MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for of every file.
+    """Choose the outputs of a separation.
 
     Attributes:
-        labels: Which labels are written, in any order; all when empty.
-        residual: Whether the mixture minus those labels is written, too.
-        keep_rate: Whether files are written at the rate of the input, instead of the model's.
-        format: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
+        labels: Labels to return, in any order; all when empty.
+        residual: Whether to return the mixture minus those labels, too.
+        keep_rate: Whether to return signals at the rate of the input, instead of the model's.
+        high_band: Whether signals at the input's rate get their share of the mixture above the model's band.
+        format: Format of files: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
+        shifts: Number of delays of the mixture whose estimates are averaged; 1 delays nothing.
     """
 
     labels: Sequence[str] = ()
     residual: bool = False
     keep_rate: bool = False
+    high_band: bool = True
     format: str = "wav"
+    shifts: int = 1
+
+    def __post_init__(self):
+        check_format(self.format)
+        if not 1 <= self.shifts <= MOST_SHIFTS:
+            raise ConfigError(f"shifts is the number of delays to average: got {self.shifts}, expected 1 to {MOST_SHIFTS}.")
 
 
-class FileSeparator:
-    """Separates audio files with the masks of one checkpoint.
+@dataclass(frozen=True)
+class Mixture:
+    """A signal that can be read from its start as often as needed.
 
-    From here on the C library (glibc) returns large blocks to the system when they are freed, in the whole process.
+    Attributes:
+        name: Its name in messages.
+        head: Its rate, channels and length.
+        read: Returns its blocks, float32 [n, nc], from the start.
+    """
+
+    name: str
+    head: Header
+    read: Callable[[], Iterable[np.ndarray]]
+
+    @classmethod
+    def of_file(cls, path: str | Path) -> Mixture:
+        """Return the mixture in a file.
+
+        Raises:
+            AudioFileError: See `nussl_transfer.audio.io.header`.
+        """
+        return cls(str(path), header(path), lambda: blocks(path, BLOCK))
+
+    @classmethod
+    def of_array(cls, audio: np.ndarray, sample_rate: int) -> Mixture:
+        """Return the mixture in an array.
+
+        Shape:
+            [nc, samples] or [samples]
+
+        Raises:
+            DataError: The array has another shape, is empty, or holds NaN or infinite samples.
+        """
+        audio = np.atleast_2d(np.asarray(audio))
+        if audio.ndim != 2 or len(audio) > MOST_CHANNELS or not np.issubdtype(audio.dtype, np.floating):
+            raise DataError(
+                f"Audio must be a float array [channels, samples] of at most {MOST_CHANNELS} channels: got {audio.dtype} "
+                f"{list(audio.shape)}. Transpose it, or scale integers to -1..1."
+            )
+        if not audio.size:
+            raise DataError("Audio must have at least one sample: got an empty array.")
+        if not np.isfinite(audio).all():
+            raise DataError("Audio must be finite: the array holds NaN or infinite samples.")
+        if isinstance(sample_rate, bool) or not 0 < sample_rate < 1e7 or sample_rate != int(sample_rate):
+            raise DataError(f"The sample rate must be a whole number of Hz: got {sample_rate!r}.")
+        head = Header(int(sample_rate), len(audio), audio.shape[1], "FLOAT")
+        pieces = range(0, audio.shape[1], BLOCK)
+        return cls("the array", head, lambda: (audio[:, at : at + BLOCK].T.astype(np.float32) for at in pieces))
+
+
+class StreamSeparator:
+    """Separate mixtures with the masks of one checkpoint, or with the mean masks of several.
 
     Args:
-        model: Checkpoint.
-        request: What is asked for.
-        device: 'cpu' or 'cuda'.
-        bf16: Whether the network multiplies in bfloat16.
-        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
+        checkpoints: One or several checkpoints, or a folder of runs; see `Ensemble`.
+        request: The outputs.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        bf16: Whether the networks multiply in bfloat16.
+        chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
+
+    Attributes:
+        outputs: Names of the outputs: the requested labels in the model's order, then the residual's name.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read or has no trained mask head.
-        ConfigError: There is no such label, device or format, or the chunks are too short.
+        CheckpointError: A checkpoint cannot be read or has no trained mask head.
+        ConfigError: A label or the device does not exist, the chunks are too short, or checkpoints do not fit together.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        checkpoints: Checkpoints,
         request: Request = Request(),
-        device: str = "cpu",
+        device: str = "auto",
         bf16: bool = False,
         chunk_seconds: float | None = None,
     ):
-        check_format(request.format)
-        self.network, info = open_mask_network(model, device)
-        unknown = [label for label in request.labels if label not in info.labels]
+        self.ensemble = Ensemble(checkpoints, device)
+        labels = self.ensemble.labels
+        unknown = [label for label in request.labels if label not in labels]
         if unknown:
-            raise ConfigError(f"Labels {', '.join(unknown)} were asked for: {model} separates {', '.join(info.labels)}.")
-        self.request, self.device, self.bf16 = request, device, bf16
-        self.rate: int = info.sample_rate
-        self.stft_params: STFTParams = info.stft_params
-        self.chunking: Chunking = chunking_of(info.excerpt_seconds, self.rate, self.stft_params, chunk_seconds)
-        self.picked = [number for number, label in enumerate(info.labels) if label in (request.labels or info.labels)]
-        self.labels = [info.labels[number] for number in self.picked]
+            raise ConfigError(f"Unknown label {', '.join(unknown)}: the model separates {', '.join(labels)}.")
+        self.request, self.bf16 = request, bf16
+        self.rate = self.ensemble.sample_rate
+        self.chunking: Chunking = chunking_of(
+            self.ensemble.excerpt_seconds, self.rate, self.ensemble.stft_params, chunk_seconds
+        )
+        self.picked = [number for number, label in enumerate(labels) if label in (request.labels or labels)]
+        self.labels = [labels[number] for number in self.picked]
+        self.outputs = list(self.labels)
+        if request.residual:
+            name, number = RESIDUAL, 2
+            while name in labels:  # a label of the model may have the residual's name
+                name, number = f"{RESIDUAL}_{number}", number + 1
+            self.outputs.append(name)
 
-    def separate(
-        self, path: Path, folder: Path, advance: Callable[[float], None] = lambda seconds: None
-    ) -> dict[str, Path]:
-        """Writes ``<folder>/<label>.<format>`` for each label and returns the paths; all of them or none.
+    def rate_of(self, mixture: Mixture) -> int:
+        """Return the rate of the outputs in Hz."""
+        return mixture.head.sample_rate if self.request.keep_rate else self.rate
+
+    def write(
+        self, mixture: Mixture, targets: Mapping[str, Path], advance: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """Write each output to its file: all of them, or none where an error or an interrupt comes between.
 
         Args:
-            path: An audio file, of any rate, length and number of channels.
-            folder: Where to write; made when absent.
-            advance: Is told how many seconds have been separated since it was told last.
+            mixture: The mixture.
+            targets: A file for each of `outputs`.
+            advance: Called with the seconds separated since its last call. What it raises ends the separation.
 
         Raises:
-            DataError: The file cannot be read, or not to its end; or the output format cannot hold what comes of it.
-            OSError: The disk does not take what is written.
+            DataError: The mixture cannot be read to its end, an estimate is not finite, or the format cannot hold it.
+            OSError: The disk rejects a write.
         """
-        head = header(path)
-        self._check(path, head.channels)
-        rate = head.sample_rate if self.request.keep_rate else self.rate
-        frames = round(head.frames * rate / head.sample_rate)
-        names = safe_names(self.labels)
-        if self.request.residual:
-            rest = free_name(RESIDUAL, names.values())  # a label of the model may be called so, too
-            names[rest] = rest
-        targets = {name: folder / f"{file}.{self.request.format}" for name, file in names.items()}
+        rate, channels = self.rate_of(mixture), mixture.head.channels
+        frames = round(mixture.head.frames * rate / mixture.head.sample_rate)
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(written_audio(target, rate, head.channels, frames, self.request.format))
-                for target in targets.values()
+                stack.enter_context(written_audio(targets[name], rate, channels, frames, self.request.format))
+                for name in self.outputs
             ]
-            for pieces in self._outputs(path, head):
+            for pieces in self.stream(mixture):
                 for writer, piece in zip(writers, pieces, strict=True):
                     writer.write(piece)
                 advance(len(pieces[0]) / rate)
-            if not writers[0].frames:
-                raise DataError(
-                    f"{path} has {head.frames} samples at {head.sample_rate} Hz: that is none at {rate} Hz. Give a longer "
-                    "file, or keep its rate."
-                )
-        return targets
+            self._check_length(mixture, writers[0].frames)
 
-    def _check(self, path: Path, channels: int) -> None:
-        wanted = self.network.layers["mask"].num_audio_channels
-        if wanted not in (1, channels):
-            raise DataError(
-                f"{path} has {channels} channels: the checkpoint separates {wanted} together. Give it such a file."
-            )
-        self.together = wanted > 1
-
-    def _outputs(self, path: Path, head: Header) -> Iterator[list[np.ndarray]]:
-        """Yields for each file to be written its next frames, [n, nc]."""
-        read = _Counted(blocks(path, BLOCK))
-        pieces = self._estimates(resampled(read, head.sample_rate, self.rate), head.channels)
-        rate = self.rate
-        if self.request.keep_rate and head.sample_rate != rate:
-            rate = head.sample_rate
-            pieces = _exactly(resampled(pieces, self.rate, rate), read)
-        # The file is read again for the residual: it would have to be held for a whole batch of chunks.
-        mixture = _Taken(resampled(blocks(path, BLOCK), head.sample_rate, rate))
-        for piece in filter(len, pieces):
-            estimates = np.split(piece, len(self.labels), axis=1)
-            if self.request.residual:
-                estimates.append(mixture.take(len(piece)) - sum(estimates))
-            yield estimates
-
-    def _estimates(self, mixture: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarray]:
-        """Yields the estimates of all picked labels, as long as the mixture, both at the model's rate.
+    def collect(
+        self, mixture: Mixture, advance: Callable[[float], None] = lambda seconds: None
+    ) -> dict[str, np.ndarray]:
+        """Return each output as an array.
 
         Shape:
-            [n, nc] each -> [m, labels x nc] each
+            float32 [nc, frames] each
+
+        Raises:
+            DataError: See `write`.
         """
-        analysis = StftStream(self.stft_params, channels, self.device)
-        synthesis = IstftStream(self.stft_params, self.device)
-        given = 0
+        found: list[list[np.ndarray]] = []
+        for pieces in self.stream(mixture):
+            found.append(pieces)
+            advance(len(pieces[0]) / self.rate_of(mixture))
+        self._check_length(mixture, len(found))
+        columns = zip(*found, strict=True)
+        return {name: np.concatenate(column).T for name, column in zip(self.outputs, columns, strict=True)}
+
+    def _check_length(self, mixture: Mixture, frames: int) -> None:
+        if not frames:
+            head = mixture.head
+            raise DataError(
+                f"{mixture.name} is too short: {head.frames} samples at {head.sample_rate} Hz are none at "
+                f"{self.rate_of(mixture)} Hz. Give a longer signal, or keep its rate."
+            )
+
+    def stream(self, mixture: Mixture) -> Iterator[list[np.ndarray]]:
+        """Yield the next frames of each output, float32 [n, nc], in the order of `outputs`.
+
+        Raises:
+            DataError: The mixture cannot be read to its end, or an estimate is not finite.
+        """
+        head, rate = mixture.head, self.rate_of(mixture)
+        if self.ensemble.channels not in (1, head.channels):
+            raise DataError(
+                f"{mixture.name} has {head.channels} channels: the model separates {self.ensemble.channels} channels "
+                "together. Give audio with as many channels."
+            )
+        full_band = self.request.high_band and rate > self.rate
+        read = _Counted(mixture.read())
+        pieces = self._shifted(mixture, read, full_band)
+        if rate != self.rate:
+            pieces = _exactly(resampled(pieces, self.rate, rate), read)
+        # The mixture is read again: until an estimate is there, a whole batch of chunks would have to be held.
+        again = _Buffer(resampled(mixture.read(), head.sample_rate, rate))
+        done, width = 0, len(self.labels) * head.channels
+        for piece in filter(len, pieces):
+            estimates = piece[:, :width].reshape(len(piece), -1, head.channels)  # [n, labels, nc]
+            if full_band or self.request.residual:
+                whole = again.take(len(piece))
+            if full_band:
+                low, shares, one = np.split(piece[:, width:], [head.channels, head.channels + width], axis=1)
+                shares = shares.reshape(estimates.shape)
+                estimates = estimates + high_bands(whole, low, shares, one[:, 0], len(self.ensemble.labels))
+            outputs = [np.ascontiguousarray(estimates[:, number]) for number in range(estimates.shape[1])]
+            if self.request.residual:
+                outputs.append(whole - sum(outputs))
+            if not all(np.isfinite(output).all() for output in outputs):
+                raise DataError(
+                    f"{mixture.name} cannot be separated: the estimates are not finite numbers from {done / rate:.1f} s on. "
+                    f"Its samples reach {read.peak:.3g}; where that is far above 1, scale the audio down."
+                )
+            done += len(piece)
+            yield outputs
+
+    def _shifted(self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool) -> Iterator[np.ndarray]:
+        """Yields the mean of the estimates of the mixture and of delayed copies of it; see `_estimates`."""
+        count = self.request.shifts
+        delays = [round(number * SHIFT_SECONDS * self.rate / count) for number in range(count)]
+        others = [_Buffer(self._estimates(mixture, mixture.read(), full_band, delay)) for delay in delays[1:]]
+        for piece in self._estimates(mixture, read, full_band):
+            yield sum((other.take(len(piece)) for other in others), start=piece) / np.float32(count) if others else piece
+
+    def _estimates(
+        self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool, delay: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Yields the estimates of all picked labels, as long as the mixture, at the model's rate.
+
+        With ``full_band`` their columns are followed by those of the mixture itself, by the labels' shares of the high
+        band, and by a column of ones.
+
+        Args:
+            mixture: The mixture.
+            read: Its blocks, at its own rate.
+            full_band: Whether the high band will be shared out.
+            delay: Samples of silence to put before the mixture; they are cut off again.
+
+        Shape:
+            [n, nc] each -> [m, labels x nc (+ nc + labels x nc + 1)] each
+        """
+        channels, device, params = mixture.head.channels, self.ensemble.device, self.ensemble.stft_params
+        analysis, synthesis = StftStream(params, channels, device), IstftStream(params, device)
+        samples = mixture.head.frames * self.rate / mixture.head.sample_rate + delay
+        chunking = self.chunking.at_most(int(samples) // params.hop_length + 3)
 
         def spectra() -> Iterator[torch.Tensor]:
-            for audio in mixture:
-                yield self._as_rows(analysis.push(torch.from_numpy(audio.T)))
+            if delay:
+                yield self._as_rows(analysis.push(torch.zeros(channels, delay)))
+            for audio in resampled(read, mixture.head.sample_rate, self.rate):
+                yield self._as_rows(analysis.push(torch.from_numpy(np.ascontiguousarray(audio.T))))
             yield self._as_rows(analysis.finish())
 
-        network = functools.partial(run_network, self.network, output="mask", bf16=self.bf16, exact=False)
-        for spectrum, masks in in_chunks(spectra(), network, self.chunking, heard=torch.abs):
+        bands, given = _FullBand(self, channels) if full_band else None, 0
+        network = functools.partial(self.ensemble.masks, bf16=self.bf16)
+        for spectrum, masks in in_chunks(spectra(), network, chunking, heard=torch.abs):
             masked = self._as_channels(spectrum[..., None] * masks[..., self.picked])
-            audio = synthesis.push(masked)[:, : analysis.samples - given]  # [labels x nc, m]
+            if bands:
+                masked = torch.cat([masked, self._as_channels(spectrum[..., None])])
+            audio = synthesis.push(masked)[:, : analysis.samples - given]  # [labels x nc (+ nc), m]
             given += audio.shape[1]
-            yield audio.T.cpu().numpy()
-        yield synthesis.finish()[:, : analysis.samples - given].T.cpu().numpy()
+            piece = audio.T.cpu().numpy()
+            if bands:
+                piece = bands.push(piece, spectrum, masks)
+            dropped = min(delay, len(piece))
+            delay -= dropped
+            yield piece[dropped:]
+        piece = synthesis.finish()[:, : analysis.samples - given].T.cpu().numpy()
+        yield (bands.finish(piece, analysis.samples) if bands else piece)[delay:]
 
     def _as_rows(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Returns a spectrum [nc, nf, n] as the network takes it, [rows, n, nf, nc]."""
-        return spectrum.permute(2, 1, 0)[None] if self.together else spectrum.transpose(1, 2)[..., None]
+        return spectrum.permute(2, 1, 0)[None] if self.ensemble.channels > 1 else spectrum.transpose(1, 2)[..., None]
 
     def _as_channels(self, spectra: torch.Tensor) -> torch.Tensor:
         """Returns spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""
-        spectra = spectra[0].permute(3, 2, 1, 0) if self.together else spectra[..., 0, :].permute(3, 0, 2, 1)
+        together = self.ensemble.channels > 1
+        spectra = spectra[0].permute(3, 2, 1, 0) if together else spectra[..., 0, :].permute(3, 0, 2, 1)
         return spectra.flatten(0, 1)
 
 
+class _FullBand:
+    """Puts the shares of the high band beside the audio of the same samples: either may be ready before the other."""
+
+    def __init__(self, separator: StreamSeparator, channels: int):
+        self.picked = separator.picked
+        self.shares = BandShares(separator.ensemble.stft_params.hop_length)
+        self.audio, self.gains, self.given = _Buffer(), _Buffer(), 0
+
+    def push(self, audio: np.ndarray, spectrum: torch.Tensor, masks: torch.Tensor) -> np.ndarray:
+        """Returns the samples for which both are ready, [m, columns]."""
+        self.gains.push(self._columns(self.shares.push(spectrum, masks)))
+        return self._joined(audio)
+
+    def finish(self, audio: np.ndarray, samples: int) -> np.ndarray:
+        """Returns the other samples, of ``samples`` in all."""
+        self.gains.push(self._columns(self.shares.finish(samples - self.given - len(self.gains))))
+        return self._joined(audio)
+
+    def _columns(self, shares: np.ndarray) -> np.ndarray:
+        return shares[:, self.picked].reshape(len(shares), len(self.picked) * shares.shape[2])
+
+    def _joined(self, audio: np.ndarray) -> np.ndarray:
+        self.audio.push(audio)
+        count = min(len(self.audio), len(self.gains))
+        self.given += count
+        return np.hstack([self.audio.take(count), self.gains.take(count), np.ones((count, 1), np.float32)])
+
+
 class _Counted:
-    """Blocks of a file as they come, with the number of frames so far."""
+    """Blocks of a signal as they come, with the number of frames so far and their peak."""
 
     def __init__(self, pieces: Iterable[np.ndarray]):
-        self.pieces, self.frames = pieces, 0
+        self.pieces, self.frames, self.peak = pieces, 0, 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for piece in self.pieces:
             self.frames += len(piece)
+            self.peak = max(self.peak, float(np.abs(piece).max(initial=0)))
             yield piece
 
 
 def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarray]:
-    """Yields as many frames as were read: resampling there and back may gain or lose some at the end."""
+    """Yields as many frames as were read: resampling there and back may add or drop some at the end."""
     given = 0
     for piece in pieces:
         piece = piece[: read.frames - given]
@@ -203,17 +367,29 @@ def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarra
     yield np.zeros((read.frames - given, piece.shape[1]), np.float32)
 
 
-class _Taken:
-    """A signal that comes in pieces and is taken in others."""
+class _Buffer:
+    """Rows that come in pieces of any length and are taken in others.
 
-    def __init__(self, pieces: Iterable[np.ndarray]):
-        self.pieces, self.rest = iter(pieces), None
+    Args:
+        pieces: Where further rows come from when too few are there.
+    """
 
-    def take(self, frames: int) -> np.ndarray:
-        """Returns the next frames, [frames, nc]."""
-        taken = [] if self.rest is None else [self.rest]
-        while sum(map(len, taken)) < frames:
+    def __init__(self, pieces: Iterable[np.ndarray] = ()):
+        self.pieces, self.rows = iter(pieces), None
+
+    def __len__(self) -> int:
+        return 0 if self.rows is None else len(self.rows)
+
+    def push(self, rows: np.ndarray) -> None:
+        """Adds rows at the end."""
+        self.rows = rows if self.rows is None else np.concatenate([self.rows, rows])
+
+    def take(self, count: int) -> np.ndarray:
+        """Returns the next rows."""
+        taken, missing = [] if self.rows is None else [self.rows], count - len(self)
+        while missing > 0:
             taken.append(next(self.pieces))
-        together = np.concatenate(taken)
-        self.rest = together[frames:].copy()
-        return together[:frames]
+            missing -= len(taken[-1])
+        rows = np.concatenate(taken)
+        self.rows = rows[count:].copy()
+        return rows[:count]

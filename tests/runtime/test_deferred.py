@@ -149,7 +149,7 @@ import nussl_transfer.separation.files, nussl_transfer.cli
 heavy = ["ignite", "tensorboard", "pandas", "numba", "librosa.core", "gpytorch", "museval", "jams", "sklearn",
          "torch._dynamo"]
 facts = [name for name in heavy if name in sys.modules]
-nussl_transfer.separation.network.open_mask_network(sys.argv[1])
+nussl_transfer.separation.ensemble.open_mask_network(sys.argv[1])
 facts += [name for name in heavy if name in sys.modules]
 kinds = [nussl.ml.train.closures.TransferClosure, nussl.ml.train.loss.GramDeepClusteringLoss, nussl.ml.cluster.KMeans,
          nussl.ml.confidence.silhouette_confidence, sys.modules["nussl.evaluation.report_card"].pd.DataFrame,

@@ -10,7 +10,7 @@ import pytest
 import nussl_transfer
 from nussl_transfer import cli
 from nussl_transfer.runtime import memory
-from nussl_transfer.separation.streaming import FileSeparator
+from nussl_transfer.separation.streaming import StreamSeparator
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
 
 
 def test_constructing_a_separator_sets_no_option_and_the_command_does(options, old_checkpoint, tmp_path):
-    FileSeparator(old_checkpoint)
+    StreamSeparator(old_checkpoint)
     assert options == []
     cli.main(["separate", str(tmp_path / "absent.wav"), "--model", str(old_checkpoint), "--out", str(tmp_path / "out")])
     assert options == [(-3, 1 << 17)]

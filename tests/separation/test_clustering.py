@@ -130,5 +130,5 @@ def test_a_network_without_an_embedding_is_refused(tmp_path, noise, signal):
     config = nussl.ml.networks.builders.build_recurrent_mask_inference(257, 4, 1, True, 0.0, 2, ["softmax"])
     info = CheckpointInfo(("a", "b"), "whole", RATE, nussl.STFTParams(512, 128, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "mask.pth", nussl.ml.SeparationModel(config), info)
-    with pytest.raises(CheckpointError, match="was asked for an embedding: its network"):
+    with pytest.raises(CheckpointError, match="lacks an embedding: its network"):
         TransferDeepClustering(signal(noise()), 2, path)

@@ -23,9 +23,8 @@ from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoi
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.separation import streaming
-from nussl_transfer.separation.files import separate_files
+from nussl_transfer.separation.files import safe_names, separate_files
 from nussl_transfer.separation.masks import TransferMaskEstimation
-from nussl_transfer.separation.naming import safe_names
 
 RATE = 16000
 
@@ -168,7 +167,7 @@ def test_a_file_shorter_than_a_window_keeps_its_length(tmp_path, separate, noise
 def test_one_sample_at_a_high_rate_is_none_at_the_models_and_one_at_its_own(tmp_path, checkpoint, separate):
     path = write(tmp_path / "one.wav", np.ones((8, 1)), 192000)
     result = separate_files([path], checkpoint, tmp_path / "out", progress=False)
-    assert "has 1 samples at 192000 Hz: that is none at 16000 Hz" in result.failed[path]
+    assert "is too short: 1 samples at 192000 Hz are none at 16000 Hz" in result.failed[path]
     assert files_under(tmp_path / "out") == []
     estimates, _ = separate(path, keep_rate=True)
     assert {estimate.shape for estimate in estimates.values()} == {(8, 1)}
@@ -204,7 +203,7 @@ def test_a_file_that_the_network_takes_in_another_number_of_channels_is_refused(
     stereo = write_checkpoint(tmp_path / "stereo.pth", SeparationModel(config), info)
     good, bad = write(tmp_path / "two.wav", noise(2, 2 * RATE)), write(tmp_path / "one.wav", noise(1))
     result = separate_files([bad, good], stereo, tmp_path / "out", progress=False)
-    assert "has 1 channels: the checkpoint separates 2 together" in result.failed[bad]
+    assert "has 1 channels: the model separates 2 channels together" in result.failed[bad]
     estimates = [soundfile.read(path)[0].T for path in result.written[good].values()]
     np.testing.assert_allclose(sum(estimates), noise(2, 2 * RATE), atol=1e-5)
 
@@ -248,16 +247,16 @@ def test_folders_keep_their_structure_and_files_of_one_name_get_folders_of_their
 
 def test_a_folder_without_audio_is_refused(tmp_path, checkpoint):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="it holds no audio file"):
+    with pytest.raises(DataError, match="holds no audio file"):
         separate_files([tmp_path / "empty"], checkpoint, tmp_path / "out", progress=False)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"labels": ["violin", "bass"]}, "Labels violin were asked for: .* separates bass, voice"),
+        ({"labels": ["violin", "bass"]}, "Unknown label violin: the model separates bass, voice"),
         ({"format": "aac"}, "there are wav, flac, ogg, mp3"),
-        ({"device": "tpu"}, "Device 'tpu'"),
+        ({"device": "tpu"}, "Unknown device 'tpu'"),
         ({"chunk_seconds": 0.01}, "four windows"),
     ],
 )
@@ -323,7 +322,7 @@ def test_interrupted_it_leaves_nothing_half_written(tmp_path, command, monkeypat
         assert cli.main(command) == status
     finally:
         signals.signal(signals.SIGINT, before)
-    assert "no file is half written" in capsys.readouterr().err
+    assert "No file is half written" in capsys.readouterr().err
     assert len(at_the_time) == 2 and all(name.endswith(".part") for name in at_the_time)
     assert files_under(tmp_path / "out") == []
     assert signals.getsignal(signals.SIGTERM) == handler
@@ -341,7 +340,7 @@ def test_the_status_says_whether_all_files_were_separated(tmp_path, command, cap
 
 
 def test_of_the_network_only_what_masks_need_is_held(short_checkpoint):
-    network = streaming.FileSeparator(short_checkpoint).network
+    network = streaming.StreamSeparator(short_checkpoint).ensemble.members[0].network
     assert "mask" in network.layers and "embedding" not in network.layers
     assert list(network.layers) == [name for name, *_ in network.connections]
     with torch.no_grad():

@@ -1,0 +1,100 @@
+"""Share out the part of a mixture above a model's band among its sources.
+
+A model that works at 16 kHz knows nothing of what sounds above 8 kHz. That part of the mixture is the mixture minus its
+own low band. Each source gets a share of it: the share that its mask has, in power, of the highest octave that the model
+hears, smoothed over a few frames. The shares of all sources sum to one, so the high bands of the sources sum to that of the
+mixture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+# Frames before and after each frame over which the power is summed.
+SMOOTHING = 2
+
+
+class BandShares:
+    """Compute each source's share of the highest octave, one value per sample, from spectra that come block by block.
+
+    Args:
+        hop: Samples from one frame of the STFT to the next.
+        smoothing: Frames on either side over which the power is summed.
+    """
+
+    def __init__(self, hop: int, smoothing: int = SMOOTHING):
+        self.hop, self.smoothing = hop, smoothing
+        self._powers: np.ndarray | None = None  # frames that later frames are still averaged with
+        self._last: np.ndarray | None = None  # the share at the last frame that has been passed on
+
+    def push(self, spectrum: torch.Tensor, masks: torch.Tensor) -> np.ndarray:
+        """Return the shares of the samples that these frames complete.
+
+        Args:
+            spectrum: Of the mixture.
+            masks: Of all sources.
+
+        Shape:
+            complex64 [rows, n, nf, nc], float32 [rows, n, nf, nc, ns] -> float32 [samples, ns, rows x nc]
+        """
+        octave = slice(spectrum.shape[2] // 2, None)
+        power = spectrum[:, :, octave].abs().square()
+        sums = torch.einsum("rnfc,rnfcs->nsrc", power, masks[:, :, octave].to(power.device)).flatten(2).cpu().numpy()
+        if self._powers is None:  # nothing before the first frame
+            sums = np.concatenate([np.zeros((self.smoothing, *sums.shape[1:]), np.float32), sums])
+            self._powers = sums[:0]
+        return self._interpolated(self._smoothed(sums))
+
+    def finish(self, samples: int) -> np.ndarray:
+        """Return the shares of the last samples, of which there are ``samples``.
+
+        Shape:
+            float32 [samples, ns, rows x nc]
+        """
+        if self._powers is None:
+            raise ValueError("finish() needs at least one push()")
+        rest = self._interpolated(self._smoothed(np.zeros((self.smoothing, *self._powers.shape[1:]), np.float32)))
+        constant = np.repeat(self._last[None], max(0, samples - len(rest)), axis=0)
+        return np.concatenate([rest, constant])[:samples]
+
+    def _smoothed(self, sums: np.ndarray) -> np.ndarray:
+        """Returns the shares at the frames whose neighbours are all known, [k, ns, channels]."""
+        width = 2 * self.smoothing + 1
+        powers = np.concatenate([self._powers, sums])
+        count = max(0, len(powers) - width + 1)
+        self._powers = powers[count:]
+        if not count:
+            return powers[:0]
+        smooth = sum(powers[start : start + count] for start in range(width))
+        total = smooth.sum(axis=1, keepdims=True)
+        equal = np.full_like(smooth, 1 / smooth.shape[1])
+        return np.divide(smooth, total, out=equal, where=total > 0)
+
+    def _interpolated(self, shares: np.ndarray) -> np.ndarray:
+        """Returns the shares of the samples up to the last frame: frame k lies at sample k x hop."""
+        points = shares if self._last is None else np.concatenate([self._last[None], shares])
+        if len(points) == 0:
+            return points
+        self._last = points[-1]
+        rising = (np.arange(self.hop, dtype=np.float32) / self.hop)[:, None, None]
+        between = points[:-1, None] + (points[1:] - points[:-1])[:, None] * rising  # [k, hop, ns, channels]
+        return between.reshape(-1, *points.shape[1:])
+
+
+def high_bands(mixture: np.ndarray, low: np.ndarray, shares: np.ndarray, one: np.ndarray, sources: int) -> np.ndarray:
+    """Return each source's part of the high band of a mixture.
+
+    Args:
+        mixture: The mixture at the output's rate.
+        low: Its low band: the mixture at the model's rate, resampled.
+        shares: Of the sources, resampled as the low band was.
+        one: A constant 1, resampled likewise: dividing by it makes the shares sum to one again.
+        sources: Number of sources; ``shares`` may hold some of them only.
+
+    Shape:
+        [n, nc], [n, nc], [n, ns, nc], [n] -> [n, ns, nc]
+    """
+    equal = np.full_like(shares, 1 / sources)
+    exact = np.divide(shares, one[:, None, None], out=equal, where=one[:, None, None] > 0.1)
+    return (mixture - low)[:, None] * exact
