@@ -8,10 +8,10 @@ READY := $(VENV)/ready
 # The first of these that runs, and that the pinned packages support, builds the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.10 python
 
-.PHONY: help demo test lint bench docs body bundled study clean
+.PHONY: help demo test test-slurm test-hosts lint bench docs body bundled study clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Fine-tune, separate and score in one go; results in demo/ (BACH10=FOLDER: on the recorded Bach10)
 	$(PY) -m recipes.demo $(if $(BACH10),--out demo/bach10 --bach10 "$(BACH10)",--out demo)
@@ -19,6 +19,12 @@ demo: $(READY) ## Fine-tune, separate and score in one go; results in demo/ (BAC
 # Tests of one file run in one process, so that slow fixtures are built once.
 test: $(READY) ## Run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+test-slurm: $(READY) ## Run the smoke study through a SLURM cluster of one node (root; installs system packages)
+	tests/cluster/slurm.sh $(PY)
+
+test-hosts: $(READY) ## Train on two hosts in network namespaces (root)
+	tests/cluster/hosts.sh $(PY)
 
 lint: $(READY) ## Check the style of the code
 	$(PY) -m ruff check .
