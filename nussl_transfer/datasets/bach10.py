@@ -1,4 +1,4 @@
-"""Bach10: ten four-part chorales, each part recorded on its own."""
+"""Bach10: ten four-part chorales, each part recorded separately."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
-from .base import StemDataset, Track
-from .folders import split_of
-from .labels import Groups, is_ignored, labels_of
-from .scan import find_audio
+from .base import StemDataset
+from .folders import find_audio, split_of
+from .labels import Groups, IgnorePatterns
+from .tracks import Track, labels_of
 
-# Stand-ins rendered in this tree may go on after piece 10.
+# Corpora rendered in this tree may have more than ten pieces.
 _PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")
-# 'saxphone' is how v1.1 spells it; some copies mend it.
+# v1.1 spells it 'saxphone'; some copies correct it.
 _STEM = re.compile(r"^(?P<piece>\d{2}-[A-Za-z0-9]+)-(?P<label>violin|clarinet|saxo?phone|bassoon)$", re.IGNORECASE)
 _SPELLING = {"saxphone": "saxophone"}
 
@@ -23,15 +23,15 @@ _SPELLING = {"saxphone": "saxophone"}
 class Bach10(StemDataset):
     """Hook for Bach10 v1.1: violin, clarinet, saxophone and bassoon of ten chorales.
 
-    The folder may be the data set's own or lie above it, with any level between (``Sources/``). The mixture
-    file of a piece equals the sum of its stems and is kept for checking. Clarinet, saxophone and bassoon
-    carry a DC offset of about 1 % of full scale; a store has it removed.
+    The folder may be the data set's own or lie above it, with other levels between (``Sources/``). The mixture file of a
+    piece equals the sum of its stems and is used for checking only. Clarinet, saxophone and bassoon have a DC offset of
+    about 1 % of full scale; a store has it removed.
 
     Args:
         folder: Where the data set lies.
-        held_out: Pieces that make the split 'test', all others being 'train': numbers or names ('10', 10 or
-            '10-NunBitten'). Bach10 has no official split; None gives none, or that of folders train and
-            test that the pieces lie in; ``folds`` gives all ten.
+        held_out: Pieces of the split 'test', by number or name ('10', 10 or '10-NunBitten'); all others are 'train'.
+            Bach10 has no official split: None takes the split from folders train and test above the pieces, if any;
+            ``folds`` gives all ten leave-one-out splits.
         kwargs: As ``StemDataset``.
     """
 
@@ -49,7 +49,7 @@ class Bach10(StemDataset):
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder holds pieces of Bach10 and no other audio."""
+        """Tell whether a folder holds pieces of Bach10 and no other audio."""
         try:
             files = [(Path(folder) / file).absolute() for file in find_audio(folder)]
         except DataError:
@@ -61,38 +61,37 @@ class Bach10(StemDataset):
     def _find(
         cls,
         folder: Path,
-        groups: Groups | None = None,
-        ignore: Sequence[str] = (),
+        groups: Groups | None,
+        ignore: IgnorePatterns,
         held_out: int | str | Sequence | None = None,
     ) -> list[Track]:
         pieces: dict[Path, list[Path]] = {}
         for file in find_audio(folder, ignore):
             path = folder / file
-            # The folder that was given may itself be one piece: its name is not in the relative path.
+            # The given folder may itself be one piece: its name is not in the relative path.
             if _PIECE.match(path.absolute().parent.name) and path.suffix.lower() == ".wav":
                 pieces.setdefault(path.parent, []).append(path)
         tracks = [track for piece, files in pieces.items() if (track := _track(piece, files)).stems]
-        # The data set has no such folders; those who copied it apart mean what they say.
+        # The data set has no folders train and test; a user may have sorted the pieces into them.
         sides = {piece.absolute().name: _side(piece.relative_to(folder)) for piece in pieces}
         tracks = [replace(track, split=sides[track.name]) for track in tracks]
         if not tracks:
             raise DataError(
-                f"Bach10 was asked for in {folder}: folders such as 01-AchGottundHerr with files such as "
-                "01-AchGottundHerr-violin.wav were looked for, none found. Give the folder Bach10_v1.1 as "
-                "unpacked; for stems of your own use a stem folder."
+                f"{folder} holds no piece of Bach10, a folder such as 01-AchGottundHerr with files such as "
+                "01-AchGottundHerr-violin.wav. Give the folder Bach10_v1.1 as unpacked; for your own stems use StemFolder."
             )
         _check_unique(folder, tracks, pieces)
-        absent = [label for label in cls.LABELS if label not in labels_of(tracks) and not is_ignored(label, ignore)]
+        absent = [label for label in cls.LABELS if label not in labels_of(tracks) and not ignore.fits(label)]
         if absent and not groups:
             raise DataError(
-                f"Bach10 was asked for in {folder}: none of its {len(tracks)} pieces has a {' or a '.join(absent)}. Copy "
-                "the data set again, or go without by `ignore`."
+                f"No piece of Bach10 in {folder} has a {' or a '.join(absent)} (of {len(tracks)} pieces). Copy the data set "
+                "again, or name the stem in `ignore`."
             )
         return tracks if held_out is None else _held_out(tracks, held_out)
 
     @staticmethod
     def folds(tracks: Sequence[Track]) -> list[tuple[str, list[Track]]]:
-        """Returns the leave-one-out folds: the name of each piece, and all tracks with that one in 'test'."""
+        """Return the leave-one-out folds: the name of each piece, and all tracks with that piece in 'test'."""
         return [(track.name, _held_out(tracks, track.name)) for track in tracks]
 
 
@@ -115,7 +114,7 @@ def _track(folder: Path, files: Sequence[Path]) -> Track:
             label = _SPELLING.get(label, label)
             if label in stems:
                 raise DataError(
-                    f"Piece {name} must have one {label}: found {stems[label][0].name} and {path.name}. Remove one."
+                    f"Piece {name} has two files for {label}, {stems[label][0].name} and {path.name}. Remove one."
                 )
             stems[label] = (path,)
     return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
@@ -126,7 +125,7 @@ def _check_unique(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list
     for name in names:
         if names.count(name) > 1:
             where = " and ".join(str(piece) for piece in pieces if piece.absolute().name == name)
-            raise DataError(f"Bach10 was asked for in {folder}: piece {name} is there twice, {where}. Give one copy.")
+            raise DataError(f"{folder} holds piece {name} of Bach10 twice, {where}. Give one copy.")
 
 
 def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence) -> list[Track]:
@@ -137,6 +136,6 @@ def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence) -> list[T
         found = [track.name for track in tracks if piece == track.name or track.name.split("-")[0] == number]
         if not found:
             names = ", ".join(track.name for track in tracks)
-            raise DataError(f"Piece {piece!r} of Bach10 was to be held out. The pieces here are {names}.")
+            raise DataError(f"held_out: {piece!r} is no piece of this Bach10. Its pieces are {names}.")
         test.update(found)
     return [replace(track, split="test" if track.name in test else "train") for track in tracks]

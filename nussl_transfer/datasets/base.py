@@ -1,12 +1,10 @@
-"""What every data set is: tracks found without reading audio, and a hook that gives nussl its items."""
+"""The base class of the data sets: tracks found without reading audio, and a hook that gives nussl its items."""
 
 from __future__ import annotations
 
 import inspect
-import random
-from collections import Counter
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,45 +13,34 @@ import nussl
 
 from ..audio.io import LENGTH_TOLERANCE, align, read
 from ..errors import ConfigError, DataError
-from .labels import Groups, counted, group_tracks, labels_of, missing_labels, without_ignored
-from .options import check_choice
+from .folders import few, own_kind, scan, told_of_passed_over
+from .labels import Groups, IgnorePatterns, closest
+from .mixture_files import with_mixtures, with_rest
+from .options import StemOptions
+from .tracks import Track, complete_tracks, cut, group_tracks, in_split, labels_of, sum_stems, without_ignored
 
-
-@dataclass(frozen=True)
-class Track:
-    """One piece of music: which files make each stem.
-
-    ``name`` is unique in its data set and a safe relative path; the files of a stem are summed; ``mixture``
-    is a mixture file on disk, for checking only; ``left_out`` holds audio files of the track that are in no
-    stem; ``origin`` names what it was made from, such as a MIDI file or a song: two tracks of one origin are the
-    same music, and are never trained on and validated on.
-    """
-
-    name: str
-    stems: dict[str, tuple[Path, ...]]
-    split: str | None = None
-    mixture: Path | None = None
-    left_out: tuple[Path, ...] = ()
-    origin: str | None = None
+LOGGER = logging.getLogger(__name__)
 
 
 class StemDataset(nussl.datasets.BaseDataset):
-    """The common face of the data sets: a hook for nussl, and ``find_tracks`` for everything else.
+    """Base class of the data sets: a hook for nussl, and ``find_tracks`` for everything else.
 
-    An item is nussl's: ``{'mix': AudioSignal, 'sources': {label: AudioSignal}, 'metadata': {'labels':
-    [...]}}``. The mix is the sum of the sources. Mono stems beside stereo ones are heard on both channels;
-    stems of slightly different length get zeros at their tail (``audio.align``). Levels and DC offsets stay
-    as on disk.
+    An item is nussl's: ``{'mix': AudioSignal, 'sources': {label: AudioSignal}, 'metadata': {'labels': [...]}}``. The mix
+    is the sum of the sources. Mono stems beside stereo ones are played on both channels; with ``num_channels=1`` every
+    stem is the mean of its channels, as in a store. Stems of slightly different length get zeros at their tail
+    (``audio.io.align``). Levels and DC offsets stay as on disk.
 
     Args:
-        folder: Where the data set lies.
-        split: 'train', 'valid' or 'test'; None for all. Where the data set has no splits on disk, tracks are
-            drawn into them by ``split_tracks``.
-        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; what is in no group is left out.
-        ignore: Patterns of labels, files, folders and tracks to pass over.
-        missing: 'error' refuses a data set in which a track lacks a label that others have; 'skip' leaves it
-            out.
+        folder: Folder of the data set.
+        split: 'train', 'valid' or 'test'; None for all. Where the data set has no splits on disk, ``split_tracks`` draws
+            them.
+        groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; stems in no group are left out.
+        ignore: Names or patterns of labels, files, folders and tracks to pass over.
+        missing: A track that lacks a label of other tracks: 'error' stops, 'skip' leaves it out, 'silence' gives it
+            a silent source.
         length_tolerance: How much shorter than the longest a stem may be, as a share.
+        rest: Add the source ``rest``, the mixture file of each track minus its stems.
+        use_mixtures: Take the mixture file of each track as the mix, instead of the sum of its sources.
         find: Options of this data set's own ``find_tracks``.
         kwargs: Arguments of nussl's ``BaseDataset``: ``transform``, ``sample_rate``, ``stft_params``,
             ``num_channels``, ``strict_sample_rate``, ``cache_populated``.
@@ -76,77 +63,122 @@ class StemDataset(nussl.datasets.BaseDataset):
         ignore: Sequence[str] = (),
         missing: str = "error",
         length_tolerance: float = LENGTH_TOLERANCE,
+        rest: bool = False,
+        use_mixtures: bool = False,
         find: dict | None = None,
         **kwargs,
     ):
-        # nussl processes item 0 in its own constructor, so all that this takes must stand before.
-        self.split, self.missing, self.length_tolerance = split, missing, length_tolerance
-        self._find_options = {"groups": groups, "ignore": ignore, **(find or {})}
-        super().__init__(str(folder), **kwargs)  # nussl insists on a str
+        # nussl processes item 0 in its own constructor, so all attributes are set before.
+        self.split = split
+        self.stem_options = StemOptions(
+            dataset=self.NAME,
+            options=find or {},
+            groups=groups,
+            ignore=ignore,
+            missing=missing,
+            rest=rest,
+            use_mixtures=use_mixtures,
+            length_tolerance=length_tolerance,
+        )
+        super().__init__(str(folder), **kwargs)  # nussl requires a str
         self.metadata.update(labels=list(self.labels), split=split)
 
     @classmethod
     def find_tracks(
         cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options
     ) -> list[Track]:
-        """Returns the tracks of a folder, sorted by name; no audio is read.
+        """Return the tracks of a folder, sorted by name; no audio is read.
+
+        Audio that is passed over, and patterns of ``ignore`` that fit nothing, are logged.
 
         Raises:
             DataError: The folder does not hold this data set.
-            ConfigError: It has no such option, or not that value of it.
+            ConfigError: The data set has no such option, or not that value of it.
         """
         known = list(inspect.signature(cls._find).parameters)[3:]
         for option in options:
             if option not in known:
-                has = f"Its options are {', '.join(known)}" if known else "It has no options"
-                raise ConfigError(f"{option}={options[option]!r} was asked for of {cls.NAME}. {has}.")
-        ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-        tracks = without_ignored(cls._find(Path(folder), groups=groups, ignore=ignore, **options), ignore)
+                has = f"Options: {', '.join(known)}" if known else "It has no options"
+                raise ConfigError(f"{cls.NAME} has no option {option!r} (got {option}={options[option]!r}). {has}.")
+        folder, patterns = Path(folder), IgnorePatterns.of(ignore)
+        found = cls._find(folder, groups, patterns, **options)
+        tracks = without_ignored(found, patterns)
+        cls._warn(folder, patterns, found)
         if not tracks:
-            raise DataError(f"{cls.NAME} was asked for in {folder}: `ignore` ({', '.join(ignore)}) leaves no track.")
+            raise DataError(f"`ignore` ({', '.join(patterns.patterns)}) leaves no track of {cls.NAME} in {folder}.")
         if groups:
             tracks = group_tracks(tracks, groups)
         return sorted(tracks, key=lambda track: track.name)
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder holds this data set."""
+        """Tell whether a folder holds this data set."""
         try:
-            return bool(cls.find_tracks(folder))
+            return bool(cls._find(Path(folder), None, IgnorePatterns()))
         except DataError:
             return False
 
     @classmethod
-    def _find(cls, folder: Path, groups: Groups | None, ignore: Sequence[str], **options) -> list[Track]:
+    def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, **options) -> list[Track]:
         raise NotImplementedError
 
+    @classmethod
+    def _warn(cls, folder: Path, ignore: IgnorePatterns, found: Sequence[Track]) -> None:
+        """Logs the audio that was passed over, and patterns that fitted nothing."""
+        if folder.is_dir():
+            for sentence in told_of_passed_over(scan(folder, ignore)):
+                LOGGER.warning("%s: %s", folder, sentence)
+        for pattern in ignore.unused():
+            labels = labels_of(found)
+            close = closest([pattern], labels)
+            hint = f"Did you mean {close[0]}?" if close else f"The labels are {few(labels, 12)}."
+            LOGGER.warning("ignore: %r fits no label, file, folder or track. %s", pattern, hint)
+
     def get_items(self, folder: str) -> list[Track]:
-        """Returns the tracks of the split that was asked for (nussl's hook)."""
-        tracks = self.find_tracks(folder, **self._find_options)
-        tracks = complete_tracks(tracks, self.missing)
+        """Return the tracks of the chosen split (nussl's hook)."""
+        options = self.stem_options
+        tracks = self.find_tracks(folder, options.groups, options.ignore, **options.options)
+        tracks = with_rest(tracks) if options.rest else tracks
+        tracks = with_mixtures(tracks) if options.use_mixtures else tracks
+        tracks = complete_tracks(tracks, options.missing)
         self.labels = labels_of(tracks)
         return tracks if self.split is None else in_split(tracks, self.split)
 
     def process_item(self, item: Track) -> dict:
-        """Returns nussl's item of one track (nussl's hook)."""
-        audio = {path: read(path) for files in item.stems.values() for path in files}
-        width = max([array.shape[0] for array, _ in audio.values()] + [self.num_channels or 1])
+        """Return nussl's item of one track (nussl's hook)."""
+        options, files = self.stem_options, item.files
+        if options.use_mixtures:
+            files = [*files, item.mixture]
+        audio = {}
+        for path in files:
+            array, sample_rate = read(path)
+            array = cut(array, sample_rate, item.spans.get(path))
+            # As in a store: nussl itself would keep the first channel alone.
+            audio[path] = (array.mean(axis=0, keepdims=True) if self.num_channels == 1 else array), sample_rate
+        width = max([len(array) for array, _ in audio.values()] + [self.num_channels or 1])
         signals = {}
         for path, (array, sample_rate) in audio.items():
             if len(array) not in (1, width):
-                raise DataError(f"Track {item.name!r}: {path} has {len(array)} channels beside {width} in another stem.")
+                raise DataError(
+                    f"Track {item.name!r}: {path} has {len(array)} channels, and another stem has {width}. Say "
+                    "num_channels=1, which takes the mean of the channels, as a store does."
+                )
             array = np.repeat(array, width // len(array), axis=0)
-            signal = self._load_audio_from_array(array, sample_rate)  # resamples, or raises, as nussl's options say
-            signals[str(path)] = signal.audio_data
+            signal = self._load_audio_from_array(array, sample_rate)  # resamples or raises, by nussl's own options
+            signals[path] = signal.audio_data
         try:
-            signals = align(signals, self.length_tolerance)
+            signals = align(signals, options.length_tolerance)
         except DataError as error:
             raise DataError(f"Track {item.name!r}: {error}") from None
+        stems = sum_stems(item, signals)
+        if options.missing == "silence":
+            silence = np.zeros_like(next(iter(stems.values())))
+            stems = {label: stems.get(label, silence) for label in self.labels}
         sources = {}
-        for label in sorted(item.stems):
-            sources[label] = self._signal(sum(signals[str(path)] for path in item.stems[label]))
-            sources[label].path_to_input_file = str(item.stems[label][0])
-        mix = self._signal(sum(source.audio_data for source in sources.values()))
+        for label in sorted(stems):
+            sources[label] = self._signal(stems[label])
+            sources[label].path_to_input_file = str(item.stems[label][0]) if label in item.stems else ""
+        mix = self._signal(signals[item.mixture] if options.use_mixtures else sum(stems.values()))
         mix.path_to_input_file = item.name
         return {"mix": mix, "sources": sources, "metadata": {"labels": list(self.labels), "track": item.name}}
 
@@ -154,58 +186,14 @@ class StemDataset(nussl.datasets.BaseDataset):
         return self._load_audio_from_array(np.asarray(audio, dtype=np.float32), self.sample_rate)
 
 
-def complete_tracks(tracks: Sequence[Track], missing: str = "error") -> list[Track]:
-    """Returns the tracks that have every label.
-
-    Args:
-        tracks: All tracks.
-        missing: 'error' stops where a track is incomplete, 'skip' leaves it out, 'silence' keeps it.
+def check_foreign(folder: str | Path) -> None:
+    """Raise where a folder was written by this program and holds no stems to read.
 
     Raises:
-        DataError: A track lacks a label, and ``missing`` is 'error'; or none is complete.
+        DataError: It is a store, a training run, or separated stems.
     """
-    check_choice("missing", missing, ("error", "skip", "silence"))
-    if missing == "silence":
-        return list(tracks)
-    lacking = missing_labels(tracks)
-    if lacking and (missing == "error" or len(lacking) == len(tracks)):
-        counts = counted(Counter(label for track in tracks for label in track.stems), len(tracks))
-        listed = "".join(f"\n  {name} lacks {', '.join(labels)}" for name, labels in lacking.items())
-        raise DataError(
-            f"Every track must have the same stems. Found {counts}:{listed}\nAdd the stems, pass over a "
-            "label with `ignore`, merge labels with `groups`, or leave these tracks out with missing='skip'."
-        )
-    return [track for track in tracks if track.name not in lacking]
-
-
-def in_split(tracks: Sequence[Track], split: str) -> list[Track]:
-    """Returns the tracks of one split; where no track has one, after ``split_tracks``.
-
-    Raises:
-        DataError: No track is in it.
-    """
-    if all(track.split is None for track in tracks):
-        tracks = split_tracks(tracks)
-    chosen = [track for track in tracks if track.split == split]
-    if not chosen:
-        found = ", ".join(f"{name} {count}" for name, count in Counter(track.split for track in tracks).items())
-        raise DataError(f"Split {split!r} was asked for: the {len(tracks)} tracks are {found}. Choose one of these.")
-    return chosen
-
-
-def split_tracks(tracks: Sequence[Track], valid: float = 0.1, test: float = 0.1, seed: int = 0) -> list[Track]:
-    """Returns the tracks with splits drawn by seed, whole tracks at a time, so that no song is on two sides.
-
-    Args:
-        tracks: Tracks to split, in any order: the draw depends on their names and the seed alone.
-        valid: Share of tracks for validation: one at least, when there are three.
-        test: Share of tracks for the test: one at least, when there are two.
-        seed: Seed of the draw.
-    """
-    names = sorted(track.name for track in tracks)
-    random.Random(seed).shuffle(names)
-    tests = max(round(test * len(names)), int(test > 0 and len(names) > 1))
-    valids = max(round(valid * len(names)), int(valid > 0 and len(names) > 2))
-    drawn = dict.fromkeys(names, "train")
-    drawn |= dict.fromkeys(names[:tests], "test") | dict.fromkeys(names[tests : tests + valids], "valid")
-    return [replace(track, split=drawn[track.name]) for track in tracks]
+    kind = own_kind(folder)
+    if kind == "a store":
+        raise DataError(f"{folder} is a store already. Use it as it is, or give the folder that it was made from.")
+    if kind:
+        raise DataError(f"{folder} is {kind} of this program, not a folder of stems. Give the folder of the stems.")

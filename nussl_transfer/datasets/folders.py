@@ -1,14 +1,35 @@
-"""The folders that directly hold audio: where they lie below a data set's root, and in which split."""
+"""Find audio below a folder, and sort it by the folders that hold it.
+
+``scan`` is the one walker: it follows links, and passes over hidden files, what this program wrote itself (stores, runs,
+separated stems) and what the user ignores. ``find_units`` groups the files by folder and split.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from ..audio.io import EXTENSIONS
+from ..audio.stem_mp4 import SUFFIX as STEM_MP4
 from ..errors import DataError
-from .labels import normalise
+from .labels import IgnorePatterns, normalise
 
+LOGGER = logging.getLogger(__name__)
+# Audio that is not read, by the ends of names: a scan names such files instead of passing over them silently.
+UNREAD = frozenset(
+    ".m4a .m4b .m4p .mp4 .aac .alac .wma .ape .wv .mpc .mp2 .mka .mkv .mov .webm .ac3 .eac3 .dts .amr .3gp .tta .dsf .dff "
+    ".ra .spx .voc .sd2".split()
+)
+# What Finder, Windows and unpacked zip files leave behind.
+_JUNK_FOLDERS = ("__macosx",)
+# The record that separating writes beside its outputs.
+SEPARATED = "separated.json"
 # The names that separation tools give the three splits.
 SPLIT_NAMES = {
     "train": ("train", "tr"),
@@ -18,17 +39,42 @@ SPLIT_NAMES = {
 _SPLIT_OF = {alias: split for split, aliases in SPLIT_NAMES.items() for alias in aliases}
 # In the order in which they are preferred for checking.
 MIXTURES = ("mixture", "mix", "linear_mixture")
-# Sums of other stems: to take them for stems would count these twice.
+# Sums of other stems: as stems they would count these twice.
 SUBMIXES = ("accompaniment", "residual", "residuals", "instrumental", "instrumentals")
 
 
 class LayoutError(DataError):
-    """Audio does not lie as in any layout that is known, or in more than one."""
+    """Audio lies in no known layout, or in more than one."""
+
+
+@dataclass
+class Scan:
+    """The files below a folder, relative to it, sorted.
+
+    Attributes:
+        files: Every file that is neither hidden nor ignored.
+        hidden: Hidden audio files, and hidden folders that hold audio.
+        own: Folders that this program wrote, with a word for each, 'a store' or 'a training run'.
+    """
+
+    files: list[PurePosixPath] = field(default_factory=list)
+    hidden: list[PurePosixPath] = field(default_factory=list)
+    own: dict[PurePosixPath, str] = field(default_factory=dict)
+
+    @property
+    def audio(self) -> list[PurePosixPath]:
+        """Return the audio files that can be read."""
+        return [file for file in self.files if is_audio(file)]
+
+    @property
+    def unread(self) -> list[PurePosixPath]:
+        """Return the audio files of kinds that are not read."""
+        return [file for file in self.files if file.suffix.lower() in UNREAD and not is_stem_mp4(file)]
 
 
 @dataclass(frozen=True)
 class AudioFolder:
-    """A folder that directly holds audio: its place below the root (the split taken off), split, and files.
+    """A folder that directly holds audio: its place below the root without the split, its split, and its files.
 
     ``prefix`` is the split's folder as it is spelt on disk, or ''.
     """
@@ -40,35 +86,227 @@ class AudioFolder:
 
     @property
     def name(self) -> str:
-        """Returns the place below the root, the split's folder included; '' for the root itself."""
+        """Return the place below the root, the split's folder included; '' for the root itself."""
         name = str(PurePosixPath(self.prefix, self.place))
         return "" if name == "." else name
 
 
+def is_audio(path: PurePosixPath | Path) -> bool:
+    """Tell whether a file is audio that can be read, by the end of its name."""
+    return path.suffix.lower() in EXTENSIONS
+
+
+def is_stem_mp4(path: PurePosixPath | Path) -> bool:
+    """Tell whether a file is a ``.stem.mp4``, by the end of its name."""
+    return path.name.lower().endswith(STEM_MP4)
+
+
 def is_reserved(label: str) -> bool:
-    """Tells whether a normalised name is that of a mixture or of a sum of stems, never of a stem."""
+    """Tell whether a normalised name is that of a mixture or of a sum of stems."""
     return label in MIXTURES or label in SUBMIXES
 
 
 def split_of(name: str) -> str | None:
-    """Returns the split that a folder of this name holds: 'train', 'valid', 'test' or None."""
+    """Return the split that a folder of this name holds: 'train', 'valid', 'test' or None."""
     return _SPLIT_OF.get(name.lower())
 
 
+def few(names: Iterable, most: int = 4) -> str:
+    """Return the first of some names, for a message."""
+    names = sorted(map(str, names))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# Walking
+
+
+def find_audio(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> list[PurePosixPath]:
+    """Return the audio files below a folder, relative to it and sorted.
+
+    Args:
+        folder: Where to look.
+        ignore: Patterns of names of files and folders to pass over.
+
+    Raises:
+        DataError: The folder is absent, is a file, cannot be listed, or holds no audio.
+    """
+    found = scan(folder, ignore)
+    if not found.audio:
+        others = "; ".join(told_of_passed_over(found))
+        raise DataError(
+            f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Found {_census(found.files)}"
+            f"{f' ({others})' if others else ''}. Give the folder that holds the tracks, unpack an archive first, or convert "
+            "the audio to one of these formats."
+        )
+    return found.audio
+
+
+def find_files(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> list[PurePosixPath]:
+    """Return every file below a folder that is not hidden and not ignored, as ``find_audio`` does."""
+    return scan(folder, ignore).files
+
+
+def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Scan:
+    """Return the files below a folder, and which were passed over; links are followed, loops are not.
+
+    Raises:
+        DataError: The folder is absent, is a file, or cannot be listed.
+    """
+    folder = Path(folder)
+    try:
+        is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
+    except OSError as error:
+        raise DataError(_no_folder(folder, error)) from None
+    if not is_folder:
+        raise DataError(f"{folder} is a file. Give the folder that holds the stems (unpack an archive first).")
+    found = Scan()
+    _walk(folder, PurePosixPath(), (), IgnorePatterns.of(ignore), found)
+    found.files.sort()
+    return found
+
+
+def own_kind(folder: str | Path) -> str:
+    """Return what this program wrote into a folder: 'a store', 'a training run', 'separated stems'; '' for other folders."""
+    folder = Path(folder)
+    if (folder / ".parts").is_dir() or _mentions(folder / "manifest.json", b'"sample_rate"', b'"dataset"'):
+        return "a store"
+    if (folder / "config.yml").is_file() and (folder / "checkpoints").is_dir():
+        return "a training run"
+    if (folder / SEPARATED).is_file():
+        return "separated stems"
+    return ""
+
+
+def told_of_passed_over(found: Scan) -> list[str]:
+    """Return a sentence for each kind of audio that a scan passed over."""
+    told = []
+    if found.unread:
+        told.append(
+            f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC"
+        )
+    if found.hidden:
+        told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
+    for place, kind in sorted(found.own.items()):
+        told.append(f"{place} is {kind} of this program, passed over")
+    return told
+
+
+def _files(paths: Sequence) -> str:
+    return f"{len(paths)} audio file{'s' * (len(paths) != 1)}"
+
+
+def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: IgnorePatterns, found: Scan) -> None:
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror}. Fix its permissions, or ignore it.") from None
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        _warn_once(f"{folder} links back to a folder above it and is passed over")
+        return
+    names = {entry.name for entry in entries}
+    if above and names & {".parts", "manifest.json", "config.yml", SEPARATED} and (kind := own_kind(folder)):
+        found.own[relative] = kind
+        return
+    for entry in entries:
+        path = relative / entry.name
+        if entry.name.lower() in _JUNK_FOLDERS or _ignored(path, ignore):
+            continue
+        if entry.name.startswith("."):
+            _note_hidden(entry, path, names, found)
+        elif _is_folder(entry):
+            _walk(folder / entry.name, path, (*above, here), ignore, found)
+        else:
+            if entry.is_symlink() and not path.suffix and not os.path.exists(entry.path):
+                _warn_once(f"{entry.path} is a broken link to {os.readlink(entry.path)}")
+            found.files.append(path)
+
+
+def _note_hidden(entry: os.DirEntry, path: PurePosixPath, names: set[str], found: Scan) -> None:
+    """Notes a hidden audio file, or a hidden folder that holds audio; what macOS writes beside each file is none."""
+    if entry.name.startswith("._") and entry.name[2:] in names:
+        return
+    if _is_folder(entry):
+        try:
+            inside = [PurePosixPath(child.name) for child in os.scandir(entry.path)]
+        except OSError:
+            return
+        if any(is_audio(child) and not child.name.startswith("._") for child in inside):
+            found.hidden.append(path)
+    elif is_audio(path) or PurePosixPath(entry.name.lstrip(".")).suffix.lower() in UNREAD:
+        found.hidden.append(path)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: opening it gives the message
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(what: str) -> None:
+    """Warns once, although a folder is walked several times until its data set is recognised."""
+    LOGGER.warning("%s", what)
+
+
+def _ignored(path: PurePosixPath, ignore: IgnorePatterns) -> bool:
+    return any([ignore.fits(way) for way in (path.name, path.stem, str(path))]) if ignore.patterns else False
+
+
+def _mentions(path: Path, *words: bytes) -> bool:
+    try:
+        start = path.read_bytes()[:1000]
+    except OSError:
+        return False
+    return all(word in start for word in words)
+
+
+def _census(files: Sequence[PurePosixPath]) -> str:
+    if not files:
+        return "nothing at all"
+    kinds = Counter(file.suffix.lower() or "without extension" for file in files)
+    tops = sorted({file.parts[0] for file in files})
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+    return f"{len(files)} other files ({listed}) in {', '.join(tops[:4])}{', ...' if len(tops) > 4 else ''}"
+
+
+def _no_folder(folder: Path, error: OSError) -> str:
+    """Returns why there is no such folder, with what lies nearest to it."""
+    if folder.is_symlink():
+        return f"{folder} is a link to {os.readlink(folder)}, which leads nowhere. Give the folder itself."
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return f"{folder} cannot be opened: {error.strerror}. Check the name and its permissions."
+    near = ""
+    for parent in folder.absolute().parents:
+        if os.path.isdir(parent):
+            try:
+                inside = sorted(entry.name for entry in os.scandir(parent) if _is_folder(entry))[:5]
+            except OSError:
+                inside = []
+            near = f"; {parent} exists" + (f" and holds {', '.join(inside)}" if inside else "")
+            break
+    return f"{folder}: there is no such folder. Check the spelling of the path{near}."
+
+
+# Sorting by folder
+
+
 def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder]:
-    """Returns the folders that hold audio, sorted; levels above them that mean nothing are taken off.
+    """Return the folders that hold audio, sorted, without the outer levels that all of them share.
 
     Args:
         folder: The folder that was given.
         files: The audio files below it, relative to it.
 
     Raises:
-        LayoutError: Audio lies where no layout has any: beside the splits, or beside the folders of stems.
+        LayoutError: Audio lies beside the splits, or beside the folders of stems.
     """
     root, files = _without_outer_levels(folder, files)
     tops = {file.parts[0] for file in files if len(file.parts) > 1}
     stray = [file for file in files if len(file.parts) == 1]
-    splits = {top for top in tops if split_of(top)}
+    splits = _split_folders(tops, files)
     _check_placement(root, tops, splits, stray)
     places: dict[PurePosixPath, list[Path]] = {}
     for file in files:
@@ -80,14 +318,16 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder
     return [_unit_in_split(root, place, inside) for place, inside in sorted(places.items())]
 
 
-def few(names: Iterable, most: int = 4) -> str:
-    """Returns the first of some names, for a message."""
-    names = sorted(map(str, names))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _split_folders(tops: set[str], files: Sequence[PurePosixPath]) -> set[str]:
+    """Returns the folders of splits; a song that is called 'Test', beside other songs, is none."""
+    splits = {top for top in tops if split_of(top)}
+    if splits != tops and all(len(file.parts) == 2 for file in files if file.parts[0] in splits):
+        return set()
+    return splits
 
 
 def _without_outer_levels(folder: Path, files: Sequence[PurePosixPath]) -> tuple[Path, list[PurePosixPath]]:
-    """Goes down while there is one way and folders of audio lie deeper: what unpacking an archive adds."""
+    """Descends while there is one folder and audio lies deeper: levels that unpacking an archive adds."""
     files = list(files)
     while len({file.parts[0] for file in files}) == 1 and all(len(file.parts) > 2 for file in files):
         if split_of(files[0].parts[0]):
@@ -111,7 +351,7 @@ def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> A
     prefix, *inner = place.parts
     if not inner:
         raise LayoutError(
-            f"{root / place} holds audio directly ({few(file.name for file in files)}): a folder for each "
-            f"track was looked for in it, {place}/<track>/<stem>.wav. Make these folders."
+            f"{root / place} holds audio directly ({few(file.name for file in files)}), and should hold a folder for each "
+            f"track, {place}/<track>/<stem>.wav. Make these folders."
         )
     return AudioFolder(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))

@@ -1,24 +1,31 @@
-"""MUSDB18 and MUSDB18-HQ: 150 songs in four stems, as WAV or in .stem.mp4 files."""
+"""MUSDB18 and MUSDB18-HQ: 150 songs in four stems, as WAV or in .stem.mp4 files.
+
+``musdb18_tracks.json`` lists the songs as they are named on disk (some names are misspelt by the data set itself), and the
+14 songs of train that the package musdb uses for validation (its mus.yaml).
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..audio.io import EXTENSIONS
 from ..audio.stem_mp4 import STREAMS, SUFFIX
-from ..errors import ConfigError, DataError
-from .base import StemDataset, Track
-from .labels import Groups, is_ignored, members_of, normalise
-from .musdb18_names import TRACKS, VALIDATION
-from .scan import find_files
+from ..errors import DataError
+from .base import StemDataset
+from .folders import find_files, is_audio, is_stem_mp4
+from .labels import Groups, IgnorePatterns, members_of, normalise
+from .options import check_choice
+from .tracks import Track
 
 LOGGER = logging.getLogger(__name__)
+_LISTED = json.loads((Path(__file__).parent / "musdb18_tracks.json").read_text(encoding="utf-8"))
+TRACKS, VALIDATION = frozenset(_LISTED["tracks"]), frozenset(_LISTED["validation"])
 MIXTURE, *STEMS = STREAMS
-# What can be made of the four stems; what is in no source is left out.
+# Source -> stems that are summed; stems in no source are left out.
 SOURCES = {
     "paper": {"accompaniment": ("bass", "drums", "other"), "vocals": ("vocals",)},
     "stems": {stem: (stem,) for stem in sorted(STEMS)},
@@ -30,13 +37,12 @@ _SUBSETS = ("train", "test")
 class MUSDB18(StemDataset):
     """Hook for MUSDB18 and MUSDB18-HQ: vocals and accompaniment, or the four stems, of 150 songs.
 
-    Read are ``train/Artist - Title/vocals.wav`` (MUSDB18-HQ, and MUSDB18 as ``musdbconvert`` decodes it) and
-    ``train/Artist - Title.stem.mp4`` (MUSDB18; to open one takes the program ffmpeg). Where both are there, side
-    by side, the WAV files are taken. The folder may lie above train and test, or be one of these; some of the 150
-    songs will do.
+    It reads ``train/Artist - Title/vocals.wav`` (MUSDB18-HQ, and MUSDB18 as ``musdbconvert`` decodes it) and
+    ``train/Artist - Title.stem.mp4`` (MUSDB18; opening one needs the program ffmpeg). Where both lie side by side, it
+    takes the WAV files. The folder may lie above train and test, or be one of them, and may hold some of the songs only.
 
-    The mixture on disk is kept for checking only: in MUSDB18 it was coded on its own, so it is not quite the sum
-    of the stems. What ``musdbconvert`` adds, accompaniment and linear_mixture, is no stem.
+    The mixture on disk is used for checking only: MUSDB18 encodes it separately, so it is not exactly the sum of the
+    stems. The files that ``musdbconvert`` adds, accompaniment and linear_mixture, are no stems.
 
     Known defects (the data set's own errata): 'PR - Oh No' has a mixture that is not the sum of its stems; in
     'Al James - Schoolboy Facination' vocals are heard in other, in 'Chris Durban - Celebrate' and 'Hop Along - Sister
@@ -46,7 +52,7 @@ class MUSDB18(StemDataset):
     Args:
         folder: Where the data set lies.
         sources: 'paper' gives accompaniment (bass, drums and other) and vocals; 'stems' gives bass, drums, other
-            and vocals; 'common' gives bass, drums and other, as ``Slakh`` does: MUSDB+Slakh is both of these.
+            and vocals; 'common' gives bass, drums and other, the labels that ``Slakh`` has as well (MUSDB+Slakh).
         kwargs: As ``StemDataset``. The splits are the usual ones: 14 songs of train, always the same, are
             'valid', 86 'train', 50 'test'.
     """
@@ -65,9 +71,9 @@ class MUSDB18(StemDataset):
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder holds songs of MUSDB18, by their names, and no other audio."""
+        """Tell whether a folder holds songs of MUSDB18, by their names, and no other audio."""
         try:
-            songs, others = _songs(Path(folder), ())
+            songs, others = _songs(Path(folder), IgnorePatterns())
         except DataError:
             return False
         known = sum(song.name in TRACKS for song in songs)
@@ -75,30 +81,29 @@ class MUSDB18(StemDataset):
 
     @classmethod
     def _find(
-        cls, folder: Path, groups: Groups | None = None, ignore: Sequence[str] = (), sources: str = "paper"
+        cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, sources: str = "paper"
     ) -> list[Track]:
-        if sources not in SOURCES:
-            raise ConfigError(f"sources={sources!r} was asked for of MUSDB18. It is one of {', '.join(SOURCES)}.")
+        check_choice("sources", sources, tuple(SOURCES))
         if groups and members_of(groups).keys() & {"bass", "drums", "other"}:
             sources = "stems"  # groups of the user's own, made of the four stems
         songs = [song for song in _songs(folder, ignore)[0] if song.stems or song.container]
         if not songs:
             raise DataError(
-                f"MUSDB18 was asked for in {folder}: 'train/Artist - Title/vocals.wav', with drums, bass and other beside "
-                "it, or 'train/Artist - Title.stem.mp4' were looked for, none found. Give the folder that holds train "
-                "and test, as unpacked; for stems of your own use a stem folder."
+                f"{folder} holds no song of MUSDB18: neither 'train/Artist - Title/vocals.wav', with drums, bass and other "
+                "beside it, nor 'train/Artist - Title.stem.mp4'. Give the folder that holds train and test, as unpacked; "
+                "for your own stems use StemFolder."
             )
         _check_unique(folder, songs)
         outside = [song.name for song in songs if song.subset is None]
         if outside:
-            LOGGER.warning("%d songs lie neither in train nor in test: they have no split of MUSDB18's", len(outside))
-        LOGGER.info("MUSDB18: %d of 150 songs are here", len(songs))
+            LOGGER.warning("%d songs lie neither in train nor in test, and have no split", len(outside))
+        LOGGER.info("MUSDB18: found %d of 150 songs", len(songs))
         return [_track(song, SOURCES[sources], ignore) for song in songs]
 
 
 @dataclass
 class _Song:
-    """What lies on disk of one song; ``subset`` is 'train', 'test' or None."""
+    """The files of one song; ``subset`` is 'train', 'test' or None."""
 
     name: str
     place: Path
@@ -113,15 +118,15 @@ class _Song:
         return name if name in _SUBSETS else None
 
 
-def _songs(folder: Path, ignore: Sequence[str]) -> tuple[list[_Song], list[Path]]:
-    """Returns the songs below a folder, and what other audio there is."""
+def _songs(folder: Path, ignore: IgnorePatterns) -> tuple[list[_Song], list[Path]]:
+    """Returns the songs below a folder, and the other audio files."""
     songs: dict[Path, _Song] = {}
     extra: list[Path] = []
     for file in find_files(folder, ignore):
         path, label = folder / file, normalise(file.stem)
         # The folder that was given may itself be one song: its name is not in the relative path.
         inside = Path(os.path.abspath(path)).parent
-        if path.name.lower().endswith(SUFFIX):
+        if is_stem_mp4(path):
             name = path.name[: -len(SUFFIX)]
             songs.setdefault(inside / name, _Song(name, inside)).container = path
         elif path.suffix.lower() == ".wav" and label in STREAMS:
@@ -130,7 +135,7 @@ def _songs(folder: Path, ignore: Sequence[str]) -> tuple[list[_Song], list[Path]
                 song.mixture = path
             else:
                 song.stems[label] = path
-        elif path.suffix.lower() in EXTENSIONS:
+        elif is_audio(path):
             extra.append(path)
     others = []
     for path in extra:
@@ -139,14 +144,14 @@ def _songs(folder: Path, ignore: Sequence[str]) -> tuple[list[_Song], list[Path]
     return list(songs.values()), others
 
 
-def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: Sequence[str]) -> Track:
+def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatterns) -> Track:
     files, mixture, left = _files(song)
     stems = {}
     for source, members in sources.items():
-        wanted = [stem for stem in members if not is_ignored(stem, ignore)]
+        wanted = [stem for stem in members if not ignore.fits(stem)]
         lacking = [stem for stem in wanted if stem not in files]
         if lacking:
-            # Less than the whole accompaniment would be taken for all of it.
+            # A part of the accompaniment would be taken for all of it.
             LOGGER.warning("song %r lacks %s, so it has no source %r", song.name, " and ".join(lacking), source)
         elif wanted:
             stems[source] = tuple(files[stem] for stem in wanted)
@@ -157,11 +162,11 @@ def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: Sequence[st
 
 
 def _files(song: _Song) -> tuple[dict[str, Path], Path | None, list[Path]]:
-    """Returns the four stems, the mixture, and what is left out: decoded files before a container, if they are whole."""
+    """Returns the four stems, the mixture and the files left out; complete decoded files come before a container."""
     if song.container is None or set(song.stems) == set(STEMS):
         return dict(song.stems), song.mixture, song.extra
     if song.stems:
-        LOGGER.warning("song %r is decoded in part: %s is read instead", song.name, song.container.name)
+        LOGGER.warning("song %r is only partly decoded: reading %s instead", song.name, song.container.name)
     decoded = [*song.stems.values(), *([song.mixture] if song.mixture else [])]
     return {stem: song.container / stem for stem in STEMS}, song.container / MIXTURE, [*song.extra, *decoded]
 
@@ -171,7 +176,7 @@ def _check_unique(folder: Path, songs: Sequence[_Song]) -> None:
     for song in songs:
         if song.name in places:
             raise DataError(
-                f"MUSDB18 was asked for in {folder}: {song.name!r} is there twice, in {places[song.name]} and in "
-                f"{song.place}. Give the folder of one copy."
+                f"{folder} holds song {song.name!r} of MUSDB18 twice, in {places[song.name]} and in {song.place}. Give the "
+                "folder of one copy."
             )
         places[song.name] = song.place

@@ -1,83 +1,272 @@
-"""Stage 1, data sets: stems on disk become tracks, ``{label: [files to sum]}``, and nussl's items.
-
-One module a data set, all with the face of ``StemDataset``. ``open_tracks`` recognises which one a folder
-holds.
-"""
+"""Recognise the data set that a folder holds, or explain why none fits."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ..errors import ConfigError, DataError
 from .bach10 import Bach10
-from .base import StemDataset, Track, complete_tracks, in_split, split_tracks
-from .choirset import ChoirSet
-from .folders import LayoutError
-from .labels import counted, labels_of, missing_labels, normalise
+from .base import StemDataset, check_foreign
+from .choirset import DagstuhlChoirSet
+from .folders import LayoutError, few, find_audio, find_files, is_audio, is_reserved, is_stem_mp4, split_of
+from .labels import normalise
+from .mixture_files import with_mixtures, with_rest
 from .musdb18 import MUSDB18
-from .nearest import nearest_dataset, nearest_layouts
 from .options import StemOptions
 from .remixpacks import Remixpacks
-from .scan import find_audio, find_files
 from .slakh import Slakh
-from .stem_folder import StemFolder
-
-__all__ = [
-    "Bach10",
-    "ChoirSet",
-    "DATASETS",
-    "MUSDB18",
-    "Remixpacks",
-    "Slakh",
-    "StemDataset",
-    "StemFolder",
-    "StemOptions",
-    "Track",
-    "complete_tracks",
-    "counted",
-    "in_split",
-    "labels_of",
-    "missing_labels",
-    "open_tracks",
-    "split_tracks",
-]
+from .stem_folder import StemFolder, has_stem_word
+from .stem_list import StemList, is_stem_list
+from .tracks import Track
 
 # The specific before the general: the first that recognises a folder reads it.
-_ALL = (Bach10, ChoirSet, MUSDB18, Slakh, Remixpacks, StemFolder)
+_ALL = (Bach10, DagstuhlChoirSet, MUSDB18, Slakh, Remixpacks, StemList, StemFolder)
 DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
 
 
-def open_tracks(folder: str | Path, options: StemOptions | None = None) -> tuple[str, list[Track]]:
+def open_tracks(
+    stems: str | Path | Sequence[str | Path], options: StemOptions | None = None
+) -> tuple[str, list[Track]]:
     """Return the name of the data set that a folder holds, and its tracks; no audio is read.
 
     Args:
-        folder: The folder.
+        stems: A folder of stems, a stem list (``.csv``), or several of them, whose tracks are joined.
         options: Which data set it is and which of its stems to read; None recognises it and reads all.
 
     Raises:
-        DataError: The folder is not there, is empty, or holds nothing that is known.
+        DataError: The folder is absent, empty or unknown, or two of several hold a track of one name.
         ConfigError: There is no such data set.
     """
     options = options or StemOptions()
-    dataset, folder = options.dataset, Path(folder)
-    if _is_store(folder):
-        raise DataError(f"Stems were asked for in {folder}: it is a store already. Use it as it is, or give its source.")
-    if dataset is not None:
-        named = {normalise(name).replace("_", ""): found for name, found in DATASETS.items()}
-        chosen = named.get(normalise(dataset).replace("_", ""))
-        if chosen is None:
-            raise ConfigError(f"Data set {dataset!r} was asked for. Known are {', '.join(DATASETS)}.")
+    if isinstance(stems, (str, os.PathLike)):
+        name, tracks = _open(Path(stems), options)
     else:
-        specific = [known for known in DATASETS.values() if known is not StemFolder]
+        name, tracks = _joined([Path(folder) for folder in stems], options)
+    if options.rest:
+        tracks = with_rest(tracks)
+    if options.use_mixtures:
+        tracks = with_mixtures(tracks)
+    return name, tracks
+
+
+def find_dataset(name: str) -> type[StemDataset]:
+    """Return the data set of a name, in any spelling; a part of a name that fits one data set is enough.
+
+    Raises:
+        ConfigError: The name fits none, or several.
+
+    >>> find_dataset("dagstuhl").__name__, find_dataset("stem folder").__name__
+    ('DagstuhlChoirSet', 'StemFolder')
+    """
+    asked = normalise(name).replace("_", "")
+    named = {normalise(known).replace("_", ""): dataset for known, dataset in DATASETS.items()}
+    fitting = [named[asked]] if asked in named else [dataset for known, dataset in named.items() if asked and asked in known]
+    if len(fitting) != 1:
+        why = f"fits {' and '.join(dataset.NAME for dataset in fitting)}" if fitting else "is unknown"
+        raise ConfigError(f"Data set {name!r} {why}. Choose one of {', '.join(DATASETS)}.")
+    return fitting[0]
+
+
+def _open(folder: Path, options: StemOptions) -> tuple[str, list[Track]]:
+    check_foreign(folder)
+    if options.dataset is not None:
+        chosen = find_dataset(options.dataset)
+    elif "layout" in options.options:  # an option of StemFolder alone
+        chosen = StemFolder
+    elif is_stem_list(folder):
+        chosen = StemList
+    else:
+        specific = [known for known in DATASETS.values() if known not in (StemFolder, StemList)]
         chosen = next((known for known in specific if known.recognises(folder)), StemFolder)
         if chosen is StemFolder and (sentence := nearest_dataset(folder, find_files(folder))):
-            raise DataError(f"Stems were asked for in {folder}: no data set is recognised. {sentence}")
+            raise DataError(f"No data set is recognised in {folder}. {sentence}")
     try:
-        return chosen.NAME, chosen.find_tracks(folder, groups=options.groups, ignore=options.ignore, **options.options)
+        return chosen.NAME, chosen.find_tracks(folder, options.groups, options.ignore, **options.options)
     except LayoutError as error:
         raise DataError(f"{error}\n{nearest_layouts(find_audio(folder, options.ignore))}") from None
 
 
-def _is_store(folder: Path) -> bool:
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and b'"sample_rate"' in manifest.read_bytes()[:1000]
+def _joined(folders: Sequence[Path], options: StemOptions) -> tuple[str, list[Track]]:
+    """Returns the names of the data sets of several folders, and all tracks; a folder's name tells equal names apart."""
+    if not folders:
+        raise DataError("No folder of stems was given. Give one or more.")
+    opened = [_open(folder, options) for folder in folders]
+    counts = Counter(track.name for _, tracks in opened for track in tracks)
+    joined: dict[str, Track] = {}
+    for folder, (_, tracks) in zip(folders, opened, strict=True):
+        for track in tracks:
+            name = track.name if counts[track.name] == 1 else str(PurePosixPath(folder.absolute().name, track.name))
+            if name in joined:
+                raise DataError(f"Track {name!r} is in two of the folders {few(folders)}. Rename one.")
+            joined[name] = replace(track, name=name)
+    return "+".join(dict.fromkeys(name for name, _ in opened)), sorted(joined.values(), key=lambda track: track.name)
+
+
+# Explaining what is not recognised
+
+
+class DatasetSignature(NamedTuple):
+    """The names by which the files of a data set are known.
+
+    Attributes:
+        dataset: Name of the data set.
+        sign: Pattern in the path of each of its files, and of no others.
+        needs: Description -> pattern of a path that must be there as well.
+        tree: Its layout on disk, for messages.
+    """
+
+    dataset: str
+    sign: str
+    needs: dict[str, str]
+    tree: str
+
+
+_PARTS = ("violin", "clarinet", "saxo?phone", "bassoon")
+KINDRED = (
+    DatasetSignature(
+        "Bach10",
+        rf"(^|/)\d{{2}}-[A-Za-z0-9]+-({'|'.join(_PARTS)})\.\w+$",
+        {
+            "a folder for each piece": r"(^|/)(\d{2}-[A-Za-z0-9]+)/\2-[a-z]+\.wav$",
+            **{f"any {part.replace('o?', '')}": rf"-{part}\.wav$" for part in _PARTS},
+        },
+        "01-AchGottundHerr/01-AchGottundHerr-violin.wav, -clarinet.wav, -saxphone.wav, -bassoon.wav",
+    ),
+    DatasetSignature(
+        "Slakh",
+        r"(^|/)Track\d{5}/(.+/)?(S\d\d\.(wav|flac)|mix\.(wav|flac)|metadata\.yaml|all_src\.mid)$",
+        {
+            "any audio of stems, in a folder stems right below the track's": r"Track\d{5}/stems/S\d\d\.(wav|flac)$",
+            "any metadata.yaml in the track's folder": r"Track\d{5}/metadata\.yaml$",
+        },
+        "Track00001/metadata.yaml, Track00001/stems/S00.flac",
+    ),
+    DatasetSignature(
+        "DagstuhlChoirSet",
+        r"(^|/)DCS_(LI|TP|SE)_[^/]*\.wav$",
+        {"any dynamic microphone": r"_DYN\.wav$"},
+        "audio_wav_22050_mono/DCS_LI_QuartetA_Take01_S2_DYN.wav",
+    ),
+    DatasetSignature(
+        "MUSDB18",
+        r"\.stem\.mp4$",
+        {"a folder train or test": r"(^|/)(train|test)/[^/]*\.stem\.mp4$"},
+        "train/Artist - Title.stem.mp4, test/Artist - Title.stem.mp4, the streams in the order mixture, drums, bass, "
+        "other, vocals",
+    ),
+)
+# Data sets that are not supported, and that StemFolder would misread: pattern -> (name, what to do).
+UNSUPPORTED = {
+    r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$": (
+        "a set derived from Bach10 (Sibelius, mf0-synth)",
+        "Sort its stems into a folder for each piece",
+    ),
+    r"_STEMS/[^/]*_STEM_\d\d\.wav$": (
+        "MedleyDB",
+        "Sum the stems of each instrument that you want, into <track>/<instrument>.wav",
+    ),
+    r"(^|/)([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/\w+/[0-9a-f-]{36}\.wav$": (
+        "MoisesDB",
+        "Sum the files in each stem's folder, into <track>/<stem>.wav",
+    ),
+    r"(^|/)AuSep_\d+_[a-z]+_\d+_[^/]*\.wav$": (
+        "URMP",
+        "Copy the separate recordings, AuSep_1_vn_01_Jupiter.wav, to names of instruments, 01_Jupiter/violin.wav",
+    ),
+}
+
+
+def nearest_dataset(folder: Path, files: Sequence[PurePosixPath]) -> str:
+    """Return which data set a folder resembles, and what it lacks; '' where it resembles none.
+
+    Args:
+        folder: The folder.
+        files: Every file below it, relative to it.
+    """
+    heard = [file for file in files if is_audio(file) or is_stem_mp4(file)]
+    for kin in KINDRED:
+        if signed := [file for file in files if re.search(kin.sign, str(file))]:
+            return _what_is_missing(folder, kin, signed, heard)
+    for sign, (name, what_to_do) in UNSUPPORTED.items():
+        if found := [file for file in heard if re.search(sign, str(file))]:
+            return (
+                f"This looks like {name}, which is not supported: {len(found)} of {len(heard)} audio files are named like "
+                f"{found[0]}. {what_to_do}; or, for your own stems, say --dataset StemFolder."
+            )
+    return ""
+
+
+def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
+    """Return a census of a folder of audio, and the layouts of a stem folder, the best fitting first.
+
+    Args:
+        files: The audio files, relative to the folder.
+    """
+    names = Counter(normalise(file.stem) for file in files)
+    depths = Counter(len(file.parts) - 1 for file in files)
+    often = ", ".join(f"{name} ({count})" for name, count in names.most_common(4))
+    levels = ", ".join(f"{count} files {depth} folders deep" for depth, count in sorted(depths.items()))
+    lines = [f"There are {levels}, such as {files[0]}; the most frequent names are {often}."]
+    lines.append("Known layouts, the best fitting first:")
+    beside = Counter((file.parent, _track_in(file.stem)) for file in files)
+    fitting = {
+        "<track>/<stem>.wav": [file for file in files if _depth(file) in (1, 2) and _is_stem(file.stem, names)],
+        "<stem>/<track>.wav": [file for file in files if _depth(file) == 1 and _is_stem(file.parent.name, {})],
+        "<stem>.wav": [
+            file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)
+        ],
+        "<track>_<stem>.wav, which is not supported: make each track a folder": [
+            file for file in files if _track_in(file.stem) and beside[file.parent, _track_in(file.stem)] > 1
+        ],
+    }
+    for tree, fit in sorted(fitting.items(), key=lambda item: -len(item[1])):
+        rest = sorted(set(files) - set(fit))
+        but = f", not {few(rest, 2)}" if fit and rest else ""
+        lines.append(f"  {tree}: {len(fit)} of {len(files)} files fit{but}")
+    lines.append("Folders train, valid and test may lie above.")
+    return "\n".join(lines)
+
+
+def _what_is_missing(folder: Path, kin: DatasetSignature, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
+    absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in signed]
+    lacking = [what for what, need in kin.needs.items() if not any(re.search(need, path) for path in absolute)]
+    others = sorted(set(heard) - set(signed))
+    said = [f"It resembles {kin.dataset}: {len(signed)} files are named as there, such as {signed[0]}"]
+    said[0] += f", and {len(others)} audio files are not, such as {few(others, 2)}." if others else "."
+    if lacking:
+        said.append(f"Not found: {', '.join(lacking)}.")
+    said.append(f"The layout of {kin.dataset} is {kin.tree}.")
+    if others and not lacking:
+        own = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))
+        where = f"give its own folder, {own}, or " if own != folder.absolute() else ""
+        said.append(f"To read it alone, {where}say --dataset {kin.dataset}.")
+    else:
+        said.append(
+            f"Copy it again as unpacked; to read the files as they are, say --dataset {kin.dataset}, or --dataset StemFolder "
+            "for your own stems."
+        )
+    return " ".join(said)
+
+
+def _depth(file: PurePosixPath) -> int:
+    """Returns the number of folders above a file, below its split."""
+    above = file.parts[:-1]
+    return len(above) - bool(above and split_of(above[0]))
+
+
+def _is_stem(name: str, names: dict[str, int]) -> bool:
+    """Tells whether a name is that of a stem or a mixture, or repeats as names of stems do."""
+    label = normalise(name)
+    return is_reserved(label) or has_stem_word(label) or names.get(label, 0) > 1
+
+
+def _track_in(name: str) -> str:
+    """Returns the name without its last word where that is a stem's; else ''."""
+    track, _, stem = normalise(name).rpartition("_")
+    return track if track and not has_stem_word(track) and has_stem_word(stem) else ""

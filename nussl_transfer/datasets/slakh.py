@@ -1,46 +1,81 @@
-"""Slakh2100: songs rendered from MIDI, a stem for each instrument, grouped by General MIDI program."""
+"""Slakh2100: songs rendered from MIDI, a stem for each instrument, labelled by General MIDI program.
+
+A track is a folder ``Track00001`` at any depth, with ``metadata.yaml`` and ``stems/S00.flac``. ``metadata.yaml`` gives each
+stem's program number and the MD5 of the MIDI file that the track was rendered from.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import DataError
-from .base import StemDataset, Track
-from .folders import few
-from .labels import Groups, members_of
-from .slakh_files import TrackFiles, check_unique, find_track_files
-from .slakh_metadata import Metadata, midi_md5, read_metadata
-from .slakh_sources import SOURCES, label_of_programs
-from .slakh_splits import split_of_tracks
-from .slakh_tables import IDENTICAL, WHITE_NOISE
+import yaml
+
+from ..errors import ConfigError, DataError
+from .base import StemDataset
+from .folders import few, find_files, is_audio
+from .labels import Groups, IgnorePatterns, members_of, normalise
+from .options import check_choice
+from .slakh_splits import IDENTICAL, WHITE_NOISE, split_of_tracks
+from .tracks import Track
 
 LOGGER = logging.getLogger(__name__)
+_TRACK = re.compile(r"^Track(\d{5})$")
+_STEM = re.compile(r"^(S\d{2})\.(flac|wav)$")
+_MIXTURE = re.compile(r"^mix\.(flac|wav)$")
+# The program number that stands for drums.
+DRUMS = 128
+# The same loader as safe_load's; libyaml's is six times as fast, and there are 2100 files.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# General MIDI's families in the order of their programs; 119 (reverse cymbal) counts as a sound effect in Slakh.
+_FAMILIES = (
+    "piano chromatic_percussion organ guitar bass strings ensemble brass reed pipe synth_lead synth_pad synth_effects "
+    "ethnic percussive sound_effects"
+).split()
+_CLASSES = {name: frozenset(range(8 * number, 8 * number + 8)) for number, name in enumerate(_FAMILIES)}
+_CLASSES["percussive"] -= {119}
+_CLASSES["sound_effects"] |= {119}
+_CLASSES["drums"] = frozenset({DRUMS})
+_BAND = {name: _CLASSES[name] for name in ("bass", "drums", "guitar", "piano")}
+_PIANO_GUITAR = _CLASSES["piano"] | _CLASSES["guitar"]
+# Label -> program numbers; stems in no source are left out.
+SOURCES: dict[str, dict[str, frozenset[int]]] = {
+    "paper": {"drums": _CLASSES["drums"], "piano_guitar": _PIANO_GUITAR},
+    "paper+bass": {"bass": _CLASSES["bass"], "drums": _CLASSES["drums"], "piano_guitar": _PIANO_GUITAR},
+    "band": _BAND,
+    "band+other": {**_BAND, "other": frozenset(range(DRUMS)).difference(*_BAND.values())},
+    "common": {"bass": _CLASSES["bass"], "drums": _CLASSES["drums"], "other": _PIANO_GUITAR},
+    "classes": dict(sorted(_CLASSES.items())),
+}
+
 
 
 class Slakh(StemDataset):
     """Hook for Slakh2100 (original, redux, split2) and BabySlakh: drums, and piano with guitar, or other groups.
 
-    A track is a folder ``Track00001`` with ``metadata.yaml`` and ``stems/S00.flac`` (or wav); where it lies, in a
-    split's folder or in none, does not matter. A stem's instrument is its program number in metadata.yaml; it exists
-    if its file does: about 150 have MIDI but no audio. Nine stems of white noise are left out. Audio beside the
-    stems, such as submixes, is no stem; the mixture is kept for checking only, and holds instruments of no group.
+    A track is a folder ``Track00001`` with ``metadata.yaml`` and ``stems/S00.flac`` (or wav), in a split's folder or
+    elsewhere. A stem's instrument is its program number in metadata.yaml. About 150 stems have MIDI but no audio. Nine
+    stems of white noise are left out. Audio outside the folder ``stems``, such as submixes, is no stem; the mixture is
+    used for checking only, and holds instruments of no source.
 
     Args:
         folder: Where the data set lies.
         sources: 'paper' gives drums and piano_guitar, 'paper+bass' bass besides; 'band' bass, drums, guitar and
-            piano, 'band+other' all the rest besides; 'common' bass, drums and other (piano and guitar), as
-            ``MUSDB18`` does: MUSDB+Slakh is both of these; 'classes' a label for each General MIDI family (piano,
-            strings, ensemble, ...), of which a track has some. Or label -> General MIDI programs, 0 to 127 and
+            piano, 'band+other' all the rest besides; 'common' bass, drums and other (piano and guitar), the labels that
+            ``MUSDB18`` has as well (MUSDB+Slakh); 'classes' a label for each General MIDI family (piano, strings,
+            ensemble, ...), some of them in each track. Or label -> General MIDI programs, 0 to 127 and
             128 for drums: ``{'organ': range(16, 24), 'drums': [128]}``.
         split_scheme: 'grouped' draws 10 % of the tracks for the test so that no MIDI file is on two sides. 'paper'
-            draws them regardless of it, as the paper did: about 31 % of the test are songs of the training,
-            rendered anew. 'orig' (1500, 375, 225), 'split2' (as many, no MIDI file in two) and 'redux' (1289, 270,
-            151: each MIDI file once) are the authors', by the tracks' numbers.
-        split_seed: Seed of the draw; what is drawn depends on which tracks are there.
-        kwargs: As ``StemDataset``. A track may have no piano and no guitar that sound: ``missing='skip'``.
+            draws them regardless of it, as the paper did: about 31 % of the test tracks are songs of the training set,
+            rendered with other sounds. 'orig' (1500, 375, 225), 'split2' (as many, no MIDI file in two) and 'redux'
+            (1289, 270, 151: each MIDI file once) are the authors' splits, by the tracks' numbers.
+        split_seed: Seed of the draw, which depends on the tracks that are present.
+        kwargs: As ``StemDataset``. Some tracks have neither piano nor guitar: use ``missing='skip'`` or 'silence'.
     """
 
     NAME = "Slakh"
@@ -65,9 +100,9 @@ class Slakh(StemDataset):
 
     @classmethod
     def recognises(cls, folder: str | Path) -> bool:
-        """Tells whether a folder holds tracks of Slakh and no other audio."""
+        """Tell whether a folder holds tracks of Slakh and no other audio."""
         try:
-            places, others = find_track_files(Path(folder), ())
+            places, others = find_track_files(Path(folder), IgnorePatterns())
         except DataError:
             return False
         return not others and any(place.stems or place.mixture for place in places)
@@ -76,8 +111,8 @@ class Slakh(StemDataset):
     def _find(
         cls,
         folder: Path,
-        groups: Groups | None = None,
-        ignore: Sequence[str] = (),
+        groups: Groups | None,
+        ignore: IgnorePatterns,
         sources: str | Mapping[str, Sequence[int]] = "paper",
         split_scheme: str = "grouped",
         split_seed: int = 0,
@@ -88,24 +123,24 @@ class Slakh(StemDataset):
         places = _with_stems(find_track_files(folder, ignore)[0])
         if not places:
             raise DataError(
-                f"Slakh was asked for in {folder}: folders such as Track00001 with metadata.yaml and stems/S00.flac were "
-                "looked for, none found. Give the folder that holds them, or their splits, as unpacked."
+                f"{folder} holds no track of Slakh, a folder such as Track00001 with metadata.yaml and stems/S00.flac. Give "
+                "the folder that holds the tracks, or their splits, as unpacked."
             )
         check_unique(folder, places)
         about = _metadata(folder, places)
         midi = {
             place.number: about[place.name].midi or midi_md5(place.midi) or place.name for place in places
-        }  # a track of unknown MIDI is of its own
+        }  # a track of unknown MIDI has no relatives
         splits = split_of_tracks(midi, split_scheme, split_seed)
         if len(splits) < len(places):
             LOGGER.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
         used = [place for place in places if place.number in splits]
         if not used:
             raise DataError(
-                f"Slakh was asked for in {folder}: split_scheme={split_scheme!r} leaves out each of the {len(places)} "
-                "tracks. Say split_scheme='grouped'."
+                f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use "
+                "split_scheme='grouped'."
             )
-        _tell_of_audio(used, about)
+        _log_audio(used, about)
         return [
             replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number])
             for place in used
@@ -128,14 +163,14 @@ def _metadata(folder: Path, places: Sequence[TrackFiles]) -> dict[str, Metadata]
             wrong.append(f"\n  {place.name} {error}")
     if wrong:
         raise DataError(
-            f"Slakh was asked for in {folder}: of {len(wrong)} of {len(places)} tracks it is not known what their stems "
-            f"are:{''.join(wrong)}\nCopy these files again from the archive, or pass over the tracks with `ignore`."
+            f"{len(wrong)} of {len(places)} tracks in {folder} do not say which instruments their stems are:"
+            f"{''.join(wrong)}\nCopy these files again from the archive, or pass over the tracks with `ignore`."
         )
     return about
 
 
-def _tell_of_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> None:
-    """Says where the files and metadata.yaml differ, and what is left out for its sound."""
+def _log_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> None:
+    """Logs where the files and metadata.yaml differ, and the stems of white noise."""
     absent, never_made, unlisted, noise = [], [], [], []
     for place in places:
         stems = about[place.name].stems
@@ -145,11 +180,11 @@ def _tell_of_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) 
         unlisted += [f"{place.name} {name}" for name in place.stems if name not in stems]
         noise += [f"{place.name} {name}" for name in place.stems if _is_noise(place, name)]
     if never_made:
-        LOGGER.info("of %d stems there is MIDI and never was audio: %s", len(never_made), few(never_made))
+        LOGGER.info("%d stems have MIDI and no audio: %s", len(never_made), few(never_made))
     for found, what in (
-        (absent, "not there, though metadata.yaml says that they were rendered"),
-        (unlisted, "left out, as metadata.yaml does not say what they are"),
-        (noise, "left out, as they are white noise"),
+        (absent, "missing, although metadata.yaml lists them as rendered"),
+        (unlisted, "left out, since metadata.yaml does not list them"),
+        (noise, "left out, since they are white noise"),
     ):
         if found:
             LOGGER.warning("%d stems are %s: %s", len(found), what, few(found, 9))
@@ -162,9 +197,9 @@ def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split:
         if name in about.stems and about.stems[name].program in labels and not _is_noise(place, name)
     }
     for number, *pair in IDENTICAL:
-        # The mixture has the sound twice, and so has a source that both are in; two sources cannot be told apart by it.
+        # One source may hold the sound twice, as the mixture does; two sources would be indistinguishable.
         if place.name == f"Track{number}" and len({label_of.get(name) for name in pair} - {None}) == 2:
-            LOGGER.warning("%s: %s are the same sound for two sources, and left out", place.name, " and ".join(pair))
+            LOGGER.warning("%s: %s are the same sound in two sources, and left out", place.name, " and ".join(pair))
             label_of = {name: label for name, label in label_of.items() if name not in pair}
     stems: dict[str, tuple[Path, ...]] = {}
     for name, label in label_of.items():
@@ -175,3 +210,156 @@ def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split:
 
 def _is_noise(place: TrackFiles, name: str) -> bool:
     return f"{place.number:05d}-{name}" in WHITE_NOISE
+
+
+# Sources
+
+
+def label_of_programs(sources: str | Mapping[str, Iterable[int]]) -> dict[int, str]:
+    """Return the label of each program number that is in a source.
+
+    Args:
+        sources: One of ``SOURCES``, or label -> program numbers.
+
+    Raises:
+        ConfigError: There is no such name or number, or a number is in two sources.
+    """
+    if isinstance(sources, str):
+        if sources not in SOURCES:
+            raise ConfigError(
+                f"sources is {sources!r}. Choose one of {', '.join(SOURCES)}, or give the program numbers of each label."
+            )
+        sources = SOURCES[sources]
+    labels: dict[int, str] = {}
+    for label, programs in sources.items():
+        for program in programs:
+            if program not in range(DRUMS + 1):
+                raise ConfigError(
+                    f"Source {label!r} has program {program!r}, which is no number from 0 to 127, nor 128 for drums."
+                )
+            if labels.setdefault(program, normalise(label)) != normalise(label):
+                both = f"{labels[program]!r} and {label!r}"
+                raise ConfigError(f"Program {program} is in two sources, {both}. Choose one.")
+    return labels
+
+
+# Files
+
+
+@dataclass
+class TrackFiles:
+    """The files of one track: ``stems`` by their names, 'S00'; ``extra`` holds audio that is no stem."""
+
+    folder: Path
+    stems: dict[str, Path] = field(default_factory=dict)
+    mixture: Path | None = None
+    midi: Path | None = None
+    extra: list[Path] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the track, which is that of its folder."""
+        return self.folder.name
+
+    @property
+    def number(self) -> int:
+        """Return the number in the name."""
+        return int(self.name.removeprefix("Track"))
+
+
+def find_track_files(folder: Path, ignore: IgnorePatterns) -> tuple[list[TrackFiles], list[Path]]:
+    """Return the files of each track below a folder, and the other audio files."""
+    places: dict[Path, TrackFiles] = {}
+    others: list[Path] = []
+    for file in find_files(folder, ignore):
+        path = folder / file
+        # The folder that was given may itself be a track: its name is not in the relative path.
+        whole = Path(os.path.abspath(path))
+        audio = is_audio(path)
+        above = next((up for up in whole.parents if _TRACK.match(up.name)), None)
+        if above is None:
+            others += [path] * audio
+            continue
+        place = places.setdefault(above, TrackFiles(above))
+        inside = whole.relative_to(above).parts
+        if len(inside) == 2 and inside[0] == "stems" and (stem := _STEM.match(inside[1])):
+            # A flac file comes before the wav file made of it.
+            kept = place.stems.setdefault(stem[1], path)
+            place.extra += [path] * (kept != path)
+        elif len(inside) == 1 and _MIXTURE.match(inside[0]) and place.mixture is None:
+            place.mixture = path
+        elif inside == ("all_src.mid",):
+            place.midi = path
+        elif audio:
+            place.extra.append(path)
+    return list(places.values()), others
+
+
+def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
+    """Raise DataError where two folders are of one track."""
+    seen: dict[str, Path] = {}
+    for place in places:
+        if place.name in seen:
+            raise DataError(
+                f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy."
+            )
+        seen[place.name] = place.folder
+
+
+# Metadata
+
+
+@dataclass(frozen=True)
+class StemEntry:
+    """A stem in metadata.yaml: its General MIDI program (0 to 127, drums 128), and whether audio and MIDI were made."""
+
+    program: int
+    rendered: bool
+    saved: bool
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The entries of metadata.yaml that are used: the stems, and the MD5 of the MIDI file, or ''."""
+
+    stems: dict[str, StemEntry]
+    midi: str
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Return the entries of a metadata.yaml; its paths are not used, since some are those of another machine.
+
+    Raises:
+        DataError: It is absent or malformed; the message is a sentence without the track's name.
+    """
+    try:
+        about = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except FileNotFoundError:
+        raise DataError("has no metadata.yaml, which lists its stems") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise DataError(f"has a metadata.yaml that cannot be read ({why[:200]})") from None
+    if not isinstance(about, dict) or not isinstance(about.get("stems"), dict):
+        raise DataError("has a metadata.yaml that lists no stems")
+    uuid = str(about.get("UUID") or "")
+    return Metadata(
+        {str(name): _entry(str(name), stem) for name, stem in about["stems"].items()}, "" if uuid == "None" else uuid
+    )
+
+
+def midi_md5(path: Path | None) -> str:
+    """Return the MD5 of a track's all_src.mid, which is its UUID in metadata.yaml; '' without such a file."""
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path else ""
+    except OSError:
+        return ""
+
+
+def _entry(name: str, stem: object) -> StemEntry:
+    if not isinstance(stem, dict):
+        raise DataError(f"has a metadata.yaml without an entry for {name}")
+    # Not by inst_class: 'Sound Effects' and 'Sound effects' are two, and 'Strings (continued)' are choirs.
+    program = DRUMS if stem.get("is_drum") is True else stem.get("program_num")
+    if isinstance(program, bool) or not isinstance(program, int) or not 0 <= program <= DRUMS:
+        raise DataError(f"has a metadata.yaml in which the program_num of {name} is {program!r}, not a number 0 to {DRUMS}")
+    return StemEntry(program, stem.get("audio_rendered") is not False, stem.get("midi_saved") is not False)

@@ -1,34 +1,53 @@
-"""Slakh's splits: those of its authors, the paper's, and one that no MIDI file crosses."""
+"""Splits of Slakh: those of its authors, the paper's, and one that keeps each MIDI file on one side.
+
+``slakh_tables.json`` lists facts about Slakh2100's tracks that their files do not hold:
+
+* ``last``: the last track of the original train, validation and test split.
+* ``white_noise``: stems that are white noise (greenbech/slakh-pytorch-dataset, problem_stems.json; slakh-utils, issue 17).
+* ``identical``: pairs of stems of one track that are the same, byte for byte.
+* ``omitted``: the 390 tracks that Slakh2100-redux leaves out, since each has the MIDI file of an earlier track.
+* ``moved``: the 328 tracks that Slakh2100-split2 moves to another split (slakh-utils, splits/splits_v2.json).
+
+The numbers were checked against the MD5 sums of all files (index of mirdata 0.3.8): ``omitted`` is every track but the
+first of each MIDI file, and with ``moved`` no MIDI file is in two splits.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
-from ..errors import ConfigError, DataError
-from .slakh_tables import LAST, MOVED, OMITTED
+from ..errors import DataError
+from .options import check_choice
 
 LOGGER = logging.getLogger(__name__)
+_TABLES = json.loads((Path(__file__).parent / "slakh_tables.json").read_text(encoding="utf-8"))
+LAST: dict[str, int] = _TABLES["last"]
+WHITE_NOISE = frozenset(_TABLES["white_noise"])
+IDENTICAL: list[list[str]] = _TABLES["identical"]
+OMITTED = frozenset(_TABLES["omitted"])
+MOVED = {split: frozenset(numbers) for split, numbers in _TABLES["moved"].items()}
 SPLIT_SCHEMES = ("grouped", "orig", "redux", "split2", "paper")
 # The paper trains on 1890 of 2100.
 TEST_SHARE = 0.1
 
 
 def split_of_tracks(midi: Mapping[int, str], scheme: str, seed: int = 0) -> dict[int, str]:
-    """Returns number -> split of the tracks that are in one; redux leaves some out.
+    """Return number -> split of the tracks that are in a split; redux leaves some out.
 
     Args:
-        midi: Number of each track -> what names its MIDI file.
+        midi: Number of each track -> a name of its MIDI file.
         scheme: One of ``SPLIT_SCHEMES``: see ``Slakh``.
-        seed: Seed of the draw, where there is one.
+        seed: Seed of the draw of 'grouped' and 'paper'.
 
     Raises:
         ConfigError: There is no such scheme.
-        DataError: The scheme knows nothing of a track.
+        DataError: The scheme does not list a track.
     """
-    if scheme not in SPLIT_SCHEMES:
-        raise ConfigError(f"split_scheme={scheme!r} was asked for of Slakh. It is one of {', '.join(SPLIT_SCHEMES)}.")
+    check_choice("split_scheme", scheme, SPLIT_SCHEMES)
     if scheme == "grouped":
         return _grouped(midi, seed)
     if scheme == "paper":
@@ -43,8 +62,8 @@ def split_of_tracks(midi: Mapping[int, str], scheme: str, seed: int = 0) -> dict
 def _listed(number: int, scheme: str) -> str:
     if not 1 <= number <= LAST["test"]:
         raise DataError(
-            f"split_scheme={scheme!r} was asked for: it is of Track00001 to Track{LAST['test']:05d}, and Track{number:05d} "
-            "is here. Say split_scheme='grouped'."
+            f"split_scheme={scheme!r} covers Track00001 to Track{LAST['test']:05d}, and not Track{number:05d}. Use "
+            "split_scheme='grouped'."
         )
     moved = next((split for split, numbers in MOVED.items() if number in numbers), None) if scheme == "split2" else None
     return moved or next(split for split, last in LAST.items() if number <= last)
@@ -57,7 +76,7 @@ def _drawn(midi: Mapping[int, str], seed: int) -> dict[int, str]:
 
 
 def _grouped(midi: Mapping[int, str], seed: int) -> dict[int, str]:
-    """Draws groups of tracks with one MIDI file each for the test, until it has its share."""
+    """Draws groups of tracks, one MIDI file each, for the test until it has its share."""
     groups: dict[str, list[int]] = {}
     for number in sorted(midi):
         groups.setdefault(midi[number], []).append(number)
@@ -77,14 +96,14 @@ def _tests(count: int) -> int:
 
 
 def _warn_of_shared(midi: Mapping[int, str], splits: Mapping[int, str], split: str, scheme: str) -> None:
-    """Says how many tracks of a split have a MIDI file that is trained on; of the paper's in any case."""
+    """Logs how many tracks of a split share their MIDI file with training tracks; for the paper's split always."""
     trained = {midi[number] for number, of in splits.items() if of == "train"}
     inside = [number for number, of in splits.items() if of == split]
     shared = sum(midi[number] in trained for number in inside)
     if shared or (inside and scheme == "paper"):
         LOGGER.warning(
-            "split_scheme=%r: %d of %d tracks of %s share their MIDI with a track of train%s: scores on it are too "
-            "good. 'grouped' has none such.",
+            "split_scheme=%r: %d of %d tracks of %s share their MIDI with a track of train%s: scores on them are "
+            "too good. 'grouped' has no such tracks.",
             scheme,
             shared,
             len(inside),

@@ -1,25 +1,46 @@
-"""A folder of one's own stems: a folder for each track, or a folder for each stem."""
+"""A folder of one's own stems: a folder for each track, or a folder for each stem.
+
+Which of the two a folder is, structure alone cannot always tell, since one is the transpose of the other; names can. In
+this order: a folder called mix (stem-major) or files called mixture (track-major); names that the user's groups use, else
+names of instruments and voices, on one side and not on the other; a vocabulary of file names that repeats over many more
+folders (track-major), or the reverse (stem-major). Where all of these fail, an error asks the user.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ..errors import ConfigError, DataError
-from .base import StemDataset, Track
-from .folders import MIXTURES, AudioFolder, LayoutError, few, find_units, is_reserved
-from .labels import Groups, group_of, members_of, normalise
-from .layout import LAYOUTS, choose_layout
-from .scan import find_audio
+from ..errors import DataError
+from .base import StemDataset
+from .folders import MIXTURES, SUBMIXES, AudioFolder, LayoutError, few, find_audio, find_units, is_reserved
+from .labels import Groups, IgnorePatterns, group_of, members_of, normalise, without_number
+from .options import check_choice
+from .tracks import Track
 
-# More files than this in one folder are a pool of files, not the stems of one track.
+LOGGER = logging.getLogger(__name__)
+LAYOUTS = ("track-major", "stem-major", "pool")
+# A folder with more files is a pool of files, not the stems of one track.
 _MOST_STEMS = 64
 # <track>, or <artist or album>/<track>.
 _DEEPEST = 2
+STEM_WORDS = frozenset(
+    "accordion acoustic alto altos altus backing banjo baritone bass basses basson bassoon bassus bells "
+    "brass cantus cello cellos celesta choir chorus clap clarinet claps clav congas cornet cymbal cymbals "
+    "drum drums dulcimer fiddle flute fx glockenspiel guitar guitars harmonica harp harpsichord hat hats "
+    "hihat horn horns keyboard keyboards keys kick lead mandolin marimba mezzo oboe organ other others "
+    "overhead overheads pad pads perc percussion piano piccolo rhodes sax saxophone snare soprano sopranos "
+    "speech strings sub sxf synth synths tambourine tenor tenors timpani tom toms trombone trumpet tuba "
+    "tubular ukulele vibraphone viola violas violin violins violoncello vocal vocals voice "
+    "voices vox whistle winds woodwind woodwinds xylophone".split()
+)
 
 
 class StemFolder(StemDataset):
-    """Hook for a folder of stems, whatever tool it was made for.
+    """Hook for a folder of stems, in the layout of any tool.
 
     Track-major, as MUSDB18-HQ, Open-Unmix, Demucs::
 
@@ -29,15 +50,16 @@ class StemFolder(StemDataset):
 
         folder[/train|valid|test]/<stem>/<track>.wav
 
-    or a pool: stem-major with names that have nothing to do with each other; every file is a track of one
-    stem, and mixtures of them can only be incoherent. Or the stems of one track, side by side in the folder
-    itself. Which of these it is, is decided by names (``layout.py``); ``layout`` says it where that fails.
+    or a pool: stem-major with unrelated file names; every file is a track of one stem, and mixtures of them can only be
+    incoherent. Or the stems of one track, side by side in the folder itself. Names decide which of these it is;
+    ``layout`` says it where they do not.
 
-    Mixtures are recognised by name (mixture, mix, linear_mixture) and used for checking only; accompaniment,
-    residuals and instrumental are left out unless a group names them. wav, flac, ogg, mp3 and aiff are read.
+    Files called mixture, mix or linear_mixture are mixtures, used for checking only. Files called accompaniment,
+    instrumental or residual are sums of other stems and left out, unless a group names them or they are one of two stems
+    in all (vocals and accompaniment).
 
     Args:
-        folder: Where the stems lie.
+        folder: Folder of the stems.
         layout: 'track-major', 'stem-major' or 'pool'; None decides.
         kwargs: As ``StemDataset``.
     """
@@ -53,10 +75,10 @@ class StemFolder(StemDataset):
 
     @classmethod
     def _find(
-        cls, folder: Path, groups: Groups | None = None, ignore: Sequence[str] = (), layout: str | None = None
+        cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, layout: str | None = None
     ) -> list[Track]:
-        if layout not in (None, *LAYOUTS):
-            raise ConfigError(f"layout={layout!r} was asked for. It is one of {', '.join(LAYOUTS)}, or none to decide.")
+        if layout is not None:
+            check_choice("layout", layout, LAYOUTS)
         units = find_units(folder, find_audio(folder, ignore))
         members = members_of(groups) if groups else {}
         layout = layout or choose_layout(folder, units, members)
@@ -64,18 +86,72 @@ class StemFolder(StemDataset):
             tracks = _tracks_of_folders(folder, units, members)
         else:
             tracks = _tracks_of_files(folder, units, members, layout == "pool")
+        tracks = _with_submixes(tracks)
         tracks = [track for track in tracks if track.stems]
         if not tracks:
             raise DataError(
-                f"Stems were asked for in {folder}: only mixtures were found (such as {units[0].files[0]}). "
-                "Separation is learnt from stems; give a folder that has them."
+                f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well."
             )
         return tracks
 
 
 def tracks_of_pool(folder: Path, files: Sequence[PurePosixPath]) -> list[Track]:
-    """Returns a track with one stem for each audio file, given relative to the folder whose folders are the stems."""
+    """Return a track with one stem for each audio file, given relative to the folder whose folders are the stems."""
     return [track for track in _tracks_of_files(folder, find_units(folder, files), {}, pool=True) if track.stems]
+
+
+def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> str:
+    """Return 'track-major', 'stem-major' or 'pool'.
+
+    Args:
+        folder: The data set, for the message.
+        units: Its folders of audio.
+        members: Names that the user's groups take: they are names of stems.
+
+    Raises:
+        LayoutError: Names and counts do not tell.
+    """
+    folders = Counter(normalise(unit.place.name) for unit in units)
+    files = Counter(normalise(path.stem) for unit in units for path in unit.files)
+    names = {name: count for name, count in files.items() if not is_reserved(name)}
+    # How often a file name repeats: near 1, the folders have nothing in common.
+    repeats = sum(names.values()) / max(1, len(names))
+    stem_major = "stem-major" if repeats >= 1.5 else "pool"
+    if len(folders) == 1:
+        return "track-major"
+    if any(name in MIXTURES for name in folders):
+        return stem_major
+    if any(name in MIXTURES for name in files):
+        return "track-major"
+    # A group may well leave out most stems: one name found is enough. Words are in titles too: half must fit.
+    grouped = [_share(these, lambda name: group_of(name, members) is not None) for these in (names, folders)]
+    worded = [_share(these, has_stem_word) for these in (names, folders)]
+    for (inside, outside), enough in ((grouped, 1e-9), (worded, 0.5)):
+        if inside >= enough > outside:
+            return "track-major"
+        if outside >= enough > inside:
+            return stem_major
+    prefixed = any(normalise(path.stem).startswith(normalise(unit.place.name)) for unit in units for path in unit.files)
+    if not prefixed and repeats >= 1.5 and 2 * len(names) <= len(folders):
+        return "track-major"
+    if not prefixed and 2 * len(folders) <= len(names):
+        return stem_major
+    raise LayoutError(
+        f"{folder} has folders such as {few(folders)} with files such as {few(names)}, and which of them name the stems is "
+        "not clear. Say with check or prepare: --options layout=track-major where each folder is one track; layout=stem-major "
+        "where each folder is one stem and the same file name in each is one track; layout=pool where each folder is one "
+        "stem and the files do not belong together. In Python: StemOptions(options={'layout': 'pool'})."
+    )
+
+
+def has_stem_word(name: str) -> bool:
+    """Tell whether a normalised name has a word for an instrument or a voice in it."""
+    return any(without_number(word) in STEM_WORDS for word in name.split("_"))
+
+
+def _share(names: Mapping[str, int], is_stem: Callable[[str], bool]) -> float:
+    """Returns the share of the names, weighted by how often they occur, that name a stem."""
+    return sum(count for name, count in names.items() if is_stem(name)) / max(1, sum(names.values()))
 
 
 def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> list[Track]:
@@ -83,8 +159,7 @@ def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapp
     deeper: dict[AudioFolder, list[Path]] = {}
     tracks = []
     for unit in units:
-        # Sorted, so a folder comes before what lies in it. Audio below a track (submixes, takes) is not a
-        # track.
+        # Sorted, so a folder comes before the folders in it. Audio below a track (submixes, takes) is no track.
         above = next((places[unit.split, up] for up in unit.place.parents if (unit.split, up) in places), None)
         if above is None:
             tracks.append(unit)
@@ -93,10 +168,9 @@ def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapp
     depths = {len(unit.place.parts) for unit in tracks}
     if len(depths) > 1 or max(depths) > _DEEPEST:
         raise LayoutError(
-            f"A folder for each track was looked for in {folder}: the folders that hold audio, such as "
-            f"{few((unit.name for unit in tracks), 3)}, lie "
-            f"{'at different depths' if len(depths) > 1 else 'too deep'}. Give the folder whose folders are "
-            "the tracks."
+            f"{folder} should have a folder for each track: the folders that hold audio, such as "
+            f"{few((unit.name for unit in tracks), 3)}, lie {'at different depths' if len(depths) > 1 else 'too deep'}. "
+            "Give the folder whose folders are the tracks."
         )
     return [_track_of_folder(folder, unit, members, deeper.get(unit, [])) for unit in tracks]
 
@@ -104,15 +178,15 @@ def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapp
 def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
     if len(unit.files) > _MOST_STEMS:
         raise LayoutError(
-            f"The stems of one track were looked for in {folder / unit.name}: {len(unit.files)} audio files "
-            f"lie there ({few(path.name for path in unit.files)}). Put each track, or each stem, into a "
-            "folder of its own; if these are all of one stem, say layout='pool'."
+            f"{folder / unit.name} has {len(unit.files)} audio files ({few(path.name for path in unit.files)}): too many for "
+            "the stems of one track. Put each track, or each stem, into a folder of its own; if these are all of one stem, "
+            "say --options layout=pool (check, prepare)."
         )
     stems: dict[str, tuple[Path, ...]] = {}
     mixtures: dict[str, Path] = {}
     left_out = list(deeper)
     for path in unit.files:
-        label = normalise(path.stem)
+        label = _label_of(path, path.stem)
         if group_of(label, members) is None and is_reserved(label):
             left_out.append(path)
             mixtures[label] = path
@@ -133,13 +207,14 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
     for unit in units:
         if len(unit.place.parts) != 1:
             raise LayoutError(
-                f"A folder for each stem was looked for in {folder}: {unit.name or folder} does not lie "
-                "directly in it, or in its splits. Give the folder whose folders are the stems."
+                f"{folder} should have a folder for each stem: {unit.name or folder} does not lie directly in it, or in its "
+                "splits. Give the folder whose folders are the stems."
             )
-        label = normalise(unit.place.name)
+        label = _label_of(folder / unit.name, unit.place.name)
         reserved = is_reserved(label) and group_of(label, members) is None
         for path in unit.files:
             name = str(PurePosixPath(unit.prefix, label if pool else "", path.stem))
+            splits[name] = unit.split
             if reserved and label in MIXTURES:
                 mixtures[name] = path
             elif reserved:
@@ -148,15 +223,46 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
                 raise DataError(_two_files(label, name, stems[name][label][0], path))
             else:
                 stems.setdefault(name, {})[label] = (path,)
-                splits[name] = unit.split
+    names = list(dict.fromkeys([*stems, *left_out]))
     return [
-        Track(name, dict(sorted(files.items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ())))
-        for name, files in stems.items()
+        Track(
+            name, dict(sorted(stems.get(name, {}).items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ()))
+        )
+        for name in names
     ]
 
 
+def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
+    """Returns the tracks with a sum of stems (accompaniment, instrumental, ...) as a stem where there are two in all."""
+
+    def submix(path: Path) -> str | None:
+        """Returns the name of a sum of stems: that of the file, or of its folder where that is the stem."""
+        return next((name for name in (normalise(path.stem), normalise(path.parent.name)) if name in SUBMIXES), None)
+
+    labels = {label for track in tracks for label in track.stems}
+    found = {name for track in tracks for path in track.left_out if (name := submix(path))}
+    if len(labels) > 1 or len(labels) + len(found) != 2:
+        return list(tracks)
+    LOGGER.info("%s: stems, since there are two in all", " and ".join(sorted(labels | found)))
+    taken = []
+    for track in tracks:
+        own: dict[str, list[Path]] = {}
+        for path in track.left_out:
+            if name := submix(path):
+                own.setdefault(name, []).append(path)
+        stems = {**track.stems, **{name: (paths[0],) for name, paths in own.items()}}
+        used = {path for paths in stems.values() for path in paths}
+        left = tuple(path for path in track.left_out if path not in used)
+        taken.append(replace(track, stems=dict(sorted(stems.items())), left_out=left))
+    return taken
+
+
+def _label_of(path: Path, name: str) -> str:
+    label = normalise(name)
+    if not label:
+        raise DataError(f"{path} has a name without letters or digits, which makes no label. Rename it, or ignore it.")
+    return label
+
+
 def _two_files(label: str, track: str, first: Path, second: Path) -> str:
-    return (
-        f"Track {track!r} must have one file for each stem: found two for {label!r}, {first} and {second}. "
-        "Remove one, or rename one."
-    )
+    return f"Track {track!r} has two files for stem {label!r}, {first} and {second}. Remove one, or rename one."

@@ -1,8 +1,7 @@
-"""Before anything is trained: what is in a data set, and what is wrong with it.
+"""Check a data set before training: what it holds, and what is wrong with it.
 
-A header-only look finds what cannot be read, what is missing and what does not fit together; a deep one
-decodes every file and finds what cannot be heard, or should not be: cut files, NaN, silence, DC, clipping,
-mixtures that are not the sum of their stems.
+A check of headers finds unreadable files, missing stems, and files that do not fit together. A deep check decodes every file
+as well, and finds cut files, NaN, silence, DC offsets, clipping, and mixtures that are not the sum of their stems.
 """
 
 from __future__ import annotations
@@ -11,20 +10,29 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 from tqdm import tqdm
 
-from ...errors import DataError
-from ..base import Track
+from ...errors import ConfigError, DataError
 from ..options import StemOptions
+from ..tracks import Track, labels_of
 from .duplicates import find_duplicate_audio, same_origins
-from .excerpts import usable_excerpts
-from .findings import LEVELS, Finding, Inspection, StemRow
-from .stems import SILENCE, decoded_row, findings_of_row, header_row, low_rates, silent_stem, silent_stems
+from .findings import LEVELS, Finding, Inspection, StemRow, Usable
+from .stems import (
+    ACTIVITY_BLOCK,
+    SILENCE,
+    decoded_row,
+    findings_of_row,
+    header_row,
+    low_rates,
+    silent_stem,
+    silent_stems,
+)
 from .tracks import check_mixture, findings_of_tracks, missing_stems
 
 __all__ = ["SILENCE", "check", "missing_stems", "silent_stem"]
 
-PAPER_SECONDS = 10.0  # a mixture of the paper
+PAPER_SECONDS = 10.0  # length of a mixture in the paper
 
 
 def check(
@@ -36,33 +44,40 @@ def check(
     progress: bool = True,
     seconds: float = PAPER_SECONDS,
 ) -> Inspection:
-    """Looks at the files of a data set and returns what is there and what is wrong.
+    """Check the files of a data set, and return what it holds and every fault at once.
 
     Args:
         tracks: The tracks.
         deep: Decode every file; else read headers only.
-        sample_rate: Rate in Hz that is to be trained at, to say where files have less.
+        sample_rate: Rate in Hz to train at, to warn about files with a lower rate.
         options: The options that the tracks were read with.
-        workers: Threads; None for as many as there are cores.
+        workers: Threads; None for one per core.
         progress: Show a bar, on a terminal, when it takes longer than two seconds.
-        seconds: Length of an excerpt, to count those that there are.
+        seconds: Length of an excerpt, to count the excerpts.
 
     Raises:
         DataError: There are no tracks.
+        ConfigError: ``seconds`` or ``workers`` is not above zero.
     """
     if not tracks:
-        raise DataError("A data set without tracks was to be inspected. Give a folder that holds stems.")
+        raise DataError("There are no tracks to check. Give a folder that holds stems.")
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"The length of an excerpt is {seconds} s. Give a number above 0.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}. Give at least 1 thread.")
     options = options or StemOptions()
     jobs = [(track, label, path) for track in tracks for label, files in track.stems.items() for path in files]
-    look = decoded_row if deep else header_row
+    row_of = decoded_row if deep else header_row
     rows: list[StemRow] = []
     findings: list[Finding] = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        seen = pool.map(lambda job: look(*job), jobs)
-        for found in tqdm(seen, "checking", len(jobs), delay=2, disable=None if progress else True, unit="file"):
-            (rows if isinstance(found, StemRow) else findings).append(found)
+        results = pool.map(lambda job: row_of(*job), jobs)
+        for result in tqdm(results, "checking", len(jobs), delay=2, disable=None if progress else True, unit="file"):
+            for found in result:
+                (rows if isinstance(found, StemRow) else findings).append(found)
         if deep:
-            findings += [finding for found in pool.map(check_mixture, tracks) for finding in found]
+            compared = pool.map(lambda track: check_mixture(track, options.use_mixtures), tracks)
+            findings += [finding for found in compared for finding in found]
     findings += [finding for row in rows for finding in findings_of_row(row)]
     findings += silent_stems(rows)
     findings += low_rates(rows, sample_rate or 0)
@@ -72,3 +87,49 @@ def check(
     findings += same_origins(tracks)
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Inspection(rows, findings, usable_excerpts(tracks, rows, seconds))
+
+
+def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: float) -> list[Usable]:
+    """Return, for each split, the number of consecutive excerpts of its tracks.
+
+    Only tracks with all labels count; a track that is shorter than an excerpt counts as one. Where no track has all
+    labels, as in a pool, the excerpts of each label are counted: mixtures are made of different tracks then. If the files
+    were decoded, the excerpts in which every source sounds are counted as well.
+
+    Args:
+        tracks: The tracks.
+        rows: Rows of their files.
+        seconds: Length of an excerpt.
+    """
+    labels = labels_of(tracks)
+    mine: dict[str, list[StemRow]] = {}
+    for row in rows:
+        mine.setdefault(row.track, []).append(row)
+    whole = [track for track in tracks if {row.label for row in mine.get(track.name, [])} == set(labels)]
+    kinds = [(tuple(labels), whole)] if whole else [((label,), [t for t in tracks if label in t.stems]) for label in labels]
+    found = []
+    for names, some in kinds:
+        for split in dict.fromkeys(track.split for track in some):
+            counts = [_count(mine[t.name], names, seconds) for t in some if t.split == split and t.name in mine]
+            sounding = None if any(s is None for _, s in counts) else sum(s for _, s in counts)
+            label = None if whole else names[0]
+            found.append(Usable(split, label, seconds, sum(n for n, _ in counts), sounding))
+    return found
+
+
+def _count(rows: Sequence[StemRow], labels: Sequence[str], seconds: float) -> tuple[int, int | None]:
+    """Returns the number of excerpts of a track, and of those in which all labels sound, if that is known."""
+    length = min(row.seconds for row in rows)
+    count = max(1, int(length / seconds + 1e-6))
+    if any(row.active is None for row in rows):
+        return count, None
+    edges = np.arange(count + 1) * min(seconds, length)
+    sounding = np.ones(count, dtype=bool)
+    for label in labels:
+        heard = np.zeros(count, dtype=bool)
+        for start, end in (span for row in rows if row.label == label for span in row.active):
+            # At least a tenth of a second must lie inside the excerpt.
+            inside = np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1])
+            heard |= inside >= min(ACTIVITY_BLOCK, end - start) - 1e-6
+        sounding &= heard
+    return count, int(sounding.sum())

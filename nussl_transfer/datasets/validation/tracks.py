@@ -1,24 +1,30 @@
-"""One track: whether its files fit together, whether it has all labels, whether its mixture is their sum."""
+"""Check the tracks: whether their files fit together, whether they have all labels, whether a mixture is the sum of stems."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ...audio.io import blocks, header, too_unequal
 from ...errors import AudioFileError
-from ..base import Track
-from ..folders import few
-from ..labels import counted, labels_of, missing_labels
+from ..folders import UNREAD, few, is_audio, is_stem_mp4
+from ..labels import counted
+from ..tracks import MISSING_ADVICE, Track, labels_of, missing_labels
 from .findings import Finding, StemRow
 
 # A residual above this (dB, relative to the mixture) is another mix, not rounding or a codec.
 MIXTURE_RESIDUAL = -20.0
-_TAKEN_AS = {"skip": "It is left out.", "silence": "What it lacks is taken as silent."}
-UNEQUAL = "Export them from the same start to the same end; if they do not belong together, say layout='pool'."
+# The longest name in bytes: a store writes files beside it whose names are up to 25 bytes longer; file systems take 255.
+LONGEST_NAME = 230
+_UNEQUAL = (
+    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool "
+    "(check, prepare)."
+)
+_TAKEN_AS = {"skip": "It is left out.", "silence": "Its missing stems count as silent."}
 
 
 def missing_stems(tracks: Sequence[Track], missing: str = "error") -> list[Finding]:
@@ -28,10 +34,7 @@ def missing_stems(tracks: Sequence[Track], missing: str = "error") -> list[Findi
     """
     labels = labels_of(tracks)
     counts = Counter(label for track in tracks for label in track.stems)
-    advice = (
-        f"The labels are {counted(counts, len(tracks))}. Add the stem, pass over a label with `ignore`, merge labels "
-        "with `groups`, or leave such tracks out with missing='skip'."
-    )
+    advice = f"The labels are {counted(counts, len(tracks))}. {MISSING_ADVICE}"
     found = [
         Finding("error", name, None, f"lacks {', '.join(absent)}", advice)
         if missing == "error"
@@ -39,13 +42,15 @@ def missing_stems(tracks: Sequence[Track], missing: str = "error") -> list[Findi
         for name, absent in missing_labels(tracks).items()
     ]
     if len(labels) == 1:
-        what = f"there is one label only, {labels[0]}"
-        found.append(Finding("warning", None, labels[0], what, "To separate takes two: look for stems left out."))
+        advice = "Separation needs two stems. Look for stems that were left out."
+        if any(track.mixture for track in tracks):
+            advice = "Separation needs two stems. With --rest, the mixture file minus this stem is the second."
+        found.append(Finding("warning", None, labels[0], f"there is one label only, {labels[0]}", advice))
     return found
 
 
 def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], tolerance: float) -> list[Finding]:
-    """Returns what there is to say of rates and lengths within a track, and of what is left out of it."""
+    """Return what does not fit within a track, in rates, lengths and names, and the files that are left out of it."""
     found = []
     rows_of: dict[str, list[StemRow]] = {}
     for row in rows:
@@ -60,35 +65,83 @@ def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], toleran
         channels = sorted({row.channels for row in mine})
         if len(channels) > 1:
             what = f"its files have different numbers of channels, {', '.join(map(str, channels))}"
-            found.append(Finding("note", track.name, None, what, "A store has the mean of them; nussl hears mono on both."))
+            advice = "A store takes the mean of the channels; nussl plays mono on all channels."
+            found.append(Finding("note", track.name, None, what, advice))
         if mine and max(lengths) > min(lengths):
             listed = ", ".join(f"{Path(row.file).name} {row.seconds:.2f} s" for row in mine)
             if too_unequal(lengths, tolerance):
-                what, what_to_do = f"its stems differ in length: {listed}", UNEQUAL
-                found.append(Finding("error", track.name, None, what, what_to_do))
+                found.append(Finding("error", track.name, None, f"its stems differ in length: {listed}", _UNEQUAL))
             else:
-                what, what_to_do = (
-                    f"its stems differ a little in length: {listed}",
-                    "The shorter get silence.",
-                )
-                found.append(Finding("note", track.name, None, what, what_to_do))
+                what = f"its stems differ a little in length: {listed}"
+                found.append(Finding("note", track.name, None, what, "The shorter ones get silence at their end."))
         if track.left_out:
             names = few(path.name for path in track.left_out)
             found.append(Finding("note", track.name, None, f"left out: {names}"))
+        found += _long_names(track)
+    return found + _unread_beside(tracks)
+
+
+def _long_names(track: Track) -> list[Finding]:
+    found = []
+    for name in (*PurePosixPath(track.name).parts, *track.stems):
+        if (size := len(os.fsencode(name))) > LONGEST_NAME:
+            what = f"a name in it has {size} bytes, more than the {LONGEST_NAME} that a store can keep: {name[:40]}..."
+            found.append(Finding("error", f"{track.name[:40]}...", None, what, "Rename the folder or the file."))
     return found
 
 
-def check_mixture(track: Track) -> list[Finding]:
-    """Compares a mixture file with the sum of its track's stems: gain, and residual in dB of the mixture."""
-    if track.mixture is None:
+def _unread_beside(tracks: Sequence[Track]) -> list[Finding]:
+    """Returns a warning for each track, or folder of a pool, with audio beside its stems that is not read."""
+    used = {path for track in tracks for path in (*track.files, *track.left_out, track.mixture)}
+    owners: dict[Path, set[str]] = {}
+    for track in tracks:
+        for path in track.files:
+            owners.setdefault(path.parent, set()).add(track.name)
+    found = []
+    for folder, names in owners.items():
+        try:
+            entries = sorted(os.listdir(folder))
+        except OSError:  # inside a stem.mp4, or no longer there
+            continue
+        unread = [
+            name
+            for name in entries
+            if _is_unread(name) and folder / name not in used and not (name.startswith("._") and name[2:] in entries)
+        ]
+        if unread:
+            owner = next(iter(names)) if len(names) == 1 else None
+            what = f"audio beside its stems is not read: {few(unread)}" if owner else f"audio in {folder}: {few(unread)}"
+            advice = "Convert files of other kinds to WAV or FLAC; rename those with a leading dot."
+            found.append(Finding("warning", owner, None, what, advice))
+    return found
+
+
+def _is_unread(name: str) -> bool:
+    """Tells whether a name is that of audio which a scan passes over."""
+    path = PurePosixPath(name.lstrip("."))
+    if name.startswith("."):
+        return is_audio(path) or path.suffix.lower() in UNREAD
+    return path.suffix.lower() in UNREAD and not is_stem_mp4(path)
+
+
+def check_mixture(track: Track, used: bool = False) -> list[Finding]:
+    """Compare a mixture file with the sum of its track's stems: the gain, and the residual in dB of the mixture.
+
+    Args:
+        track: The track.
+        used: Whether the mixture file is the input of the training.
+    """
+    if track.mixture is None or track.minus:
         return []
     files = [path for paths in track.stems.values() for path in paths]
     name = track.mixture.name
+    unused = "Training does not use it: mixtures are summed from the stems."
     try:
         heads = [header(path) for path in (track.mixture, *files)]
         if len({(head.sample_rate, head.frames) for head in heads}) > 1:
             what = f"{name} has another rate or length than the stems"
-            return [Finding("note", track.name, None, what, "It is not used: mixtures are summed from stems.")]
+            advice = "A store aligns them; to compare them, export them alike." if used else unused
+            return [Finding("note", track.name, None, what, advice)]
         products = np.zeros(3)
         for mix, *stems in zip(*map(blocks, (track.mixture, *files)), strict=True):
             mono = mix.mean(axis=1, dtype=np.float64)
@@ -96,15 +149,18 @@ def check_mixture(track: Track) -> list[Finding]:
             products += mono @ mono, mono @ summed, summed @ summed
     except (AudioFileError, ValueError) as error:
         what = f"the mixture cannot be compared with its stems: {error}"
-        return [Finding("warning", track.name, None, what.rstrip("."), "It is not used, so it may be removed.")]
+        level, advice = ("error", "Copy it again.") if used else ("warning", "Training does not use it; it may be removed.")
+        return [Finding(level, track.name, None, what.rstrip("."), advice)]
     power, cross, summed = products
     if power == 0 or summed == 0:
         return []
     gain = cross / summed
-    # At least one rounding's worth, so that an exact sum has a level too.
+    # The floor is one rounding's worth, so that an exact sum has a level too.
     residual = 10 * np.log10(max(1 - gain * cross / power, 1e-12))
     what = f"{name} is {gain:.3f} x the sum of the stems, residual {residual:.0f} dB"
+    if residual > MIXTURE_RESIDUAL and used:
+        advice = "The network hears this mixture and learns these stems: effects and mastering in it are part of the task."
+        return [Finding("note", track.name, None, what, advice)]
     if residual > MIXTURE_RESIDUAL and not track.left_out:
-        what_to_do = "It holds more than these stems (other stems, bleed, mastering). It is not used."
-        return [Finding("warning", track.name, None, what, what_to_do)]
+        return [Finding("warning", track.name, None, what, f"It holds more than these stems (bleed, mastering). {unused}")]
     return [Finding("note", track.name, None, what)]
