@@ -40,10 +40,11 @@ class Part(NamedTuple):
 
 TABLE = (
     Part("nussl.datasets", "Bach10", "datasets.bach10.Bach10"),
-    Part("nussl.datasets", "DagstuhlChoirSet", "datasets.choirset.ChoirSet"),
+    Part("nussl.datasets", "DagstuhlChoirSet", "datasets.choirset.DagstuhlChoirSet"),
     Part("nussl.datasets", "Remixpacks", "datasets.remixpacks.Remixpacks"),
     Part("nussl.datasets", "Slakh", "datasets.slakh.Slakh"),
     Part("nussl.datasets", "StemFolder", "datasets.stem_folder.StemFolder"),
+    Part("nussl.datasets", "StemList", "datasets.stem_list.StemList"),
     # nussl has its own MUSDB18.
     Part("nussl.datasets", "TransferMUSDB18", "datasets.musdb18.MUSDB18"),
     Part("nussl.ml.networks.builders", "build_transfer_chimera", "networks.chimera.build_transfer_chimera"),

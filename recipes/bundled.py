@@ -22,7 +22,7 @@ import torch
 from jsonargparse import auto_cli
 
 from nussl_transfer.checkpoints.checkpoint import read_info
-from nussl_transfer.datasets.choirset import ChoirSet
+from nussl_transfer.datasets.choirset import DagstuhlChoirSet
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import TransferError
@@ -113,7 +113,7 @@ def quartet_recordings(recordings: Path, folder: Path) -> Store:
 
 def choir_recordings(recordings: Path, folder: Path) -> Store:
     """Prepare Dagstuhl ChoirSet, or a folder of songs with a file for each voice."""
-    groups = None if ChoirSet.recognises(recordings) else VOICES
+    groups = None if DagstuhlChoirSet.recognises(recordings) else VOICES
     name, tracks = open_tracks(recordings, StemOptions(groups=groups))
     return prepare(tracks, folder / "stores" / "choir-recorded", dataset=name)
 

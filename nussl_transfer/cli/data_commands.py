@@ -18,7 +18,7 @@ def fetch_parser() -> Parser:
         "Without a name, list the data sets. The same command again resumes an\ninterrupted download.",
         "fetch BabySlakh --out data",
     )
-    parser.add_argument("name", metavar="NAME", nargs="?", help="data set: ChoirSet, MUSDB18-HQ, Slakh, BabySlakh")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="data set: DagstuhlChoirSet, MUSDB18-HQ, Slakh, BabySlakh")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to put the data set's folder [.]")
     parser.add_argument("--keep-archive", action="store_true", help="keep the archive beside it")
     return parser

@@ -113,9 +113,7 @@ def _track(folder: Path, files: Sequence[Path]) -> Track:
             label = match["label"].lower()
             label = _SPELLING.get(label, label)
             if label in stems:
-                raise DataError(
-                    f"Piece {name} has two files for {label}, {stems[label][0].name} and {path.name}. Remove one."
-                )
+                raise DataError(f"Piece {name} has two files for {label}, {stems[label][0].name} and {path.name}. Remove one.")
             stems[label] = (path,)
     return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
 

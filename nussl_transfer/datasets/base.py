@@ -84,9 +84,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         self.metadata.update(labels=list(self.labels), split=split)
 
     @classmethod
-    def find_tracks(
-        cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options
-    ) -> list[Track]:
+    def find_tracks(cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options) -> list[Track]:
         """Return the tracks of a folder, sorted by name; no audio is read.
 
         Audio that is passed over, and patterns of ``ignore`` that fit nothing, are logged.
@@ -146,11 +144,8 @@ class StemDataset(nussl.datasets.BaseDataset):
 
     def process_item(self, item: Track) -> dict:
         """Return nussl's item of one track (nussl's hook)."""
-        options, files = self.stem_options, item.files
-        if options.use_mixtures:
-            files = [*files, item.mixture]
-        audio = {}
-        for path in files:
+        options, audio = self.stem_options, {}
+        for path in item.files:
             array, sample_rate = read(path)
             array = cut(array, sample_rate, item.spans.get(path))
             # As in a store: nussl itself would keep the first channel alone.
@@ -178,7 +173,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         for label in sorted(stems):
             sources[label] = self._signal(stems[label])
             sources[label].path_to_input_file = str(item.stems[label][0]) if label in item.stems else ""
-        mix = self._signal(signals[item.mixture] if options.use_mixtures else sum(stems.values()))
+        mix = self._signal(signals[item.mixture] if item.uses_mixture else sum(stems.values()))
         mix.path_to_input_file = item.name
         return {"mix": mix, "sources": sources, "metadata": {"labels": list(self.labels), "track": item.name}}
 

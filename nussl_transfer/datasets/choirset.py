@@ -140,9 +140,7 @@ def _check_options(sources: str, microphone: str, split_scheme: str) -> None:
             "Choose 'DYN' (dynamic) or 'LRX' (larynx)."
         )
     if microphone not in MICROPHONES:
-        raise ConfigError(
-            f"microphone is {microphone!r}. Choose one of {', '.join(MICROPHONES)}: the others record the room or the piano."
-        )
+        raise ConfigError(f"microphone is {microphone!r}. Choose one of {', '.join(MICROPHONES)}: the others record the room or the piano.")
     check_choice("split_scheme", split_scheme, SPLIT_SCHEMES)
 
 
@@ -158,9 +156,7 @@ def _takes(folder: Path, files: Sequence[PurePosixPath]) -> dict[str, list[Path]
             continue
         found = takes.setdefault(match["take"], {})
         if file.stem in found:
-            raise DataError(
-                f"{folder} holds {file.name} twice, {found[file.stem]} and {folder / file}. Give one copy."
-            )
+            raise DataError(f"{folder} holds {file.name} twice, {found[file.stem]} and {folder / file}. Give one copy.")
         found[file.stem] = folder / file
     if not takes:
         raise DataError(

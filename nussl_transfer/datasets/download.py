@@ -1,4 +1,4 @@
-"""Where each data set can be had: by `nussl-transfer fetch` where anyone may, and by whom to ask where not.
+"""Download the data sets that are public, and say where to request the others.
 
 Addresses, sizes and checksums are those that the publishers, mirdata and torchaudio record.
 """
@@ -15,22 +15,22 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError, FetchError
 from ..runtime.download import fetch, free_bytes
-from .labels import normalise
+from .labels import fitting_names
 
 logger = logging.getLogger("nussl_transfer")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that anyone may fetch.
+    """A public archive.
 
     Attributes:
         url: Its address.
-        known_hash: What it must have.
-        gigabytes: About how large it is.
-        folder: The one that is in it; '' where it holds files at its top.
-        license: Of the data.
-        page: Where it is described.
+        known_hash: Its hash, as ``md5:...`` or ``sha256:...``.
+        gigabytes: Its approximate size.
+        folder: The folder in it; '' where it holds files at its top.
+        license: Licence of the data.
+        page: Address of its description.
     """
 
     url: str
@@ -42,12 +42,12 @@ class Archive:
 
     @property
     def file(self) -> str:
-        """Name of the archive's file."""
+        """Return the name of the archive's file."""
         return self.url.partition("?")[0].rpartition("/")[2]
 
 
 ARCHIVES = {
-    "ChoirSet": Archive(
+    "DagstuhlChoirSet": Archive(
         "https://zenodo.org/records/4618287/files/DagstuhlChoirSet_V1.2.3.zip?download=1",
         "md5:82b95faa634d0c9fc05c81e0868f0217",
         5.1,
@@ -80,44 +80,43 @@ ARCHIVES = {
         "https://zenodo.org/records/4603870",
     ),
 }
-# What a person has to ask for, or what nobody may give.
+# Data sets that must be requested, or cannot be given to anyone.
 ON_REQUEST = {
-    "Bach10": "It is given to who asks, by a form: https://labsites.rochester.edu/air/resource.html. Unpack it, and give "
-    "the folder Bach10_v1.1.",
-    "MUSDB18": "It is given on request: https://zenodo.org/records/1117372, where no checksum is published. MUSDB18-HQ has "
-    "the same songs as WAV files and can be fetched.",
-    "Remixpacks": "It cannot be had: its stems are of commercial remix packs, and nobody may pass them on. Sort stems of "
-    "your own into a folder for each source.",
+    "Bach10": "Request it by a form: https://labsites.rochester.edu/air/resource.html. Unpack it, and give the folder Bach10_v1.1.",
+    "MUSDB18": "Request it at https://zenodo.org/records/1117372, which publishes no checksum. MUSDB18-HQ has the same songs "
+    "as WAV files and can be fetched.",
+    "Remixpacks": "It is not available: its stems come from commercial remix packs, which nobody may redistribute. Sort your "
+    "own stems into a folder for each source.",
 }
 
 
 def fetch_dataset(name: str, out: str | Path, keep_archive: bool = False, progress: bool = True) -> Path:
-    """Fetches a data set and unpacks it, and returns its folder; the same call again goes on where it was broken off.
+    """Download a data set, unpack it, and return its folder; the same call again resumes the download.
 
     Args:
-        name: Of ``ARCHIVES``, in any spelling.
+        name: A name of ``ARCHIVES``, in any spelling, or a part of one.
         out: Folder to put the data set's own folder into.
-        keep_archive: Whether the archive stays beside it.
-        progress: Whether to draw a bar on a terminal.
+        keep_archive: Whether to keep the archive beside it.
+        progress: Whether to show a bar on a terminal.
 
     Raises:
         ConfigError: No data set has this name.
-        DataError: The data set has to be asked for, or there is no room for it.
-        FetchError: It does not come, or is another file.
+        DataError: The data set must be requested, or the disk is too full.
+        FetchError: The download fails, or its hash is wrong.
     """
     name, archive = find_archive(name)
     out = Path(out)
     folder = out / (archive.folder or name)
     if folder.exists():
-        logger.info("%s is there already.", folder)
+        logger.info("%s exists already.", folder)
         return folder
     path = out / archive.file
-    # The archive, and about as much again unpacked; what has arrived already takes no more room.
+    # The archive, and about as much again unpacked; bytes that have arrived need no more room.
     arrived = sum(file.stat().st_size for file in (path, out / f".{archive.file}.part") if file.is_file())
     if (wanted := int(2 * archive.gigabytes * 1e9) - arrived) > (free := free_bytes(out)):
         raise DataError(
-            f"{name} was to be fetched into {out}: it takes about {wanted / 1e9:.1f} GB with its archive, and there is "
-            f"room for {free / 1e9:.1f} GB. Give --out a folder on a larger disk."
+            f"{out} has room for {free / 1e9:.1f} GB, and {name} with its archive needs about {wanted / 1e9:.1f} GB. Give "
+            "--out a folder on a larger disk."
         )
     logger.info("%s, %.1f GB, licence: %s. Described at %s.", name, archive.gigabytes, archive.license, archive.page)
     fetch(archive.url, path, archive.known_hash, progress=progress)
@@ -129,32 +128,32 @@ def fetch_dataset(name: str, out: str | Path, keep_archive: bool = False, progre
 
 
 def find_archive(name: str) -> tuple[str, Archive]:
-    """Returns the name of a data set as it is spelled here, and its archive.
+    """Return the full name of a data set, and its archive.
 
     Raises:
-        ConfigError: No data set has this name.
-        DataError: It has to be asked for.
+        ConfigError: No data set has this name, or several have.
+        DataError: The data set must be requested.
     """
-    plain = normalise(name).replace("_", "")
-    for known, archive in ARCHIVES.items():
-        if normalise(known).replace("_", "") == plain:
-            return known, archive
-    for known, sentence in ON_REQUEST.items():
-        if normalise(known).replace("_", "") == plain:
-            raise DataError(f"{known} was to be fetched. {sentence}")
-    raise ConfigError(f"Data set {name!r} was to be fetched. Known are {', '.join([*ARCHIVES, *ON_REQUEST])}.")
+    fitting = fitting_names(name, [*ARCHIVES, *ON_REQUEST])
+    if len(fitting) != 1:
+        why = f"fits {' and '.join(fitting)}" if fitting else "is unknown"
+        raise ConfigError(f"Data set {name!r} {why}. Choose one of {', '.join([*ARCHIVES, *ON_REQUEST])}.")
+    (found,) = fitting
+    if found in ON_REQUEST:
+        raise DataError(f"{found} cannot be fetched. {ON_REQUEST[found]}")
+    return found, ARCHIVES[found]
 
 
 def unpack(path: Path, folder: Path, inner: str) -> None:
-    """Unpacks an archive aside, and renames it to ``folder`` when all of it is there.
+    """Unpack an archive atomically: into a temporary folder, which is renamed to ``folder`` when it is complete.
 
     Args:
         path: A .zip or .tar.gz file.
-        folder: What becomes of it; not there yet.
-        inner: The folder in it that becomes ``folder``; '' takes all of it.
+        folder: The folder to make.
+        inner: The folder in the archive that becomes ``folder``; '' takes all of it.
 
     Raises:
-        FetchError: It is damaged, or would write outside its own folder.
+        FetchError: The archive is damaged, or would write outside its own folder.
     """
     aside = folder.parent / f".{folder.name}.part"
     shutil.rmtree(aside, ignore_errors=True)
@@ -167,10 +166,10 @@ def unpack(path: Path, folder: Path, inner: str) -> None:
             with tarfile.open(path) as archive:
                 archive.extractall(aside, filter="data")
         if inner and not (aside / inner).is_dir():
-            raise FetchError(f"{path} was unpacked: the folder {inner} is not in it. Fetch it again.")
+            raise FetchError(f"{path} does not hold the folder {inner}. Fetch it again.")
         os.replace(aside / inner, folder)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise FetchError(f"{path} was to be unpacked: {error}. Delete it, and fetch it again.") from error
+        raise FetchError(f"{path} cannot be unpacked: {error}. Delete it, and fetch it again.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -15,17 +15,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from ..audio.io import EXTENSIONS
+from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS
 from ..audio.stem_mp4 import SUFFIX as STEM_MP4
 from ..errors import DataError
 from .labels import IgnorePatterns, normalise
 
 LOGGER = logging.getLogger(__name__)
-# Audio that is not read, by the ends of names: a scan names such files instead of passing over them silently.
-UNREAD = frozenset(
-    ".m4a .m4b .m4p .mp4 .aac .alac .wma .ape .wv .mpc .mp2 .mka .mkv .mov .webm .ac3 .eac3 .dts .amr .3gp .tta .dsf .dff "
-    ".ra .spx .voc .sd2".split()
-)
+# Audio that is not read, by the ends of names; scores are no audio that a user could miss.
+UNREAD = frozenset(UNREADABLE_EXTENSIONS) - {".mid", ".midi"}
 # What Finder, Windows and unpacked zip files leave behind.
 _JUNK_FOLDERS = ("__macosx",)
 # The record that separating writes beside its outputs.
@@ -168,7 +165,7 @@ def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Sca
 def own_kind(folder: str | Path) -> str:
     """Return what this program wrote into a folder: 'a store', 'a training run', 'separated stems'; '' for other folders."""
     folder = Path(folder)
-    if (folder / ".parts").is_dir() or _mentions(folder / "manifest.json", b'"sample_rate"', b'"dataset"'):
+    if (folder / ".parts").is_dir() or _mentions(folder / "manifest.json", b'"sample_rate"'):
         return "a store"
     if (folder / "config.yml").is_file() and (folder / "checkpoints").is_dir():
         return "a training run"
@@ -181,9 +178,7 @@ def told_of_passed_over(found: Scan) -> list[str]:
     """Return a sentence for each kind of audio that a scan passed over."""
     told = []
     if found.unread:
-        told.append(
-            f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC"
-        )
+        told.append(f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC")
     if found.hidden:
         told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
     for place, kind in sorted(found.own.items()):
@@ -255,12 +250,11 @@ def _ignored(path: PurePosixPath, ignore: IgnorePatterns) -> bool:
     return any([ignore.fits(way) for way in (path.name, path.stem, str(path))]) if ignore.patterns else False
 
 
-def _mentions(path: Path, *words: bytes) -> bool:
+def _mentions(path: Path, word: bytes) -> bool:
     try:
-        start = path.read_bytes()[:1000]
+        return word in path.read_bytes()[:1000]
     except OSError:
         return False
-    return all(word in start for word in words)
 
 
 def _census(files: Sequence[PurePosixPath]) -> str:

@@ -79,6 +79,18 @@ def closest(asked: Iterable[str], known: Iterable[str]) -> list[str]:
     return sorted({match for name in asked for match in difflib.get_close_matches(name, known, n=1)})
 
 
+def fitting_names(asked: str, known: Iterable[str]) -> list[str]:
+    """Return the known name that is spelt like this, in any case and punctuation, else all names that contain it.
+
+    >>> fitting_names("dagstuhl", ["DagstuhlChoirSet", "Slakh", "BabySlakh"]), fitting_names("slakh", ["Slakh", "BabySlakh"])
+    (['DagstuhlChoirSet'], ['Slakh'])
+    """
+    plain = {name: normalise(name).replace("_", "") for name in known}
+    wanted = normalise(asked).replace("_", "")
+    exact = [name for name, spelt in plain.items() if spelt == wanted]
+    return exact or [name for name, spelt in plain.items() if wanted and wanted in spelt]
+
+
 @dataclass(frozen=True)
 class IgnorePatterns:
     """Match names of labels, files, folders and tracks against the patterns of ``ignore``.

@@ -50,7 +50,7 @@ def with_rest(tracks: Sequence[Track]) -> list[Track]:
 
 
 def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
-    """Return the tracks that have a mixture file; the others are left out and logged.
+    """Return the tracks that have a mixture file, which is the input then; the others are left out and logged.
 
     Raises:
         DataError: No track has one.
@@ -63,7 +63,7 @@ def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
         )
     if left := [track.name for track in tracks if track.mixture is None]:
         LOGGER.warning("left out, without a mixture file: %s", few(left))
-    return usable
+    return [replace(track, uses_mixture=True) for track in usable]
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,7 @@ class MUSDB18(StemDataset):
     LABELS = ("accompaniment", "vocals")
     LICENSE = "for academic use only; each song has its own: CC BY-NC-SA (48), restricted (102)"
     URL = "https://doi.org/10.5281/zenodo.3338373"
-    CITATION = (
-        "Z. Rafii, A. Liutkus, F.-R. Stoeter, S. I. Mimilakis and R. Bittner, 'The MUSDB18 corpus for music "
-        "separation', 2017"
-    )
+    CITATION = "Z. Rafii, A. Liutkus, F.-R. Stoeter, S. I. Mimilakis and R. Bittner, 'The MUSDB18 corpus for music separation', 2017"
 
     def __init__(self, folder: str | Path, sources: str = "paper", **kwargs):
         super().__init__(folder, find={"sources": sources}, **kwargs)
@@ -80,9 +77,7 @@ class MUSDB18(StemDataset):
         return not others and 2 * known > len(songs)
 
     @classmethod
-    def _find(
-        cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, sources: str = "paper"
-    ) -> list[Track]:
+    def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, sources: str = "paper") -> list[Track]:
         check_choice("sources", sources, tuple(SOURCES))
         if groups and members_of(groups).keys() & {"bass", "drums", "other"}:
             sources = "stems"  # groups of the user's own, made of the four stems

@@ -15,7 +15,7 @@ from .bach10 import Bach10
 from .base import StemDataset, check_foreign
 from .choirset import DagstuhlChoirSet
 from .folders import LayoutError, few, find_audio, find_files, is_audio, is_reserved, is_stem_mp4, split_of
-from .labels import normalise
+from .labels import fitting_names, normalise
 from .mixture_files import with_mixtures, with_rest
 from .musdb18 import MUSDB18
 from .options import StemOptions
@@ -30,9 +30,7 @@ _ALL = (Bach10, DagstuhlChoirSet, MUSDB18, Slakh, Remixpacks, StemList, StemFold
 DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
 
 
-def open_tracks(
-    stems: str | Path | Sequence[str | Path], options: StemOptions | None = None
-) -> tuple[str, list[Track]]:
+def open_tracks(stems: str | Path | Sequence[str | Path], options: StemOptions | None = None) -> tuple[str, list[Track]]:
     """Return the name of the data set that a folder holds, and its tracks; no audio is read.
 
     Args:
@@ -64,13 +62,11 @@ def find_dataset(name: str) -> type[StemDataset]:
     >>> find_dataset("dagstuhl").__name__, find_dataset("stem folder").__name__
     ('DagstuhlChoirSet', 'StemFolder')
     """
-    asked = normalise(name).replace("_", "")
-    named = {normalise(known).replace("_", ""): dataset for known, dataset in DATASETS.items()}
-    fitting = [named[asked]] if asked in named else [dataset for known, dataset in named.items() if asked and asked in known]
+    fitting = fitting_names(name, DATASETS)
     if len(fitting) != 1:
-        why = f"fits {' and '.join(dataset.NAME for dataset in fitting)}" if fitting else "is unknown"
+        why = f"fits {' and '.join(fitting)}" if fitting else "is unknown"
         raise ConfigError(f"Data set {name!r} {why}. Choose one of {', '.join(DATASETS)}.")
-    return fitting[0]
+    return DATASETS[fitting[0]]
 
 
 def _open(folder: Path, options: StemOptions) -> tuple[str, list[Track]]:
@@ -157,8 +153,7 @@ KINDRED = (
         "MUSDB18",
         r"\.stem\.mp4$",
         {"a folder train or test": r"(^|/)(train|test)/[^/]*\.stem\.mp4$"},
-        "train/Artist - Title.stem.mp4, test/Artist - Title.stem.mp4, the streams in the order mixture, drums, bass, "
-        "other, vocals",
+        "train/Artist - Title.stem.mp4, test/Artist - Title.stem.mp4, the streams in the order mixture, drums, bass, other, vocals",
     ),
 )
 # Data sets that are not supported, and that StemFolder would misread: pattern -> (name, what to do).
@@ -218,9 +213,7 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     fitting = {
         "<track>/<stem>.wav": [file for file in files if _depth(file) in (1, 2) and _is_stem(file.stem, names)],
         "<stem>/<track>.wav": [file for file in files if _depth(file) == 1 and _is_stem(file.parent.name, {})],
-        "<stem>.wav": [
-            file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)
-        ],
+        "<stem>.wav": [file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)],
         "<track>_<stem>.wav, which is not supported: make each track a folder": [
             file for file in files if _track_in(file.stem) and beside[file.parent, _track_in(file.stem)] > 1
         ],

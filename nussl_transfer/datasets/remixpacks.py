@@ -169,9 +169,7 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
     for kind in kinds:
         alike = kinds[kind] & chosen
         if len(alike) > 1:
-            raise DataError(
-                f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them."
-            )
+            raise DataError(f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them.")
     left = sorted(str(root) for roots in kinds.values() for root in roots - chosen)
     if left:
         LOGGER.info("Remixpacks: passed over %s", ", ".join(left))

@@ -20,7 +20,6 @@ from ..errors import ConfigError, DataError
 from .base import StemDataset
 from .folders import few, find_files, is_audio
 from .labels import Groups, IgnorePatterns, members_of, normalise
-from .options import check_choice
 from .slakh_splits import IDENTICAL, WHITE_NOISE, split_of_tracks
 from .tracks import Track
 
@@ -52,7 +51,6 @@ SOURCES: dict[str, dict[str, frozenset[int]]] = {
     "common": {"bass": _CLASSES["bass"], "drums": _CLASSES["drums"], "other": _PIANO_GUITAR},
     "classes": dict(sorted(_CLASSES.items())),
 }
-
 
 
 class Slakh(StemDataset):
@@ -136,15 +134,9 @@ class Slakh(StemDataset):
             LOGGER.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
         used = [place for place in places if place.number in splits]
         if not used:
-            raise DataError(
-                f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use "
-                "split_scheme='grouped'."
-            )
+            raise DataError(f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use split_scheme='grouped'.")
         _log_audio(used, about)
-        return [
-            replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number])
-            for place in used
-        ]
+        return [replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number]) for place in used]
 
 
 def _with_stems(places: Sequence[TrackFiles]) -> list[TrackFiles]:
@@ -226,17 +218,13 @@ def label_of_programs(sources: str | Mapping[str, Iterable[int]]) -> dict[int, s
     """
     if isinstance(sources, str):
         if sources not in SOURCES:
-            raise ConfigError(
-                f"sources is {sources!r}. Choose one of {', '.join(SOURCES)}, or give the program numbers of each label."
-            )
+            raise ConfigError(f"sources is {sources!r}. Choose one of {', '.join(SOURCES)}, or give the program numbers of each label.")
         sources = SOURCES[sources]
     labels: dict[int, str] = {}
     for label, programs in sources.items():
         for program in programs:
             if program not in range(DRUMS + 1):
-                raise ConfigError(
-                    f"Source {label!r} has program {program!r}, which is no number from 0 to 127, nor 128 for drums."
-                )
+                raise ConfigError(f"Source {label!r} has program {program!r}, which is no number from 0 to 127, nor 128 for drums.")
             if labels.setdefault(program, normalise(label)) != normalise(label):
                 both = f"{labels[program]!r} and {label!r}"
                 raise ConfigError(f"Program {program} is in two sources, {both}. Choose one.")
@@ -300,9 +288,7 @@ def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
     seen: dict[str, Path] = {}
     for place in places:
         if place.name in seen:
-            raise DataError(
-                f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy."
-            )
+            raise DataError(f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy.")
         seen[place.name] = place.folder
 
 
@@ -342,9 +328,7 @@ def read_metadata(path: Path) -> Metadata:
     if not isinstance(about, dict) or not isinstance(about.get("stems"), dict):
         raise DataError("has a metadata.yaml that lists no stems")
     uuid = str(about.get("UUID") or "")
-    return Metadata(
-        {str(name): _entry(str(name), stem) for name, stem in about["stems"].items()}, "" if uuid == "None" else uuid
-    )
+    return Metadata({str(name): _entry(str(name), stem) for name, stem in about["stems"].items()}, "" if uuid == "None" else uuid)
 
 
 def midi_md5(path: Path | None) -> str:

@@ -74,9 +74,7 @@ class StemFolder(StemDataset):
         super().__init__(folder, find={"layout": layout}, **kwargs)
 
     @classmethod
-    def _find(
-        cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, layout: str | None = None
-    ) -> list[Track]:
+    def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, layout: str | None = None) -> list[Track]:
         if layout is not None:
             check_choice("layout", layout, LAYOUTS)
         units = find_units(folder, find_audio(folder, ignore))
@@ -89,9 +87,7 @@ class StemFolder(StemDataset):
         tracks = _with_submixes(tracks)
         tracks = [track for track in tracks if track.stems]
         if not tracks:
-            raise DataError(
-                f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well."
-            )
+            raise DataError(f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well.")
         return tracks
 
 
@@ -225,9 +221,7 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
                 stems.setdefault(name, {})[label] = (path,)
     names = list(dict.fromkeys([*stems, *left_out]))
     return [
-        Track(
-            name, dict(sorted(stems.get(name, {}).items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ()))
-        )
+        Track(name, dict(sorted(stems.get(name, {}).items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ())))
         for name in names
     ]
 

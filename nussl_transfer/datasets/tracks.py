@@ -32,6 +32,7 @@ class Track:
             are kept on one side of a split.
         minus: Label -> files that are subtracted from that stem: the label ``rest`` is a mixture minus the other stems.
         spans: File -> its first and last second, for files that are used in part; None is the end.
+        uses_mixture: Whether the mixture file is the input of the training, instead of the sum of the stems.
     """
 
     name: str
@@ -42,12 +43,13 @@ class Track:
     origin: str | None = None
     minus: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     spans: dict[Path, tuple[float, float | None]] = field(default_factory=dict)
+    uses_mixture: bool = False
 
     @property
     def files(self) -> list[Path]:
-        """Return every file that is decoded to make the stems, each once."""
+        """Return every file that is decoded for the stems and the mixture, each once."""
         listed = [path for files in (*self.stems.values(), *self.minus.values()) for path in files]
-        return list(dict.fromkeys(listed))
+        return list(dict.fromkeys([*listed, *([self.mixture] if self.uses_mixture else [])]))
 
 
 def cut(signal: np.ndarray, sample_rate: int, span: tuple[float, float | None] | None) -> np.ndarray:
@@ -103,8 +105,7 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
             close = closest(asked, labels)
             hint = f"Did you mean {', '.join(close)}?" if close else "Name the stems of the group as they are."
             raise DataError(
-                f"Group {group!r} is empty: no track has a stem {', '.join(asked)}. The stems are "
-                f"{counted(labels, len(tracks))}. {hint}"
+                f"Group {group!r} is empty: no track has a stem {', '.join(asked)}. The stems are {counted(labels, len(tracks))}. {hint}"
             )
     used = set(labels) | {without_number(label) for label in labels}
     for member in members:

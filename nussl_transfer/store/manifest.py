@@ -11,6 +11,8 @@ from ..runtime.files import write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+# The name of a given mixture among the files of a track.
+MIXTURE = "mixture"
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,18 @@ class StoredStem:
 
 @dataclass(frozen=True)
 class StoredTrack:
-    """One track of a store: every stem in it has ``frames`` samples; ``origin`` is that of :class:`datasets.Track`."""
+    """One track of a store: every stem has ``frames`` samples.
+
+    ``origin`` is that of the data set's track; ``mixture`` is a given mixture that is not the sum of the stems, if such
+    mixtures are the input of the training.
+    """
 
     name: str
     split: str | None
     frames: int
     stems: dict[str, StoredStem]
     origin: str | None = None
+    mixture: StoredStem | None = None
 
 
 @dataclass(frozen=True)
@@ -98,4 +105,6 @@ def read_manifest(folder: Path) -> Manifest:
 def _track_from_json(entry: dict) -> StoredTrack:
     stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
     # Manifests of before there were origins have none.
-    return StoredTrack(entry["name"], entry["split"], entry["frames"], stems, entry.get("origin"))
+    mixture = entry.get("mixture")
+    mixture = None if mixture is None else StoredStem(**mixture)
+    return StoredTrack(entry["name"], entry["split"], entry["frames"], stems, entry.get("origin"), mixture)

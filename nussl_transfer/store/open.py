@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..datasets.options import StemOptions
@@ -13,11 +15,14 @@ from .prepare import prepare
 from .store import Store
 
 
-def open_store(stems: str | Path | Store, out: str | Path, sample_rate: int, options: StemOptions | None = None) -> Store:
+def open_store(
+    stems: str | Path | Store | Sequence[str | Path], out: str | Path, sample_rate: int, options: StemOptions | None = None
+) -> Store:
     """Open stems as a store at one rate; a folder of stems is prepared in ``out`` first, once on each machine.
 
     Args:
-        stems: A folder of stems of any known layout, a store, or the folder of one.
+        stems: A store or the folder of one; or a folder of stems of any known layout, a stem list (``.csv``), or several
+            of these, whose tracks are joined.
         out: Folder of the store that is made from a folder of stems.
         sample_rate: Rate that the store must have, in Hz.
         options: How a folder of stems is read; None recognises its data set and takes all its stems.
@@ -29,7 +34,8 @@ def open_store(stems: str | Path | Store, out: str | Path, sample_rate: int, opt
     options = options or StemOptions()
 
     def given() -> Store | None:
-        if not (isinstance(stems, Store) or (Path(stems) / MANIFEST).is_file()):
+        is_path = isinstance(stems, (str, os.PathLike))
+        if not (isinstance(stems, Store) or (is_path and (Path(stems) / MANIFEST).is_file())):
             return None
         store = stems.select() if isinstance(stems, Store) else Store(stems)
         store.missing = "silence" if options.missing == "silence" else store.missing

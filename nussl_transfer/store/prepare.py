@@ -15,12 +15,13 @@ import soundfile
 from tqdm import tqdm
 
 from ..audio.io import align, mono
-from ..datasets.base import Track, complete_tracks
-from ..datasets.labels import missing_labels
+from ..audio.levels import ACTIVITY_DBFS
+from ..datasets.mixture_files import fit_mixture
 from ..datasets.options import StemOptions
+from ..datasets.tracks import Track, complete_tracks, cut, missing_labels, sum_stems
 from ..datasets.validation.check import check
 from ..datasets.validation.findings import Finding, format_errors
-from ..datasets.validation.stems import SILENCE, silent_stem
+from ..datasets.validation.stems import SILENCE, silent_stem, silent_stems
 from ..errors import AudioFileError, ConfigError, DataError
 from .manifest import MANIFEST, StoredTrack
 from .resume import PARTS, describe_sources, discard_entry, drop_other_parts, load_entry, write_part
@@ -88,8 +89,15 @@ def prepare(
             failed[track.name] = entry
             continue
         quiet = [label for label, stem in entry.stems.items() if stem.peak < SILENCE]
+        faint = [label for label, stem in entry.stems.items() if not stem.active and label not in quiet]
+        if faint:
+            LOGGER.warning("track %s: never above %g dBFS are %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
         if quiet and silent == "error":
-            errors += [silent_stem(track.name, label) for label in quiet]
+            # Decoded again, to tell silence from channels that cancel.
+            found = silent_stems(check([track], deep=True, **looking).rows)
+            errors += [finding for finding in found if finding.level == "error"] or [
+                silent_stem(track.name, label) for label in quiet
+            ]
         elif quiet and silent == "skip":
             LOGGER.warning("track %s is left out: silent are %s", track.name, ", ".join(quiet))
         else:
@@ -112,7 +120,8 @@ def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Fin
     """Returns every error in these tracks, by reading every file."""
     LOGGER.warning("something is wrong with the data set; all of it is read, to list everything at once")
     errors = [finding for finding in check(tracks, deep=True, **looking).findings if finding.level == "error"]
-    return [finding for finding in errors if silent == "error" or finding != silent_stem(finding.track, finding.label)]
+    allowed = [] if silent == "error" else [silent_stem(f.track, f.label, cancels) for f in errors for cancels in (False, True)]
+    return [finding for finding in errors if finding not in allowed]
 
 
 def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
@@ -145,14 +154,15 @@ def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | 
     try:
         # Looked at before they are read: a file that changes meanwhile will be stale the next time.
         sources = describe_sources(track)
-        stems = _stems(track, writer.sample_rate, tolerance)
+        stems, mixture = _stems(track, writer.sample_rate, tolerance)
     except AudioFileError as error:
         return Finding("error", track.name, None, f"{error.path} {error.what}", error.what_to_do)
     except (DataError, OSError) as error:
         return Finding("error", track.name, None, str(error).rstrip("."))
     try:
         discard_entry(writer.folder, track.name)
-        entry = StoreWriter(writer.folder, writer.sample_rate).add(track.name, track.split, stems, sources, track.origin)
+        writing = StoreWriter(writer.folder, writer.sample_rate)
+        entry = writing.add(track.name, track.split, stems, sources, track.origin, mixture)
         write_part(writer.folder, entry, writer.sample_rate)
     except (OSError, soundfile.LibsndfileError) as error:
         full = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
@@ -163,23 +173,31 @@ def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | 
     return entry
 
 
-def _stems(track: Track, sample_rate: int, tolerance: float) -> dict[str, np.ndarray]:
-    """Returns the stems of a track, equally long and without their means.
+def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Returns the stems of a track, and its mixture if that is used, equally long and without their means.
 
     Shape:
         float32 [frames] each
+
+    Raises:
+        DataError: The files differ in length, or a stem does not fit into the mixture that it is subtracted from.
     """
     audio = {}
-    for path in (path for files in track.stems.values() for path in files):
-        signal = mono(path, sample_rate)
+    for path in track.files:
+        span = track.spans.get(path)
+        signal = cut(mono(path, sample_rate), sample_rate, span)
         offset = signal.mean(dtype=np.float64)
         if abs(offset) > SILENCE:
-            signal = mono(path, sample_rate, offset)
+            signal = cut(mono(path, sample_rate, offset), sample_rate, span)
             offset = signal.mean(dtype=np.float64)
         # Before zeros are put to the tail, or these would hold the offset instead.
-        audio[str(path)] = signal - np.float32(offset)
+        audio[path] = signal - np.float32(offset)
     audio = align(audio, tolerance)
-    return {label: sum(audio[str(path)] for path in files) for label, files in track.stems.items()}
+    for label, files in track.minus.items():
+        mixture = sum(audio[path] for path in track.stems[label])
+        if fault := fit_mixture(mixture, sum(audio[path] for path in files), sample_rate).fault:
+            raise DataError(fault)
+    return sum_stems(track, audio), audio[track.mixture] if track.uses_mixture else None
 
 
 def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
@@ -197,7 +215,7 @@ def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset:
         raise DataError(f"A store was to be made in {out}: it holds other things. Name a new or an empty folder.")
     here = os.path.abspath(out)
     for track in tracks:
-        for path in (path for files in track.stems.values() for path in files):
+        for path in track.files:
             if os.path.commonpath([here, os.path.abspath(path)]) == here:
                 raise DataError(f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere.")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from ..audio.io import header
 from ..audio.stem_mp4 import on_disk
-from ..datasets.base import Track
+from ..datasets.tracks import Track
 from ..errors import AudioFileError
 from ..runtime.files import write_json
-from .manifest import MANIFEST, StoredStem, StoredTrack
+from .manifest import MANIFEST, MIXTURE, StoredStem, StoredTrack
 
 PARTS = ".parts"
 # What a file that is no entry, or one of an older form, may raise on the way.
@@ -26,18 +26,23 @@ _NO_ENTRY = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def describe_sources(track: Track) -> dict[str, list[dict]]:
-    """Returns path, size and modification time of each file of each stem; of a stream, those of its container.
+    """Return path, size and modification time of each file of each stem; of a stream, those of its container.
+
+    The files of a mixture that is used are listed under ``MIXTURE``, and files that are subtracted with their stem.
 
     Raises:
         OSError: A file is not there.
     """
-    return {
-        label: [
-            {"path": os.path.abspath(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-            for path, status in ((path, os.stat(on_disk(path))) for path in files)
-        ]
-        for label, files in sorted(track.stems.items())
-    }
+    files_of = {label: (*files, *track.minus.get(label, ())) for label, files in sorted(track.stems.items())}
+    if track.uses_mixture:
+        files_of[MIXTURE] = (track.mixture,)
+    return {label: [_describe(path, track) for path in files] for label, files in files_of.items()}
+
+
+def _describe(path: Path, track: Track) -> dict:
+    status = os.stat(on_disk(path))
+    about = {"path": os.path.abspath(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return about | ({"span": list(track.spans[path])} if path in track.spans else {})
 
 
 def write_part(store: Path, entry: StoredTrack, sample_rate: int) -> None:
@@ -51,15 +56,17 @@ def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | Non
         part = json.loads(_path(store, track.name).read_text(encoding="utf-8"))
         entry = part["track"]
         stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
+        mixture = StoredStem(**entry["mixture"]) if entry.get("mixture") else None
+        stored = stems if mixture is None else {**stems, MIXTURE: mixture}
         same_rate = part["sample_rate"] == sample_rate
-        same_sources = {label: stem.sources for label, stem in stems.items()} == describe_sources(track)
-        whole = all(header(store / stem.file).frames == entry["frames"] for stem in stems.values())
+        same_sources = {label: stem.sources for label, stem in stored.items()} == describe_sources(track)
+        whole = all(header(store / stem.file).frames == entry["frames"] for stem in stored.values())
     except (*_NO_ENTRY, AudioFileError):
         return None
     if not (same_rate and same_sources and whole):
         return None
     # The split and the origin are the data set's to say; they may have changed without the audio.
-    return StoredTrack(track.name, track.split, entry["frames"], stems, track.origin)
+    return StoredTrack(track.name, track.split, entry["frames"], stems, track.origin, mixture)
 
 
 def discard_entry(store: Path, name: str) -> None:
@@ -84,8 +91,8 @@ def _path(store: Path, name: str) -> Path:
 def _remove(store: Path, path: Path) -> None:
     """Removes an entry and the stems it names."""
     try:
-        stems = json.loads(path.read_text(encoding="utf-8"))["track"]["stems"]
-        files = [Path(stem["file"]) for stem in stems.values()]
+        entry = json.loads(path.read_text(encoding="utf-8"))["track"]
+        files = [Path(stem["file"]) for stem in (*entry["stems"].values(), entry.get("mixture")) if stem]
     except _NO_ENTRY:
         files = []
     path.unlink(missing_ok=True)

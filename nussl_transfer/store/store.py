@@ -24,7 +24,7 @@ import soundfile
 from ..audio.levels import active_stretches, block_powers
 from ..errors import DataError
 from ..runtime.files import written_aside
-from .manifest import Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
+from .manifest import MIXTURE, Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
 
 
 class Store:
@@ -102,7 +102,7 @@ class Store:
 
         Args:
             track: The track.
-            label: One of its labels.
+            label: One of its labels, or ``MIXTURE`` for the given mixture of a track that has one.
             start: First sample.
             frames: Number of samples; -1 for all that follow.
 
@@ -112,7 +112,8 @@ class Store:
         Raises:
             DataError: The file is gone, was cut, or cannot be decoded.
         """
-        path = self.folder / track.stems[label].file
+        stem = track.mixture if label == MIXTURE and track.mixture is not None else track.stems[label]
+        path = self.folder / stem.file
         try:
             audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
         except (soundfile.LibsndfileError, OSError) as error:
@@ -124,6 +125,11 @@ class Store:
             )
         return audio
 
+    @property
+    def has_mixtures(self) -> bool:
+        """Whether every track has a given mixture, which is the input of the training instead of the sum of the stems."""
+        return all(track.mixture is not None for track in self.tracks)
+
     def fingerprint(self) -> str:
         """Returns a SHA-256 of what the manifest says of the stems: length, level and where each sounds.
 
@@ -131,6 +137,7 @@ class Store:
         """
         measured = [
             [track.name, track.frames, {label: [stem.rms, stem.peak, stem.active] for label, stem in track.stems.items()}]
+            + ([track.mixture.rms, track.mixture.peak] if track.mixture else [])
             for track in self.tracks
         ]
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
@@ -173,6 +180,7 @@ class StoreWriter:
         stems: dict[str, np.ndarray],
         sources: dict[str, list[dict]] | None = None,
         origin: str | None = None,
+        mixture: np.ndarray | None = None,
     ) -> StoredTrack:
         """Writes the stems of one track and returns its entry.
 
@@ -182,12 +190,16 @@ class StoreWriter:
             stems: One array [frames] a label, all equally long.
             sources: Path, size and modification time of each label's files.
             origin: What it was made from: tracks of one origin are the same music.
+            mixture: A given mixture [frames] that is the input of the training instead of the sum of the stems.
 
         Raises:
             DataError: The stems are empty or differ in length, the name is taken, or it or a label would
                 leave the store.
         """
-        lengths = {label: len(audio) for label, audio in stems.items()}
+        if mixture is not None and MIXTURE in stems:
+            raise DataError(f"Track {name!r} has a stem {MIXTURE!r} and a given mixture. Rename the stem.")
+        audio_of = stems if mixture is None else {**stems, MIXTURE: mixture}
+        lengths = {label: len(audio) for label, audio in audio_of.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(
                 f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first."
@@ -197,17 +209,18 @@ class StoreWriter:
         if any(track.name == name for track in self.tracks):
             raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
         entry = {}
-        for label in sorted(stems):
+        for label in sorted(audio_of):
             file = f"{name}/{label}.wav"
             if not _is_below(self.folder, file):
                 raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
             # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
-            audio = np.asarray(stems[label], dtype=np.float32)
+            audio = np.asarray(audio_of[label], dtype=np.float32)
             audio = audio - np.float32(audio.mean(dtype=np.float64))
             write_stem(self.folder / file, audio, self.sample_rate)
             about = describe_stem(audio, self.sample_rate)
             entry[label] = StoredStem(file=file, sources=(sources or {}).get(label, []), **about)
-        track = StoredTrack(name, split, next(iter(lengths.values())), entry, origin)
+        given = None if mixture is None else entry.pop(MIXTURE)
+        track = StoredTrack(name, split, next(iter(lengths.values())), entry, origin, given)
         self.tracks.append(track)
         return track
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nussl_transfer.datasets.musdb18_names import TRACKS, VALIDATION
+from nussl_transfer.datasets.musdb18 import TRACKS, VALIDATION
 from nussl_transfer.errors import ConfigError
 
 from .finished import begin, is_finished

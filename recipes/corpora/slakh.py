@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nussl_transfer.datasets.slakh_tables import IDENTICAL, LAST, OMITTED, WHITE_NOISE
+from nussl_transfer.datasets.slakh_splits import IDENTICAL, LAST, OMITTED, WHITE_NOISE
 from nussl_transfer.errors import ConfigError
 
 from .finished import begin, is_finished

@@ -128,7 +128,7 @@ BESIDE = {
 }
 DEFECTS = {**ALONE, **BESIDE}
 # Stems of one file each, where the data set's own default sums several: of these one may be silent.
-SINGLE = {"ChoirSet": {"sources": "voices"}, "MUSDB18": {"sources": "stems"}, "Slakh": {"sources": "band"}}
+SINGLE = {"DagstuhlChoirSet": {"sources": "voices"}, "MUSDB18": {"sources": "stems"}, "Slakh": {"sources": "band"}}
 
 
 def copies(name, folder):

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from nussl_transfer.cli import main
-from nussl_transfer.datasets.base import Track
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.stem_folder import StemFolder
+from nussl_transfer.datasets.tracks import Track
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.datasets.validation.findings import format_errors
 from nussl_transfer.errors import DataError
@@ -87,7 +87,7 @@ def test_a_silent_stem_is_an_error_even_if_it_has_an_offset(folder):
     layouts.write(folder / "A" / "bass.wav", np.full(44100, 0.05))
     sentence = only(look(folder), "error")
     assert sentence.startswith("error: A, bass: is silent")
-    assert "silent='skip'" in look(folder).table()
+    assert "--silent skip" in look(folder).table()
 
 
 def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
@@ -174,7 +174,7 @@ def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
     [
         ({"train": ("bass", "drums"), "test": ("bass", "drums")}, ""),
         ({"valid": ("bass", "drums"), "test": ("bass", "drums")}, "all its tracks are for validation or testing"),
-        ({"train": ("bass",)}, "it has one label only, and there is nothing to separate that from"),
+        ({"train": ("bass",)}, "it has one label only, and separation needs two"),
     ],
 )
 def test_the_command_ends_with_1_where_training_would_fail(tmp_path, capsys, tracks, why):
@@ -183,7 +183,7 @@ def test_the_command_ends_with_1_where_training_would_fail(tmp_path, capsys, tra
             tone = layouts.tone(100 + 50 * number + 20 * place)
             layouts.write(tmp_path / "stems" / split / f"song {number}" / f"{label}.wav", tone)
     assert main(["check", str(tmp_path / "stems"), "--json", str(tmp_path / "found.json")]) == int(bool(why))
-    assert (f"Nothing can be trained on it: {why}." in capsys.readouterr().out) == bool(why)
+    assert (f"Training on it is impossible: {why}." in capsys.readouterr().out) == bool(why)
     assert json.loads((tmp_path / "found.json").read_text())["untrainable"] == why
 
 
@@ -209,7 +209,7 @@ def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path)
     assert sum("has a DC offset" in line for line in lines) == 4
     at = lines.index("note: and 2 more like this.")
     assert lines[at + 1] == "    A store has it removed."
-    assert sum("silent='skip'" in line for line in lines) == 1
+    assert sum("--silent skip" in line for line in lines) == 1
 
 
 def test_the_inspection_as_json_is_plain(folder):
@@ -227,7 +227,7 @@ def test_a_complaint_lists_every_error_and_no_note(folder):
 
 
 def test_nothing_to_inspect_is_refused():
-    with pytest.raises(DataError, match="without tracks"):
+    with pytest.raises(DataError, match="There are no tracks to check"):
         check([])
 
 

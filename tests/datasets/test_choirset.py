@@ -11,10 +11,10 @@ import layouts
 import numpy as np
 import pytest
 
-from nussl_transfer.datasets.choirset import ChoirSet
-from nussl_transfer.datasets.labels import labels_of, missing_labels
+from nussl_transfer.datasets.choirset import DagstuhlChoirSet
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
+from nussl_transfer.datasets.tracks import labels_of, missing_labels
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store.prepare import prepare
@@ -48,38 +48,38 @@ def singers(tracks, split):
 def test_the_names_are_those_of_the_real_data_set_and_all_of_them_are_known(all_names):
     names = sorted(path.name for path in all_names.rglob("*.wav"))
     assert hashlib.sha256("\n".join(names).encode()).hexdigest() == REAL_NAMES
-    known = [path for track in ChoirSet.find_tracks(all_names, exercises=True) for path in track.left_out]
-    used = [path for track in ChoirSet.find_tracks(all_names, exercises=True)
+    known = [path for track in DagstuhlChoirSet.find_tracks(all_names, exercises=True) for path in track.left_out]
+    used = [path for track in DagstuhlChoirSet.find_tracks(all_names, exercises=True)
             for files in track.stems.values() for path in files]  # fmt: skip
     others = [name for name in names if "_Basses_" in name or "_Solo" in name]
     assert len(names) == 1657 == len(known) + len(used) + len(others)
-    assert ChoirSet.recognises(all_names)
+    assert DagstuhlChoirSet.recognises(all_names)
 
 
 def test_23_takes_are_of_songs_for_four_voices_and_83_with_the_exercises(all_names):
-    tracks = ChoirSet.find_tracks(all_names)
+    tracks = DagstuhlChoirSet.find_tracks(all_names)
     assert Counter(track.name.rsplit("_", 1)[0] for track in tracks) == {
         "LI_FullChoir": 3, "LI_QuartetA": 7, "LI_QuartetB": 6, "TP_FullChoir": 5, "TP_QuartetA": 2
     }  # fmt: skip
     for microphone in ("DYN", "LRX"):
-        assert len(ChoirSet.find_tracks(all_names, microphone=microphone)) == 23
-        assert len(ChoirSet.find_tracks(all_names, microphone=microphone, exercises=True)) == 83
+        assert len(DagstuhlChoirSet.find_tracks(all_names, microphone=microphone)) == 23
+        assert len(DagstuhlChoirSet.find_tracks(all_names, microphone=microphone, exercises=True)) == 83
 
 
 def test_each_voice_has_one_dynamic_microphone_and_sections_have_two(all_names):
-    for track in ChoirSet.find_tracks(all_names, exercises=True):
+    for track in DagstuhlChoirSet.find_tracks(all_names, exercises=True):
         assert {label: "".join(path.stem.split("_")[4][0] for path in files) for label, files in track.stems.items()} == {
             "female": "AS", "male": "BT"
         }  # fmt: skip
-    voices = ChoirSet.find_tracks(all_names, exercises=True, sources="voices")
+    voices = DagstuhlChoirSet.find_tracks(all_names, exercises=True, sources="voices")
     assert {tuple(map(len, track.stems.values())) for track in voices} == {(1, 1, 1, 1)}
     assert labels_of(voices) == ("alto", "bass", "soprano", "tenor")
-    larynx = ChoirSet.find_tracks(all_names, sources="voices", microphone="LRX")
+    larynx = DagstuhlChoirSet.find_tracks(all_names, sources="voices", microphone="LRX")
     assert Counter(tuple(map(len, track.stems.values())) for track in larynx) == {(2, 2, 2, 2): 8, (1, 1, 1, 1): 15}
 
 
 def test_takes_of_one_song_are_the_same_music(folder):
-    tracks = ChoirSet.find_tracks(folder, exercises=True)
+    tracks = DagstuhlChoirSet.find_tracks(folder, exercises=True)
     assert {track.name[:2] for track in tracks} > {"SE"}
     assert all(track.origin == track.name[:2] for track in tracks if not track.name.startswith("SE"))
     exercises = {track.name.split("_")[2].rstrip("0123456789"): track.origin for track in tracks if track.name[:2] == "SE"}
@@ -87,21 +87,21 @@ def test_takes_of_one_song_are_the_same_music(folder):
 
 
 def test_no_song_is_on_two_sides(all_names):
-    tracks = ChoirSet.find_tracks(all_names, exercises=True)
+    tracks = DagstuhlChoirSet.find_tracks(all_names, exercises=True)
     assert {(track.name[:2], track.split) for track in tracks} == {("LI", "train"), ("SE", "train"), ("TP", "test")}
-    assert Counter(track.split for track in ChoirSet.find_tracks(all_names)) == {"train": 16, "test": 7}
+    assert Counter(track.split for track in DagstuhlChoirSet.find_tracks(all_names)) == {"train": 16, "test": 7}
 
 
 @pytest.mark.parametrize(("microphone", "counts"), [("DYN", (14, 9)), ("LRX", (6, 9))])
 def test_no_singer_is_on_two_sides_when_split_by_quartet(all_names, microphone, counts):
-    tracks = ChoirSet.find_tracks(all_names, split_scheme="quartet", microphone=microphone)
+    tracks = DagstuhlChoirSet.find_tracks(all_names, split_scheme="quartet", microphone=microphone)
     assert tuple(sum(track.split == split for track in tracks) for split in ("train", "test")) == counts
     assert singers(tracks, "train") == {"S1", "A2", "T2", "B2"}
     assert singers(tracks, "test") == {"S2", "A1", "T1", "B1"}
 
 
 def test_neither_piano_nor_room_is_a_stem(folder):
-    take = next(track for track in ChoirSet.find_tracks(folder, exercises=True) if "Piano" in track.name)
+    take = next(track for track in DagstuhlChoirSet.find_tracks(folder, exercises=True) if "Piano" in track.name)
     used = [path.name for files in take.stems.values() for path in files]
     assert all(name.endswith("_DYN.wav") for name in used) and take.mixture is None
     left = Counter(path.stem.split("_", 4)[4] for path in take.left_out)
@@ -110,8 +110,8 @@ def test_neither_piano_nor_room_is_a_stem(folder):
 
 @pytest.mark.parametrize("place", [".", "..", AUDIO])
 def test_it_is_found_from_above_and_from_inside(folder, place):
-    assert open_tracks(folder / place)[0] == "ChoirSet"
-    assert [track.name for track in ChoirSet.find_tracks(folder / place)] == list(layouts.CHOIRSET_TAKES)
+    assert open_tracks(folder / place)[0] == "DagstuhlChoirSet"
+    assert [track.name for track in DagstuhlChoirSet.find_tracks(folder / place)] == list(layouts.CHOIRSET_TAKES)
 
 
 def test_it_is_found_without_its_top_folder(tmp_path):
@@ -120,10 +120,10 @@ def test_it_is_found_without_its_top_folder(tmp_path):
 
 
 def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence(folder):
-    hook = ChoirSet(folder, split="train")
+    hook = DagstuhlChoirSet(folder, split="train")
     item = hook[[track.name for track in hook.items].index("LI_QuartetA_Take01")]
     male = item["sources"]["male"].audio_data[0]
-    parts = ChoirSet(folder, sources="voices")
+    parts = DagstuhlChoirSet(folder, sources="voices")
     voices = parts[[track.name for track in parts.items].index("LI_QuartetA_Take01")]["sources"]
     assert np.allclose(male, voices["tenor"].audio_data[0] + voices["bass"].audio_data[0], atol=1e-6)
     assert not voices["tenor"].audio_data[0, -40:].any() and voices["bass"].audio_data[0, -40:].any()
@@ -133,14 +133,14 @@ def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence
 def test_voices_can_be_grouped_or_passed_over(folder):
     _, tracks = open_tracks(folder, StemOptions(groups={"outer": ["soprano", "bass"], "inner": ["alto", "tenor"]}))
     assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
-    (track, *_) = ChoirSet.find_tracks(folder, ignore=["bass"])
+    (track, *_) = DagstuhlChoirSet.find_tracks(folder, ignore=["bass"])
     assert [path.stem.split("_")[4] for path in track.stems["male"]] == ["T2"]
-    assert labels_of(ChoirSet.find_tracks(folder, sources="voices", ignore=["bass"])) == ("alto", "soprano", "tenor")
+    assert labels_of(DagstuhlChoirSet.find_tracks(folder, sources="voices", ignore=["bass"])) == ("alto", "soprano", "tenor")
 
 
 def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
     (folder / AUDIO / "DCS_LI_QuartetA_Take01_T1_DYN.wav").unlink()
-    tracks = ChoirSet.find_tracks(folder)
+    tracks = DagstuhlChoirSet.find_tracks(folder)
     assert missing_labels(tracks) == {"LI_QuartetA_Take01": ("male",)}
     assert "take LI_QuartetA_Take01 lacks tenor, so it has no source 'male'" in caplog.text
     assert "DCS_LI_QuartetA_Take01_B1_DYN.wav" in [path.name for path in tracks[1].left_out]
@@ -151,7 +151,7 @@ def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
 def test_a_voice_that_no_take_has_is_missed(folder):
     for path in (folder / AUDIO).glob("*_T?_DYN.wav"):
         path.unlink()
-    with pytest.raises(DataError, match="takes looked at: 4, and in none is a microphone DYN of tenor. Copy the data set"):
+    with pytest.raises(DataError, match="None of the 4 takes in .* has a microphone DYN of tenor. Copy the data set"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(options={"microphone": "LRX"}))[1]) == 4
 
@@ -159,52 +159,53 @@ def test_a_voice_that_no_take_has_is_missed(folder):
 def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
     first = folder / AUDIO / "DCS_LI_FullChoir_Take01_S1_DYN.wav"
     shutil.copy(first, first.with_name(first.name.replace("S1", "S2")))
-    with pytest.raises(DataError, match="take LI_FullChoir_Take01 has .*_S1_DYN.wav and .*_S2_DYN.wav. Remove the one"):
-        ChoirSet.find_tracks(folder)
+    with pytest.raises(DataError, match="Take LI_FullChoir_Take01 in .* has two .*_S1_DYN.wav and .*_S2_DYN.wav; .* Remove the file"):
+        DagstuhlChoirSet.find_tracks(folder)
 
 
 def test_two_copies_are_refused_with_both_places(folder):
     shutil.copytree(folder / AUDIO, folder / "copy")
-    with pytest.raises(DataError, match="is there twice, .*audio_wav.* and .*copy.*Give one copy"):
-        ChoirSet.find_tracks(folder)
+    with pytest.raises(DataError, match="holds DCS_.* twice, .*audio_wav.* and .*copy.*Give one copy"):
+        DagstuhlChoirSet.find_tracks(folder)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"microphone": "HSM"}, "no soprano of ChoirSet wore a headset.*Say 'DYN' .dynamic. or 'LRX'"),
-        ({"microphone": "STM"}, "microphone='STM' was asked for. It is one of DYN, LRX: all others hear the room"),
-        ({"sources": "choir"}, "sources='choir' was asked for of ChoirSet. It is one of paper, voices"),
-        ({"split_scheme": "random"}, "split_scheme='random' was asked for. It is one of song, quartet"),
+        ({"microphone": "HSM"}, "no soprano of Dagstuhl ChoirSet wore a headset.*Choose 'DYN' .dynamic. or 'LRX'"),
+        ({"microphone": "STM"}, "microphone is 'STM'. Choose one of DYN, LRX: the others record the room"),
+        ({"sources": "choir"}, "sources is 'choir'. Choose one of 'paper', 'voices'"),
+        ({"split_scheme": "random"}, "split_scheme is 'random'. Choose one of 'song', 'quartet', 'paper'"),
     ],
 )
 def test_a_choice_that_cannot_work_is_refused(folder, options, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        ChoirSet.find_tracks(folder, **options)
+        DagstuhlChoirSet.find_tracks(folder, **options)
 
 
 def test_a_part_without_songs_says_what_is_there(tmp_path):
     root = layouts.choirset(tmp_path, takes=layouts.CHOIRSET_OTHERS)
-    with pytest.raises(DataError, match=r"its 3 takes \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*say"):
+    said = r"None of the 3 takes in .* \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*use exercises=True"
+    with pytest.raises(DataError, match=said):
         open_tracks(root)
-    assert [track.name for track in ChoirSet.find_tracks(root, exercises=True)] == ["SE_QuartetA_CadenceMajorPiano01"]
+    assert [track.name for track in DagstuhlChoirSet.find_tracks(root, exercises=True)] == ["SE_QuartetA_CadenceMajorPiano01"]
 
 
 def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
     layouts.track_major(folder / "mine")
-    with pytest.raises(DataError, match="nearest to ChoirSet: .*To read it alone, .*say dataset='ChoirSet'"):
+    with pytest.raises(DataError, match="resembles DagstuhlChoirSet: .*To read it alone, .*say --dataset DagstuhlChoirSet"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(dataset="choirset"))[1]) == 4
 
 
 def test_other_audio_is_refused_with_what_was_looked_for(tmp_path):
     layouts.track_major(tmp_path)
-    with pytest.raises(DataError, match="DCS_LI_QuartetA_Take01_S2_DYN.wav were looked for, none found. Give the folder"):
-        ChoirSet.find_tracks(tmp_path)
+    with pytest.raises(DataError, match="holds no file of .*DCS_LI_QuartetA_Take01_S2_DYN.wav. Give the folder"):
+        DagstuhlChoirSet.find_tracks(tmp_path)
 
 
 def test_it_is_prepared_with_its_splits(folder, tmp_path):
-    store = prepare(ChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="ChoirSet", progress=False)
+    store = prepare(DagstuhlChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="DagstuhlChoirSet", progress=False)
     assert store.labels == ("female", "male")
     assert [track.split for track in store.tracks] == ["train", "train", "train", "test"]
     assert {track.frames for track in store.tracks} == {16000}

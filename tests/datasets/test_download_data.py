@@ -57,14 +57,14 @@ PACKERS = {"a.zip": zipped, "a.tar.gz": tarred}
 
 @pytest.fixture
 def offered(shelf, monkeypatch):
-    """Returns a function that puts an archive on the shelf as ChoirSet's."""
+    """Returns a function that puts an archive on the shelf as DagstuhlChoirSet's."""
 
     def offer(name, files, **changes):
         folder, url = shelf
         path = PACKERS[name](folder / name, files)
         known_hash = f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
-        archive = replace(ARCHIVES["ChoirSet"], url=f"{url}/{name}?download=1", known_hash=known_hash, gigabytes=0.001)
-        monkeypatch.setitem(ARCHIVES, "ChoirSet", replace(archive, **{"folder": "inner", **changes}))
+        archive = replace(ARCHIVES["DagstuhlChoirSet"], url=f"{url}/{name}?download=1", known_hash=known_hash, gigabytes=0.001)
+        monkeypatch.setitem(ARCHIVES, "DagstuhlChoirSet", replace(archive, **{"folder": "inner", **changes}))
         return path
 
     return offer
@@ -81,35 +81,35 @@ def test_a_data_set_is_fetched_and_unpacked(offered, tmp_path, name):
 
 def test_an_archive_with_no_folder_in_it_gets_one_of_the_data_sets_name(offered, tmp_path):
     offered("a.zip", {"train/a.wav": b"sound"}, folder="")
-    folder = fetch_dataset("ChoirSet", tmp_path, keep_archive=True)
-    assert folder == tmp_path / "ChoirSet" and (folder / "train" / "a.wav").is_file()
+    folder = fetch_dataset("DagstuhlChoirSet", tmp_path, keep_archive=True)
+    assert folder == tmp_path / "DagstuhlChoirSet" and (folder / "train" / "a.wav").is_file()
     assert (tmp_path / "a.zip").is_file()
 
 
 def test_what_is_there_is_not_fetched_again(offered, tmp_path):
     offered("a.zip", {"inner/a.wav": b"sound"}).unlink()
     (tmp_path / "inner").mkdir()
-    assert fetch_dataset("ChoirSet", tmp_path) == tmp_path / "inner"
+    assert fetch_dataset("DagstuhlChoirSet", tmp_path) == tmp_path / "inner"
 
 
 def test_an_archive_that_has_arrived_is_only_unpacked(offered, tmp_path):
     path = offered("a.zip", {"inner/a.wav": b"sound"})
     path.rename(tmp_path / "a.zip")
-    assert (fetch_dataset("ChoirSet", tmp_path) / "a.wav").is_file()
+    assert (fetch_dataset("DagstuhlChoirSet", tmp_path) / "a.wav").is_file()
 
 
 def test_another_archive_is_refused(offered, tmp_path):
     offered("a.zip", {"inner/a.wav": b"sound"}, known_hash="md5:" + "0" * 32)
     with pytest.raises(FetchError, match="expected md5:0{32} but got"):
-        fetch_dataset("ChoirSet", tmp_path / "out")
+        fetch_dataset("DagstuhlChoirSet", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_where_there_is_no_room_nothing_is_fetched(offered, tmp_path, monkeypatch):
     offered("a.zip", {"inner/a.wav": b"sound"}, gigabytes=5.1)
     monkeypatch.setattr(archives, "free_bytes", lambda folder: 10**9)
-    with pytest.raises(DataError, match="takes about 10.2 GB with its archive, and there is room for 1.0 GB"):
-        fetch_dataset("ChoirSet", tmp_path / "out")
+    with pytest.raises(DataError, match="room for 1.0 GB, and .* with its archive needs about 10.2 GB"):
+        fetch_dataset("DagstuhlChoirSet", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_archive_leaves_nothing_that_looks_like_a_data_set(tmp_path, n
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("bach10", "by a form"), ("MUSDB18", "on request"), ("remix packs", "nobody")]
+    ("name", "sentence"), [("bach10", "by a form"), ("MUSDB18", "Request it at"), ("remix packs", "nobody")]
 )
 def test_what_must_be_asked_for_is_said_and_nothing_is_done(tmp_path, name, sentence):
     with pytest.raises(DataError, match=sentence):
@@ -142,13 +142,13 @@ def test_what_must_be_asked_for_is_said_and_nothing_is_done(tmp_path, name, sent
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(ConfigError, match="Known are ChoirSet, MUSDB18-HQ, Slakh, BabySlakh, Bach10"):
+    with pytest.raises(ConfigError, match="Choose one of DagstuhlChoirSet, MUSDB18-HQ, Slakh, BabySlakh, Bach10"):
         fetch_dataset("medley", "out")
 
 
 def test_every_data_set_of_the_paper_is_here_and_every_archive_has_a_checksum():
     known = {name.removesuffix("-HQ") for name in [*ARCHIVES, *ON_REQUEST]}
-    assert set(DATASETS) - {"StemFolder"} <= known
+    assert set(DATASETS) - {"StemFolder", "StemList"} <= known
     for archive in ARCHIVES.values():
         kind, _, digest = archive.known_hash.partition(":")
         assert len(digest) == {"md5": 32, "sha256": 64}[kind] and archive.file.endswith((".zip", ".tar.gz"))

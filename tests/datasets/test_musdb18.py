@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from nussl_transfer.datasets.labels import missing_labels
-from nussl_transfer.datasets.musdb18 import MUSDB18
-from nussl_transfer.datasets.musdb18_names import TRACKS, VALIDATION
+from nussl_transfer.datasets.musdb18 import MUSDB18, TRACKS, VALIDATION
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.slakh import Slakh
+from nussl_transfer.datasets.tracks import missing_labels
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store.prepare import prepare
@@ -56,7 +55,7 @@ def test_the_sources_are_the_papers_or_the_four_stems_or_those_that_slakh_has_to
     assert shape(folder) == {"accompaniment": ["bass.wav", "drums.wav", "other.wav"], "vocals": ["vocals.wav"]}
     assert list(shape(folder, sources="stems")) == ["bass", "drums", "other", "vocals"]
     assert list(shape(folder, sources="common")) == ["bass", "drums", "other"]
-    with pytest.raises(ConfigError, match="sources='four' was asked for of MUSDB18. It is one of paper, stems, common"):
+    with pytest.raises(ConfigError, match="sources is 'four'. Choose one of 'paper', 'stems', 'common'"):
         MUSDB18(folder, sources="four")
 
 
@@ -90,7 +89,7 @@ def test_decoded_songs_come_before_their_containers_and_neither_is_counted_twice
     assert tracks[TEST].stems["vocals"] == (root / "test" / TEST / "vocals.wav",)
     # One that was decoded in part is read from the container.
     assert tracks[FIRST].stems["vocals"] == (root / "train" / f"{FIRST}.stem.mp4" / "vocals",)
-    assert tracks[FIRST].mixture.name == "mixture" and "is decoded in part" in caplog.text
+    assert tracks[FIRST].mixture.name == "mixture" and "is only partly decoded" in caplog.text
     assert root / "train" / FIRST / "vocals.wav" in tracks[FIRST].left_out
 
 
@@ -128,12 +127,12 @@ def test_a_stem_that_is_ignored_is_not_missed(folder):
 def test_a_song_that_is_there_twice_is_refused_with_both_places(tmp_path):
     layouts.musdb18(tmp_path)
     layouts.musdb18_containers(tmp_path)
-    with pytest.raises(DataError, match="is there twice, in .*musdb18/test and in .*musdb18hq/test. Give the folder"):
+    with pytest.raises(DataError, match="of MUSDB18 twice, in .*musdb18/test and in .*musdb18hq/test. Give the folder"):
         open_tracks(tmp_path)
 
 
 def test_a_wrong_root_says_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match="'train/Artist - Title.stem.mp4' were looked for, none found. Give the folder"):
+    with pytest.raises(DataError, match="holds no song of MUSDB18: .*nor 'train/Artist - Title.stem.mp4'. Give the folder"):
         open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="musdb18"))
 
 

@@ -7,10 +7,9 @@ import re
 import layouts
 import pytest
 
-from nussl_transfer.datasets.nearest import KINDRED, UNSUPPORTED
+from nussl_transfer.datasets.folders import find_audio
 from nussl_transfer.datasets.options import StemOptions
-from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.scan import find_audio
+from nussl_transfer.datasets.recognise import KINDRED, UNSUPPORTED, open_tracks
 from nussl_transfer.errors import DataError
 
 PIECE = "01-AchGottundHerr"
@@ -33,9 +32,9 @@ def said(folder, **options):
 def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
     touch(tmp_path, *(f"Sources/{PIECE}-{part}.wav" for part in ("violin", "clarinet", "saxophone")))
     message = said(tmp_path)
-    assert f"nearest to Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
-    assert "Not found: a folder for each piece, any bassoon. Bach10 lies as 01-AchGottundHerr/01-Ach" in message
-    assert "to read what is there, say dataset='Bach10', or 'StemFolder' for stems of your own" in message
+    assert f"resembles Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
+    assert "Not found: a folder for each piece, any bassoon. The layout of Bach10 is 01-AchGottundHerr/01-Ach" in message
+    assert "to read the files as they are, say --dataset Bach10, or --dataset StemFolder for your own stems" in message
     touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
     assert "Not found: a folder for each piece. " in said(tmp_path)
     assert open_tracks(tmp_path, StemOptions(dataset="StemFolder"))[0] == "StemFolder"
@@ -44,8 +43,8 @@ def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
 def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):
     touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
     message = said(tmp_path)
-    assert "nearest to Slakh: 3 files are named as there" in message
-    assert "Not found: any audio of stems, in a folder stems right below the track's. Slakh lies as Track00001/" in message
+    assert "resembles Slakh: 3 files are named as there" in message
+    assert "Not found: any audio of stems, in a folder stems right below the track's. The layout of Slakh is Track00001/" in message
 
 
 def test_slakh_without_audio_says_so(tmp_path):
@@ -55,14 +54,14 @@ def test_slakh_without_audio_says_so(tmp_path):
 
 def test_stem_files_of_other_songs_without_splits_lack_these(tmp_path):
     message = said(touch(tmp_path, "My band - My song.stem.mp4"))
-    assert "nearest to MUSDB18: 1 files are named as there, such as My band - My song.stem.mp4." in message
-    assert "Not found: a folder train or test. MUSDB18 lies as train/Artist - Title.stem.mp4" in message
+    assert "resembles MUSDB18: 1 files are named as there, such as My band - My song.stem.mp4." in message
+    assert "Not found: a folder train or test. The layout of MUSDB18 is train/Artist - Title.stem.mp4" in message
 
 
 def test_a_data_set_beside_other_audio_is_found_where_it_lies(tmp_path):
     message = said(touch(tmp_path, "sets/DCS/DCS_LI_QuartetA_Take01_S2_DYN.wav", "mine/vocals.wav", "mine/bass.wav"))
     assert "and 2 audio files are not, such as mine/bass.wav, mine/vocals.wav." in message
-    assert f"give its own folder, {tmp_path}/sets/DCS, or say dataset='ChoirSet'" in message
+    assert f"give its own folder, {tmp_path}/sets/DCS, or say --dataset DagstuhlChoirSet" in message
 
 
 @pytest.mark.parametrize(
@@ -82,27 +81,27 @@ def test_a_set_that_is_not_read_is_known_by_name(tmp_path, name, what, what_to_d
 def test_a_folder_like_nothing_is_described_with_the_nearest_layout_first(tmp_path):
     touch(tmp_path, *(f"x/y/z/{song}/{stem}.wav" for song in "AB" for stem in ("bass", "vocals")), "x/w/C/bass.wav")
     message = said(tmp_path)
-    assert message.startswith("A folder for each track was looked for in")
+    assert "should have a folder for each track" in message
     assert "There are 1 files 3 folders deep, 4 files 4 folders deep, such as x/w/C/bass.wav" in message
     assert "the most frequent names are bass (3), vocals (2)" in message
-    layouts = [line.split(": ")[0].strip() for line in message.splitlines() if "files lie so" in line]
+    layouts = [line.split(": ")[0].strip() for line in message.splitlines() if "files fit" in line]
     assert layouts[0] == "<track>/<stem>.wav" and len(layouts) == 4
 
 
 def test_tracks_side_by_side_in_one_folder_are_seen(tmp_path):
     touch(tmp_path, *(f"song {number} {stem}.wav" for number in range(40) for stem in ("vocals", "Bass")), "other.wav")
     lines = said(tmp_path).splitlines()
-    assert "81 audio files lie there" in lines[0]
-    tree = "  <track>_<stem>.wav, which is not read: make each track a folder"
-    assert f"{tree}: 80 of 81 files lie so and are named so, not other.wav" in lines
+    assert "has 81 audio files" in lines[0]
+    tree = "  <track>_<stem>.wav, which is not supported: make each track a folder"
+    assert f"{tree}: 80 of 81 files fit, not other.wav" in lines
 
 
 def test_what_fits_a_layout_is_counted_and_what_does_not_is_named(tmp_path):
     touch(tmp_path, *(f"{song}/{stem}.wav" for song in ("one", "two") for stem in ("bass", "drums")), "readme.wav")
     message = said(tmp_path)
     assert "and audio beside them: readme.wav" in message
-    assert "  <track>/<stem>.wav: 4 of 5 files lie so and are named so, not readme.wav" in message
-    assert "  <stem>/<track>.wav: 0 of 5 files lie so and are named so\n" in message
+    assert "  <track>/<stem>.wav: 4 of 5 files fit, not readme.wav" in message
+    assert "  <stem>/<track>.wav: 0 of 5 files fit\n" in message
 
 
 def test_a_mistake_that_is_not_of_the_layout_is_not_followed_by_one(tmp_path):
@@ -111,7 +110,7 @@ def test_a_mistake_that_is_not_of_the_layout_is_not_followed_by_one(tmp_path):
     assert "Known layouts" not in said(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("dataset", ["Bach10", "ChoirSet", "Slakh"])
+@pytest.mark.parametrize("dataset", ["Bach10", "DagstuhlChoirSet", "Slakh"])
 def test_the_files_of_a_data_set_have_its_sign_and_no_others(tmp_path, dataset):
     files = find_audio(layouts.TREES[dataset](tmp_path))
     found = [kin.dataset for file in files for kin in KINDRED if re.search(kin.sign, str(file))]

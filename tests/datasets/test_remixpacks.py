@@ -8,11 +8,10 @@ from collections import Counter
 import layouts
 import pytest
 
-from nussl_transfer.datasets.labels import labels_of, missing_labels
 from nussl_transfer.datasets.options import StemOptions
-from nussl_transfer.datasets.pools import song_words, songs_of, split_by_song
 from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.remixpacks import Remixpacks
+from nussl_transfer.datasets.remixpacks import Remixpacks, song_words, songs_of, split_by_song
+from nussl_transfer.datasets.tracks import labels_of, missing_labels
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.config import MixtureConfig
@@ -71,7 +70,7 @@ def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folde
     name, tracks = open_tracks(folder)
     assert name == "Remixpacks" and counts(tracks) == {"cymbals": 5, "kick_drum": 5, "snare": 5}
     assert missing_labels(tracks) == {}
-    assert "other labels are acoustic_guitar (5), synth_pad (1)" in caplog.text
+    assert "left out labels acoustic_guitar (5), synth_pad (1)" in caplog.text
     assert "passed over symlinks_to_files/fine/Mixed, symlinks_to_files/simple, symlinks_to_files/simple/Mix" in caplog.text
 
 
@@ -118,7 +117,7 @@ def test_usual_names_of_the_papers_sources_are_one_label(tmp_path, kick):
 
 def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
     touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
-    with pytest.raises(DataError, match=r"cymbals is not there. There are hihat \(1 files\), .*Choose by `sources`"):
+    with pytest.raises(DataError, match=r"has no cymbals of Remixpacks, only hihat \(1 files\), .*Choose labels by `sources`"):
         open_tracks(tmp_path)
     assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": ["kick", "Snare"]}))[1]) == ("kick_drum", "snare")
     assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "kick+Snare"}))[1]) == ("kick_drum", "snare")
@@ -130,7 +129,7 @@ def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
     groups = {"drums": ["Kick_Drum", "snare"], "guitar": ["acoustic guitar"]}
     _, tracks = open_tracks(folder, StemOptions(groups=groups))
     assert counts(tracks) == {"drums": 10, "guitar": 5} and {track.split for track in tracks} == {"train", "valid", "test"}
-    with pytest.raises(DataError, match="Group 'x' was to be made of flute: no track has such a stem"):
+    with pytest.raises(DataError, match="Group 'x' is empty: no track has a stem flute"):
         open_tracks(folder, StemOptions(groups={"x": "flute"}))
     touch(folder / PURE, "Kick/one more(symlink).wav")
     assert counts(open_tracks(folder, StemOptions(groups={"k": "kick", "s": "snare"}))[1]) == {"k": 1, "s": 5}
@@ -141,7 +140,7 @@ def test_files_of_several_instruments_come_only_when_asked_for(folder):
     tracks = Remixpacks.find_tracks(folder, mixed=True)
     assert counts(tracks) == {"cymbals": 5, "kick_drum": 6, "snare": 6}
     assert "Mixed/snare/Aurora Lights – North (Stems) drum loop" in [track.name for track in tracks]
-    with pytest.raises(DataError, match="only files of several instruments .Mixed. lie there. Say mixed=True"):
+    with pytest.raises(DataError, match="holds only files of several instruments .Mixed. of Remixpacks. Use mixed=True"):
         Remixpacks.find_tracks(folder / "symlinks_to_files", ignore=["Pure", "simple"])
 
 
@@ -152,9 +151,9 @@ def test_two_trees_of_labels_are_refused_with_their_places(folder):
 
 
 def test_the_packs_alone_and_loose_files_are_refused(folder, tmp_path):
-    with pytest.raises(DataError, match="only original_files lie there. Sort them into a folder for each label"):
+    with pytest.raises(DataError, match="holds only original_files of Remixpacks. Sort them into a folder for each label"):
         Remixpacks.find_tracks(folder, ignore=["symlinks_to_files"])
-    with pytest.raises(DataError, match="a.wav lies in it directly. Give the folder above, or move that away"):
+    with pytest.raises(DataError, match="a.wav lies in it directly. Give the folder above, or move the file away"):
         Remixpacks.find_tracks(touch(tmp_path / "loose", "a.wav", "Kick/b.wav"))
 
 
@@ -185,10 +184,10 @@ def test_a_name_as_long_as_a_file_system_takes_can_be_prepared(tmp_path):
 
 
 def test_the_papers_split_is_the_one_that_the_authors_script_draws(drawn_from):
-    tracks = Remixpacks.find_tracks(drawn_from, sources="all", split_scheme="paper")
+    tracks = Remixpacks.find_tracks(drawn_from, sources="all", split_scheme="author")
     expected = [f"{label}/Pack {number:02d}" for label, numbers in AUTHORS_TEST.items() for number in numbers]
     assert sorted(sides(tracks, "test")) == sorted(expected)
-    three = Remixpacks.find_tracks(drawn_from, split_scheme="paper")
+    three = Remixpacks.find_tracks(drawn_from, split_scheme="author")
     assert len(sides(three, "test")) == 3 + 4 + 2 and len(sides(three, "train")) == 20 + 27 + 8
 
 
@@ -257,7 +256,7 @@ def test_a_label_of_one_song_stays_in_training_and_is_said_to_be_missing_in_the_
     tracks = Remixpacks.find_tracks(tmp_path)
     assert {track.split for track in tracks if "cymbals" in track.stems} == {"train"}
     assert sides(tracks, "valid") == []
-    assert "no song with cymbals could be spared for the test" in caplog.text
+    assert "too few songs: none with cymbals is left for the test" in caplog.text
 
 
 def test_the_song_can_be_found_by_an_expression_of_ones_own(tmp_path, caplog):
@@ -266,8 +265,8 @@ def test_the_song_can_be_found_by_an_expression_of_ones_own(tmp_path, caplog):
     assert all(len({track.split for track in tracks if track.name.endswith(song)}) == 1 for song in "xyz")
     caplog.clear()
     Remixpacks.find_tracks(tmp_path, song="12 - [xy]")
-    assert "the song of 3 of 9 files cannot be told" in caplog.text
-    with pytest.raises(ConfigError, match=r"song='\(' was asked for: that is no regular expression"):
+    assert "the names of 3 of 9 files do not tell their song" in caplog.text
+    with pytest.raises(ConfigError, match=r"song is '\(', which is no regular expression"):
         Remixpacks.find_tracks(tmp_path, song="(")
 
 
@@ -275,7 +274,7 @@ def test_a_split_on_disk_is_kept_and_songs_on_both_sides_are_said(drawn_from, ca
     for label in ("Cymbals", "Kick", "Snare"):
         touch(drawn_from / "fine_16k", *(f"{split}/{label}/Umbrella {n}.wav" for split, n in (("train", 1), ("test", 2))))
         touch(drawn_from / "fine_16k", f"train/{label}/Other song.wav")
-    for scheme in ("song", "paper"):
+    for scheme in ("song", "author"):
         tracks = Remixpacks.find_tracks(drawn_from / "fine_16k", split_scheme=scheme)
         assert Counter(track.split for track in tracks) == {"train": 6, "test": 3}
         assert "1 songs are in more than one split, such as umbrella" in caplog.text
@@ -283,7 +282,7 @@ def test_a_split_on_disk_is_kept_and_songs_on_both_sides_are_said(drawn_from, ca
 
 
 def test_a_scheme_that_does_not_exist_is_refused(folder):
-    with pytest.raises(ConfigError, match="split_scheme='random' was asked for. It is one of song, paper"):
+    with pytest.raises(ConfigError, match="split_scheme is 'random'. Choose one of 'song', 'author'"):
         Remixpacks.find_tracks(folder, split_scheme="random")
 
 
@@ -297,7 +296,7 @@ def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
         item = Mixtures(store.select(split=split), MixtureConfig(0.5, coherent=0.0), 4)[3]
         assert item["source_audio"].shape == (1, 8000, 3)
         assert (item["source_audio"].abs().amax(dim=(0, 1)) > 0).any()
-    with pytest.raises(DataError, match="no track of .* has all of cymbals, kick_drum, snare"):
+    with pytest.raises(DataError, match="has no track with all of cymbals, kick_drum, snare"):
         Mixtures(store, MixtureConfig(0.5, coherent=1.0), 1)
 
 

@@ -11,13 +11,11 @@ import pytest
 import yaml
 
 from nussl_transfer.cli import main
-from nussl_transfer.datasets.labels import missing_labels
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
-from nussl_transfer.datasets.slakh import Slakh
-from nussl_transfer.datasets.slakh_sources import SOURCES
-from nussl_transfer.datasets.slakh_splits import split_of_tracks
-from nussl_transfer.datasets.slakh_tables import MOVED, OMITTED, WHITE_NOISE
+from nussl_transfer.datasets.slakh import SOURCES, Slakh
+from nussl_transfer.datasets.slakh_splits import MOVED, OMITTED, WHITE_NOISE, split_of_tracks
+from nussl_transfer.datasets.tracks import missing_labels
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.mixing.split import train_valid_split
@@ -69,7 +67,7 @@ def test_a_folder_of_tracks_and_one_track_will_do(tree):
 def test_a_track_that_is_there_twice_is_refused_with_both_places(tmp_path):
     for kind in ("redux", "baby"):
         layouts.slakh(tmp_path, kind, tracks=(1,), seconds=0.05)
-    with pytest.raises(DataError, match="Track00001 is there twice, .*babyslakh_16k.* and .*redux/train.*one copy"):
+    with pytest.raises(DataError, match="holds Track00001 twice, .*babyslakh_16k.* and .*redux/train.*one copy"):
         open_tracks(tmp_path)
 
 
@@ -81,13 +79,13 @@ def test_a_track_without_audio_is_left_out_and_said(folder, caplog):
 
 def test_slakh_beside_other_audio_is_not_taken_for_all_of_it(folder):
     layouts.write(folder.parent / "mine" / "vocals.wav", layouts.tone(440, 0.1))
-    with pytest.raises(DataError, match="This is nearest to Slakh: .*To read it alone, .*say dataset='Slakh'"):
+    with pytest.raises(DataError, match="It resembles Slakh: .*To read it alone, .*say --dataset Slakh"):
         open_tracks(folder.parent)
     assert len(open_tracks(folder.parent, StemOptions(dataset="slakh"))[1]) == len(NUMBERS)
 
 
 def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match="Track00001 with metadata.yaml and stems/S00.flac were looked for, none found"):
+    with pytest.raises(DataError, match="holds no track of Slakh, .*Track00001 with metadata.yaml and stems/S00.flac"):
         open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="slakh"))
 
 
@@ -97,8 +95,8 @@ def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
 def test_a_stem_exists_if_its_file_does(tree, caplog):
     caplog.set_level("INFO")
     assert found(tree, 1740, sources="band") == {"bass": ["S04"], "drums": ["S01"], "piano": ["S02"]}
-    assert "of 4 stems there is MIDI and never was audio: Track00014 S11, Track01740 S00" in caplog.text
-    assert "not there" not in caplog.text  # S06 of track 1 is in metadata.yaml, and of it nothing was made
+    assert "4 stems have MIDI and no audio: Track00014 S11, Track01740 S00" in caplog.text
+    assert "are missing" not in caplog.text  # S06 of track 1 is in metadata.yaml, and of it nothing was made
     assert missing_labels(Slakh.find_tracks(tree, sources="band")) == {"Track00357": ("piano",), "Track01740": ("guitar",)}
 
 
@@ -106,8 +104,8 @@ def test_a_file_that_should_be_there_is_missed_and_one_that_is_not_listed_is_lef
     stems = folder / "train" / "Track00004" / "stems"
     (stems / "S02.flac").rename(stems / "S07.flac")
     assert found(folder, 4) == {"drums": ["S01"], "piano_guitar": ["S00"]}
-    assert "1 stems are not there, though metadata.yaml says that they were rendered: Track00004 S02" in caplog.text
-    assert "1 stems are left out, as metadata.yaml does not say what they are: Track00004 S07" in caplog.text
+    assert "1 stems are missing, although metadata.yaml lists them as rendered: Track00004 S02" in caplog.text
+    assert "1 stems are left out, since metadata.yaml does not list them: Track00004 S07" in caplog.text
 
 
 def test_numbers_may_have_gaps_and_paths_in_the_metadata_are_not_used(tree):
@@ -119,7 +117,7 @@ def test_numbers_may_have_gaps_and_paths_in_the_metadata_are_not_used(tree):
 def test_white_noise_is_left_out(tree, caplog):
     assert len(WHITE_NOISE) == 9
     assert found(tree, 357) == {"drums": ["S01"], "piano_guitar": ["S00"]}
-    assert "1 stems are left out, as they are white noise: Track00357 S03" in caplog.text
+    assert "1 stems are left out, since they are white noise: Track00357 S03" in caplog.text
     track = next(track for track in Slakh.find_tracks(tree) if track.name == "Track00357")
     assert [path.name for path in track.left_out] == ["S02.flac", "S03.flac"]
 
@@ -127,7 +125,7 @@ def test_white_noise_is_left_out(tree, caplog):
 def test_one_sound_is_never_in_two_sources(tree, caplog):
     assert found(tree, 22)["piano_guitar"] == ["S00", "S02", "S11", "S12"]  # as it is in the mixture
     assert found(tree, 22, sources="band") == {"bass": ["S03"], "drums": ["S01"], "guitar": ["S00"], "piano": ["S02"]}
-    assert "Track00022: S11 and S12 are the same sound for two sources, and left out" in caplog.text
+    assert "Track00022: S11 and S12 are the same sound in two sources, and left out" in caplog.text
 
 
 def test_submixes_and_residuals_are_no_stems(tree):
@@ -153,12 +151,12 @@ def test_the_stems_and_what_is_left_out_make_the_mixture(tree):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "Track00004 has no metadata.yaml, which says what its stems are"),
+        (None, "Track00004 has no metadata.yaml, which lists its stems"),
         ("stems: {S00: [", "Track00004 has a metadata.yaml that cannot be read"),
         (b"\xff\xfe\x00", "Track00004 has a metadata.yaml that cannot be read"),
         ("", "Track00004 has a metadata.yaml that lists no stems"),
         ("stems: None", "lists no stems"),
-        ("stems: {S00: None}", "says nothing of S00"),
+        ("stems: {S00: None}", "without an entry for S00"),
         ("stems: {S00: {program_num: None}}", "the program_num of S00 is 'None', not a number 0 to 128"),
         ("stems: {S00: {program_num: 129}}", "the program_num of S00 is 129"),
         ("!!python/object/apply:os.system ['touch harm']", "Track00004 has a metadata.yaml that cannot be read"),
@@ -169,7 +167,7 @@ def test_a_metadata_file_that_is_absent_or_broken_is_an_error_that_names_the_tra
     path.unlink()
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(DataError, match=rf"of 1 of 9 tracks .*\n  .*{message}.*\n.*pass over the tracks with `ignore`"):
+    with pytest.raises(DataError, match=rf"1 of 9 tracks .*\n  .*{message}.*\n.*pass over the tracks with `ignore`"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(ignore="Track00004"))[1]) == 8
 
@@ -210,7 +208,7 @@ def test_the_command_line_takes_its_options(tree, tmp_path, capsys):
     assert main(["prepare", str(tree / "train"), "--out", str(tmp_path / "store"), "--options", options]) == 0
     store = Store(tmp_path / "store")
     assert store.labels == ("bass", "drums", "other") and {track.split for track in store.tracks} == {"train", "test"}
-    for wrong, sentence in (("sources", "'sources' is not NAME=VALUE"), ("layout=pool,seed=1", "seed=1 was asked for of")):
+    for wrong, sentence in (("sources", "'sources' is not NAME=VALUE"), ("layout=pool,seed=1", "has no option 'seed'")):
         assert main(["check", str(tree), "--options", wrong]) == 2
         assert sentence in capsys.readouterr().err
 
@@ -218,9 +216,9 @@ def test_the_command_line_takes_its_options(tree, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        ("bands", "sources='bands' was asked for of Slakh. It is one of paper, paper[+]bass, band"),
-        ({"a": [1], "b": [1, 2]}, "Program 1 was put into two sources, 'a' and 'b'"),
-        ({"a": [129]}, "Program 129 was put into source 'a': it is a number 0 to 127, or 128 for drums"),
+        ("bands", "sources is 'bands'. Choose one of paper, paper[+]bass, band"),
+        ({"a": [1], "b": [1, 2]}, "Program 1 is in two sources, 'a' and 'b'"),
+        ({"a": [129]}, "Source 'a' has program 129, which is no number from 0 to 127, nor 128 for drums"),
     ],
 )
 def test_sources_that_cannot_be_are_refused(tree, sources, message):
@@ -311,10 +309,10 @@ def test_a_third_of_a_draw_that_ignores_the_midi_is_shared(caplog):
 
 
 def test_a_track_or_a_scheme_that_is_not_known_is_refused(folder):
-    with pytest.raises(ConfigError, match="split_scheme='mine' was asked for of Slakh. It is one of grouped, orig, redux"):
+    with pytest.raises(ConfigError, match="split_scheme is 'mine'. Choose one of 'grouped', 'orig', 'redux'"):
         Slakh.find_tracks(folder, split_scheme="mine")
     (folder / "train" / "Track00004").rename(folder / "train" / "Track02101")
-    with pytest.raises(DataError, match="of Track00001 to Track02100, and Track02101 is here. Say split_scheme='grouped'"):
+    with pytest.raises(DataError, match="covers Track00001 to Track02100, and not Track02101. Use split_scheme='grouped'"):
         Slakh.find_tracks(folder, split_scheme="redux")
-    with pytest.raises(DataError, match="split_scheme='redux' leaves out each of the 2 tracks"):
+    with pytest.raises(DataError, match="split_scheme='redux' leaves out all 2 tracks"):
         Slakh.find_tracks(folder / "omitted", split_scheme="redux")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .bach10 import BACH10_PARTS, BACH10_PIECES, bach10
 from .choirset import ALL_CHOIRSET_TAKES, CHOIRSET_OTHERS, CHOIRSET_RATE, CHOIRSET_TAKES, choirset, microphones
-from .folders import STEMS, pool, stem_audio, stem_major, track_major
+from .folders import STEMS, pool, stem_audio, stem_list, stem_major, track_major
 from .musdb18 import MUSDB18_SONGS, MUSDB18_STEMS, musdb18, musdb18_containers
 from .remixpacks import PACKS, remixpacks
 from .slakh import SLAKH_TRACKS, slakh, slakh_metadata
@@ -38,6 +38,7 @@ __all__ = [
     "slakh",
     "slakh_metadata",
     "stem_audio",
+    "stem_list",
     "stem_major",
     "tone",
     "track_major",
@@ -47,9 +48,10 @@ __all__ = [
 # data set -> what builds its tree and returns the folder to open: one for every data set there is.
 TREES = {
     "Bach10": bach10,
-    "ChoirSet": choirset,
+    "DagstuhlChoirSet": choirset,
     "MUSDB18": musdb18,
     "Slakh": slakh,
     "Remixpacks": remixpacks,
     "StemFolder": track_major,
+    "StemList": stem_list,
 }

@@ -65,7 +65,7 @@ def microphones(take: str) -> list[tuple[str, str]]:
 
 
 def choirset(folder: Path, top: str = "DagstuhlChoirSet_V1.2.3", takes=(*CHOIRSET_TAKES, *CHOIRSET_OTHERS)) -> Path:
-    """ChoirSet as it lies on disk: mono int16 at 22,050 Hz, neighbours to be heard in all but larynx microphones.
+    """DagstuhlChoirSet as it lies on disk: mono int16 at 22,050 Hz, neighbours to be heard in all but larynx microphones.
 
     Takes of songs for four voices, and others that are none: a solo, the basses alone, an exercise with a piano. The
     tenors of quartet A end a little early, larynx microphones are louder, annotations lie in folders of their own.

@@ -53,6 +53,14 @@ def pool(folder: Path, stems=("Bass", "Kick", "Snare"), each: int = 3) -> Path:
     return folder
 
 
+def stem_list(folder: Path) -> Path:
+    """A CSV file that names the stems of two tracks."""
+    track_major(folder, mixture=None)
+    rows = [f"{track},{stem},{track}/{stem}.wav" for track in ("Song A", "Song B") for stem in STEMS]
+    (folder / "stems.csv").write_text("\n".join(["track,label,file", *rows]) + "\n")
+    return folder / "stems.csv"
+
+
 def stem_audio(stem: str, number: int = 0, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
     """The audio of a stem: its own pitch, another one in each track."""
     return tone(STEMS.get(stem, 330.0) * (1 + number / 12), seconds, rate, phase=number)

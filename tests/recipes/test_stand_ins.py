@@ -26,7 +26,7 @@ from recipes.corpora.slakh_files import class_name
 from recipes.corpora.synth import default_soundfont
 
 SIZES = {"choirset": (2, 0.3), "musdb18": (3, 0.2), "remixpacks": (3, 0.2), "slakh": (4, 0.25)}
-NAMES = {"choirset": "ChoirSet", "musdb18": "MUSDB18", "remixpacks": "Remixpacks", "slakh": "Slakh"}
+NAMES = {"choirset": "DagstuhlChoirSet", "musdb18": "MUSDB18", "remixpacks": "Remixpacks", "slakh": "Slakh"}
 MODULES = {"choirset": choirset, "musdb18": musdb18, "remixpacks": remixpacks, "slakh": slakh}
 RENDER_ONE = {"choirset": "render_take", "musdb18": "render_song", "remixpacks": "render_pack", "slakh": "render_track"}
 KINDS = sorted(SIZES)

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 import soxr
 
-from nussl_transfer.datasets.base import Track
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.datasets.stem_folder import StemFolder
+from nussl_transfer.datasets.tracks import Track
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store import prepare as module
 from nussl_transfer.store import store as stores

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
+from ...audio.levels import ACTIVITY_BLOCK
 from ...errors import ConfigError, DataError
 from ..options import StemOptions
 from ..tracks import Track, labels_of
 from .duplicates import find_duplicate_audio, same_origins
 from .findings import LEVELS, Finding, Inspection, StemRow, Usable
 from .stems import (
-    ACTIVITY_BLOCK,
     SILENCE,
     decoded_row,
     findings_of_row,
@@ -76,7 +76,7 @@ def check(
             for found in result:
                 (rows if isinstance(found, StemRow) else findings).append(found)
         if deep:
-            compared = pool.map(lambda track: check_mixture(track, options.use_mixtures), tracks)
+            compared = pool.map(check_mixture, tracks)
             findings += [finding for found in compared for finding in found]
     findings += [finding for row in rows for finding in findings_of_row(row)]
     findings += silent_stems(rows)

@@ -1,4 +1,4 @@
-"""The same music twice: by its samples, and by what it was made from. Across splits it makes a test unfair."""
+"""Find the same music twice, by its samples or by its origin; across splits it makes test scores too good."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..base import Track
 from ..folders import few
+from ..tracks import Track
 from .findings import Finding, StemRow
 from .stems import SILENCE
 
-SPLITS = "Keep all that is the same music in one split: a test on what was trained on promises too much."
-ONCE = "Keep one of them, unless the music has it twice."
+SPLITS = "Keep the same music in one split: scores on music that was trained on are too good."
+ONCE = "Keep one of them, unless the music has the part twice."
 
 
 def find_duplicate_audio(rows: Sequence[StemRow]) -> list[Finding]:
-    """Returns a warning for each sound that is in two splits, or in two labels; a note where it is in two tracks.
+    """Return a warning for audio that is in two splits or two labels, and a note for audio that is in two tracks.
 
-    Decoded files are compared by their samples; where there are headers alone, files of one length and size are, byte
-    by byte.
+    Decoded files are compared by their samples; else files of equal length and size are compared byte by byte.
     """
     alike: dict[object, list[StemRow]] = {}
     for row in rows:
@@ -37,9 +36,9 @@ def find_duplicate_audio(rows: Sequence[StemRow]) -> list[Finding]:
 
 
 def same_origins(tracks: Sequence[Track]) -> list[Finding]:
-    """Returns a warning where tracks of one origin, a MIDI file or a song, are in different splits; else a note.
+    """Return a warning where tracks of one origin, a MIDI file or a song, are in different splits; else a note.
 
-    The stems of one song that are tracks each, as in a pool, are not the same music.
+    In a pool, where each stem of a song is a track, these tracks are not the same music.
     """
     of: dict[str, list[Track]] = {}
     for track in tracks:
@@ -62,20 +61,20 @@ def same_origins(tracks: Sequence[Track]) -> list[Finding]:
 
 
 def _about(rows: Sequence[StemRow]) -> Iterable[Finding]:
-    """Yields what there is to say of files that are the same sound."""
+    """Yields the finding for files of the same audio."""
     files = few(f"{row.track} {row.label} ({Path(row.file).name})" for row in rows)
     labels = {(row.track, row.label) for row in rows}
     splits = {row.split for row in rows}
     if len(splits) > 1:
         named = " and ".join(sorted(map(str, splits)))
-        yield Finding("warning", None, None, f"the same sound is in {named}: {files}", SPLITS)
+        yield Finding("warning", None, None, f"the same audio is in {named}: {files}", SPLITS)
     elif len({row.label for row in rows}) > 1 and len({row.track for row in rows}) < len(labels):
-        what = f"two of its stems are the same sound: {files}"
-        yield Finding("warning", rows[0].track, None, what, "No network can tell them apart. Leave one out, or merge them.")
+        what = f"two of its stems are the same audio: {files}"
+        yield Finding("warning", rows[0].track, None, what, "No network can separate them. Leave one out, or merge them.")
     elif len({row.track for row in rows}) > 1:
-        yield Finding("note", None, None, f"the same sound is in several tracks: {files}", ONCE)
+        yield Finding("note", None, None, f"the same audio is in several tracks: {files}", ONCE)
     else:
-        yield Finding("note", rows[0].track, rows[0].label, f"the same sound is in it twice: {files}", ONCE)
+        yield Finding("note", rows[0].track, rows[0].label, f"the same audio is in it twice: {files}", ONCE)
 
 
 def _by_bytes(rows: Sequence[StemRow]) -> Iterable[list[StemRow]]:
@@ -86,7 +85,7 @@ def _by_bytes(rows: Sequence[StemRow]) -> Iterable[list[StemRow]]:
                 digest = hashlib.blake2b()
                 while block := file.read(2**20):
                     digest.update(block)
-        except OSError:  # a stream within a file, or one that is gone: a deep look hears it
+        except OSError:  # a stream within a file, or one that is gone: a deep check decodes it
             continue
         same.setdefault(digest.digest(), []).append(row)
     return [group for group in same.values() if len(group) > 1]

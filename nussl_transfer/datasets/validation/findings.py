@@ -1,4 +1,4 @@
-"""What an inspection of a data set says: a row for each file, findings, and both as text or plain values."""
+"""The result of a check: a row for each file, findings, and both as text or plain values."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 LEVELS = ("error", "warning", "note")
-# So many warnings or notes with one and the same advice are shown in full.
+# At most this many warnings or notes with the same advice are shown.
 FEW = 4
-# So many files are listed one by one, unless it is asked for.
+# At most this many files are listed one by one by default.
 MOST_FILES = 60
 OVERVIEW = ("split", "label", "tracks", "files", "minutes", "rate", "ch", "coding")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing worth saying: an error stops the use of a data set, a warning may spoil it, a note tells."""
+    """One finding: an error (the data set is unusable), a warning (results may suffer) or a note."""
 
     level: str
     track: str | None
@@ -31,9 +31,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class StemRow:
-    """One file of a stem: what its header says; where it was decoded, how it sounds.
+    """One file of a stem: values of its header and, if it was decoded, of its samples.
 
-    Level and offset are of full scale; ``digest`` is of the samples; ``active`` has where it sounds, in seconds.
+    ``rms``, ``peak`` and ``mean`` are shares of full scale; ``digest`` is a hash of the samples; ``active`` lists the
+    [start, end) in seconds where it sounds; ``mono_db`` is the level of the mean over channels relative to the channels.
     """
 
     track: str
@@ -50,11 +51,12 @@ class StemRow:
     clipped: int | None = None
     digest: str | None = None
     active: tuple[tuple[float, float], ...] | None = None
+    mono_db: float | None = None
 
 
 @dataclass(frozen=True)
 class Usable:
-    """How many excerpts there are in a split, of one label or (None) of all, and in how many all sources sound."""
+    """The number of excerpts in a split, of one label or (None) of all, and of those in which all sources sound."""
 
     split: str | None
     label: str | None
@@ -65,13 +67,13 @@ class Usable:
     def __str__(self) -> str:
         parts = [part for part in (self.split, self.label) if part]
         heard = "" if self.sounding is None else f", {self.sounding} in which {self.label or 'every source'} sounds"
-        length = f"at most {self.seconds:g} s"  # a shorter track is one, whole
+        length = f"at most {self.seconds:g} s"  # a shorter track counts as one
         return f"{' '.join(parts) + ': ' if parts else ''}{_number(self.count, 'excerpt')} of {length}{heard}"
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What ``inspect`` saw: a row for each file, and the findings, errors first."""
+    """The result of a check: a row for each file, and the findings, errors first."""
 
     rows: list[StemRow]
     findings: list[Finding] = field(default_factory=list)
@@ -79,23 +81,23 @@ class Inspection:
 
     @property
     def fatal(self) -> bool:
-        """Tells whether the data set cannot be used as it is."""
+        """Tell whether the data set cannot be used as it is."""
         return any(finding.level == "error" for finding in self.findings)
 
     @property
     def untrainable(self) -> str:
-        """Tells why nothing can be trained on it, though it can be prepared and scored; '' where something can."""
+        """Return why training on it is impossible, though it can be prepared and scored; '' where it is possible."""
         if len({row.label for row in self.rows}) == 1:
-            return "it has one label only, and there is nothing to separate that from"
+            return "it has one label only, and separation needs two"
         if self.rows and all(row.split in ("valid", "test") for row in self.rows):
             return "all its tracks are for validation or testing"
         return ""
 
     def table(self, files: bool | None = None) -> str:
-        """Returns the rows, what there is of each label in each split, and the findings, as text for a terminal.
+        """Return the rows, an overview of labels and splits, and the findings, as text for a terminal.
 
         Args:
-            files: Whether to list every file; None lists them where they are few.
+            files: Whether to list every file; None lists at most ``MOST_FILES``.
         """
         listing = len(self.rows) <= MOST_FILES if files is None else files
         head = ("track", "label", "rate", "ch", "seconds", "coding", "peak", "mean", "file")
@@ -118,13 +120,13 @@ class Inspection:
         return lines
 
     def summary(self) -> str:
-        """Returns one line: how much there is, how many findings of each level."""
+        """Return one line: the amount of audio, and the number of findings of each level."""
         sizes = [_number(len({row.track for row in self.rows}), "track"), _number(len(self.rows), "file")]
         counts = [_number(sum(finding.level == level for finding in self.findings), level) for level in LEVELS]
         return f"{', '.join(sizes)}, {_minutes(self.rows):.1f} minutes of stems: {', '.join(counts)}."
 
     def to_json(self) -> dict:
-        """Returns the same as plain values."""
+        """Return the result as plain values."""
         return {
             "rows": [asdict(row) for row in self.rows],
             "findings": [asdict(finding) for finding in self.findings],
@@ -135,7 +137,7 @@ class Inspection:
 
 
 def format_errors(findings: Iterable[Finding]) -> str:
-    """Returns the errors among findings as one message; '' when there is none."""
+    """Return the errors among findings as one message; '' when there is none."""
     errors = [finding for finding in findings if finding.level == "error"]
     if not errors:
         return ""
@@ -144,9 +146,9 @@ def format_errors(findings: Iterable[Finding]) -> str:
 
 
 def listed(findings: Iterable[Finding]) -> list[str]:
-    """Returns findings as lines: those with one and the same advice together, and the advice once, below them.
+    """Return findings as lines, those with the same advice together, and the advice once below them.
 
-    Errors are listed to the last; of warnings and notes that are alike, the first few.
+    All errors are listed, and the first few of similar warnings and notes.
     """
     alike: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
@@ -161,13 +163,13 @@ def listed(findings: Iterable[Finding]) -> list[str]:
 
 
 def aligned(lines: list[tuple[str, ...]]) -> list[str]:
-    """Returns lines of cells as text, in columns."""
+    """Return lines of cells as text, in columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def on_one_line(text: str) -> str:
-    """Returns a text whose names of files cannot move the cursor, or pass for another line.
+    """Return a text with control characters escaped, so that a file name cannot move the cursor or fake a line.
 
     >>> on_one_line("ba\\nss.wav")
     'ba\\\\nss.wav'

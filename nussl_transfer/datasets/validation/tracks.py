@@ -21,8 +21,7 @@ MIXTURE_RESIDUAL = -20.0
 # The longest name in bytes: a store writes files beside it whose names are up to 25 bytes longer; file systems take 255.
 LONGEST_NAME = 230
 _UNEQUAL = (
-    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool "
-    "(check, prepare)."
+    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool (check, prepare)."
 )
 _TAKEN_AS = {"skip": "It is left out.", "silence": "Its missing stems count as silent."}
 
@@ -124,17 +123,12 @@ def _is_unread(name: str) -> bool:
     return path.suffix.lower() in UNREAD and not is_stem_mp4(path)
 
 
-def check_mixture(track: Track, used: bool = False) -> list[Finding]:
-    """Compare a mixture file with the sum of its track's stems: the gain, and the residual in dB of the mixture.
-
-    Args:
-        track: The track.
-        used: Whether the mixture file is the input of the training.
-    """
-    if track.mixture is None or track.minus:
+def check_mixture(track: Track) -> list[Finding]:
+    """Compare a mixture file with the sum of its track's stems: the gain, and the residual in dB of the mixture."""
+    if track.mixture is None or track.minus or track.spans:
         return []
     files = [path for paths in track.stems.values() for path in paths]
-    name = track.mixture.name
+    name, used = track.mixture.name, track.uses_mixture
     unused = "Training does not use it: mixtures are summed from the stems."
     try:
         heads = [header(path) for path in (track.mixture, *files)]
