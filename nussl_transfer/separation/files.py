@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
-from ..datasets.scan import find_files
+from ..datasets.folders import find_files
 from ..errors import ConfigError, DataError
 from .ensemble import Checkpoints
 from .streaming import Mixture, Request, StreamSeparator
