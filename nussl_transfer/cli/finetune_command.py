@@ -39,6 +39,7 @@ def finetune_parser() -> Parser:
     testing = parser.add_argument_group("cross-validation")
     testing.add_argument("--folds", metavar="N", type=integer(2, 1000), help="train N networks, each scored on other tracks")
     testing.add_argument("--repeats", metavar="N", type=integer(1, 1000), help="repeat the folds with other seeds [1]")
+    testing.add_argument("--test", metavar="STEMS", type=Path, help="score all networks together on these other stems")
     computing = parser.add_argument_group("computing")
     add_device(computing)
     computing.add_argument("--bf16", action="store_true", help="compute in bfloat16, where the device has it")
@@ -81,6 +82,8 @@ def finetune(stems: Path, out: Path, folds: int = 0, repeats: int = 1, **given) 
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
         raise ConfigError(f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats.")
+    if "test" in given and not folds:
+        raise ConfigError(f"--test needs --folds. To score a run: {PROGRAM} evaluate RUN STEMS.")
     if folds:
         cross_validate(stems, out, folds, repeats, arguments(given))
         return

@@ -20,7 +20,7 @@ def evaluate_parser() -> Parser:
         "If the stems are split, only those of split 'test' are scored.",
         "evaluate tuned scratch my-test-stems",
     )
-    parser.add_argument("models", metavar="MODELS", nargs="+", help="names, files or runs")
+    parser.add_argument("models", metavar="MODELS", nargs="+", help="names, files, runs; a folder of runs is one ensemble")
     parser.add_argument("stems", metavar="STEMS", type=Path, help="folder of stems, or a store")
     add = parser.add_argument
     add("--out", metavar="FOLDER", type=Path, help="folder for scores.json and excerpts.jams [scores]")
@@ -41,17 +41,18 @@ def evaluate_parser() -> Parser:
 def evaluate(models: list[str], stems: Path, out: Path = Path("scores"), excerpts: Path | None = None, **given) -> None:
     """Score models, and print the table."""
     from ..checkpoints.checkpoint import read_info
-    from ..checkpoints.zoo import resolve
     from ..evaluation.evaluate import evaluate
     from ..evaluation.excerpts import make_excerpts, silent_excerpts
     from ..evaluation.jams import read_excerpts, write_excerpts
     from ..report.text import text_table
     from ..runtime.device import resolve_device
+    from ..separation.ensemble import find_checkpoints
     from ..store.open import open_store
 
     given["device"] = resolve_device(given.get("device", "auto"))  # before a store is made
-    checkpoints = {name: resolve(model) for name, model in zip(short_names(models), models, strict=True)}
-    first = read_info(next(iter(checkpoints.values())))
+    found = [find_checkpoints(model) for model in models]  # several in a folder of runs: one ensemble
+    checkpoints = {name: paths if len(paths) > 1 else paths[0] for name, paths in zip(short_names(models), found, strict=True)}
+    first = read_info(found[0][0])
     store = open_store(stems, out / "store", first.sample_rate, stem_options(given))
     if any(track.split == "test" for track in store.tracks):
         store = store.select(split="test")
