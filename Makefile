@@ -46,11 +46,13 @@ bundled: $(READY) ## Fine-tune the separators that ship with the package again: 
 
 SIZE := small
 JOBS := all
+# Pretraining and downstream sets to run, with commas between: SETS=bach10,choir runs without Remixpacks. All by default.
+SETS :=
 # Folders of the data sets, {"Slakh": "/data/slakh2100_flac_redux", ...}; BACH10 adds the recorded Bach10 to size small.
 FOLDERS := {$(if $(BACH10),"bach10_recorded": "$(BACH10)")}
-study: $(READY) ## The paper's tables and figures, in study/$(SIZE): SIZE=smoke, small or paper, JOBS=2 at once, DRY=-n to ask
+study: $(READY) ## The paper's tables and figures, in study/$(SIZE): SIZE=smoke, small, medium or paper, SETS=bach10,choir, JOBS=2 at once, DRY=-n to ask
 	$(PY) -m snakemake -s recipes/Snakefile --profile recipes/profiles/local --cores $(JOBS) $(DRY) \
-	  --config size=$(SIZE) 'folders=$(FOLDERS)'
+	  --config size=$(SIZE) 'folders=$(FOLDERS)' $(if $(SETS),sets=$(SETS))
 
 clean: ## Remove what make built: .venv, demo/, documentation, caches
 	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache

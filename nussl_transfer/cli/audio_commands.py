@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ..errors import ConfigError
 from .options import add_device
 from .parsers import Parser, integer, number
 from .words import parse_list
@@ -14,15 +15,15 @@ def separate_parser() -> Parser:
     """Return the parser of `separate`."""
     parser = Parser(
         "separate",
-        "AUDIO ... --model MODEL ... --out FOLDER [options]",
+        "AUDIO ... --model MODEL --out FOLDER [options]",
         "Separate audio files of any length into one file per label.\n\n"
         "Several models, or the folds of `finetune --folds`, separate together: their\n"
         "masks are averaged. The status is 1 if some files could not be separated.",
         "separate song.wav --model run --out separated",
     )
     add = parser.add_argument
-    add("audio", metavar="AUDIO", nargs="+", type=Path, help="files to separate, or folders of them")
-    add("--model", metavar="MODEL", nargs="+", required=True, help="name, file, run, folder of runs, or address")
+    add("audio", metavar="AUDIO", nargs="*", type=Path, help="files to separate, or folders of them")
+    add("--model", metavar="MODEL", nargs="+", required=True, help="names, files, runs, folders of runs, addresses")
     add("--out", metavar="FOLDER", type=Path, required=True, help="folder to write: FOLDER/SONG/LABEL.wav")
     add("--labels", metavar="NAME,...", type=parse_list, help="labels to write; all when not given")
     add("--residual", action="store_true", help="also write the mixture minus those labels")
@@ -40,6 +41,10 @@ def separate_parser() -> Parser:
 
 def separate(audio: list[Path], model: list[str], out: Path, **given) -> int:
     """Separate files, and print the path of each file written."""
+    if not audio:  # `separate --model run song.wav`: only the first word after --model is a model
+        model, audio = model[:1], [Path(word) for word in model[1:]]
+    if not audio:
+        raise ConfigError("AUDIO is missing. Name the files or folders to separate: nussl-transfer separate AUDIO --model ...")
     from ..runtime.memory import return_freed_memory
     from ..separation.files import separate_files
 

@@ -218,6 +218,9 @@ def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
         ("check . --dataset Bach11", "Known are Bach10"),
         ("evaluate a", "STEMS"),
         ("separate a.wav --model nobody --out c", "nobody"),
+        ("separate --model quartet --out c", "AUDIO is missing"),
+        ("separate --model quartet absent.wav --out c", "absent.wav"),
+        ("finetune a --out b --test c", "--test needs --folds"),
         ("finetune a --out b --device tpu", "tpu"),
     ],
 )
@@ -225,7 +228,7 @@ def test_a_mistake_is_one_message_with_status_2(words, said, capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     assert run(words) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("nussl-transfer: ") and said in captured.err
+    assert captured.err.removeprefix("Device: cpu.\n").startswith("nussl-transfer: ") and said in captured.err
     assert not captured.out and "Traceback" not in captured.err
     assert not list(tmp_path.iterdir())
 
@@ -432,6 +435,9 @@ def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, t
     printed = capsys.readouterr().out.split()
     assert printed == ["separated/song/bass.wav", "separated/song/flute.wav"]
     assert all(soundfile.info(path).frames == len(mixture) for path in printed)
+
+    assert run("separate song.wav --model run run --shifts 2 --keep-rate --no-high-band --labels flute --out both") == 0
+    assert capsys.readouterr().out.split() == ["both/song/flute.wav"]
 
     assert run("evaluate run stems --out scores --seconds 1 --oracle") == 0
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
