@@ -204,6 +204,9 @@ class ForwardPass:
             whole.backward(leaf.grad)
 
     def _with_targets(self, batch: dict) -> dict:
+        # nussl's trainer leaves batches on the CPU where there is no CUDA, as on a Mac.
+        device = next(self.model.parameters()).device
+        batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
         if "mix_magnitude" in batch:
             return batch
         if self.targets is None:

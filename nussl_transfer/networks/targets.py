@@ -1,8 +1,8 @@
-"""Stage 4, targets: a batch of audio becomes what a ChimeraNet is trained on, on the batch's own device.
+"""Compute spectra and training targets of a batch of audio, on the batch's device.
 
-Equal to nussl's ``MagnitudeSpectrumApproximation`` (or, when asked, ``PhaseSensitiveSpectrumApproximation``),
-``MagnitudeWeights`` and ``ToSeparationModel`` applied item by item (contract 3), but batched and in torch: audio
-crosses to the device, spectra are made there.
+They equal those of nussl's ``MagnitudeSpectrumApproximation`` (or ``PhaseSensitiveSpectrumApproximation``),
+``MagnitudeWeights`` and ``ToSeparationModel`` on each item, computed for the whole batch in torch: only the audio is copied to
+the device.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..audio.stft import spectrogram
 
 
 class Targets:
-    """Adds spectra and targets to a batch of audio.
+    """Add spectra and targets to a batch of audio.
 
     Args:
         stft_params: Window length, hop (both in samples) and window of the STFT.
-        phase_sensitive: Whether ``source_magnitudes`` and, through them, ``ideal_binary_mask`` are those of
-            :func:`phase_sensitive_magnitudes`. The paper's are plain magnitudes. What the network is given is the same
-            for both, and so is separating with it.
+        phase_sensitive: Whether ``source_magnitudes``, and with them ``ideal_binary_mask``, come from
+            :func:`phase_sensitive_magnitudes`. The paper's are plain magnitudes. The input of the network, and separation,
+            are the same for both.
 
     Shape:
         In: ``mix_audio`` [nb, nc, samples], ``source_audio`` [nb, nc, samples, ns] (may be absent).
@@ -32,7 +32,7 @@ class Targets:
         self.stft_params, self.phase_sensitive = stft_params, phase_sensitive
 
     def __call__(self, batch: dict) -> dict:
-        """Returns the batch with spectra and targets; the one given stays as it is."""
+        """Return a copy of the batch with spectra and targets."""
         batch = dict(batch)
         mix = spectrogram(batch["mix_audio"], self.stft_params)  # [nb, nt, nf, nc]
         batch["mix_magnitude"] = mix.abs()
@@ -47,9 +47,9 @@ class Targets:
 
 
 def phase_sensitive_magnitudes(sources: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
-    """Returns the part of each source that is in phase with the mixture, from 0 to the mixture's magnitude.
+    """Return the part of each source that is in phase with the mixture, from 0 to the mixture's magnitude.
 
-    An estimate has the mixture's phase. The best it can do for a source S in a mixture X is its projection on X,
+    An estimate has the mixture's phase. The best estimate of a source S in a mixture X is its projection on X,
     ``abs(S) * cos(angle(S) - angle(X)) = real(S * conj(X)) / abs(X)``; a mask between 0 and 1 reaches it from 0 to
     ``abs(X)``.
 
@@ -71,17 +71,20 @@ def phase_sensitive_magnitudes(sources: torch.Tensor, mix: torch.Tensor) -> torc
 
 
 def ideal_binary_mask(source_magnitudes: torch.Tensor) -> torch.Tensor:
-    """Returns 1 where a source is the loudest of all, else 0; a bin that two share at the top belongs to none.
+    """Return 1 where a source is the loudest, else 0; a bin belongs to none where two are equally loud or all are silent.
+
+    A silent source therefore owns no bin.
 
     Shape:
         [..., ns] -> [..., ns]
     """
     loudest = source_magnitudes == source_magnitudes.amax(dim=-1, keepdim=True)
-    return (loudest & (loudest.sum(dim=-1, keepdim=True) == 1)).to(source_magnitudes.dtype)
+    owned = loudest & (loudest.sum(dim=-1, keepdim=True) == 1) & (source_magnitudes > 0)
+    return owned.to(source_magnitudes.dtype)
 
 
 def magnitude_weights(mix_magnitude: torch.Tensor) -> torch.Tensor:
-    """Returns the deep clustering weights: the root of each bin's share of its item's magnitude, times nt x nf.
+    """Return the deep clustering weights: the root of each bin's share of its item's magnitude, times nt x nf.
 
     Shape:
         [nb, nt, nf, nc] -> [nb, nt, nf, nc]

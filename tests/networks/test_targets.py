@@ -12,7 +12,10 @@ from nussl.datasets import transforms as tfm
 
 from nussl_transfer.audio.stft import istft, stft, window
 from nussl_transfer.errors import ConfigError
+from nussl_transfer.networks.forward import ForwardPass
+from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.targets import Targets, ideal_binary_mask, magnitude_weights, phase_sensitive_magnitudes
+from nussl_transfer.training.closures import TransferClosure
 
 PAPER = STFTParams(512, 128, "sqrt_hann")
 PARAMS = [
@@ -105,6 +108,37 @@ def test_a_silent_source_is_dominant_nowhere_and_no_weight_is_nan():
     np.testing.assert_allclose(ours["weights"][0], theirs["weights"], atol=1e-5)
 
 
+@pytest.mark.parametrize("phase_sensitive", [False, True])
+@pytest.mark.parametrize("silent", [[0], [1], [0, 2], [0, 1, 2]])
+def test_a_silent_source_owns_no_bin_whoever_else_is_silent(silent, phase_sensitive):
+    sources = torch.from_numpy(noise(2, 1, 4000, 3))
+    sources[..., silent] = 0
+    batch = Targets(PAPER, phase_sensitive)({"mix_audio": sources.sum(dim=-1), "source_audio": sources})
+    assert not batch["ideal_binary_mask"][..., silent].any() and not batch["source_magnitudes"][..., silent].any()
+    alone = Targets(PAPER, phase_sensitive)({"mix_audio": sources.sum(dim=-1), "source_audio": sources[..., silent[:1]]})
+    assert not alone["ideal_binary_mask"].any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("silent", [[1], [0, 1, 2]])
+def test_the_losses_and_their_gradients_are_finite_with_silent_targets(small_chimera, tiny_stft, mode, silent):
+    model, sources = small_chimera(), torch.from_numpy(noise(2, 1, 1000, 3))
+    sources[..., silent] = 0
+    optimizer = torch.optim.Adam(trainable_parameters(model, mode), 0.01)
+    closure = TransferClosure(optimizer, model, mode, targets=Targets(tiny_stft))
+    losses = closure(None, {"mix_audio": sources.sum(dim=-1), "source_audio": sources})
+    assert np.isfinite([*losses.values()]).all()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    if mode != "pretrain" and silent == [1]:  # the mask of the silent source falls
+        batch = {"mix_audio": sources.sum(dim=-1), "source_audio": sources}
+        run = ForwardPass(model.eval(), "mask", Targets(tiny_stft))
+        before = run(batch)[0]["mask"][..., 1].mean()
+        for _ in range(5):
+            closure(None, batch)
+        model.eval()
+        assert run(batch)[0]["mask"][..., 1].mean() < before
+
+
 def test_a_silent_batch_has_no_dominant_source_and_no_weight():
     ours, theirs = by_targets(np.zeros((1, 1, 8000, 2), np.float32), PAPER), by_nussl(np.zeros((1, 8000, 2)), PAPER)
     for key in KEYS:
@@ -124,7 +158,7 @@ def test_the_ideal_binary_mask_of_a_table():
     magnitudes = torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 3.0], [0.0, 0.0, 0.0], [2.0, 2.0, 2.0], [0.0, 0.0, 1e-30]])
     expected = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])
     assert torch.equal(ideal_binary_mask(magnitudes), expected)
-    assert torch.equal(ideal_binary_mask(torch.tensor([[1.0], [0.0]])), torch.ones(2, 1)), "one source has every point"
+    assert torch.equal(ideal_binary_mask(torch.tensor([[1.0], [0.0]])), torch.tensor([[1.0], [0.0]]))
 
 
 def test_squared_weights_of_an_item_sum_to_its_number_of_points():
