@@ -1,9 +1,13 @@
-"""An experiment is conducted: stores are made or found, a network is made or read, and it is trained."""
+"""Experiments: what decides a run, section by section, with the paper's values as defaults; and training one.
+
+`nussl_transfer.pipelines.experiment_reading` reads an experiment from YAML.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import nussl
@@ -16,27 +20,193 @@ from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
 from ..evaluation.score import SourceSeparationProbe
 from ..mixing.config import MixtureConfig
-from ..mixing.split import train_valid_split
-from ..networks.chimera import build_transfer_chimera
+from ..mixing.split import VALID_ITEMS, train_valid_split
+from ..networks.chimera import PAPER, build_transfer_chimera
 from ..runtime.process_group import is_main_process, synchronized
 from ..store.open import open_store
 from ..store.store import Store
+from ..training.config import FitConfig
 from ..training.run import Run, lock_run_folder, plain
-from .experiment_sections import Experiment, NetworkConfig, StoreConfig
 from .finetune import Start, check_trainable, train_on
 
 
+@dataclass(frozen=True)
+class StoreConfig(StemOptions):
+    """Stems to train on: a folder of stems or a store, with all options of `StemOptions`.
+
+    Attributes:
+        folder: Folder of the stems, or of a store.
+        share: Share of the mixtures that comes from this store; None in all stores: in proportion to their minutes.
+    """
+
+    folder: str = field(kw_only=True)
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig(MixtureConfig):
+    """The data to train on, and how mixtures are drawn from it: all options of `MixtureConfig`.
+
+    Attributes:
+        stores: The stores by name. A file that sets one to null removes it.
+        prepared: Folder in which stores are made, by their names; experiments that name the same folder share them.
+        augment: Which of ``pitch`` and ``stretch`` change the training mixtures.
+        valid_items: Number of validation mixtures.
+    """
+
+    excerpt_seconds: float = PAPER.excerpt_seconds
+    coherent: float = 1.0
+    pitch: tuple[float, float] = PAPER.pitch_semitones
+    stretch: tuple[float, float] = PAPER.stretch
+    stores: dict[str, StoreConfig] = field(default_factory=dict)
+    prepared: str = "stores"
+    augment: tuple[Literal["pitch", "stretch"], ...] = ()
+    valid_items: int = VALID_ITEMS
+
+    def mixture_config(self) -> MixtureConfig:
+        """Return how training mixtures are drawn."""
+        values = {item.name: getattr(self, item.name) for item in fields(MixtureConfig)}
+        unused = {name: None for name in ("pitch", "stretch") if name not in self.augment}
+        return MixtureConfig(**{**values, **unused})
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a new network; a pretrained one has its own.
+
+    Attributes:
+        sample_rate: Sample rate in Hz.
+        window_length: Window of the STFT in samples.
+        hop_length: Hop of the STFT in samples.
+        window_type: Window type of the STFT.
+        num_features: Frequency bins, window length / 2 + 1.
+        hidden_size: Units in each direction of the recurrent layers.
+        num_layers: Number of recurrent layers.
+        bidirectional: Whether they run in both directions.
+        dropout: Dropout between recurrent layers.
+        embedding_size: Dimensions of the embedding.
+        embedding_activation: Activations of the embedding.
+        mask_activation: Activations of the masks.
+    """
+
+    sample_rate: int = PAPER.sample_rate
+    window_length: int = PAPER.window_length
+    hop_length: int = PAPER.hop_length
+    window_type: str = PAPER.window_type
+    num_features: int = PAPER.num_features
+    hidden_size: int = PAPER.hidden_size
+    num_layers: int = PAPER.num_layers
+    bidirectional: bool = PAPER.bidirectional
+    dropout: float = 0.0
+    embedding_size: int = PAPER.embedding_size
+    embedding_activation: tuple[str, ...] = ("tanh", "unit_norm")
+    mask_activation: tuple[str, ...] = ("softmax",)
+
+    def __post_init__(self):
+        bins = self.window_length // 2 + 1
+        if self.num_features != bins:
+            raise ConfigError(
+                f"network.num_features is {self.num_features}: a window of {self.window_length} samples gives {bins} bins. "
+                "Change one of them."
+            )
+
+    @property
+    def stft_params(self) -> nussl.STFTParams:
+        """The STFT parameters."""
+        return nussl.STFTParams(self.window_length, self.hop_length, self.window_type)
+
+
+@dataclass(frozen=True)
+class Iterations:
+    """Number of iterations for each kind of run."""
+
+    pretrain: int = PAPER.pretrain_iterations
+    finetune: int = PAPER.finetune_iterations
+    scratch: int = PAPER.baseline_iterations
+
+
+@dataclass(frozen=True)
+class TrainingConfig(FitConfig):
+    """How to train: all of :class:`~nussl_transfer.training.config.FitConfig`, with iterations by the kind of run.
+
+    Attributes:
+        iterations: A number, or one for each kind of run.
+    """
+
+    iterations: int | Iterations = Iterations()
+
+    def __post_init__(self):
+        """Check nothing yet: :meth:`fit_config` does, once the kind is known."""
+
+    def fit_config(self, kind: str) -> FitConfig:
+        """Return how a run of a kind ('pretrain', 'finetune' or 'scratch') trains."""
+        values = {item.name: getattr(self, item.name) for item in fields(FitConfig)}
+        if isinstance(self.iterations, Iterations):
+            values["iterations"] = getattr(self.iterations, kind)
+        return FitConfig(**values)
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """The network that training starts from.
+
+    Attributes:
+        checkpoint: A pretrained model's name, a file or a run; None makes a new network.
+    """
+
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """The test of a network.
+
+    Attributes:
+        excerpts: Number of excerpts of the test tracks that are scored.
+        coherent: Whether their stems come from one track at one time.
+        significance: The p-value below which the paper's test calls a difference significant.
+        probed: Number of test excerpts that are scored at each validation, for the curve; 0 for none.
+        excerpt_list: A list of excerpts in JAMS, from which these are taken evenly spaced; None draws them.
+    """
+
+    __test__ = False  # not a test of pytest
+
+    excerpts: int = PAPER.test_excerpts
+    coherent: bool = True
+    significance: float = PAPER.significance
+    probed: int = 0
+    excerpt_list: str | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+
+    @property
+    def kind(self) -> str:
+        """'pretrain' in that mode; else 'finetune' with a checkpoint, 'scratch' without."""
+        if self.training.mode == "pretrain":
+            return "pretrain"
+        return "scratch" if self.start.checkpoint is None else "finetune"
+
+
 def conduct(experiment: Experiment, out: str | Path) -> Run:
-    """Trains what an experiment says, and returns the folder of the run; called again, it goes on.
+    """Train what an experiment describes, and return the run. Called again, it resumes.
 
     Args:
-        experiment: As from :func:`read_experiment`.
+        experiment: As from :func:`~nussl_transfer.pipelines.experiment_reading.read_experiment`.
         out: Folder of the run.
 
     Raises:
-        ConfigError: The experiment cannot work, or the folder holds another.
-        DataError: The stems are not fit for training.
-        CheckpointError: The checkpoint to start from cannot be read or does not fit.
+        ConfigError: The experiment cannot work, or the folder holds another run.
+        DataError: The stems cannot be trained on.
+        CheckpointError: The pretrained model cannot be read or does not fit.
     """
     with synchronized():
         config = experiment.training.fit_config(experiment.kind)
@@ -51,34 +221,24 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
         with synchronized():
             shares = [about.share for _, about in sorted(data.stores.items())]
             materials = [train_valid_split(store, config.seed, share) for store, share in zip(stores, shares, strict=True)]
-            drawing = MixtureConfig(
-                excerpt_seconds=data.excerpt_seconds,
-                coherent=data.coherent,
-                num_sources=data.num_sources,
-                fewest_sources=data.fewest_sources,
-                gain_db=data.gain_db,
-                sounding=data.sounding,
-                pitch=data.pitch if "pitch" in data.augment else None,
-                stretch=data.stretch if "stretch" in data.augment else None,
-            )
             probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_main_process() else None
-        return train_on(materials, start, drawing, config, out, probe, data.valid_items, plain(asdict(experiment)))
+        return train_on(materials, start, data.mixture_config(), config, out, probe, data.valid_items, plain(asdict(experiment)))
 
 
 def open_stores(experiment: Experiment, sample_rate: int) -> list[Store]:
-    """Returns the stores of an experiment, which are made where they are not, at a rate in Hz.
+    """Open the stores of an experiment at a rate in Hz, and make those that do not exist.
 
-    They are in the order of their names, so that the same stores written in another order are the same run.
+    They are sorted by name, so that their order in the file does not matter.
 
     Raises:
-        DataError: The stems are not fit for a store.
+        DataError: The stems cannot be made into a store.
     """
     prepared = Path(experiment.data.prepared)
     return [_open(about, prepared / name, sample_rate) for name, about in sorted(experiment.data.stores.items())]
 
 
 def plan_of(network: NetworkConfig) -> Start:
-    """Returns a start with no checkpoint: a network of these sizes, to be made anew."""
+    """Return a start without a checkpoint: a new network of these sizes."""
     config = build_transfer_chimera(
         num_sources=2,
         num_features=network.num_features,
@@ -91,27 +251,27 @@ def plan_of(network: NetworkConfig) -> Start:
         mask_activation=network.mask_activation,
     )
     info = CheckpointInfo((), "unknown", network.sample_rate, network.stft_params)
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn again when it is made
+    with torch.random.fork_rng(devices=[]):  # the weights of this copy are never used
         return Start(nussl.ml.SeparationModel(config), info)
 
 
 def _check(experiment: Experiment) -> None:
     if not experiment.data.stores:
-        raise ConfigError("An experiment without stems was asked for: name a folder, as data.stores.NAME.folder.")
+        raise ConfigError("The experiment has no stems: give a folder, as data.stores.NAME.folder.")
     if experiment.test.probed and (experiment.kind == "pretrain" or len(experiment.data.stores) > 1):
         raise ConfigError(
-            "test.probed asks for the SI-SDR of the network while it trains: in mode 'pretrain' no masks are trained, and "
-            "with several stores it is not said which is tested on. Set it to 0."
+            "test.probed scores the network while it trains. In mode 'pretrain' no masks are trained, and with several stores "
+            "it is not clear which one to test on. Set it to 0."
         )
 
 
 def _open(about: StoreConfig, prepared: Path, sample_rate: int) -> Store:
-    options = StemOptions(about.dataset, about.options, about.groups, about.ignore, about.silent, about.missing)
+    options = StemOptions(**{item.name: getattr(about, item.name) for item in fields(StemOptions)})
     return open_store(Path(about.folder).expanduser(), prepared, sample_rate, options)
 
 
 def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[MixtureExcerpt]:
-    """Returns so many excerpts of a store's test tracks, as the experiment says: from its list, or drawn.
+    """Return excerpts of a store's test tracks: from the experiment's list, or drawn.
 
     Raises:
         DataError: There are no test tracks, or the list is not of them.

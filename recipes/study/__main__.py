@@ -25,8 +25,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.evaluate import write_example
 from nussl_transfer.evaluation.excerpts import make_excerpts
 from nussl_transfer.evaluation.jams import read_excerpts, write_excerpts
-from nussl_transfer.pipelines.experiment import open_stores
-from nussl_transfer.pipelines.experiment_sections import Experiment
+from nussl_transfer.pipelines.experiment import Experiment, open_stores
 from nussl_transfer.runtime.files import write_json
 from nussl_transfer.store.store import Store
 from recipes.study.grid import Grid

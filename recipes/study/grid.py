@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.errors import ConfigError
+from nussl_transfer.pipelines.experiment import Experiment, StoreConfig
 from nussl_transfer.pipelines.experiment_reading import read_experiment
-from nussl_transfer.pipelines.experiment_sections import Experiment, StoreConfig
 
 from .plan import SCRATCH, SCRATCH_EQUAL, Downstream, Size, Study
 

@@ -20,8 +20,7 @@ from typing import Literal
 import yaml
 
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.pipelines.experiment_checking import Checker
-from nussl_transfer.pipelines.experiment_schema import construct
+from nussl_transfer.pipelines.experiment_reading import Checker, construct
 
 SCRATCH, SCRATCH_EQUAL = "scratch", "scratch_equal"
 

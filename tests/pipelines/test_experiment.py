@@ -18,9 +18,8 @@ import nussl_transfer
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.pipelines import experiment
-from nussl_transfer.pipelines.experiment import conduct, plan_of
+from nussl_transfer.pipelines.experiment import NetworkConfig, conduct, plan_of
 from nussl_transfer.pipelines.experiment_reading import read_experiment
-from nussl_transfer.pipelines.experiment_sections import NetworkConfig
 from nussl_transfer.store.store import StoreWriter
 
 CONF = Path(__file__).parents[2] / "recipes" / "conf"
@@ -193,10 +192,10 @@ def test_the_curve_has_the_si_sdr_of_test_tracks_where_that_is_asked_for(ask, tm
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"data": {"stores": {"stems": None}}}, "without stems was asked for: name a folder"),
-        ({"training": {"mode": "mask"}}, "'mask' from scratch was asked for"),
-        ({"training": {"mode": "pretrain"}, "test": {"probed": 2}}, "in mode 'pretrain' no masks are trained"),
-        ({"training": {"iterations": 5}}, "5 iterations were asked for, with a validation every 2"),
+        ({"data": {"stores": {"stems": None}}}, "has no stems: give a folder"),
+        ({"training": {"mode": "mask"}}, "Mode 'mask' needs a pretrained model"),
+        ({"training": {"mode": "pretrain"}, "test": {"probed": 2}}, "In mode 'pretrain' no masks are trained"),
+        ({"training": {"iterations": 0}}, "iterations must be a whole number from 1"),
     ],
 )
 def test_what_cannot_work_is_refused(ask, tmp_path, sections, said):
@@ -211,7 +210,7 @@ def test_a_recipe_that_is_stopped_says_how_to_go_on(ask, tmp_path, capsys, monke
 
     monkeypatch.setattr(experiment, "conduct", stopped)
     assert main_of("finetune", [str(ask()), "--out", str(tmp_path / "run")]) == 130
-    assert "The same command goes on from here." in capsys.readouterr().err
+    assert "Give the same command again" in capsys.readouterr().err
 
 
 def test_a_recipe_refuses_the_modes_of_the_other_and_says_which_to_take(ask, tmp_path, capsys):
@@ -219,7 +218,7 @@ def test_a_recipe_refuses_the_modes_of_the_other_and_says_which_to_take(ask, tmp
         words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
         assert main_of(recipe, words) == 2
         said = capsys.readouterr().err
-        assert f"mode '{mode}': this recipe is for" in said and f"Take recipes.{other}" in said
+        assert f"mode '{mode}': this recipe is for" in said and f"Use recipes.{other}" in said
 
 
 def test_the_papers_network_is_the_default(monkeypatch):

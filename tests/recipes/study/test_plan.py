@@ -58,7 +58,7 @@ def test_a_corpus_has_the_options_of_its_command():
         (("about: tiny", "about: tiny, pretrainings: [musdb18]"), r"Did you mean 'musdb'\?"),
         (("experiment: choir", "experiment: choir, conditions: [all]"), r"Known names: none\."),
         (("modes: [whole]", "modes: [half]"), r"modes takes a list \(each one of 'whole', 'mask'\), got \['half'\]"),
-        (("modes: [whole]\n", ""), r"modes is not given and has no default"),
+        (("modes: [whole]\n", ""), r"modes is missing and has no default"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_place(tmp_path, change, message):
