@@ -1,4 +1,4 @@
-"""``python -m nussl_transfer`` is the command ``nussl-transfer``."""
+"""Run the command line: ``python -m nussl_transfer`` is ``nussl-transfer``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The errors a user may meet: each says what was asked, what was found, and what to do."""
+"""The errors that a user may see: each message says what is wrong, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 class TransferError(Exception):
-    """Base of every error that bad input, rather than a defect of the program, can cause."""
+    """Base class: an error that wrong input causes, not a bug of the program."""
 
 
 class DataError(TransferError):
-    """A data set, a store or an audio file is not what it has to be."""
+    """A data set, a store or an audio file is missing or wrong."""
 
 
 class AudioFileError(DataError):
-    """One audio file cannot be used; ``what`` says why, ``what_to_do`` the next step."""
+    """An audio file cannot be used: ``what`` is the reason, ``what_to_do`` the advice."""
 
     def __init__(self, path: str | Path, what: str, what_to_do: str):
         super().__init__(f"{path} {what}. {what_to_do}")
@@ -25,12 +25,12 @@ class AudioFileError(DataError):
 
 
 class CheckpointError(TransferError):
-    """A checkpoint cannot be read, is not trusted, or does not fit what is asked of it."""
+    """A checkpoint cannot be read, is not safe to load, or does not fit the task."""
 
 
 class ConfigError(TransferError):
-    """An option has a value that cannot work, alone or beside the others."""
+    """An option has a wrong value, by itself or together with the others."""
 
 
 class FetchError(TransferError):
-    """A file on the web does not come, or is not the file that it should be."""
+    """A file cannot be downloaded, or is not the expected file."""

@@ -1,1 +1,1 @@
-"""Serve every stage: files, locks, logs, devices, downloads, signals and process groups."""
+"""Serve all other rooms: files, locks, logs, devices, downloads, signals, process groups, deferred imports."""

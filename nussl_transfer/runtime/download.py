@@ -1,4 +1,4 @@
-"""Stage 0: files from elsewhere, by pooch: checked by their hash before anything opens them, gone on with if broken off."""
+"""Download files with pooch: resume partial downloads, and check the hash before anything opens the file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import FetchError
+from .log import logger
 
-CHUNK = 2**14
-logger = logging.getLogger("nussl_transfer")
+CHUNK = 2**14  # bytes
 
 
 def is_url(text: object) -> bool:
-    """Returns whether a text is the address of a file on the web.
+    """Return whether a text is an http or https address.
 
     >>> is_url("https://example.org/a.pth"), is_url("C:/a.pth"), is_url("file:///etc/passwd")
     (True, False, False)
@@ -32,21 +32,21 @@ def fetch(
     progress: bool = False,
     timeout: float = 30.0,
 ) -> Path:
-    """Returns ``path``, having fetched it unless it is there already, with that hash.
+    """Download a file unless ``path`` already has the hash, and return ``path``.
 
-    What arrives is kept beside it (``.NAME.part``) until it is whole and its hash is right, so that a fetch that was
-    broken off goes on where it was, and ``path`` is the right file or not there.
+    The download is kept in ``.NAME.part`` until it is complete and its hash is right. So an interrupted download resumes,
+    and ``path`` never holds a partial or wrong file.
 
     Args:
         url: Address, http or https.
         path: File to write.
-        known_hash: 'md5:...' or 'sha256:...'; None takes what comes.
-        most_bytes: More than these are not taken.
-        progress: Whether to draw a bar on a terminal.
-        timeout: Seconds without an answer, or without a byte, after which it is given up.
+        known_hash: 'md5:...' or 'sha256:...'; None accepts any content.
+        most_bytes: The largest accepted size.
+        progress: Whether to draw a progress bar on a terminal.
+        timeout: Seconds to wait for an answer, and for each next byte.
 
     Raises:
-        FetchError: The address does not answer, breaks off, or gives another file.
+        FetchError: The server does not answer, the connection breaks, or the content is not the expected file.
     """
     import pooch
     from requests import RequestException
@@ -54,24 +54,24 @@ def fetch(
     path = Path(path)
     part = path.parent / f".{path.name}.part"
     if not is_url(url):
-        raise FetchError(f"{url} was to be fetched: that is no address of a file. Give one that begins with https://.")
+        raise FetchError(f"{url} is not a web address. Give one that begins with https://.")
     if known_hash is not None and path.is_file() and not pooch.hashes.hash_matches(path, known_hash):
-        logger.info("%s is not the file with that hash any more; it is fetched again.", path)
+        logger.info("%s has changed since it was downloaded; downloading it again.", path)
     downloader = _Downloader(part, most_bytes, progress, timeout)
-    pooch.get_logger().setLevel(logging.WARNING)  # it says what is said here
+    pooch.get_logger().setLevel(logging.WARNING)  # our own messages say the same
     try:
         pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
-    except ValueError as error:  # pooch's, with the hash that was expected and the one that was got
+    except ValueError as error:  # pooch's, with the expected and the actual hash
         raise FetchError(
-            f"{url} was fetched: {' '.join(str(error).split())} Try again; if it stays so, tell whoever publishes it."
+            f"{url} gave a wrong file: {' '.join(str(error).split())} Try again; if the error stays, tell the publisher."
         ) from error
     except (RequestException, EOFError) as error:
-        raise FetchError(f"{url} was to be fetched: {_reason(error)}.{_how_to_go_on(part)}") from error
+        raise FetchError(f"{url} could not be downloaded: {_reason(error)}.{_advice(part)}") from error
     return path
 
 
 def sha256(path: str | Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
@@ -87,25 +87,25 @@ def _reason(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.HTTPError):
-        return f"it answers {error.response.status_code} {error.response.reason}"
+        return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
-        return "it does not answer"
+        return "the server does not answer"
     if isinstance(error, requests.TooManyRedirects):
-        return "it sends from one address to the next without end"
+        return "the server redirects without end"
     if isinstance(error, requests.ConnectionError):
-        # It may also have stopped answering in the middle, which requests does not call a timeout.
-        return "it stopped answering" if "timed out" in str(error) else "there is no connection to it, or it broke off"
-    return f"it broke off ({type(error).__name__})"
+        # requests does not call it a timeout when the server stops answering midway.
+        return "the server stopped answering" if "timed out" in str(error) else "there is no connection, or it broke"
+    return f"the connection broke ({type(error).__name__})"
 
 
-def _how_to_go_on(part: Path) -> str:
+def _advice(part: Path) -> str:
     if part.is_file() and part.stat().st_size:
-        return f" {part.stat().st_size} bytes have arrived and are kept: the same command goes on from there."
-    return " Look at the connection and the address, and give the same command again."
+        return f" {part.stat().st_size} bytes were downloaded and kept: run the same command again to resume."
+    return " Check the connection and the address, and run the same command again."
 
 
 class _Downloader:
-    """Writes what an address gives to a file of pooch's, by way of one that is still there the next time."""
+    """Pooch downloader that resumes partial downloads."""
 
     def __init__(self, part: Path, most_bytes: int | None, progress: bool, timeout: float):
         self.part, self.most_bytes, self.progress, self.timeout = part, most_bytes, progress, timeout
@@ -113,18 +113,18 @@ class _Downloader:
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         import requests
 
-        # Encoded as it is: what is fetched in two parts must be two parts of the same bytes.
+        # Uncompressed: the parts of a resumed download must be parts of the same bytes.
         headers = {"Accept-Encoding": "identity"}
         have = self.part.stat().st_size if self.part.is_file() else 0
         if have:
             headers["Range"] = f"bytes={have}-"
         with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as answer:
-            if answer.status_code == 416:  # nothing is left to fetch; whether it is the right file, its hash says
+            if answer.status_code == 416:  # nothing is left to download; the hash decides whether the file is right
                 have = self._check_size(have)
             else:
                 answer.raise_for_status()
-                goes_on = answer.status_code == 206 and f"bytes {have}-" in answer.headers.get("Content-Range", "")
-                self._write(answer, have if goes_on else 0)
+                resumes = answer.status_code == 206 and f"bytes {have}-" in answer.headers.get("Content-Range", "")
+                self._write(answer, have if resumes else 0)
         shutil.move(self.part, output_file)
 
     def _write(self, answer, have: int) -> None:
@@ -148,19 +148,19 @@ class _Downloader:
     def _check_size(self, count: int) -> int:
         if self.most_bytes is not None and count > self.most_bytes:
             self.part.unlink(missing_ok=True)
-            raise FetchError(f"It gives more than the {self.most_bytes} bytes that were expected: what came was deleted.")
+            raise FetchError(f"The server sends more than the expected {self.most_bytes} bytes. The download was deleted.")
         return count
 
 
 def free_bytes(folder: Path) -> int:
-    """Returns how much the disk of a folder, which need not be there yet, has room for."""
+    """Return the free bytes on the disk of a folder, which may not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def home() -> Path:
-    """Returns the folder for what was fetched: ``NUSSL_TRANSFER_HOME``, or one in the user's cache."""
+    """Return the folder for downloads: ``NUSSL_TRANSFER_HOME``, or one in the user's cache."""
     import pooch
 
     return Path(os.environ.get("NUSSL_TRANSFER_HOME") or pooch.os_cache("nussl-transfer"))

@@ -1,4 +1,4 @@
-"""Stage 0: one process a folder."""
+"""Lock a folder, so that only one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# The locks that a process holds, and how many blocks hold each; a forked process has this too, and holds none.
+# The locks of a process, by process and path, with the number of blocks that hold each. A forked process inherits this
+# table but no lock.
 _held: dict[tuple[int, Path], int] = {}
 
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
-    """Within the block no other process can enter a block for the same folder; blocks of one process may nest.
+    """Within the block, no other process can lock the same folder. Blocks of one process may nest.
 
-    The lock is the system's, and goes with the process however that ends: a lock file that was left behind
-    does not block. It is a record lock (`lockf`), not `flock`'s: processes forked within the block, which load,
-    do not hold on to it when this one is killed. A file system that has no locks does not keep anyone out.
+    The operating system releases the lock when the process ends, so a leftover lock file does not block. It is a record
+    lock (`lockf`): unlike with `flock`, forked DataLoader workers do not keep it when this process is killed. On a file
+    system without locks, nobody is locked out.
 
     Args:
-        folder: Made when absent.
+        folder: Created if absent.
 
     Raises:
-        ConfigError: Another process holds the folder.
+        ConfigError: Another process has locked the folder.
     """
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,14 +65,14 @@ def _acquire(path: Path, folder: Path) -> IO[str]:
             holder = file.read().strip() or "another process"
             file.close()
             raise ConfigError(
-                f"{folder} was to be written to: {holder} is at work there. Wait for it, stop it, or take another folder."
+                f"{folder} is in use: {holder} is writing to it. Wait for it, stop it, or use another folder."
             ) from None
         except OSError:  # a file system without locks
             return file
         if os.name == "nt" or (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
             break
-        file.close()  # who held it removed it just now
-    with suppress(OSError):  # on a full disk it is held without a name
+        file.close()  # its holder has just removed it
+    with suppress(OSError):  # on a full disk the lock has no name in it
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -84,7 +85,7 @@ def _lock(file: IO[str]) -> None:
         return
     import msvcrt
 
-    # A byte far behind what is written, so that others may still read who holds it.
+    # Lock a byte far behind the text, so that others can still read who holds the lock.
     file.seek(1 << 20)
     msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
@@ -94,5 +95,5 @@ def _release(path: Path, file: IO[str]) -> None:
         file.close()
         path.unlink(missing_ok=True)
     else:
-        path.unlink(missing_ok=True)  # before another can have it
+        path.unlink(missing_ok=True)  # before another process can lock it
         file.close()

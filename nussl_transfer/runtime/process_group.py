@@ -1,6 +1,6 @@
-"""Who works at a run, what they tell each other, and what one of them does for all.
+"""Process-group helpers: ranks, collectives, and work done once per machine.
 
-All that is told goes through the CPU (gloo), so that no GPU is waited for; gradients go as the device has it.
+Messages go through the CPU (gloo), so that they do not synchronise with a GPU; gradients go through the device's backend.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from torch import nn
 from ..errors import ConfigError, TransferError
 from ..runtime.deferred import OnFirstUse
 
-idist = OnFirstUse("ignite.distributed")  # with all of ignite, which only training needs
+idist = OnFirstUse("ignite.distributed")  # imports all of ignite, which only training needs
 
 T = TypeVar("T")
-# The others wait while one prepares stems, which may take hours. Nobody waits for who is dead: a connection that is
-# closed is noticed, and torchrun ends all when one ends.
-PATIENCE = timedelta(hours=24)
+# The others wait while one process prepares stems, which may take hours. A dead process is noticed earlier: its
+# connections close, and torchrun ends the others.
+TIMEOUT = timedelta(hours=24)
 
 
 class RemoteRankError(TransferError):
-    """Something failed in another process, which tells of it."""
+    """Another process failed, and reports the error itself."""
 
 
 def is_single_process() -> bool:
-    """Returns whether this is the only process."""
+    """Return whether this is the only process."""
     return idist.get_world_size() == 1
 
 
 def is_main_process() -> bool:
-    """Returns whether this is the process that writes and speaks for all."""
+    """Return whether this is the process that writes files and messages for all."""
     return idist.get_rank() == 0
 
 
 @contextmanager
 def join_process_group() -> Iterator[None]:
-    """Within the block, the processes that torchrun started work together; there may be one only.
+    """Within the block, the processes that torchrun started form a group. Without torchrun, do nothing.
 
-    On machines with GPUs each takes its own.
+    On machines with GPUs each process uses its own.
 
     Raises:
-        ConfigError: They do not find each other.
-        TransferError: One of them is gone.
+        ConfigError: The processes do not find each other.
+        TransferError: One of them has ended.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
@@ -57,14 +57,14 @@ def join_process_group() -> Iterator[None]:
     _join()
     try:
         yield
-        all_reduce_max(0)  # nobody leaves before the last
+        all_reduce_max(0)  # wait for all processes
     except RuntimeError as error:
-        # What was begun with who is gone cannot be ended either: it is left to the end of this process.
+        # A collective with a dead process cannot be finished, so the group is left to the end of this process.
         if "gloo" not in str(error).lower() and "nccl" not in str(error).lower():
             raise
         raise TransferError(
-            f"Process {idist.get_rank()} of {idist.get_world_size()} lost another, which says why if it can. The same "
-            "command goes on from what is saved."
+            f"Process {idist.get_rank()} of {idist.get_world_size()} lost the connection to another process. Look for its "
+            "error message, and run the same command again to resume."
         ) from error
     except BaseException:
         idist.finalize()
@@ -77,30 +77,30 @@ def _join() -> None:
     try:
         if int(os.environ["LOCAL_RANK"]) < gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=TIMEOUT)
     except (KeyError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"{os.environ['WORLD_SIZE']} processes were to work together (WORLD_SIZE): {str(error).splitlines()[0]}. Start "
-            "them with torchrun."
+            f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE cannot connect: {str(error).splitlines()[0]}. Start them "
+            "with torchrun."
         ) from error
-    # In a job of SLURM's, ignite would take the rank there for the local rank: it is that of torchrun itself.
+    # In a SLURM job, ignite would use SLURM's rank, which is that of torchrun itself, as the local rank.
     job = os.environ.pop("SLURM_JOB_ID", None)
     idist.sync()
     if job is not None:
         os.environ["SLURM_JOB_ID"] = job
 
 
-# Agreement ------------------------------------------------------------------------------------------------------------
+# Collectives ----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def synchronized() -> Iterator[None]:
-    """All processes leave the block at a time; where it fails in one, it fails in all, and the first that failed says why.
+    """Barrier: an exception in one rank is raised in all, and the lowest failing rank reports it.
 
     Within the block no process may wait for another.
 
     Raises:
-        Elsewhere: It failed in another process.
+        RemoteRankError: Another process failed.
     """
     if is_single_process():
         yield
@@ -108,27 +108,27 @@ def synchronized() -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except Exception as error:  # the others wait, whatever it is
+    except Exception as error:  # any exception: the others wait
         failure = error
     rank, size = idist.get_rank(), idist.get_world_size()
     first = size - all_reduce_max(0 if failure is None else size - rank)
     if first == rank and failure is not None:
         raise failure
     if first < size:
-        raise _elsewhere(first) from failure
+        raise _remote_error(first) from failure
 
 
 def main_rank_error(error: TransferError) -> TransferError:
-    """Returns an error for all processes to raise at the same place, so that the first alone says it."""
-    return error if is_main_process() else _elsewhere(0)
+    """Return the error for every process to raise at the same point, so that only the main process reports it."""
+    return error if is_main_process() else _remote_error(0)
 
 
-def _elsewhere(rank: int) -> RemoteRankError:
-    return RemoteRankError(f"Process {rank} of {idist.get_world_size()} failed, and says why.")
+def _remote_error(rank: int) -> RemoteRankError:
+    return RemoteRankError(f"Process {rank} of {idist.get_world_size()} failed; see its error message.")
 
 
 def all_reduce_max(number: int) -> int:
-    """Returns the largest of the numbers that the processes have."""
+    """Return the largest of the processes' numbers."""
     if is_single_process():
         return number
     told = torch.tensor(number)
@@ -137,7 +137,7 @@ def all_reduce_max(number: int) -> int:
 
 
 def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
-    """Returns the sum over all processes, number by number."""
+    """Return the sums over all processes, element by element."""
     if is_single_process():
         return list(numbers)
     told = torch.tensor(numbers, dtype=torch.float64)
@@ -146,7 +146,7 @@ def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
 
 
 def all_gather(value: T) -> list[T]:
-    """Returns what each process has, first to last."""
+    """Return the values of all processes, in the order of their ranks."""
     if is_single_process():
         return [value]
     found: list = [None] * idist.get_world_size()
@@ -155,7 +155,7 @@ def all_gather(value: T) -> list[T]:
 
 
 def broadcast(value: T) -> T:
-    """Returns what the first process has."""
+    """Return the main process's value."""
     if is_single_process():
         return value
     told = [value]
@@ -165,44 +165,44 @@ def broadcast(value: T) -> T:
 
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
-    """After the block torch's random state is what it was before, of this process's GPU where each has one."""
-    # To look at a GPU takes memory on it: nobody looks at another's.
+    """Restore torch's random state after the block; of several processes, each restores that of its own GPU."""
+    # Reading a GPU's state allocates memory on it, so no process reads another's GPU.
     own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=None if is_single_process() else own):
         yield
 
 
 def broadcast_model(model: nn.Module) -> None:
-    """Gives all processes the first one's weights and buffers."""
+    """Copy the main process's weights and buffers to all processes."""
     if not is_single_process():
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, src=0)
 
 
-# Division -------------------------------------------------------------------------------------------------------------
+# Sharing the work -----------------------------------------------------------------------------------------------------
 
 
 def check_batch_divides(batch_size: int) -> None:
-    """Raises ConfigError unless every process has as many items of a batch."""
+    """Raise ConfigError unless all processes get equally many items of a batch."""
     size = idist.get_world_size()
     if batch_size % size:
         raise ConfigError(
-            f"Batches of {batch_size} were to be divided among {size} processes: each must have as many. Take a batch size "
-            f"that is a multiple of {size}, or another number of processes."
+            f"Batch size {batch_size} is wrong: {size} processes cannot share it equally. Use a multiple of {size}, or another "
+            "number of processes."
         )
 
 
 def rank_share(items: range) -> range:
-    """Returns this process's items of a batch: where they cannot be equally many, the last ones may have fewer."""
+    """Return this process's items of a batch; the last processes may get fewer."""
     size, rank = idist.get_world_size(), idist.get_rank()
     most = -(-len(items) // size)
     return items[rank * most : (rank + 1) * most]
 
 
 def rank_seed(seed: int, iteration: int = 0) -> int:
-    """Returns a seed for this process, from ``iteration`` on; the first's is the one given.
+    """Return a seed for this process from ``iteration`` on; the main process gets ``seed`` itself.
 
-    With one seed for all, the same units would be dropped for an item of every process.
+    With one seed for all, dropout would drop the same units in every process.
     """
     if is_main_process():
         return seed
@@ -210,13 +210,13 @@ def rank_seed(seed: int, iteration: int = 0) -> int:
 
 
 def once_per_machine(make: Callable[[], T], use: Callable[[], T] | None = None) -> T:
-    """Returns what one process of each machine makes, one machine after another, and the others then use.
+    """Call ``make`` in one process per machine, one machine after another, then ``use`` in the others.
 
-    Machines may share a folder, in which the first makes what the others find, or have their own.
+    If the machines share a folder, the first makes what the others find.
 
     Args:
-        make: Makes it, or finds that it is made.
-        use: What the other processes of a machine then do; ``make``, when not given.
+        make: Makes the result, or finds that it exists.
+        use: Called in the other processes of each machine; ``make`` if not given.
     """
     if is_single_process():
         return make()

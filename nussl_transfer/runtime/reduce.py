@@ -1,6 +1,6 @@
-"""What is computed of a batch that is divided: its gradient, its losses, its statistics.
+"""Reduce over the processes that share a batch: gradients, losses, batch-normalisation statistics.
 
-All losses are means over items, and all processes have as many items (`refuse_undivided`): the mean of their
+All losses are means over items, and all processes have equally many items (`check_batch_divides`). So the mean of their
 losses is the loss of the whole batch, and the mean of their gradients its gradient.
 """
 
@@ -18,13 +18,13 @@ from .process_group import idist, is_single_process
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter], losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Makes the gradients those of the whole batch, and returns its losses.
+    """Replace the gradients by those of the whole batch, and return its losses.
 
-    What is not a number in one process is so in all of them.
+    A NaN in one process becomes a NaN in all of them.
 
     Args:
-        parameters: Whose gradients; in all processes the same ones have any.
-        losses: Of the part of the batch that this process has, by name.
+        parameters: The parameters; the same ones must have gradients in all processes.
+        losses: The losses of this process's part of the batch, by name.
     """
     if is_single_process():
         return losses
@@ -53,7 +53,7 @@ def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tens
     count = part.numel() // part.shape[1] * idist.get_world_size()
     mean = _Total.apply(part.float().sum(axes)) / count  # [channels]
     centred = part - mean.view(shape)
-    # Of what is centred already: of squares, a mean that is large would leave little.
+    # Squares of centred values: with a large mean, E[x^2] - E[x]^2 would cancel.
     variance = _Total.apply(centred.square().sum(axes)) / count  # [channels]
     _follow(norm, mean.detach(), variance.detach() * (count / (count - 1)))
     normal = centred * (variance + norm.eps).rsqrt().view(shape)
@@ -74,7 +74,7 @@ def _follow(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> Non
 
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes; what each makes of it reaches the part of every other, so gradients add up too."""
+    """Sum over all processes. Every process uses the sum, so its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx, part):

@@ -1,4 +1,4 @@
-"""Files from elsewhere, tried against a server of this machine that behaves, and one that does not."""
+"""Tests of downloads from a local server, which also fails in all the usual ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HASHES = [f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", f"md5:{hashlib.md5(CO
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`/file` and what can go wrong with it; `server.asked` holds what was asked for."""
+    """Serves `/file` and its failures; `server.asked` lists the requests."""
 
     def do_GET(self):
         start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
@@ -73,14 +73,14 @@ def server():
 
 @pytest.mark.parametrize("known_hash", [*HASHES, None])
 @pytest.mark.parametrize("name", ["file", "redirect"])
-def test_what_is_fetched_is_the_file(server, tmp_path, name, known_hash):
+def test_the_download_is_the_file(server, tmp_path, name, known_hash):
     path = fetch(f"{server.url}/{name}", tmp_path / "deep" / "a.pth", known_hash)
     assert path == tmp_path / "deep" / "a.pth" and path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
     assert sha256(path) == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_what_is_there_is_not_fetched_again_and_needs_no_connection(server, tmp_path):
+def test_an_existing_file_is_not_downloaded_again_and_needs_no_connection(server, tmp_path):
     fetch(f"{server.url}/file", tmp_path / "a.pth", HASHES[0])
     server.shutdown()
     server.server_close()
@@ -88,12 +88,12 @@ def test_what_is_there_is_not_fetched_again_and_needs_no_connection(server, tmp_
     assert len(server.asked) == 1
 
 
-def test_a_file_that_was_damaged_since_is_fetched_again(server, tmp_path):
+def test_a_damaged_file_is_downloaded_again(server, tmp_path):
     (tmp_path / "a.pth").write_bytes(CONTENT[:-1])
     assert fetch(f"{server.url}/file", tmp_path / "a.pth", HASHES[0]).read_bytes() == CONTENT
 
 
-def test_another_file_is_deleted_and_both_hashes_are_said(server, tmp_path):
+def test_a_wrong_file_is_deleted_and_the_error_has_both_hashes(server, tmp_path):
     got = hashlib.sha256(CONTENT[::-1]).hexdigest()
     with pytest.raises(FetchError, match=f"expected {HASHES[0]} but got {got}"):
         fetch(f"{server.url}/other", tmp_path / "a.pth", HASHES[0])
@@ -101,8 +101,8 @@ def test_another_file_is_deleted_and_both_hashes_are_said(server, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cut", "stall"])
-def test_a_fetch_that_breaks_off_goes_on_where_it_was(server, tmp_path, name):
-    with pytest.raises(FetchError, match="98304 bytes have arrived and are kept: the same command goes on"):
+def test_an_interrupted_download_resumes(server, tmp_path, name):
+    with pytest.raises(FetchError, match="98304 bytes were downloaded and kept: run the same command again to resume"):
         fetch(f"{server.url}/{name}", tmp_path / "a.pth", HASHES[0], timeout=0.5)
     assert not (tmp_path / "a.pth").exists()
     assert fetch(f"{server.url}/{name}", tmp_path / "a.pth", HASHES[0], timeout=0.5).read_bytes() == CONTENT
@@ -110,17 +110,17 @@ def test_a_fetch_that_breaks_off_goes_on_where_it_was(server, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
 
 
-def test_a_server_that_knows_no_ranges_sends_all_of_it_again(server, tmp_path):
+def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
     (tmp_path / ".a.pth.part").write_bytes(CONTENT[:100_000])
     assert fetch(f"{server.url}/whole", tmp_path / "a.pth", HASHES[0]).read_bytes() == CONTENT
 
 
-def test_a_part_that_is_the_whole_is_taken_if_its_hash_is_right(server, tmp_path):
+def test_a_complete_part_is_used_if_its_hash_is_right(server, tmp_path):
     (tmp_path / ".a.pth.part").write_bytes(CONTENT)
     assert fetch(f"{server.url}/file", tmp_path / "a.pth", HASHES[0]).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_file_is_found_by_the_hash_and_not_gone_on_with_twice(server, tmp_path):
+def test_a_part_of_another_file_is_found_by_the_hash_and_not_resumed_twice(server, tmp_path):
     (tmp_path / ".a.pth.part").write_bytes(bytes(1000))
     with pytest.raises(FetchError, match="but got"):
         fetch(f"{server.url}/file", tmp_path / "a.pth", HASHES[0])
@@ -128,8 +128,8 @@ def test_a_part_of_another_file_is_found_by_the_hash_and_not_gone_on_with_twice(
 
 
 @pytest.mark.parametrize("name", ["file", "cut"])
-def test_more_than_was_expected_is_not_taken(server, tmp_path, name):
-    with pytest.raises(FetchError, match="more than the 1000 bytes"):
+def test_a_file_larger_than_expected_is_not_kept(server, tmp_path, name):
+    with pytest.raises(FetchError, match="more than the expected 1000 bytes"):
         fetch(f"{server.url}/{name}", tmp_path / "a.pth", HASHES[0], most_bytes=1000)
     assert not list(tmp_path.iterdir())
 
@@ -137,28 +137,28 @@ def test_more_than_was_expected_is_not_taken(server, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("missing", "it answers 404"),
-        ("hang", "it does not answer.*Look at the connection"),
+        ("missing", "the server answers 404"),
+        ("hang", "the server does not answer.*Check the connection"),
         ("loop", "without end"),
     ],
 )
-def test_what_does_not_come_is_said(server, tmp_path, name, sentence):
-    with pytest.raises(FetchError, match=f"{server.url}/{name} was to be fetched: .*{sentence}"):
+def test_a_failed_download_says_why(server, tmp_path, name, sentence):
+    with pytest.raises(FetchError, match=f"{server.url}/{name} could not be downloaded: .*{sentence}"):
         fetch(f"{server.url}/{name}", tmp_path / "a.pth", timeout=0.3)
     assert not list(tmp_path.iterdir())
 
 
-def test_no_server_is_said(tmp_path):
-    with pytest.raises(FetchError, match="there is no connection to it"):
+def test_a_missing_server_is_an_error(tmp_path):
+    with pytest.raises(FetchError, match="there is no connection"):
         fetch("http://127.0.0.1:9/a.pth", tmp_path / "a.pth", timeout=2)
 
 
 @pytest.mark.parametrize("url", ["a.pth", "file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_what_is_no_address_is_not_opened(tmp_path, url):
+def test_only_web_addresses_are_opened(tmp_path, url):
     assert not is_url(url)
-    with pytest.raises(FetchError, match="no address"):
+    with pytest.raises(FetchError, match="is not a web address"):
         fetch(url, tmp_path / "a.pth")
 
 
-def test_the_room_on_a_disk_is_known_for_a_folder_that_is_not_there_yet(tmp_path):
+def test_free_space_is_known_for_a_folder_that_does_not_exist_yet(tmp_path):
     assert free_bytes(tmp_path / "a" / "b") > 0

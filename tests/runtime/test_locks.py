@@ -1,4 +1,4 @@
-"""One process a folder: a lock that goes with its process."""
+"""Tests of the lock of a folder, which the system releases with the process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ fork = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def holder(tmp_path):
-    """Returns a process that holds the folder until it is killed."""
+    """A process that locks the folder `run` until it is killed."""
 
     def hold():
         with locked(tmp_path / "run"):
@@ -38,24 +38,24 @@ def holder(tmp_path):
     process.join()
 
 
-def test_another_process_is_kept_out_and_told_who_is_at_work(tmp_path, holder):
-    said = rf"{tmp_path}/run was to be written to: process {holder.pid} on \S+ is at work there. Wait for it, stop it, or"
+def test_another_process_gets_an_error_that_names_the_holder(tmp_path, holder):
+    said = rf"{tmp_path}/run is in use: process {holder.pid} on \S+ is writing to it. Wait for it, stop it, or"
     with pytest.raises(ConfigError, match=said), locked(tmp_path / "run"):
         pass
     with locked(tmp_path / "another"):
         pass
 
 
-def test_a_process_that_was_killed_holds_nothing(tmp_path, holder):
+def test_a_killed_process_holds_no_lock(tmp_path, holder):
     holder.kill()
     holder.join()
-    assert (tmp_path / "run" / ".lock").exists(), "it could not clear it away"
+    assert (tmp_path / "run" / ".lock").exists(), "a killed process cannot remove it"
     with locked(tmp_path / "run"):
         pass
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_process_forked_by_one_that_was_killed_holds_nothing(tmp_path):
+def test_a_fork_of_a_killed_process_holds_no_lock(tmp_path):
     ready = fork.Event()
 
     def hold():
@@ -75,7 +75,7 @@ def test_a_process_forked_by_one_that_was_killed_holds_nothing(tmp_path):
         pass
 
 
-def test_blocks_of_one_process_nest_and_the_outer_one_holds_to_its_end(tmp_path):
+def test_blocks_of_one_process_nest_and_the_outer_one_holds_the_lock(tmp_path):
     def refused() -> bool:
         def attempt():
             try:
@@ -96,7 +96,7 @@ def test_blocks_of_one_process_nest_and_the_outer_one_holds_to_its_end(tmp_path)
     assert not refused()
 
 
-def test_an_error_within_the_block_gives_the_folder_free(tmp_path):
+def test_an_error_within_the_block_releases_the_lock(tmp_path):
     with pytest.raises(ValueError), locked(tmp_path):
         raise ValueError
     with locked(tmp_path):
@@ -104,7 +104,7 @@ def test_an_error_within_the_block_gives_the_folder_free(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_locks_nobody_out(tmp_path, monkeypatch):
     def without(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -113,7 +113,7 @@ def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
         pass
 
 
-def test_where_there_is_no_fcntl_the_other_systems_lock_is_taken(tmp_path, monkeypatch):
+def test_without_fcntl_the_lock_is_that_of_windows(tmp_path, monkeypatch):
     taken = []
 
     class Msvcrt:

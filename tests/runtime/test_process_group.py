@@ -1,4 +1,4 @@
-"""Two processes on one run: what one process comes to, and everything that only one of them may do."""
+"""Tests of two processes on one run: they give the result of one process, and only one of them writes."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ OF_THE_SECOND = 7 * 4 + 3
 
 
 def in_two_processes(folder: Path, work: Callable[[int], dict], joined: bool = True, machines: int = 1) -> list[dict]:
-    """Does work in two processes forked from this one, joined as torchrun would, and returns what each gives."""
+    """Run a function in two forked processes, joined as torchrun does, and return the results by rank."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
 
     def begin(rank: int) -> None:
-        signal.alarm(90)  # whoever waits for ever
+        signal.alarm(90)  # ends a process that hangs
         torch.set_num_threads(1)
         os.fsync = lambda number: None
-        processes.PATIENCE = timedelta(seconds=60)
+        processes.TIMEOUT = timedelta(seconds=60)
         local = {"LOCAL_RANK": str(rank if machines == 1 else 0), "RANK": str(rank)}
         os.environ.update(local, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         with distributed.join_process_group() if joined else contextlib.nullcontext():
@@ -67,7 +67,7 @@ def in_two_processes(folder: Path, work: Callable[[int], dict], joined: bool = T
 
 
 def told(work: Callable[[], object]) -> str:
-    """Returns what is raised, as its class and its text."""
+    """Return the exception that a function raises, as class and text."""
     try:
         work()
     except (TransferError, SystemExit) as error:
@@ -75,11 +75,11 @@ def told(work: Callable[[], object]) -> str:
     return "nothing"
 
 
-# What is trained ------------------------------------------------------------------------------------------------------
+# Training --------------------------------------------------------------------------------------------------------------
 
 
 def at_item(number: int, act: Callable[[dict], object]) -> type[Mixtures]:
-    """Returns mixtures in which something is done with an item."""
+    """Return mixtures that call a function with one item."""
 
     class Acting(Mixtures):
         def __getitem__(self, index):
@@ -105,11 +105,11 @@ def refuse(item: dict) -> None:
 
 @pytest.fixture(scope="module")
 def train(tiny_store, small_chimera, tiny_stft):
-    """Returns a function that trains a small network; five validation items do not divide into batches, nor by two."""
+    """A function that trains a small network; its five validation items fill neither a batch nor two equal shares."""
 
     def run(out: Path, mode="whole", mixtures=Mixtures, seed=1, dropout=0.0, probe=None, valid_items=5, **plan):
         config = FitConfig(mode=mode, **{**PLAN, **plan})
-        # The network is the first process's, whatever another has.
+        # All processes get the main process's network.
         model = small_chimera(num_layers=2, dropout=dropout, seed=0 if distributed.is_main_process() else 3)
         info = CheckpointInfo(("bass", "drums", "voice"), mode, 8000, tiny_stft, SECONDS)
         items = mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), config.iterations * config.batch_size, seed)
@@ -120,7 +120,7 @@ def train(tiny_store, small_chimera, tiny_stft):
 
 
 def probe(model) -> float:
-    """Stands for a measurement that only the first process can make."""
+    """A measurement that only the main process can make."""
     assert distributed.is_main_process()
     return 1.5
 
@@ -135,7 +135,7 @@ WAYS = {
 
 
 def normalise(rank: int, part: torch.Tensor, norm: nn.BatchNorm1d) -> dict:
-    """Returns all that batch normalisation makes of a part of a batch, forth and back."""
+    """Return the output, gradients and statistics of batch normalisation for a part of a batch."""
     part = part.requires_grad_()
     made = reduce.normalize_over_processes(norm.train(), part)
     (made.sin().sum() / 8).backward()
@@ -157,7 +157,7 @@ def batch_to_normalise() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def scenes(train, tmp_path_factory):
-    """All that two processes were asked to do together, and what came of it; each has a folder of its own for runs."""
+    """Everything that two processes did together, and their results; each has its own folder for runs."""
     top = tmp_path_factory.mktemp("two")
 
     def work(rank: int) -> dict:
@@ -203,7 +203,7 @@ def on_a_full_disk(work: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def alone(train, tmp_path_factory):
-    """Returns a function that does with one process what the two did, once, and returns network and run."""
+    """A function that does in one process what the two did, and returns network and run."""
     folder, done = tmp_path_factory.mktemp("alone"), {}
 
     def run(name: str):
@@ -234,7 +234,7 @@ def history(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_two_processes_come_to_the_curve_of_one(scenes, alone, way):
+def test_two_processes_give_the_curve_of_one(scenes, alone, way):
     model, run = alone(way)
     assert_same_curve(scenes.folder / way, run.folder)
     # Norms before clipping, of one gradient: not the mean of two norms.
@@ -244,29 +244,29 @@ def test_two_processes_come_to_the_curve_of_one(scenes, alone, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_both_have_the_same_network_to_the_bit(scenes, way):
+def test_both_processes_have_bit_identical_networks(scenes, way):
     first, second = (found["state"][way] for found in scenes.found)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_step_that_is_not_a_number_in_one_process_is_skipped_in_both(scenes):
+def test_a_nan_step_in_one_process_is_skipped_in_both(scenes):
     norms = history(scenes.folder / "spoilt")
     assert norms.isnan().nonzero().flatten().tolist() == [OF_THE_SECOND // 4]
     assert all(tensor.isfinite().all() for tensor in scenes.found[1]["state"]["spoilt"].values())
 
 
-def test_frozen_stays_frozen_to_the_bit(scenes, small_chimera):
+def test_frozen_layers_stay_bit_identical(scenes, small_chimera):
     before = small_chimera(num_layers=2, dropout=0.0).state_dict()
     after = scenes.found[0]["state"]["mask"]
     assert {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])} == {"mask"}
 
 
-def test_of_a_validation_set_smaller_than_the_processes_all_counts(scenes, train, tmp_path):
+def test_a_validation_set_smaller_than_the_group_counts_in_full(scenes, train, tmp_path):
     assert_same_curve(scenes.folder / "one item", train(tmp_path / "run", valid_items=1, iterations=5)[1].folder)
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_batch_normalisation_is_that_of_the_whole_batch_forth_and_back(scenes, name):
+def test_batch_normalisation_and_its_gradient_are_those_of_the_whole_batch(scenes, name):
     norm, batch = NORMS[name](), batch_to_normalise().requires_grad_()
     made = norm.train()(batch)
     # Two losses were taken, each of its part; their mean is half of their sum.
@@ -293,7 +293,7 @@ def test_a_signal_to_one_process_ends_both_after_the_same_iteration(scenes):
     assert "Stopped by SIGTERM after iteration 8 of 20" in (scenes.folder / "resumed" / "run.log").read_text()
 
 
-def test_a_run_goes_on_with_other_numbers_of_processes(scenes, train, alone, tmp_path):
+def test_a_run_resumes_with_another_number_of_processes(scenes, train, alone, tmp_path):
     # Begun by two; one goes on, and two end it.
     folder = scenes.folder / "resumed"
     with pytest.raises(SystemExit):
@@ -303,7 +303,7 @@ def test_a_run_goes_on_with_other_numbers_of_processes(scenes, train, alone, tmp
     assert_same_curve(folder, alone("resumed")[1].folder)
 
 
-def test_two_processes_go_on_exactly_each_with_its_own_dropout(scenes):
+def test_two_processes_resume_exactly_each_with_its_own_dropout(scenes):
     assert [found["told"]["broken"] for found in scenes.found] == ["SystemExit: 0"] * 2
     unbroken, broken = (read_checkpoint(scenes.folder / name / "checkpoints" / "latest.model.pth")[0].state_dict()
                         for name in ("unbroken", "broken"))  # fmt: skip
@@ -317,7 +317,7 @@ def test_two_processes_go_on_exactly_each_with_its_own_dropout(scenes):
 # One writes and speaks ------------------------------------------------------------------------------------------------
 
 
-def test_only_the_first_process_writes(scenes):
+def test_only_the_main_process_writes(scenes):
     assert not scenes.elsewhere.exists()
     assert (scenes.folder / "whole" / "run.log").read_text().count("iteration 20 of 20") == 1
     assert curve(scenes.folder / "whole")[-1]["test_si_sdr"] == 1.5
@@ -332,25 +332,25 @@ def test_only_the_first_process_writes(scenes):
         ("too often", 0, "TransferError: got 1 .iteration 8, items 28 to 31"),
     ],
 )
-def test_what_fails_in_one_process_is_said_by_it_and_ends_both(scenes, name, rank, said):
+def test_an_error_in_one_process_is_reported_by_it_and_ends_both(scenes, name, rank, said):
     answers = [found["told"][name] for found in scenes.found]
     pytest.raises(TransferError, raise_told, answers[rank]).match(said)
-    assert answers[1 - rank] == f"Elsewhere: Process {rank} of 2 failed, and says why."
+    assert answers[1 - rank] == f"RemoteRankError: Process {rank} of 2 failed; see its error message."
 
 
 def raise_told(text: str) -> None:
     raise TransferError(text)
 
 
-def test_a_batch_that_cannot_be_divided_is_refused(scenes):
+def test_a_batch_that_the_processes_cannot_share_equally_is_an_error(scenes):
     for found in scenes.found:
         assert found["told"]["undivided"] == (
-            "ConfigError: Batches of 3 were to be divided among 2 processes: each must have as many. Take a batch size "
-            "that is a multiple of 2, or another number of processes."
+            "ConfigError: Batch size 3 is wrong: 2 processes cannot share it equally. Use a multiple of 2, or another "
+            "number of processes."
         )
 
 
-def test_a_store_is_made_once_a_machine(scenes, tmp_path):
+def test_a_store_is_made_once_per_machine(scenes, tmp_path):
     assert [found["made"] for found in scenes.found] == ["made by 0", "used by 1"]
 
     def work(rank: int) -> dict:
@@ -360,7 +360,7 @@ def test_a_store_is_made_once_a_machine(scenes, tmp_path):
     assert [answer["made"] for answer in found] == ["made by 0", "made by 1"]
 
 
-def test_a_process_that_is_gone_is_noticed(train, tmp_path):
+def test_a_dead_process_is_noticed(train, tmp_path):
     def work(rank: int) -> dict:
         def gone(item):
             torch.save({}, tmp_path / "1.pt")
@@ -373,10 +373,10 @@ def test_a_process_that_is_gone_is_noticed(train, tmp_path):
         return {"told": told(help_with)}
 
     found = in_two_processes(tmp_path, work, joined=False)
-    assert found[0]["told"].startswith("TransferError: Process 0 of 2 lost another, which says why if it can.")
+    assert found[0]["told"].startswith("TransferError: Process 0 of 2 lost the connection to another process.")
 
 
-def test_a_recipe_says_everything_once(tiny_store, tmp_path):
+def test_a_recipe_prints_everything_once(tiny_store, tmp_path):
     experiment = tmp_path / "tiny.yml"
     experiment.write_text(
         f"data: {{stores: {{tiny: {{folder: {tiny_store.folder}}}}}, excerpt_seconds: 0.2, valid_items: 2}}\n"
@@ -405,7 +405,7 @@ def test_a_recipe_says_everything_once(tiny_store, tmp_path):
 # One process ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_process_is_told_nothing_and_waits_for_nobody(monkeypatch):
+def test_one_process_waits_for_nobody(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     parameter = nn.Parameter(torch.ones(2))
     parameter.grad = torch.ones(2)
@@ -419,17 +419,17 @@ def test_one_process_is_told_nothing_and_waits_for_nobody(monkeypatch):
         refuse({})
 
 
-def test_processes_that_cannot_find_each_other_are_told_of(monkeypatch):
+def test_processes_that_cannot_connect_raise_an_error(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match=r"2 processes were to work together .*LOCAL_RANK.* Start them with torchrun"):
+    with pytest.raises(ConfigError, match=r"The 2 processes of WORLD_SIZE cannot connect: .*LOCAL_RANK.* Start them with torchrun"):
         with distributed.join_process_group():
             pass
 
 
 @pytest.mark.parametrize(("size", "items"), [(2, 8), (2, 5), (3, 4), (4, 2), (1, 3)])
-def test_the_parts_of_a_batch_are_the_batch(monkeypatch, size, items):
+def test_the_shares_of_a_batch_are_the_batch(monkeypatch, size, items):
     parts = []
     for rank in range(size):
         monkeypatch.setattr(processes.idist, "get_world_size", lambda: size)

@@ -282,7 +282,7 @@ def test_a_second_process_is_kept_out_of_the_folder(train, unbroken, tmp_path):
     process = in_a_process(lambda: train(mixtures=at_item(5, wait), workers=1))
     wait_for(tmp_path / "reached")
     before = sorted(path.name for path in (tmp_path / "run").rglob("*"))
-    with pytest.raises(ConfigError, match=f"run was to be written to: process {process.pid} on .* is at work there"):
+    with pytest.raises(ConfigError, match=f"run is in use: process {process.pid} on .* is writing to it"):
         train()
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == before
     # And its lock goes with it, though the process that loads for it may live some seconds longer.
