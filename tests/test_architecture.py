@@ -1,4 +1,4 @@
-"""The order of the stages, declared once, and the tree held to it."""
+"""Tests of the order of the rooms, which is declared here once, and of rules that hold in every module."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in 
 RECIPES = sorted((ROOT / "recipes").rglob("*.py"))
 
 
-def stage(path: Path) -> str:
-    """Returns the stage that a file of the package belongs to: its module, or the package that it is in."""
+def room(path: Path) -> str:
+    """Return the room of a file: the folder that it is in, or the name of a module at the top."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path, root: Path = ROOT) -> set[str]:
-    """Returns the full names of all modules that a file imports, inside functions as well."""
+    """Return the full names of all modules that a file imports, inside functions too."""
     package = path.relative_to(root).parts[:-1]
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -40,28 +40,28 @@ def imports(path: Path, root: Path = ROOT) -> set[str]:
     return names
 
 
-def stages_imported(path: Path) -> set[str]:
-    """Returns the stages that a file imports from, its own left out."""
+def rooms_imported(path: Path) -> set[str]:
+    """Return the other rooms that a file imports from."""
     own = {name.split(".")[1] for name in imports(path) if name.startswith("nussl_transfer.")}
-    return {name for name in own if name in ORDER} - {stage(path)}
+    return {name for name in own if name in ORDER} - {room(path)}
 
 
 def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_every_module_has_its_place_in_the_order():
-    assert sorted(ORDER) == sorted({stage(path) for path in SOURCES})
+def test_the_order_lists_every_room():
+    assert sorted(ORDER) == sorted({room(path) for path in SOURCES})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=shown)
-def test_imports_run_only_from_a_later_stage_to_an_earlier_one(path):
-    place = ORDER.index(stage(path))
-    later = {name for name in stages_imported(path) if ORDER.index(name) > place}
-    assert not later, f"{shown(path)} imports {later}, which come later on the way of the data"
+def test_a_module_imports_only_from_earlier_rooms(path):
+    place = ORDER.index(room(path))
+    later = {name for name in rooms_imported(path) if ORDER.index(name) > place}
+    assert not later, f"{shown(path)} imports from {later}, which are later in the order"
 
 
-def test_the_report_needs_neither_torch_nor_nussl_nor_a_module_that_does():
+def test_the_report_imports_neither_torch_nor_nussl():
     sources = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
     reached, waiting = set(), {name for name in sources if name.startswith("nussl_transfer.report.")}
     while waiting:
@@ -90,7 +90,7 @@ def test_a_recipe_imports_the_package_and_never_another_recipe(path):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=shown)
-def test_files_are_read_safely_and_input_is_checked_by_errors(path):
+def test_a_module_reads_files_safely_and_raises_errors_for_wrong_input(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     calls = [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for name, node in calls:
@@ -99,7 +99,7 @@ def test_files_are_read_safely_and_input_is_checked_by_errors(path):
             assert options.get("weights_only") == "True", f"{shown(path)}:{node.lineno}"
         assert name not in {"pickle.load", "pickle.loads", "eval", "exec"}, f"{shown(path)}:{node.lineno} {name}"
         assert options.get("allow_pickle", "False") == "False", f"{shown(path)}:{node.lineno}"
-        assert name != "print" or stage(path) == "cli", f"{shown(path)}:{node.lineno} prints"
+        assert name != "print" or room(path) == "cli", f"{shown(path)}:{node.lineno} prints"
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Assert), f"{shown(path)}:{node.lineno} checks by assert"
         bare = isinstance(node, ast.ExceptHandler) and node.type is None

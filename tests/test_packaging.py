@@ -1,4 +1,4 @@
-"""What stands around the code: one version, a complete pinned list, a README that shows the two commands."""
+"""Tests of the packaging: one version, a complete list of pinned requirements, all data files in the package."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import Distribution
 
 import nussl_transfer
 
@@ -34,7 +35,7 @@ def pins() -> list[Requirement]:
 
 
 def pinned_here(pins: list[Requirement], python: str = "3.11") -> dict[str, str]:
-    """Returns name -> version of what pip would install on a Python."""
+    """Return the version of each package that pip would install on a Python."""
     environment = {"python_version": python}
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
@@ -48,25 +49,21 @@ def asked_for(setup_cfg, section: str, option: str) -> list[Requirement]:
     return [Requirement(line) for line in map(str.strip, lines) if line and not line.startswith("#")]
 
 
-def test_setup_py_is_four_lines():
-    assert len((ROOT / "setup.py").read_text().splitlines()) == 4
-
-
-def test_the_version_is_said_in_one_place_and_cited(setup_cfg):
+def test_the_version_is_in_one_place_and_cited(setup_cfg):
     assert setup_cfg["metadata"]["version"] == "attr: nussl_transfer.__version__"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == nussl_transfer.__version__
     assert citation["preferred-citation"]["title"] == "A study of transfer learning in music source separation"
 
 
-def test_the_command_is_where_setup_cfg_says(setup_cfg):
+def test_the_entry_point_is_callable(setup_cfg):
     script = setup_cfg["options.entry_points"]["console_scripts"].strip()
     found = metadata.EntryPoint(*(part.strip() for part in script.split("=")), group="console_scripts")
     assert found.name == "nussl-transfer" and callable(found.load())
 
 
 @pytest.mark.parametrize(("folder", "extras"), [("nussl_transfer", ()), ("recipes", ("demo",))])
-def test_what_is_imported_is_asked_for(setup_cfg, folder, extras):
+def test_every_import_is_a_requirement(setup_cfg, folder, extras):
     wanted = asked_for(setup_cfg, "options", "install_requires")
     for extra in extras:
         wanted += asked_for(setup_cfg, "options.extras_require", extra)
@@ -84,7 +81,7 @@ def test_what_is_imported_is_asked_for(setup_cfg, folder, extras):
     }
 
 
-def test_every_line_of_the_list_is_one_exact_version(pins):
+def test_every_pin_is_one_exact_version(pins):
     assert all(re.fullmatch(r"==\d[\w.]*", str(pin.specifier)) and not pin.extras and not pin.url for pin in pins)
 
 
@@ -94,12 +91,12 @@ def test_no_package_is_pinned_twice_on_one_python(pins, python):
     assert len(names) == len(set(names))
 
 
-def test_the_list_leaves_out_what_has_to_be_compiled(pins):
+def test_the_pins_leave_out_what_has_to_be_compiled(pins):
     assert not LEFT_OUT & {canonicalize_name(pin.name) for pin in pins}
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
-def test_the_list_has_all_that_setup_cfg_asks_for_at_versions_it_allows(setup_cfg, pins, python):
+def test_the_pins_meet_the_requirements_of_setup_cfg(setup_cfg, pins, python):
     pinned = pinned_here(pins, python)
     wanted = asked_for(setup_cfg, "options", "install_requires")
     for extra in setup_cfg["options.extras_require"]:
@@ -110,8 +107,8 @@ def test_the_list_has_all_that_setup_cfg_asks_for_at_versions_it_allows(setup_cf
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
 
 
-def test_the_list_is_complete(pins):
-    """What the pinned versions say they need is pinned too, as far as they are what is installed here."""
+def test_the_requirements_of_the_pins_are_pinned(pins):
+    """Checked for the pinned versions that are installed here."""
     pinned = pinned_here(pins, f"{sys.version_info.major}.{sys.version_info.minor}")
     installed = {canonicalize_name(found.metadata["Name"]): found for found in metadata.distributions()}
     # '2.13.0+cpu' is a build of 2.13.0.
@@ -124,6 +121,19 @@ def test_the_list_is_complete(pins):
     gpu = ("nvidia-", "cuda-", "triton")
     lacking = {canonicalize_name(one.name) for one in applying} - set(pinned)
     assert {name for name in lacking if not name.startswith(gpu)} == LEFT_OUT
+
+
+def test_every_data_file_is_in_the_package(monkeypatch):
+    """setuptools, which reads setup.cfg, would copy each file that is not Python into a wheel."""
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution()
+    distribution.parse_config_files(["setup.cfg"])
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    copied = {Path(source, name) for _, source, _, names in build.data_files for name in names}
+    there = {path.relative_to(ROOT) for path in (ROOT / "nussl_transfer").rglob("*") if path.is_file()}
+    assert copied == {path for path in there if path.suffix not in (".py", ".pyc") and not path.name.startswith(".")}
+    assert Path("nussl_transfer/py.typed") in copied
 
 
 def test_the_readme_shows_both_commands():

@@ -77,9 +77,9 @@ def forget_submodules(package: str, force: bool = False) -> None:
 
 @contextlib.contextmanager
 def window_functions() -> Iterator[None]:
-    """`scipy.signal.hamming`, `.hann` and `.blackman`, whose names nussl.core.constants asks for.
+    """Provide `scipy.signal.hamming`, `.hann` and `.blackman`, which nussl.core.constants reads.
 
-    SciPy 1.1.0 moved the windows to `scipy.signal.windows`; 1.13.0 (April 2024) took the old names away.
+    SciPy 1.1.0 moved the windows to `scipy.signal.windows`; 1.13.0 (April 2024) removed the old names.
     """
     import scipy.signal
     import scipy.signal.windows
@@ -96,12 +96,11 @@ def window_functions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ffmpeg_by_name() -> Iterator[None]:
-    """Lets stempeg be imported where ffmpeg and ffprobe are not on the PATH.
+    """Let stempeg be imported where ffmpeg and ffprobe are not on the PATH.
 
-    nussl imports musdb, and museval imports it again; musdb imports stempeg, which raises RuntimeError at
-    import without the two programs. nussl catches that, museval does not, so `import nussl` fails. Only
-    `.stem.mp4` files need them: here stempeg is told the bare names, so everything else works, and reading
-    a `.stem.mp4` says that there is no such program (or works, where ffmpeg has been installed since).
+    nussl and museval import musdb, and musdb imports stempeg, which raises RuntimeError without the two programs. nussl
+    catches the error, museval does not, so `import nussl` fails. Only `.stem.mp4` files need the programs. Here stempeg
+    finds their bare names: everything else works, and reading a `.stem.mp4` fails only if ffmpeg is still missing.
     """
     which = shutil.which
     if which("ffmpeg") and which("ffprobe"):
@@ -111,7 +110,7 @@ def ffmpeg_by_name() -> Iterator[None]:
     def which_or_name(cmd, *args, **kwargs):
         return which(cmd, *args, **kwargs) or (cmd if cmd in ("ffmpeg", "ffprobe") else None)
 
-    shutil.which = which_or_name  # stempeg asks for it by `from shutil import which`, inside a function
+    shutil.which = which_or_name  # stempeg imports it inside a function
     try:
         yield
     finally:
@@ -120,14 +119,12 @@ def ffmpeg_by_name() -> Iterator[None]:
 
 @contextlib.contextmanager
 def sox_on_first_use() -> Iterator[None]:
-    """Puts the import of pysox off to the first effect that needs it, where the `sox` program is absent.
+    """Defer the import of pysox to the first effect that needs it, where the `sox` program is absent.
 
-    pysox runs `sox -h` at import and, without the program, prints a page on how to install it. nussl has
-    pysox only in place of soxbindings, which needs libsox's headers to install. The page still comes, once,
-    to who asks for `time_stretch` or `pitch_shift`, the two effects that need SoX.
+    pysox runs `sox -h` at import and, without the program, prints a page on how to install it. nussl uses pysox only
+    where soxbindings is not installed. `time_stretch` and `pitch_shift`, the two effects that need SoX, still print it.
     """
-    there = "sox" in sys.modules or importlib.util.find_spec("soxbindings") or shutil.which("sox")
-    if there:
+    if "sox" in sys.modules or importlib.util.find_spec("soxbindings") or shutil.which("sox"):
         yield
         return
     sys.modules["sox"] = OnFirstUse("sox")
@@ -139,9 +136,9 @@ def sox_on_first_use() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ignite_contrib() -> Iterator[None]:
-    """`ignite.contrib.handlers.ProgressBar`, which nussl.ml.train.trainer imports.
+    """Provide `ignite.contrib.handlers.ProgressBar`, which nussl.ml.train.trainer imports.
 
-    ignite 0.5.0 moved it to `ignite.handlers`; the old path is still in 0.5.5, and to be gone in 0.6.0.
+    ignite 0.5.0 moved it to `ignite.handlers`; the old path still exists in 0.5.5 and is to be removed in 0.6.0.
     """
     try:
         importlib.import_module("ignite.contrib.handlers")
@@ -151,8 +148,8 @@ def ignite_contrib() -> Iterator[None]:
         yield
         return
     contrib, handlers = types.ModuleType("ignite.contrib"), types.ModuleType("ignite.contrib.handlers")
-    contrib.handlers = handlers
-    handlers.ProgressBar = importlib.import_module("ignite.handlers").ProgressBar
+    vars(contrib)["handlers"] = handlers
+    vars(handlers)["ProgressBar"] = importlib.import_module("ignite.handlers").ProgressBar
     put = {module.__name__: module for module in (contrib, handlers)}
     before = {name: sys.modules[name] for name in put if name in sys.modules}
     sys.modules.update(put)

@@ -7,10 +7,14 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import FetchError
 from .log import logger
+
+if TYPE_CHECKING:
+    import requests
 
 CHUNK = 2**14  # bytes
 
@@ -76,7 +80,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
 
-def _digest(file) -> str:  # Python 3.10
+def _digest(file: IO[bytes]) -> str:  # Python 3.10
     digest = hashlib.sha256()
     while block := file.read(CHUNK):
         digest.update(block)
@@ -127,7 +131,7 @@ class _Downloader:
                 self._write(answer, have if resumes else 0)
         shutil.move(self.part, output_file)
 
-    def _write(self, answer, have: int) -> None:
+    def _write(self, answer: requests.Response, have: int) -> None:
         from tqdm import tqdm
 
         length = answer.headers.get("Content-Length", "")

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 # The locks of a process, by process and path, with the number of blocks that hold each. A forked process inherits this
 # table but no lock.

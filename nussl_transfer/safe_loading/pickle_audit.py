@@ -19,6 +19,7 @@ import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocol 2 uses the names of Python 2
 from pathlib import Path
+from typing import Any
 
 # Enough for a network of a thousand layers and a history of a million losses.
 LARGEST_PICKLE = 16 * 2**20
@@ -32,6 +33,9 @@ TENSOR = "torch._utils._rebuild_tensor_v2"
 # The names that torch itself writes into a file of tensors. These only keep their arguments. torch also allows
 # `torch.Tensor` and `builtins.bytearray`, which allocate as much as the file says.
 TORCH_NAMES = {TENSOR, "torch._utils._rebuild_parameter", "collections.OrderedDict", "_codecs.encode", *STORAGES}
+
+
+_PythonUnpickler: Any = pickle._Unpickler  # private; test_hostile_checkpoints pins what is used of it
 
 
 class AuditError(Exception):
@@ -79,7 +83,8 @@ def _read_archive(path: Path) -> set[str]:
 
 def _read_legacy(file: io.BufferedReader, size: int) -> set[str]:
     start = io.BytesIO(file.read(LARGEST_PICKLE))  # after the magic number
-    names, declared = set(), {}
+    names: set[str] = set()
+    declared: dict[str, int] = {}
     for _ in range(4):  # protocol version, system, the saved object, the order of its storages
         outline = _Outline(start)
         _walk(outline.load())
@@ -96,6 +101,8 @@ class _Placeholder:
     """Keeps the arguments that a function or class would have been called with."""
 
     name = ""
+    args: tuple
+    items: list
 
     def __new__(cls, *args):
         made = super().__new__(cls)
@@ -112,7 +119,7 @@ class _Placeholder:
         self.items.append(value)
 
 
-class _Outline(pickle._Unpickler):
+class _Outline(_PythonUnpickler):
     """Reads the opcodes that torch's weights-only unpickler reads, and creates placeholders.
 
     It derives from Python's unpickler in Python: the one in C allocates a memo as large as the file says.
@@ -121,7 +128,7 @@ class _Outline(pickle._Unpickler):
     OPCODES = """PROTO STOP GLOBAL NEWOBJ REDUCE BUILD APPEND APPENDS SETITEM SETITEMS MARK TUPLE TUPLE1 TUPLE2 TUPLE3 NONE
         NEWFALSE NEWTRUE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET BININT BININT1 BININT2 BINFLOAT BINUNICODE
         SHORT_BINSTRING BINPERSID BINGET LONG_BINGET BINPUT LONG_BINPUT LONG1"""
-    dispatch = {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in OPCODES.split()}
+    dispatch = {getattr(pickle, name)[0]: _PythonUnpickler.dispatch[getattr(pickle, name)[0]] for name in OPCODES.split()}
 
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
