@@ -15,6 +15,7 @@ resume exactly. `publish` writes the network in half precision, with the command
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import sys
@@ -224,7 +225,7 @@ def command_of(**arguments) -> str:
 
 
 def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Path:
-    """Write the last run's best network, in half precision, and the curves of all runs; return the checkpoint.
+    """Write the last run's best network, in half precision, its entry in ``zoo.json`` and all curves; return the checkpoint.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
@@ -232,12 +233,30 @@ def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Pat
         name: Name of both.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
-    path = write_checkpoint(Path(out) / f"{name}.pth", model, info, half=True)
+    # Mode 'pretrain' says that the masks are no separator's: they are families, and there to be replaced.
+    path = write_checkpoint(Path(out) / f"{name}.pth", model, replace(info, mode="pretrain"), half=True)
     stages = []
     for run in map(Path, runs):
         curve = json.loads((run / "curve.json").read_text(encoding="utf-8"))
         stages.append({"command": (run / "command.txt").read_text(encoding="utf-8").strip(), **curve})
     write_json(Path(out) / f"{name}.json", {"data": info.data, "mixtures": asdict(MIXTURES), "stages": stages})
+    registry = Path(out).parent / "zoo.json"
+    known = json.loads(registry.read_text(encoding="utf-8")) if registry.is_file() else {}
+    layers = model.layers["recurrent_stack"].rnn
+    known[name] = {
+        "what": f"ChimeraNet {layers.num_layers} x {layers.hidden_size} BLSTM, pretrained by deep clustering and on masks of "
+        "instrument families, on rendered ensembles; to be fine-tuned",
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "sources": [],
+        "mode": "pretrain",
+        "parent": None,
+        "data": f"{info.data['minutes'] / 60:.1f} h rendered",
+        "score": None,
+        "license": "MIT",
+    }
+    write_json(registry, known)
     return path
 
 

@@ -65,14 +65,17 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     stores, runs = [str(make_store(tmp_path / "store"))], [str(tmp_path / "one"), str(tmp_path / "two")]
     body.pretrain(stores, runs[0], **small)
     body.pretrain(stores, runs[1], start=runs[0], learning_rate=2e-4, **small)
-    path = body.publish(runs, str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    path = body.publish(runs, str(tmp_path / "weights"))
 
     published, info = read_checkpoint(path)
     trained, _ = read_checkpoint(f"{runs[1]}/checkpoints/best.model.pth")
-    assert info.labels == FAMILIES
+    assert info.labels == FAMILIES and info.mode == "pretrain"
+    entry = json.loads((tmp_path / "zoo.json").read_text())["body"]
+    assert entry["bytes"] == path.stat().st_size and "1 x 4 BLSTM" in entry["what"]
     for name, tensor in trained.state_dict().items():
         torch.testing.assert_close(published.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
-    first, second = json.loads((tmp_path / "body.json").read_text())["stages"]
+    first, second = json.loads((tmp_path / "weights" / "body.json").read_text())["stages"]
     assert "--start" not in first["command"] and f"--start {runs[0]}" in second["command"]
     assert [point["iteration"] for point in first["points"]] == [0, 1, 2]
     # The second run starts from the best network of the first, so on the same mixtures its loss starts there.
