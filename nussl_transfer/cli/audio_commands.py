@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -39,7 +40,7 @@ def separate_parser() -> Parser:
     return parser
 
 
-def separate(audio: list[Path], model: list[str], out: Path, **given) -> int:
+def separate(model: list[str], out: Path, audio: Sequence[Path] = (), **given) -> int:
     """Separate files, and print the path of each file written."""
     if not audio:  # `separate --model run song.wav`: only the first word after --model is a model
         model, audio = model[:1], [Path(word) for word in model[1:]]

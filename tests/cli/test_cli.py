@@ -219,7 +219,6 @@ def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
         ("evaluate a", "STEMS"),
         ("separate a.wav --model nobody --out c", "nobody"),
         ("separate --model quartet --out c", "AUDIO is missing"),
-        ("separate --model quartet absent.wav --out c", "absent.wav"),
         ("finetune a --out b --test c", "--test needs --folds"),
         ("finetune a --out b --device tpu", "tpu"),
     ],
