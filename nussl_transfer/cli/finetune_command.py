@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .options import add_device, add_seed, add_stem_options, stem_options, take
 from .parsers import PROGRAM, Parser, integer, number
-from .words import parse_list
+from .words import parse_list, semitones, tempo
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer as Group
 
-MIXTURES = ("excerpt_seconds", "coherent")
+MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "gain_db", "timbre")
 TRAINING = (
     "iterations", "batch_size", "frozen", "learning_rate", "body_learning_rate", "phase_sensitive", "frame_step",
     "validate_every", "stop_after", "ema_decay", "accumulate", "device", "bf16", "workers", "tensorboard",
@@ -60,6 +60,11 @@ def _add_mixture_options(group: Group) -> None:
     seconds = number(0, 86_400, above=True)
     group.add_argument("--excerpt-seconds", metavar="S", type=seconds, help="their length; the model's when not given")
     group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share with all stems of one track [0.5]")
+    group.add_argument("--sounding", action="store_true", help="only excerpts in which every source sounds")
+    group.add_argument("--pitch", metavar="N", type=semitones, help="shift pitch by up to N semitones; paper: 3")
+    group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")
+    group.add_argument("--gain-db", metavar="X", type=number(0, 60), help="change levels by up to X dB [0]")
+    group.add_argument("--timbre", metavar="SHARE", type=number(0, 1), help="share of stems with another timbre [0]")
 
 
 def _add_training_options(group: Group) -> None:

@@ -6,11 +6,13 @@ A backslash takes the meaning from a comma, an equals sign or a plus: ``--ignore
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from .parsers import number, shown
 
 ESCAPE_HINT = r"Put a backslash before a comma, = or + that is part of a name."
 
@@ -75,6 +77,29 @@ def parse_options(text: str) -> dict[str, Any]:
         except yaml.YAMLError:
             options[unescape(name.strip())] = value
     return options
+
+
+def semitones(text: str) -> tuple[float, float]:
+    """Return the range of a pitch shift of up to N semitones, down and up.
+
+    >>> semitones("3")
+    (-3.0, 3.0)
+    """
+    value = number(0, 24)(text)
+    return -value, value
+
+
+def tempo(text: str) -> tuple[float, float]:
+    """Return the lowest and the highest tempo.
+
+    >>> tempo("0.8,1.2")
+    (0.8, 1.2)
+    """
+    low, comma, high = text.partition(",")
+    if not comma:
+        raise ArgumentTypeError(f"expected two numbers, LOW,HIGH, such as 0.8,1.2, got {shown(text)}")
+    kind = number(0, 4, above=True)
+    return kind(low), kind(high)
 
 
 def split(text: str, separator: str) -> list[str]:

@@ -384,6 +384,16 @@ def test_paper_sets_the_papers_values_and_options_beside_it_change_them():
     assert "paper" not in how
 
 
+def test_changes_of_pitch_and_tempo_become_ranges(capsys):
+    given = cli.COMMANDS["finetune"][0]().parse(shlex.split("s --out r --pitch 3 --stretch 0.8,1.2 --gain-db 6 --sounding"))
+    mixtures = arguments({name: value for name, value in given.items() if name not in ("stems", "out")})["mixtures"]
+    assert (mixtures.pitch, mixtures.stretch) == ((-3.0, 3.0), (0.8, 1.2))
+    assert (mixtures.gain_db, mixtures.sounding) == (6.0, True)
+    for wrong in ("--stretch 0.8", "--stretch a,b", "--stretch 0,1", "--pitch 30", "--pitch -1"):
+        assert run(f"finetune s --out r {wrong}") == 2
+        assert f"argument {wrong.split()[0]}: expected" in capsys.readouterr().err.lower()
+
+
 def test_stem_options_become_one_dataclass():
     words = r"stems --out run --ignore 'keys\, left,organ' --groups male=tenor+bass --options layout=pool --missing skip"
     given = cli.COMMANDS["finetune"][0]().parse(shlex.split(words))
