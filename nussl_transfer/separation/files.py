@@ -93,7 +93,7 @@ def separate_files(
     request = Request(tuple(labels), residual, keep_rate, high_band, format, shifts)
     separator = StreamSeparator(checkpoints, request, device, bf16, chunk_seconds)
     targets = {path: output_files(separator.outputs, folder, format) for path, folder in folders.items()}
-    check_targets([*folders, *audio_paths], targets)
+    check_targets([*folders, *audio_paths], targets, out)
     result, started, seconds = Separated(), time.perf_counter(), 0.0
     total = total_seconds(folders) if progress else 0.0
     with ExitStack() as stack:
@@ -162,38 +162,36 @@ def output_files(outputs: Iterable[str], folder: Path, format: str) -> dict[str,
     return {name: folder / f"{file}.{format}" for name, file in safe_names(list(outputs)).items()}
 
 
-def check_targets(inputs: Iterable[str | Path], targets: Mapping[object, Mapping[str, Path]]) -> None:
-    """Raise ConfigError where an output would replace an input file, or lie in an input folder where it becomes one.
+def check_targets(
+    inputs: Iterable[str | Path], targets: Mapping[Path, Mapping[str, Path] | None], out: str | Path
+) -> None:
+    """Raise ConfigError where an output would replace an input file, or lie in an input folder and become an input.
 
     Paths are compared with all links resolved.
+
+    Args:
+        inputs: Files and folders.
+        targets: Files to write, by input file.
+        out: Folder of all outputs; where it lies in an input folder, it is no part of that input.
     """
     files, folders = {}, {}
     for given in inputs:
         (folders if os.path.isdir(given) else files)[os.path.realpath(given)] = given
-    outputs = [path for paths in targets.values() for path in paths.values()]
-    for path in outputs:
-        if (real := os.path.realpath(path)) in files:
+    real_out = os.path.realpath(out)
+    for path in (path for paths in targets.values() for path in (paths or {}).values()):
+        real = os.path.realpath(path)
+        if real in files:
             raise ConfigError(f"{path} would replace an input file, {files[real]}. Choose another output folder.")
-    if not folders or not outputs:
-        return
-    known = {os.path.realpath(path.parent) for path in outputs}
-    top = os.path.commonpath(known)
-    for real, given in folders.items():
-        # Files below an output folder inside an input are passed over; there is none where the outputs lie beside them.
-        inside = [folder for folder in known if _is_below(folder, real)]
-        if inside and not _is_strictly_below(top, real):
-            raise ConfigError(
-                f"Outputs would lie among the files of {given}, and be separated themselves next time. Choose another "
-                f"output folder, such as {os.path.join(given, 'separated')}."
-            )
+        for folder, given in folders.items():
+            if _is_below(real, folder) and (real_out == folder or not _is_below(real_out, folder)):
+                raise ConfigError(
+                    f"Outputs would lie among the files of {given}, and be separated themselves next time. Choose another "
+                    f"output folder, such as {os.path.join(given, 'separated')}."
+                )
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return path == folder or _is_strictly_below(path, folder)
-
-
-def _is_strictly_below(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _audio_under(folder: Path, out: Path | None) -> list[Path]:
@@ -204,8 +202,8 @@ def _audio_under(folder: Path, out: Path | None) -> list[Path]:
         paths = [path for path in paths if not _is_below(real[path.parent], real_out)]
     unread = [path for path in paths if path.suffix.lower() in UNREADABLE_EXTENSIONS]
     if unread:
-        some = ", ".join(str(path) for path in unread[:3]) + (", ..." if len(unread) > 3 else "")
-        LOG.warning("%d files were passed over: their format cannot be read (%s). Convert them to WAV or FLAC.", len(unread), some)
+        some = ", ".join(map(str, unread[:3])) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
+        LOG.warning("Passed over audio in a format that cannot be read: %s. Convert it to WAV or FLAC.", some)
     found = [path for path in paths if path.suffix.lower() in EXTENSIONS]
     if not found:
         raise DataError(f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Give another folder, or files.")

@@ -84,7 +84,8 @@ class ChunkedMixin:
 
     def _run_chunks(self, magnitude: torch.Tensor, network: Network) -> torch.Tensor:
         """Returns a network's output for a whole signal on the CPU, [rows, nt, nf, nc, ...]."""
-        pairs = in_chunks([magnitude], lambda part: network(part).cpu(), self.chunking)
+        chunking = self.chunking.at_most(magnitude.shape[1])
+        pairs = in_chunks([magnitude], lambda part: network(part).cpu(), chunking)
         return torch.cat([output for _, output in pairs], dim=1)
 
     def _network(self, output: str) -> Network:

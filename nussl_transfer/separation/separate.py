@@ -94,7 +94,7 @@ def _separate_paths(
     if out is not None:
         for path, folder in output_folders([audio], out).items():
             targets[path] = output_files(separator.outputs, folder, separator.request.format)
-        check_targets([audio, *targets], targets)
+        check_targets([audio, *targets], targets, out)
     advance = _reporter(progress, total_seconds(targets))
     if not audio.is_dir():
         return _separate_one(Mixture.of_file(audio), separator, targets[audio], advance)

@@ -13,6 +13,7 @@ from nussl.separation.deep import DeepMaskEstimation
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
+from nussl_transfer.separation import mixin
 from nussl_transfer.separation import mixin as chunked_mixin
 from nussl_transfer.separation.masks import TransferMaskEstimation
 
@@ -119,14 +120,19 @@ def test_bfloat16_changes_the_estimates_a_little(short_checkpoint, noise, signal
     assert 0 < difference < 0.01 * np.abs(exact[0].audio_data).max()
 
 
-def test_the_embedding_is_computed_only_for_the_confidence(checkpoint, noise, signal):
+def test_the_embedding_is_computed_only_for_the_confidence(checkpoint, noise, signal, monkeypatch):
+    computed, run_network = [], mixin.run_network
+
+    def recorded(model, magnitude, output, **options):
+        computed.append(output)
+        return run_network(model, magnitude, output=output, **options)
+
+    monkeypatch.setattr(mixin, "run_network", recorded)
     separator = TransferMaskEstimation(signal(noise()), checkpoint)
-    calls = []
-    separator.model.layers["embedding"].register_forward_hook(lambda *_: calls.append(1))
     separator()
-    assert not calls and list(separator.model_output) == ["mask"]
+    assert computed == ["mask"] and list(separator.model_output) == ["mask"]
     separator.confidence(approach="dpcl_classic_confidence")
-    assert calls
+    assert computed == ["mask", "embedding"]
 
 
 @pytest.mark.parametrize("approach", ["silhouette_confidence", "loudness_confidence", "posterior_confidence"])

@@ -6,7 +6,10 @@ import logging
 import os
 import resource
 import signal as signals
+import time
 import tracemalloc
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoi
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.separation import streaming
-from nussl_transfer.separation.files import safe_names, separate_files
+from nussl_transfer.separation.files import output_folders, safe_name, safe_names, separate_files
 from nussl_transfer.separation.masks import TransferMaskEstimation
 
 RATE = 16000
@@ -220,9 +223,56 @@ def test_labels_and_file_names_never_leave_the_folder(tmp_path, make_checkpoint,
     assert {path.resolve().parent.parent for path in paths} == {out}
 
 
-def test_ordinary_labels_keep_their_names():
-    labels = ["violin", "Lead Vox (dry)", "Flöte", "kick-in", "低音"]
-    assert list(safe_names(labels).values()) == labels
+def test_letters_of_any_script_stay_and_decomposed_ones_are_composed():
+    labels = ["violin", "Lead Vox (dry)", "Flöte", "kick-in", "低音", "हिन्दी", "नि", "e\u0327\u0301", "F♯ 🎸", "ﬁn"]
+    assert [unicodedata.normalize("NFC", label) for label in labels] == list(safe_names(labels).values())
+    decomposed = [unicodedata.normalize("NFD", label) for label in labels]
+    assert list(safe_names(decomposed).values()) == [unicodedata.normalize("NFC", label) for label in labels]
+    assert list(safe_names(["Flöte", "Flo\u0308te"]).values()) == ["Flöte", "Flöte_2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (os.fsdecode(b"fl\xf6te"), "fl_te"),
+        ("a\u202eb\0c\n", "a_b_c_"),
+        ("...", "source"),
+        ("nul", "_nul"),
+        ("COM1.x", "_COM1.x"),
+        ("é" * 200, "é" * 90),
+        ("x" * 200, "x" * 100),
+    ],
+)
+def test_a_name_that_a_disk_would_refuse_is_changed(text, name):
+    assert safe_name(text) == name
+
+
+def test_naming_many_files_takes_time_in_proportion_to_their_number(tmp_path):
+    """Equal names are the worst case: 20,000 of them one by one against all before took minutes."""
+    started = time.process_time()
+    folders = output_folders([tmp_path / f"take {number}" / "mix.wav" for number in range(20_000)], tmp_path / "out")
+    assert time.process_time() - started < 10
+    names = {folder.name for folder in folders.values()}
+    assert len(names) == 20_000 and {"mix", "mix_2", "mix_20000"} <= names
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX systems only")
+def test_a_file_whose_name_is_not_utf8_is_separated(tmp_path, checkpoint, noise):
+    folder = os.fsencode(tmp_path) + b"/sch\xf6n"
+    os.makedirs(folder)
+    with open(folder + b"/fl\xf6te.wav", "wb") as file:
+        soundfile.write(file, noise().T, RATE, format="WAV")
+    path = Path(os.fsdecode(folder))
+    result = separate_files([path], checkpoint, path / "out", progress=False)
+    assert not result.failed
+    assert [paths["bass"].relative_to(path).as_posix() for paths in result.written.values()] == ["out/fl_te/bass.wav"]
+
+
+def test_audio_that_cannot_be_read_is_named(tmp_path, checkpoint, noise, caplog):
+    write(tmp_path / "music" / "a.wav", noise())
+    (tmp_path / "music" / "b.m4a").write_bytes(b"\0")
+    separate_files([tmp_path / "music"], checkpoint, tmp_path / "out", progress=False)
+    assert "Passed over audio in a format that cannot be read" in caplog.text and "b.m4a" in caplog.text
 
 
 def test_folders_keep_their_structure_and_files_of_one_name_get_folders_of_their_own(tmp_path, checkpoint, noise):
@@ -347,14 +397,15 @@ def test_of_the_network_only_what_masks_need_is_held(short_checkpoint):
         assert list(network({"mix_magnitude": torch.rand(1, 3, 257, 1)})) == ["mask"]
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint):
+@pytest.mark.parametrize("options", [{}, {"keep_rate": True, "residual": True, "shifts": 2}])
+def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint, options):
     """The most that NumPy holds at once, of eight seconds and of sixty-four; what torch holds, test_chunks counts."""
     held = []
     for seconds in (8, 64):
         audio = np.zeros((1, seconds * RATE), np.float32)
-        path = write(tmp_path / f"{seconds}.wav", audio)
+        path = write(tmp_path / f"{seconds}.wav", audio, 22050 if options else RATE)
         tracemalloc.start()
-        separate_files([path], short_checkpoint, tmp_path / "out", progress=False)
+        separate_files([path], short_checkpoint, tmp_path / "out", progress=False, **options)
         held.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert held[1] < 1.2 * held[0] + 1e6
