@@ -1,4 +1,4 @@
-"""List the jobs of a study: what each needs, whether it is done, and how long it takes, estimated from the finished runs."""
+"""List the jobs of a study: what each needs, whether it is done, and its estimated time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Job:
         output: File that is there when the job is done.
         datasets: Names of the data sets that it reads.
         iterations: Iterations of training, None for other jobs.
-        seconds: Estimated time; None if no similar run is finished.
+        seconds: Estimated time; None if no similar run was measured.
         limit: Minutes after which a cluster ends it.
     """
 
@@ -104,7 +104,8 @@ def left_to_do(grid: Grid) -> str:
             sentences.append(f"{sentence}. The time can be estimated once a run is finished.")
         else:
             seconds = sum(runs) + sum(job.seconds or 0 for job in left[2])
-            sentences.append(f"{sentence}: about {seconds / 3600:.1f} hours of jobs, estimated from the finished ones.")
+            source = "the finished ones" if _measured_rates(grid) else "an earlier study"
+            sentences.append(f"{sentence}: about {seconds / 3600:.1f} hours of jobs, estimated from {source}.")
     if grid.left_out:
         sentences.append(f"Left out: {', '.join(grid.left_out.values())}.")
     missing = {name: folder for name, (folder, state) in _folders(grid).items() if state == "missing"}
@@ -161,6 +162,11 @@ def _folders(grid: Grid) -> dict[str, tuple[Path, str]]:
 
 
 def _rates(grid: Grid) -> dict[str, float]:
+    """Return the seconds per iteration of each kind of run: measured here, or else in an earlier study."""
+    return {**grid.size.seconds_per_iteration, **_measured_rates(grid)}
+
+
+def _measured_rates(grid: Grid) -> dict[str, float]:
     """Return the mean seconds per iteration of each kind of run, over the runs that were started."""
     spent: dict[str, list[float]] = {}
     for item in [*grid.bodies.values(), *grid.models.values()]:

@@ -124,6 +124,8 @@ class Size:
         overrides: ``section.key=value`` for every experiment.
         threads: Threads of a job.
         resources: What each kind of job may use.
+        seconds_per_iteration: Measured earlier, by 'pretrain', 'scratch', 'scratch_equal', 'whole' and 'mask'; the jobs are
+            estimated from it until runs are finished.
     """
 
     about: str
@@ -140,6 +142,7 @@ class Size:
     overrides: tuple[str, ...] = ()
     threads: int = 1
     resources: JobResources = JobResources()
+    seconds_per_iteration: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

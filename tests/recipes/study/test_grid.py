@@ -168,6 +168,9 @@ def test_jobs_left_to_do_are_counted_and_their_time_estimated_from_the_finished_
     plan = replace(study, sizes={"tiny": replace(study.sizes["smoke"], conditions=("none",))})
     grid = Grid(plan, "tiny", tmp_path, CONF)  # a body, a baseline, a whole and a mask model
     assert "1 of 1 bodies, 3 of 3 models, 3 of 3 scores. The time can be estimated" in left_to_do(grid)
+    # 8 iterations from scratch, which stand for the 4 of pretraining as well, and 4 each of whole and mask.
+    timed = replace(plan, sizes={"tiny": replace(plan.sizes["tiny"], seconds_per_iteration={"scratch": 300, "whole": 150})})
+    assert "about 1.3 hours of jobs, estimated from an earlier study" in left_to_do(Grid(timed, "tiny", tmp_path, CONF))
 
     def write(path, value):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +180,7 @@ def test_jobs_left_to_do_are_counted_and_their_time_estimated_from_the_finished_
     write(tmp_path / "runs" / "bach10-scratch-0" / "curve.json", {"points": [{"iteration": 8, "seconds": 7200.0}]})
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bach10-scratch-0.pth").touch()
-    assert "1 of 1 bodies, 2 of 3 models, 3 of 3 scores: about 3.0 hours" in left_to_do(grid)
+    assert "1 of 1 bodies, 2 of 3 models, 3 of 3 scores: about 3.0 hours of jobs, estimated from the finished ones" in left_to_do(grid)
     write(tmp_path / "scores" / "bach10-scratch-0.json", {"seconds": 1800.0})
     assert "2 of 3 scores: about 4.0 hours" in left_to_do(grid)
     for name in ("bodies/musdb-none-0.pth", "models/bach10-musdb-none-whole-0.pth", "models/bach10-musdb-none-mask-0.pth"):
