@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from ..audio.levels import ACTIVITY_DBFS
+from ..audio.si_sdr import si_sdr
 from ..checkpoints.checkpoint import read_info
 from ..checkpoints.zoo import resolve
 from ..datasets.options import StemOptions
@@ -43,7 +44,6 @@ from ..store.store import Store, write_stem
 from .batches import load_excerpts
 from .excerpts import MixtureExcerpt, make_excerpts, songs_of
 from .jams import read_excerpts, write_excerpts
-from .metrics import si_sdr
 from .score import (
     ALONE,
     INFINITE,

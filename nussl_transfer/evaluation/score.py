@@ -21,6 +21,7 @@ from nussl import STFTParams
 from nussl.ml import SeparationModel
 from tqdm import tqdm
 
+from ..audio.si_sdr import si_sdr
 from ..audio.stft import istft, stft
 from ..checkpoints.checkpoint import read_checkpoint
 from ..errors import CheckpointError, ConfigError, DataError
@@ -31,7 +32,7 @@ from ..separation.ensemble import require_trained_masks
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, map_batches
 from .excerpts import MixtureExcerpt, songs_of
-from .metrics import BSS_EVAL, bss_eval, si_sdr
+from .metrics import BSS_EVAL, bss_eval
 
 LOGGER = logging.getLogger(__name__)
 MIXTURE, ORACLE = "mixture", "oracle"

@@ -1,7 +1,7 @@
-"""Stage 6, closures: a step of training, in each of the paper's three modes, inside any nussl trainer.
+"""Closures for any nussl trainer: one training or validation step in each of the paper's three modes.
 
 ========== ======================= ================================ =============================
-mode       trained                 loss                             computed
+mode       trains                  loss                             computes
 ========== ======================= ================================ =============================
 pretrain   body, embedding head    deep clustering                  no masks
 whole      everything              0.01 DC + 0.99 L1 of magnitudes  everything
@@ -26,39 +26,54 @@ from ..runtime.reduce import average_gradients
 
 
 class TransferClosure(TrainClosure):
-    """Trains a ChimeraNet in one of the paper's modes, inside any nussl trainer.
+    """Train a ChimeraNet in one of the paper's modes, inside any nussl trainer.
 
-    Give the optimizer what the mode trains, and no more::
-
-        from nussl_transfer.networks.freezing import trainable_parameters
-
-        optimizer = torch.optim.Adam(trainable_parameters(model, "mask"))
-        closure = TransferClosure(optimizer, model, mode="mask")
-        trainer, _ = nussl.ml.train.create_train_and_validation_engines(closure)
-
-    Where processes work together (:mod:`~nussl_transfer.runtime.process_group`), each is given its part of a batch, and the step is
+    In a group of processes (:mod:`~nussl_transfer.runtime.process_group`), each rank gets its share of a batch; the step is
     that of the whole batch.
 
     Args:
-        optimizer: Holds the parameters to train, and none that is frozen.
+        optimizer: Holds exactly the parameters to train:
+            ``torch.optim.Adam(trainable_parameters(model, mode, frozen))``.
         model: The network.
         mode: 'pretrain', 'whole' or 'mask'.
-        dc_weight: Weight of the deep clustering loss in mode 'whole'; the other loss has the rest.
-        frozen: Layers frozen besides those that the mode freezes.
-        targets: Makes spectra of a batch of audio; not needed where batches hold spectra already.
-        frame_step: The deep clustering loss is taken at every so-many-th frame, starting one frame later at
-            each iteration. Frames overlap by three quarters in the paper's STFT, so 4 still uses every
-            sample, at a quarter of the cost of the largest layer. The paper uses every frame. The masks' loss
-            always does.
-        bf16: Whether linear and recurrent layers compute in bfloat16; parameters and losses stay in float32.
-        accumulate: Parts in which a batch goes through the network, one after the other, for the memory of one and
-            the gradient of all.
-        as_floats: Whether losses are returned as floats, as nussl's closures do. Reading them waits for the device;
-            without it they are returned as tensors there, and a step waits for nothing.
+        dc_weight: Weight of the deep clustering loss in mode 'whole', alpha of equation 3. The mask loss has the rest.
+        frozen: Layers to freeze besides those that the mode freezes.
+        targets: Turns a batch of audio into spectra and targets. Not needed if batches hold spectra already.
+        frame_step: Take the deep clustering loss at every ``frame_step``-th frame, starting one frame later at each
+            iteration. The paper uses every frame. Its frames overlap by three quarters, so 4 still covers every sample,
+            at a quarter of the cost of the largest layer. The mask loss always uses every frame.
+        bf16: Compute linear and recurrent layers in bfloat16. Parameters and losses stay in float32.
+        accumulate: Number of parts in which a batch goes through the network, to save memory. The gradient is that of
+            the whole batch.
+        as_floats: Return losses as floats, as nussl's closures do. Reading them waits for the device. Without it, they
+            are tensors on the device and nothing waits.
 
     Raises:
         ConfigError: The mode or a layer is unknown, the network lacks one that the mode needs, or the optimizer
             holds a frozen parameter.
+
+    Note:
+        The losses are the paper's equations, in nussl's normalisation. For one item with w the weight of a bin, V the
+        unit embeddings, Y the ideal binary mask, S and S' the magnitudes of the sources and of their estimates::
+
+            eq. 1   L_DC = |W (V V' - Y Y') W|_F^2 / (sum of w^2)^2,  W = diag(w)
+            eq. 2   L_MI = mean of |S' - S| over time, frequency, channels and sources
+            eq. 3   L    = alpha L_DC + (1 - alpha) L_MI
+
+        Both are averaged over the items of a batch. The paper does not state the denominators. If its eq. 2 sums over
+        the sources, as it is printed, its L1 term is ns times ours, and alpha weighs the two terms accordingly.
+
+    References:
+        Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020, section 2.2.
+
+    Example:
+        >>> from nussl_transfer.networks.chimera import build_transfer_chimera
+        >>> from nussl_transfer.networks.freezing import trainable_parameters
+        >>> model = SeparationModel(build_transfer_chimera(num_sources=2, hidden_size=4, num_layers=1))
+        >>> optimizer = torch.optim.Adam(trainable_parameters(model, "mask"))
+        >>> closure = TransferClosure(optimizer, model, mode="mask")
+        >>> sorted(closure.frozen)
+        ['embedding', 'estimates', 'log_spectrogram', 'normalization', 'recurrent_stack']
     """
 
     def __init__(
@@ -76,18 +91,30 @@ class TransferClosure(TrainClosure):
     ):
         super().__init__(losses_of_mode(mode, dc_weight), optimizer, model)
         if accumulate < 1:
-            raise ConfigError(f"accumulate counts parts of a batch and must be at least 1: got {accumulate}.")
+            raise ConfigError(f"accumulate must be at least 1: got {accumulate}.")
         self.forward = ForwardPass(model, mode, targets, frame_step, bf16)
         self.accumulate, self.as_floats = accumulate, as_floats
         self.frozen = layers_of_mode(model, mode, frozen)
+        self._always_frozen = self.frozen
         freeze(model, self.frozen)
         _check_none_frozen(optimizer, model, self.frozen)
 
-    def __call__(self, engine, data: dict) -> dict:
-        """Takes one step on a batch and returns its losses.
+    def freeze_for_now(self, layers: Sequence[str] = ()) -> None:
+        """Freeze these layers too, although the optimizer holds their parameters; without any, thaw them again.
 
-        Handlers of ``BACKWARDS_COMPLETED`` find outputs and losses in ``engine.state.model_output``; the outputs of
-        the last part, where a batch goes in parts.
+        A parameter without a gradient is skipped by torch's optimizers, so neither momentum nor weight decay moves it.
+
+        Args:
+            layers: Names of layers.
+        """
+        self.frozen = [*self._always_frozen, *(name for name in layers if name not in self._always_frozen)]
+        freeze(self.model, self.frozen)
+
+    def __call__(self, engine, data: dict) -> dict:
+        """Take one step on a batch and return its losses.
+
+        Handlers of ``BACKWARDS_COMPLETED`` find outputs and losses in ``engine.state.model_output``. If a batch goes
+        through in parts, the outputs are those of the last part.
         """
         self.model.train()
         freeze_buffers_and_dropout(self.model, self.frozen)
@@ -95,27 +122,27 @@ class TransferClosure(TrainClosure):
         first_frame = 0 if engine is None else engine.state.iteration - 1
         losses: dict[str, torch.Tensor] = {}
         for share, output, target in self.forward.in_parts(data, first_frame, self.accumulate):
-            of_part = self.compute_loss(output, target)
-            (share * of_part["loss"]).backward()
-            for name, value in of_part.items():
+            part_losses = self.compute_loss(output, target)
+            (share * part_losses["loss"]).backward()
+            for name, value in part_losses.items():
                 losses[name] = losses.get(name, 0) + share * value.detach()
         trained = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
         losses = average_gradients(trained, losses)
         self._fire_event(engine, {**output, **losses}, BackwardsEvents.BACKWARDS_COMPLETED)
         self.optimizer.step()
-        return _given_back(losses, self.as_floats)
+        return _returned(losses, self.as_floats)
 
 
 class TransferValidationClosure(ValidationClosure):
-    """Takes the losses of :class:`TransferClosure` on held-out batches, without training.
+    """Compute the losses of :class:`TransferClosure` on validation batches, without training.
 
     Args:
         model: The network.
         mode: 'pretrain', 'whole' or 'mask'.
         dc_weight: Weight of the deep clustering loss in mode 'whole'.
-        targets: Makes spectra of a batch of audio.
+        targets: Turns a batch of audio into spectra and targets.
         frame_step: As in :class:`TransferClosure`.
-        autocast: As in :class:`TransferClosure`.
+        bf16: As in :class:`TransferClosure`.
         as_floats: As in :class:`TransferClosure`.
     """
 
@@ -134,18 +161,32 @@ class TransferValidationClosure(ValidationClosure):
         self.as_floats = as_floats
 
     def __call__(self, engine, data: dict) -> dict:
-        """Returns the losses of a batch."""
+        """Return the losses of a batch, by name; 'loss' is their weighted sum."""
         self.model.eval()
         with torch.no_grad():
-            losses = self.compute_loss(*self.forward(data))
-        return _given_back(losses, self.as_floats)
+            output, target = self.forward(data)
+            losses = {**self.compute_loss(output, target), **self.measure(output, target)}
+        return _returned(losses, self.as_floats)
+
+    def measure(self, output: dict, target: dict) -> dict[str, torch.Tensor]:
+        """Return more measures of a batch, by name. A subclass can override this.
+
+        Args:
+            output: What the network computed.
+            target: The batch, with spectra and targets.
+        """
+        return {}
 
 
 def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
-    """Returns nussl's loss dictionary for a mode (equations 1 to 3 of the paper)."""
+    """Return nussl's loss dictionary for a mode: equations 1 to 3 of the paper, as :class:`TransferClosure` writes them.
+
+    >>> losses_of_mode("whole")
+    {'GramDeepClusteringLoss': {'weight': 0.01}, 'L1Loss': {'weight': 0.99}}
+    """
     check_mode(mode)
     if not 0 <= dc_weight <= 1:
-        raise ConfigError(f"The weight of the deep clustering loss must lie between 0 and 1: got {dc_weight}.")
+        raise ConfigError(f"dc_weight must be a number from 0 to 1: got {dc_weight}.")
     clustering, masking = {"weight": dc_weight}, {"weight": 1 - dc_weight}
     return {
         "pretrain": {"GramDeepClusteringLoss": {"weight": 1.0}},
@@ -154,7 +195,7 @@ def losses_of_mode(mode: str, dc_weight: float = PAPER.dc_weight) -> dict:
     }[mode]
 
 
-def _given_back(losses: dict[str, torch.Tensor], as_floats: bool) -> dict:
+def _returned(losses: dict[str, torch.Tensor], as_floats: bool) -> dict:
     return dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True)) if as_floats else losses
 
 
@@ -163,6 +204,6 @@ def _check_none_frozen(optimizer: torch.optim.Optimizer, model: SeparationModel,
     found = [names[id(p)] for group in optimizer.param_groups for p in group["params"] if id(p) in names]
     if found:
         raise ConfigError(
-            f"The optimizer holds {len(found)} frozen parameters, the first of them {found[0]}; weight decay and "
-            "momentum would still move them. Give it trainable_parameters(model, mode, frozen)."
+            f"The optimizer holds {len(found)} frozen parameters, first {found[0]}. Weight decay and momentum would still "
+            "move them. Give it trainable_parameters(model, mode, frozen)."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Literal
 
 from ..errors import ConfigError
 from ..networks.chimera import PAPER
@@ -12,6 +13,7 @@ from ..networks.freezing import check_mode
 from ..runtime.device import check_device
 from ..runtime.process_group import check_batch_divides
 
+CHOOSE_BY = ("loss", "mask_loss", "si_sdr")
 MOST_ITERATIONS = 10**9
 MOST_WORKERS = 1024
 MOST_SEED = 2**63 - 1  # torch and NumPy both take it
@@ -38,6 +40,13 @@ class FitConfig:
             the last.
         plateau_iterations: Iterations without a lower validation loss after which the learning rate falls.
         plateau_factor: The learning rate is multiplied by this, between 0 and 1.
+        weight_decay: Weight decay of AdamW on everything that is trained. 0 uses Adam.
+        warmup_iterations: The learning rate rises linearly over this many iterations. The plateau schedule starts
+            afterwards.
+        thaw_after: Iterations during which all layers but the two heads are frozen. Then the mode decides.
+        choose_by: What makes a network the best: the lowest validation 'loss', the lowest 'mask_loss' (the L1 loss of the
+            masks alone), or the highest 'si_sdr' of the validation mixtures in dB. ``stop_after`` uses it too, the plateau
+            schedule does not.
         stop_after: Iterations without a better network after which the run stops early. 0 never stops early.
         skip_limit: Number of steps that may be skipped, because loss or gradient is not finite, before the run fails.
         accumulate: Number of parts in which a batch goes through the network, to save memory. The step is that of the
@@ -76,6 +85,10 @@ class FitConfig:
     keep_at: tuple[int, ...] = ()
     plateau_iterations: int = PAPER.plateau_iterations
     plateau_factor: float = PAPER.plateau_factor
+    weight_decay: float = 0.0
+    warmup_iterations: int = 0
+    thaw_after: int = 0
+    choose_by: Literal["loss", "mask_loss", "si_sdr"] = "loss"
     stop_after: int = 0
     skip_limit: int = 10
     accumulate: int = 1
@@ -91,7 +104,7 @@ class FitConfig:
         check_mode(self.mode)
         for name in ("iterations", "batch_size", "validate_every", "plateau_iterations", "frame_step", "accumulate"):
             _check_whole(name, getattr(self, name), 1, MOST_ITERATIONS)
-        for name in ("stop_after", "skip_limit"):
+        for name in ("stop_after", "skip_limit", "warmup_iterations", "thaw_after"):
             _check_whole(name, getattr(self, name), 0, MOST_ITERATIONS)
         _check_whole("workers", self.workers, 0, MOST_WORKERS)
         _check_whole("seed", self.seed, 0, MOST_SEED)
@@ -101,7 +114,14 @@ class FitConfig:
         _check_real("autoclip_percentile", self.autoclip_percentile, "from 0 to 100", lambda value: 0 <= value <= 100)
         _check_real("dc_weight", self.dc_weight, "from 0 to 1", lambda weight: 0 <= weight <= 1)
         _check_real("plateau_factor", self.plateau_factor, "above 0 and below 1", lambda factor: 0 < factor < 1)
+        _check_real("weight_decay", self.weight_decay, "at least 0", lambda decay: decay >= 0)
         _check_real("ema_decay", self.ema_decay, "at least 0 and below 1", lambda decay: 0 <= decay < 1)
+        if self.choose_by not in CHOOSE_BY:
+            raise ConfigError(f"choose_by must be one of {', '.join(CHOOSE_BY)}: got {self.choose_by!r}.")
+        if self.mode == "pretrain" and self.choose_by != "loss":
+            raise ConfigError(f"choose_by must be 'loss' in mode 'pretrain', which trains no masks: got {self.choose_by!r}.")
+        if self.mode == "mask" and self.thaw_after:
+            raise ConfigError(f"thaw_after must be 0 in mode 'mask', which never trains the body: got {self.thaw_after}.")
         if self.accumulate > self.batch_size:
             raise ConfigError(f"accumulate must be at most batch_size, {self.batch_size}: got {self.accumulate}.")
         for name in ("frozen", "keep_at"):

@@ -1,4 +1,4 @@
-"""The curve of a run: a point at each validation, what has gathered since the last, and what follows from them."""
+"""Collect losses, make a point of them at each validation, and tell whether the network still improves."""
 
 from __future__ import annotations
 
@@ -8,51 +8,58 @@ from collections.abc import Callable
 
 import torch
 
+from .validation import Measures
+
 
 class Curve:
-    """Losses as they come, points made of them, and the judgement whether they still fall.
+    """Losses since the last validation, the points of the curve, and which network is the best.
 
-    What is saved of it is where the run is within its hundred iterations, too.
+    Its state includes the losses gathered since the last validation.
 
     Args:
+        choose_by: What makes a network the best: 'loss', 'mask_loss' or 'si_sdr'.
         clock: Gives the time in seconds.
 
     Attributes:
-        points: One a validation, the first before training: what ``curve.json`` holds.
+        points: One per validation, the first before training; ``curve.json`` holds them.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self.clock = clock
+    def __init__(self, choose_by: str = "loss", clock: Callable[[], float] = time.monotonic):
+        self.choose_by, self.clock = choose_by, clock
         self.points: list[dict] = []
         self.started = clock()
         self._losses: list[float | torch.Tensor] = []
 
     @property
     def last(self) -> int | None:
-        """The iteration of the last point."""
+        """Iteration of the last point."""
         return self.points[-1]["iteration"] if self.points else None
 
     def gather(self, loss: float | torch.Tensor) -> None:
-        """Takes the loss of an iteration; nothing is computed, so a loss on a GPU is not waited for."""
+        """Add the loss of an iteration. A loss on a GPU is read later."""
         self._losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
 
-    def add(self, iteration: int, valid_loss: float | None, learning_rate: float, test_si_sdr: float | None) -> dict:
-        """Makes a point of what was gathered, and returns it.
+    def add(
+        self, iteration: int, measures: Measures, learning_rate: float, test_si_sdr: float | None = None
+    ) -> dict:
+        """Add a point, and return it.
 
         Args:
-            iteration: Iterations done.
-            valid_loss: None takes the training loss in its place.
-            learning_rate: With which these iterations were done.
-            test_si_sdr: In dB, where it was asked for.
+            iteration: Number of iterations done.
+            measures: What the validation measured. Without a validation loss, the mean training loss takes its place.
+            learning_rate: Learning rate of these iterations.
+            test_si_sdr: SI-SDR that the probe measured, in dB.
         """
-        # Of a step that was skipped the loss may not be a number.
+        # The loss of a skipped step may not be finite.
         losses = [loss for loss in self._floats() if math.isfinite(loss)]
         self._losses.clear()
         train_loss = sum(losses) / len(losses) if losses else None
         point = {
             "iteration": iteration,
             "train_loss": train_loss,
-            "valid_loss": train_loss if valid_loss is None else valid_loss,
+            "valid_loss": train_loss if measures.loss is None else measures.loss,
+            "valid_mask_loss": measures.mask_loss,
+            "valid_si_sdr": measures.si_sdr,
             "learning_rate": learning_rate,
             "test_si_sdr": test_si_sdr if test_si_sdr is None or math.isfinite(test_si_sdr) else None,
             "seconds": round(self.clock() - self.started, 2),
@@ -61,23 +68,25 @@ class Curve:
         return point
 
     def is_best(self) -> bool:
-        """Returns whether no validation loss is lower than the last; that before training does not count."""
-        losses = self._losses_of_points()
-        return losses[-1] == min(losses) < math.inf
+        """Return whether no network was better than the last. The one before training does not count."""
+        costs = self._costs()
+        return costs[-1] == min(costs) < math.inf
 
     def without_improvement(self) -> int:
-        """Returns the iterations since the validation loss was last below all those before it."""
-        losses = self._losses_of_points()
-        if not losses:
+        """Return the number of iterations since a network was better than all before it."""
+        costs = self._costs()
+        if not costs:
             return 0
-        return self.points[-1]["iteration"] - self.points[1 + losses.index(min(losses))]["iteration"]
+        return self.points[-1]["iteration"] - self.points[1 + costs.index(min(costs))]["iteration"]
 
     def history(self) -> dict[str, list[float]]:
-        """Returns what nussl's handlers read, one value a validation: the last of each list goes to TensorBoard."""
+        """Return the values that nussl's handlers read, one per validation."""
         points = self.points[1:]
         names = {
             "train/loss": "train_loss",
             "validation/loss": "valid_loss",
+            "validation/mask_loss": "valid_mask_loss",
+            "validation/si_sdr": "valid_si_sdr",
             "train/learning_rate": "learning_rate",
             "test/si_sdr": "test_si_sdr",
         }
@@ -85,12 +94,12 @@ class Curve:
         return {name: column for name, column in columns.items() if None not in column}
 
     def state_dict(self) -> dict:
-        """Returns the points, and all that has gathered for the next."""
+        """Return the points, and the losses gathered for the next one."""
         losses = torch.tensor(self._floats(), dtype=torch.float64)
         return {"points": list(self.points), "losses": losses, "seconds": self.clock() - self.started}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from what :meth:`state_dict` gave; the time between counts for nothing."""
+        """Resume from the result of :meth:`state_dict`. The time in between does not count."""
         self.points = list(state["points"])
         self._losses = state["losses"].tolist()
         self.started = self.clock() - state["seconds"]
@@ -99,7 +108,10 @@ class Curve:
         self._losses = [float(loss) for loss in self._losses]
         return self._losses
 
-    def _losses_of_points(self) -> list[float]:
-        """Returns the validation losses but that before training; where every step was skipped there may be none."""
-        losses = [point["valid_loss"] for point in self.points if point["iteration"] > 0]
-        return [math.inf if loss is None else loss for loss in losses]
+    def _costs(self) -> list[float]:
+        """Return what to minimise at each point after training began; inf where there is nothing."""
+        key, sign = {"loss": ("valid_loss", 1), "mask_loss": ("valid_mask_loss", 1), "si_sdr": ("valid_si_sdr", -1)}[
+            self.choose_by
+        ]
+        values = [point[key] for point in self.points if point["iteration"] > 0]
+        return [math.inf if value is None else sign * value for value in values]

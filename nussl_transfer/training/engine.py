@@ -19,20 +19,22 @@ from torch.utils.data import Dataset
 
 from ..checkpoints.checkpoint import CheckpointInfo
 from ..errors import TransferError
+from ..networks.chimera import EMBEDDING_HEAD, MASK_HEAD
 from ..networks.freezing import trainable_parameters
 from ..runtime.log import logger
-from ..runtime.process_group import all_reduce_max, broadcast, is_main_process, main_rank_error, synchronized
+from ..runtime.process_group import broadcast, is_main_process, main_rank_error, synchronized
 from ..runtime.signals import Interrupts
 from .closures import TransferClosure, TransferValidationClosure
 from .config import FitConfig
 from .curve import Curve
 from .loader import Batches, explain_worker_death
-from .optim import optimizer_of, schedule_of
+from .optim import WarmUp, optimizer_of, schedule_of
 from .progress import Progress
 from .run import Run
 from .saver import Saver
 from .skipped import SkippedSteps
 from .step import Stepping
+from .validation import Measures, SiSdrClosure, Validation, ValidationInterrupted
 
 Callback = Callable[[Engine, Engine], None]
 
@@ -64,10 +66,6 @@ class FitJob:
     probe: Callable[[SeparationModel], float] | None = None
 
 
-class _Interrupted(Exception):
-    """A signal came during a validation. The resumed run validates again."""
-
-
 class Training:
     """Engines, closures, schedule, curve and saver of one run, wired together.
 
@@ -80,10 +78,11 @@ class Training:
         config = job.config
         self.job, self.config, self.folder, self.interrupts = job, config, job.run, interrupts
         self.optimizer = optimizer_of(job.model, config)
-        self.schedule = schedule_of(self.optimizer, config)
+        self.schedule, self.warm_up = schedule_of(self.optimizer, config), WarmUp(self.optimizer, config.warmup_iterations)
+        self.body = [name for name in job.model.layers if name not in (EMBEDDING_HEAD, MASK_HEAD)]
         parameters = trainable_parameters(job.model, config.mode, config.frozen)
         self.stepping = Stepping(job.model, self.optimizer, parameters, config.autoclip_percentile, config.ema_decay)
-        self.curve, self.skipped = Curve(), SkippedSteps(config)
+        self.curve, self.skipped = Curve(config.choose_by), SkippedSteps(config)
         shared = {
             "mode": config.mode,
             "dc_weight": config.dc_weight,
@@ -92,11 +91,14 @@ class Training:
             "bf16": config.bf16,
             "as_floats": False,
         }
-        self.trainer, self.validator = create_train_and_validation_engines(
-            TransferClosure(self.optimizer, job.model, frozen=config.frozen, accumulate=config.accumulate, **shared),
-            TransferValidationClosure(self.stepping.shown, **shared),
-            device=config.device,
+        self.closure = TransferClosure(
+            self.optimizer, job.model, frozen=config.frozen, accumulate=config.accumulate, **shared
         )
+        if config.choose_by == "si_sdr":
+            measuring = SiSdrClosure(self.stepping.shown, job.info.stft_params, **shared)
+        else:
+            measuring = TransferValidationClosure(self.stepping.shown, **shared)
+        self.trainer, self.validator = create_train_and_validation_engines(self.closure, measuring, device=config.device)
         parts = {
             "optimizer": self.optimizer,
             "schedule": self.schedule,
@@ -110,9 +112,10 @@ class Training:
         loading = {"batch_size": size, "workers": config.workers, "device": config.device}
         items = range(done * size, config.iterations * size)
         self.train_batches = Batches(job.train, items, name="training", in_step=True, **loading)
-        self.valid_batches = None
+        self.valid_batches = self.validation = None
         if job.valid is not None:
             self.valid_batches = Batches(job.valid, range(len(job.valid)), name="validation", **loading)
+            self.validation = Validation(self.validator, self.valid_batches, interrupts)
         shown = config if is_main_process() else replace(config, progress=False)
         self.progress = Progress(shown, done)
         self._attach()
@@ -164,6 +167,9 @@ class Training:
     def _on_start(self, engine: Engine) -> None:
         self._send(engine)
         self.interrupts.agree()
+        self.warm_up.set_rate(engine.state.iteration)
+        if self.config.thaw_after:
+            self.closure.freeze_for_now(self.body if engine.state.iteration <= self.config.thaw_after else ())
         self.stepping.begin()
 
     def _on_gradient(self, engine: Engine) -> None:
@@ -195,17 +201,18 @@ class Training:
         iteration = engine.state.iteration
         engine.fire_event(ValidationEvents.VALIDATION_STARTED)
         try:
-            measured = self._measure(iteration)
-        except _Interrupted:
+            measures, test_si_sdr = self._measure(iteration)
+        except ValidationInterrupted:
             engine.terminate()
             return
-        point = self.curve.add(iteration, *measured)
+        point = self.curve.add(iteration, measures, self._rate(), test_si_sdr)
         shown = {name: value for name, value in point.items() if name not in ("iteration", "seconds")}
         self.progress.line(iteration, **shown)
         self.progress.resume()
         if iteration == 0:
             return
-        self.schedule.step(math.inf if point["valid_loss"] is None else point["valid_loss"])
+        if iteration >= self.config.warmup_iterations:
+            self.schedule.step(math.inf if point["valid_loss"] is None else point["valid_loss"])
         engine.state.epoch_history = self.curve.history()
         self._save(is_best=self.curve.is_best())
         # nussl's own handlers look for the saved files here.
@@ -214,44 +221,24 @@ class Training:
         if self._is_over(engine) or self.interrupts.name:
             engine.terminate()
 
-    def _measure(self, iteration: int) -> tuple[float | None, float, float | None]:
-        """Return validation loss, learning rate and test SI-SDR.
+    def _measure(self, iteration: int) -> tuple[Measures, float | None]:
+        """Return what the validation and the probe measure.
 
         Raises:
-            _Interrupted: A signal came.
+            ValidationInterrupted: A signal came.
         """
-        valid_loss = test_si_sdr = None
-        if self.valid_batches is not None:
-            losses = self._validate()
-            valid_loss = sum(losses) / len(losses)
-            if not math.isfinite(valid_loss):
+        measures, test_si_sdr = Measures(), None
+        if self.validation is not None:
+            measures = self.validation.measure()
+            if not math.isfinite(measures.loss):
                 raise main_rank_error(TransferError(
-                    f"The validation loss is {valid_loss} at iteration {iteration}. The last good state is saved. Lower the "
-                    "learning rate, or look at the validation items."
+                    f"The validation loss is {measures.loss} at iteration {iteration}. The last good state is saved. Lower "
+                    "the learning rate, or look at the validation items."
                 ))  # fmt: skip
         with synchronized():
             if self.job.probe is not None and is_main_process():
                 test_si_sdr = self.job.probe(self.stepping.shown.eval())
-        # All ranks must decide alike.
-        valid_loss, test_si_sdr = broadcast((valid_loss, test_si_sdr))
-        return valid_loss, self._rate(), test_si_sdr
-
-    def _validate(self) -> list[float]:
-        """Return the loss of each validation batch.
-
-        Raises:
-            _Interrupted: A signal came.
-        """
-        losses: list[float] = []
-        with synchronized():
-            if len(self.valid_batches):  # of a small set, a rank may have no item
-                self.validator.run(self.valid_batches)
-                losses = [float(loss) for loss in self.validator.state.iter_history["loss"]]
-        incomplete = all_reduce_max(int(len(losses) < len(self.valid_batches)))
-        self.interrupts.agree()
-        if incomplete:
-            raise _Interrupted
-        return self.valid_batches.of_all(losses)
+        return broadcast((measures, test_si_sdr))  # all ranks must decide alike
 
     def _save(self, is_best: bool = False) -> None:
         self.saver.save(self.trainer, is_best, getattr(self.job.probe, "mixture_si_sdr", None))

@@ -89,6 +89,8 @@ def fit(
     train = _with_length(train, config)
     if valid is not None and len(valid) < 1:
         raise ConfigError("The validation data set is empty. Give at least 1 item, or no validation data set.")
+    if valid is None and config.choose_by != "loss":
+        raise ConfigError(f"choose_by={config.choose_by!r} needs validation data. Give valid, or choose by 'loss'.")
     with Interrupts() as interrupts, lock_run_folder(out), preserve_random_state():
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
         torch.manual_seed(rank_seed(config.seed))

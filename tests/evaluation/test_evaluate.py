@@ -14,12 +14,13 @@ import torch
 from nussl.evaluation import BSSEvalScale
 from nussl.separation.deep import DeepMaskEstimation
 
+from nussl_transfer.audio.si_sdr import si_sdr
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import make_excerpts, songs_of
-from nussl_transfer.evaluation.metrics import bss_eval, si_sdr
+from nussl_transfer.evaluation.metrics import bss_eval
 from nussl_transfer.evaluation.score import SourceSeparationProbe, estimate_sources, score, score_each
 from nussl_transfer.evaluation.statistics import holm, summarise
 from nussl_transfer.networks.chimera import build_transfer_chimera

@@ -13,7 +13,8 @@ import pytest
 import torch
 from nussl.evaluation import BSSEvalScale, BSSEvalV4
 
-from nussl_transfer.evaluation.metrics import bss_eval, si_sdr
+from nussl_transfer.audio.si_sdr import si_sdr
+from nussl_transfer.evaluation.metrics import bss_eval
 
 RATE = 16000
 

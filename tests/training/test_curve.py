@@ -1,4 +1,4 @@
-"""Points made of losses, and what follows from them."""
+"""The curve: points made of losses, and which network is the best."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from nussl_transfer.training.curve import Curve
+from nussl_transfer.training.validation import Measures
 
 
 def curve_of(*valid_losses: float | None) -> Curve:
     """Returns a curve with a point before training and one for each loss, a hundred iterations apart."""
     curve = Curve()
-    curve.add(0, 9.0, 1e-3, None)
+    curve.add(0, Measures(9.0), 1e-3)
     for number, loss in enumerate(valid_losses, start=1):
         curve.gather(1.0)
-        curve.add(100 * number, loss, 1e-3, None)
+        curve.add(100 * number, Measures(loss), 1e-3)
     return curve
 
 
@@ -24,9 +25,9 @@ def test_a_point_has_the_mean_of_the_losses_since_the_last_of_those_that_are_num
     curve = Curve()
     for loss in (1.0, torch.tensor(2.0), math.nan, torch.tensor(6.0, requires_grad=True), math.inf):
         curve.gather(loss)
-    assert curve.add(5, 0.5, 1e-3, None)["train_loss"] == 3.0
+    assert curve.add(5, Measures(0.5), 1e-3)["train_loss"] == 3.0
     curve.gather(4.0)
-    point = curve.add(6, None, 1e-3, 2.5)
+    point = curve.add(6, Measures(), 1e-3, 2.5)
     assert (point["train_loss"], point["valid_loss"], point["test_si_sdr"]) == (4.0, 4.0, 2.5)
 
 
@@ -42,22 +43,22 @@ def test_the_best_is_the_lowest_and_of_equals_the_last_and_never_one_that_is_no_
     assert [curve_of(*losses).is_best() for losses in ([5], [5, 5], [5, 6], [6, 5])] == [True, True, False, True]
     curve = curve_of()
     curve.gather(math.nan)
-    assert curve.add(100, None, 1e-3, None)["valid_loss"] is None and not curve.is_best()
+    assert curve.add(100, Measures(), 1e-3)["valid_loss"] is None and not curve.is_best()
 
 
-def test_what_was_saved_goes_on_with_its_losses_and_its_time():
+def test_a_saved_curve_resumes_with_its_losses_and_its_time():
     time = [0.0]
-    first = Curve(lambda: time[0])
+    first = Curve(clock=lambda: time[0])
     time[0] = 10.0
     first.gather(1.0)
     first.gather(torch.tensor(3.0))
     state = first.state_dict()
     time[0] = 1000.0
-    second = Curve(lambda: time[0])
+    second = Curve(clock=lambda: time[0])
     second.load_state_dict(state)
     time[0] = 1005.0
     second.gather(5.0)
-    point = second.add(3, 1.0, 1e-3, None)
+    point = second.add(3, Measures(1.0), 1e-3)
     assert point["train_loss"] == 3.0 and point["seconds"] == 15.0
 
 
@@ -66,3 +67,23 @@ def test_nussls_handlers_find_a_value_for_each_point_and_leave_out_what_was_not_
     assert curve.history() == {
         "train/loss": [1.0, 1.0], "validation/loss": [5.0, 4.0], "train/learning_rate": [1e-3, 1e-3],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("choose_by", "best"),
+    [("loss", [True, True, False]), ("mask_loss", [True, False, True]), ("si_sdr", [True, False, True])],
+)
+def test_the_best_network_is_chosen_by_the_measure_that_was_named(choose_by, best):
+    curve, found = Curve(choose_by), []
+    curve.add(0, Measures(0.0, 0.0, 99.0), 1e-3)
+    for number, (loss, mask_loss, si_sdr) in enumerate([(5.0, 3.0, 1.0), (4.0, 3.5, -2.0), (4.5, 2.0, 1.5)], start=1):
+        curve.add(100 * number, Measures(loss, mask_loss, si_sdr), 1e-3)
+        found.append(curve.is_best())
+    assert found == best
+    assert curve.without_improvement() == (100 if choose_by == "loss" else 0)
+
+
+def test_an_si_sdr_that_could_not_be_measured_is_never_the_best():
+    curve = Curve("si_sdr")
+    curve.add(100, Measures(1.0, 1.0, None), 1e-3)
+    assert not curve.is_best()

@@ -10,6 +10,8 @@ import nussl
 import pytest
 import torch
 import yaml
+from ignite.engine import Events
+from nussl.ml.train import BackwardsEvents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import PLAN, SECONDS, assert_same_runs, at_item, same, stop
 
@@ -56,9 +58,11 @@ def test_the_curve_has_a_point_before_training_and_at_each_validation(train):
     points = json.loads(run.curve.read_text())["points"]
     assert [point["iteration"] for point in points] == [0, 4, 8, 12]
     assert all(
-        point.keys() == {"iteration", "train_loss", "valid_loss", "learning_rate", "test_si_sdr", "seconds"}
+        " ".join(point)
+        == "iteration train_loss valid_loss valid_mask_loss valid_si_sdr learning_rate test_si_sdr seconds"
         for point in points
     )
+    assert all(point["valid_mask_loss"] > 0 and point["valid_si_sdr"] is None for point in points)
     assert points[0]["train_loss"] is None and all(point["train_loss"] > 0 for point in points[1:])
     assert all(point["valid_loss"] > 0 for point in points)
     assert [point["test_si_sdr"] for point in points] == [0.0, 1.0, 2.0, 3.0]
@@ -342,7 +346,9 @@ def test_the_curve_is_in_tensorboard_where_that_is_asked_for_across_a_break(trai
         train(mixtures=at_item(13, stop), tensorboard=True, probe=lambda _: float(next(values)))
     _, run = train(tensorboard=True, probe=lambda _: float(next(values)))
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
-    assert sorted(events.Tags()["scalars"]) == ["test/si_sdr", "train/learning_rate", "train/loss", "validation/loss"]
+    assert sorted(events.Tags()["scalars"]) == [
+        "test/si_sdr", "train/learning_rate", "train/loss", "validation/loss", "validation/mask_loss",
+    ]  # fmt: skip
     points = run.read_curve()["points"][1:]
     for tag, key in (("validation/loss", "valid_loss"), ("train/loss", "train_loss"), ("test/si_sdr", "test_si_sdr")):
         found = events.Scalars(tag)
@@ -488,3 +494,103 @@ def test_nussls_handlers_see_the_shorter_last_epoch(train, caplog):
     _, run = train(iterations=10, callbacks=[lambda trainer, _: nussl.ml.train.add_stdout_handler(trainer)])
     assert caplog.text.count("EPOCH SUMMARY") == 3 and "Epoch number: 0003 / 0003" in caplog.text
     assert len(nussl.ml.SeparationModel.load(str(run.latest))[1]["trainer.state.epoch_history"]["train/loss"]) == 3
+
+
+# Options of training --------------------------------------------------------------------------------------------------
+
+
+def break_off_and_resume(train, out, model, **plan):
+    """Returns a network that was trained in two parts."""
+    with pytest.raises(DataError):
+        train(model(), mixtures=at_item(13, stop), out=out, **plan)
+    return train(model(), out=out, **plan)
+
+
+def test_weight_decay_is_that_of_adamw_and_resumes_exactly(train, small_chimera, tmp_path):
+    plan = {"weight_decay": 0.1}
+    trained, run = train(small_chimera(), **plan)
+    metadata = nussl.ml.SeparationModel.load(str(run.latest))[1]
+    assert metadata["optimizer"]["name"] == "AdamW" and metadata["optimizer"]["params"]["weight_decay"] == 0.1
+    assert not same(trained.state_dict(), train(small_chimera(), out=tmp_path / "without")[0].state_dict())
+    again, _ = break_off_and_resume(train, tmp_path / "broken", small_chimera, **plan)
+    assert same(again.state_dict(), trained.state_dict())
+
+
+def test_the_learning_rate_warms_up_linearly_and_resumes_exactly(train, small_chimera, tmp_path):
+    rates = []
+
+    def watch(trainer, _):
+        group = trainer._process_function.optimizer.param_groups[0]
+        trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, lambda _: rates.append(group["lr"]))
+
+    plan = {"warmup_iterations": 8, "plateau_iterations": 4}
+    trained, _ = train(small_chimera(), callbacks=[watch], **plan)
+    assert rates == pytest.approx([1e-3 * min(1, (i + 1) / 8) for i in range(12)])
+    again, _ = break_off_and_resume(train, tmp_path / "broken", small_chimera, **plan)
+    assert same(again.state_dict(), trained.state_dict())
+
+
+def test_the_plateau_schedule_begins_after_the_warm_up(train, monkeypatch):
+    script(monkeypatch, [1.0] * 13)
+    # Without a warm-up the rate would fall at iteration 6; the best is now the validation at the end of the warm-up.
+    _, run = train(iterations=12, validate_every=1, plateau_iterations=5, warmup_iterations=4)
+    found = [point["learning_rate"] for point in run.read_curve()["points"]]
+    assert found == pytest.approx([1e-3, 2.5e-4, 5e-4, 7.5e-4] + [1e-3] * 6 + [5e-4] * 3)
+
+
+def test_the_body_is_frozen_until_it_thaws_and_resumes_exactly(train, small_chimera, tmp_path):
+    def make():
+        return small_chimera(num_layers=2, dropout=0.5)
+
+    before, states = make().state_dict(), []
+
+    def watch(trainer, _):
+        model = trainer._process_function.model
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda _: states.append({k: v.clone() for k, v in model.state_dict().items()})
+        )
+
+    plan = {"thaw_after": 8, "weight_decay": 0.1}
+    trained, _ = train(make(), callbacks=[watch], **plan)
+    for iteration, state in enumerate(states, start=1):
+        moved = {name.split(".")[1] for name in state if not torch.equal(state[name], before[name])}
+        heads, body = {"mask", "embedding"}, {"recurrent_stack", "normalization"}
+        assert moved == (heads if iteration <= 8 else heads | body), iteration
+    for item in (13, 19):
+        out = tmp_path / f"broken at {item}"
+        with pytest.raises(DataError):
+            train(make(), mixtures=at_item(item, stop), out=out, **plan)
+        assert same(train(make(), out=out, **plan)[0].state_dict(), trained.state_dict())
+
+
+@pytest.mark.parametrize(("choose_by", "key", "sign"), [("mask_loss", "valid_mask_loss", 1), ("si_sdr", "valid_si_sdr", -1)])
+def test_the_best_network_is_that_of_the_best_mask_loss_or_si_sdr(train, choose_by, key, sign):
+    _, run = train(choose_by=choose_by, validate_every=1, keep_at=range(1, 13), learning_rate=0.05)
+    points = run.read_curve()["points"][1:]
+    best = min(points, key=lambda point: sign * point[key])["iteration"]
+    states = [read_checkpoint(path)[0].state_dict() for path in (run.best, run.kept(best))]
+    assert same(*states)
+
+
+def test_the_si_sdr_of_the_curve_is_that_of_nussls_separator_on_the_validation_mixtures(train, tiny_store):
+    _, run = train(choose_by="si_sdr")
+    valid, found = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 3, 2), []
+    for item in (valid[index] for index in range(3)):
+        mix = nussl.AudioSignal(audio_data_array=item["mix_audio"].numpy(), sample_rate=8000)
+        estimates = nussl.separation.deep.DeepMaskEstimation(mix, str(run.latest))()
+        sources = [item["source_audio"][..., number].numpy() for number in range(3)]
+        references = [nussl.AudioSignal(audio_data_array=source, sample_rate=8000) for source in sources]
+        scores = nussl.evaluation.BSSEvalScale(references, estimates, compute_permutation=False).evaluate()
+        found += [np.mean(scores[name]["SI-SDR"]) for name in scores if name.startswith("source_")]
+    assert run.read_curve()["points"][-1]["valid_si_sdr"] == pytest.approx(np.mean(found), abs=2e-3)
+
+
+def test_choosing_by_masks_needs_validation_audio_and_masks(train, small_chimera, info, tmp_path):
+    with pytest.raises(ConfigError, match="choose_by='si_sdr' needs validation data"):
+        train(valid=None, choose_by="si_sdr")
+    with pytest.raises(ConfigError, match="choose_by must be 'loss' in mode 'pretrain'"):
+        train(mode="pretrain", choose_by="mask_loss")
+    with pytest.raises(ConfigError, match="thaw_after must be 0 in mode 'mask'"):
+        train(mode="mask", thaw_after=3)
+    with pytest.raises(ConfigError, match="choose_by must be one of loss, mask_loss, si_sdr: got 'luck'"):
+        train(choose_by="luck")
