@@ -1,16 +1,14 @@
-"""Checkpoints: nussl's own files, with what this package adds to them as plain values.
+"""Write and read checkpoints: nussl's own files, with this package's metadata as plain values.
 
-A checkpoint of this package is written in the form of ``SeparationModel.save`` and holds nothing but nussl's
-classes, so nussl alone opens it (contract 5). Labels, mode, parent and data stand in
-``metadata['nussl_transfer']``; nussl's loader passes over that key, so it is read here, from the file. Files
-are opened under an allow-list (contract 6).
+A checkpoint has the form of nussl's ``SeparationModel.save`` and holds only nussl's classes, so nussl alone opens it
+(contract 5). Labels, mode, parent and data are in ``metadata['nussl_transfer']``. nussl's loader drops that key, so it is
+read from the file here. Every file is opened under an allow-list (contract 6).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,35 +16,39 @@ import numpy as np
 import nussl
 import torch
 from nussl import STFTParams
-from nussl.datasets import transforms as tfm
 from nussl.ml import SeparationModel
 
 from ..errors import CheckpointError
 from ..networks.chimera import MASK_HEAD
 from ..runtime.device import resolve_device
 from ..runtime.files import write_durably
+from ..safe_loading.hub_format import KEY, content_of, write_hub_format
 from ..safe_loading.safe_load import safe_load
 from ..safe_loading.weights_audit import SkipWeightInit, config_of
 from .zoo import resolve
 
-KEY = "nussl_transfer"
-# Above what any network works with: a file that says more asks for memory that nothing needs.
+# No network works above these; a file that claims more would only take memory.
 MOST_HZ = 1_000_000
 MOST_SECONDS = 3600.0
+# Losses of nussl and of this package by their names in a loss dictionary: of embeddings, and of masks in a fixed order.
+CLUSTERING_LOSSES = frozenset(
+    ("DeepClusteringLoss", "WhitenedKMeansLoss", "GramDeepClusteringLoss", "GramWhitenedKMeansLoss")
+)
+MASK_LOSSES = frozenset(("L1Loss", "MSELoss"))
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself.
+    """What a checkpoint records about itself.
 
     Attributes:
-        labels: What the masks are of, in their order; empty where no mask head was trained.
-        mode: 'pretrain', 'whole', 'mask', or 'unknown' for a file of nussl's own.
-        sample_rate: Rate of the audio in Hz.
+        labels: Names of the sources, in the order of the masks. Empty if no mask head was trained.
+        mode: 'pretrain', 'whole' or 'mask'; 'unknown' for a file that another program trained.
+        sample_rate: Sample rate of the audio in Hz.
         stft_params: Window length and hop in samples, and window.
-        excerpt_seconds: Length of the mixtures it was trained on.
-        parent: Name of the checkpoint it was fine-tuned from; None when it started from scratch.
-        data: What it was trained on, as plain values.
+        excerpt_seconds: Length of the training mixtures.
+        parent: Name of the pretrained model it was fine-tuned from. None: trained from scratch.
+        data: The training data, as plain values.
     """
 
     labels: tuple[str, ...]
@@ -65,53 +67,52 @@ def write_checkpoint(
     training: dict | None = None,
     half: bool = False,
 ) -> Path:
-    """Writes a checkpoint that nussl's own separators load; aside, then renamed.
+    """Write a checkpoint that nussl's own separators load. The write is atomic.
 
     Args:
         path: File to write.
         model: The network.
-        info: What the file is to say of itself.
+        info: What the file records about itself.
         training: Metadata of nussl's trainer: any of 'optimizer', 'loss_dictionary', 'trainer.state_dict',
             'trainer.state.epoch_history'.
-        half: Whether to store the weights in half precision; whoever loads them computes in float32.
+        half: Store the weights in half precision. Networks are loaded in float32.
     """
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if half:
-        state = {
-            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()
-        }
-    dataset = {
-        "name": KEY,
-        "folder": str(info.data.get("name", "")),
-        "num_channels": 1,
-        "sample_rate": info.sample_rate,
-        "stft_params": info.stft_params,
-        # What a separator has to do to audio before the network, whatever the training did (host.md).
-        "transforms": tfm.Compose(
-            [tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()]
-        ),
-    }
-    ours = {key: value for key, value in asdict(info).items() if key not in ("sample_rate", "stft_params")}
-    ours["labels"] = list(info.labels)
-    metadata = {
-        "config": model.config,
-        "nussl_version": nussl.__version__,
-        "num_channels": 1,
-        "sample_rate": info.sample_rate,
-        "stft_params": info.stft_params,
-        "train_dataset": dataset,
-        "val_dataset": dataset,
-        **(training or {}),
-        KEY: ours,
-    }
-    save_durably(path, {"state_dict": state, "config": json.dumps(model.config), "metadata": metadata})
+    save_durably(path, _content(model, info, training, half))
     return Path(path)
 
 
-def save_durably(path: str | Path, value: object) -> None:
-    """Writes what ``torch.save`` makes of a value, whole or not at all.
+def save_safetensors(
+    folder: str | Path, model: SeparationModel, info: CheckpointInfo, half: bool = False
+) -> tuple[Path, Path]:
+    """Write a network as ``model.safetensors`` and ``config.json``, the form of the Hugging Face hub.
 
-    By way of memory: where the disk is full in the middle, torch says that something failed, and Python what.
+    :func:`read_checkpoint` reads ``<folder>/model.safetensors`` as any checkpoint.
+
+    Args:
+        folder: Made when absent.
+        model: The network.
+        info: What the files record about themselves.
+        half: Store the weights in half precision.
+
+    Returns:
+        The paths of the two files.
+    """
+    return write_hub_format(Path(folder), _content(model, info, None, half))
+
+
+def _content(model: SeparationModel, info: CheckpointInfo, training: dict | None, half: bool) -> dict:
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    ours = {key: value for key, value in asdict(info).items() if key not in ("sample_rate", "stft_params")}
+    ours["labels"] = list(info.labels)
+    return content_of(state, model.config, info.sample_rate, info.stft_params, ours, training)
+
+
+def save_durably(path: str | Path, value: object) -> None:
+    """Save a value with ``torch.save``, atomically.
+
+    It is made in memory first: when the disk is full, Python's error says so, and torch's does not.
     """
     content = io.BytesIO()
     torch.save(value, content)
@@ -119,7 +120,7 @@ def save_durably(path: str | Path, value: object) -> None:
 
 
 def fingerprint(model: SeparationModel) -> str:
-    """Returns the SHA-256 of a network's weights and buffers: the same for the same network on any machine."""
+    """Return the SHA-256 of a network's weights and buffers. It is the same on every machine."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -128,14 +129,14 @@ def fingerprint(model: SeparationModel) -> str:
 
 
 def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
-    """Opens a checkpoint of this package or of nussl, and trusts nothing in it.
+    """Read a checkpoint of this package or of nussl, or a ``model.safetensors``, without trusting it.
 
     Returns:
-        The network in float32, in evaluation mode on the CPU, and what the file says of itself.
+        The network in float32, in evaluation mode on the CPU, and what the file records about itself.
 
     Raises:
-        CheckpointError: The file is not a checkpoint, holds what is not allowed, or does not fit its own
-            configuration.
+        CheckpointError: The file is not a checkpoint, holds something not allowed, has weights that are not finite, or
+            its weights do not fit its own configuration.
     """
     content = safe_load(path)
     info = _info(path, content)
@@ -146,8 +147,7 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{path} was opened as a checkpoint: its weights do not fit its own configuration ({first_line}). "
-            "Fetch or make it again."
+            f"The weights of the checkpoint {path} do not fit its own configuration ({first_line}). Download or make it again."
         ) from error
     return model.eval(), info
 
@@ -206,7 +206,7 @@ def load(name_path_or_url: str | Path, device: str = "auto") -> Checkpoint:
 
 
 def _weights(model: SeparationModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns a file's weights as a network may have them for its own: of its types, each in memory of its own."""
+    """Return a file's weights in the network's types, each in memory of its own."""
     types, taken, weights = {name: tensor.dtype for name, tensor in model.state_dict().items()}, set(), {}
     for name, tensor in state.items():
         tensor = tensor.to(types.get(name, tensor.dtype))
@@ -219,10 +219,10 @@ def _weights(model: SeparationModel, state: dict[str, torch.Tensor]) -> dict[str
 
 
 def read_info(path: str | Path) -> CheckpointInfo:
-    """Returns what a checkpoint says of itself, without building the network.
+    """Return what a checkpoint records about itself, without building the network.
 
     Raises:
-        CheckpointError: The file is not a checkpoint, or holds what is not allowed.
+        CheckpointError: The file is not a checkpoint, or holds something not allowed.
     """
     return _info(path, safe_load(path))
 
@@ -232,18 +232,18 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     if not isinstance(metadata, dict) or "state_dict" not in content:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path} was opened as a checkpoint of nussl: it should hold state_dict and metadata, it holds {found}. Give "
-            "a file that nussl or nussl-transfer saved."
+            f"{path} is not a checkpoint of nussl: got {found}, expected state_dict and metadata. Give a file that nussl or "
+            "nussl-transfer saved."
         )
     stft_params, sample_rate = metadata.get("stft_params"), metadata.get("sample_rate")
     if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
         raise CheckpointError(
-            f"{path} does not say at what rate and with what STFT its network works (found {sample_rate!r} and "
-            f"{stft_params!r}). A network trained at another scale hears another world; take a file that says it."
+            f"The checkpoint {path} lacks its sample rate or its STFT parameters: got {sample_rate!r} and {stft_params!r}. "
+            "Without them it cannot be used. Take a file that has them."
         )
     try:
         masks = _count_masks(content)
-        ours = metadata.get(KEY) or {"labels": [f"source{number}" for number in range(masks)]}
+        ours = metadata.get(KEY) or _meaning_of_nussls(metadata, masks)
         info = CheckpointInfo(
             labels=tuple(str(label) for label in ours["labels"]),
             mode=str(ours.get("mode", "unknown")),
@@ -255,19 +255,44 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
         )
         window, hop = int(info.stft_params.window_length), int(info.stft_params.hop_length)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} was opened as a checkpoint: what it says of itself is damaged ({error!r}). Fetch or make it again."
-        ) from error
+        raise CheckpointError(f"The metadata of the checkpoint {path} is damaged ({error!r}). Download or make it again.") from error
     if not (0 < sample_rate <= MOST_HZ and 0 < info.excerpt_seconds <= MOST_SECONDS and 0 < hop <= window <= MOST_HZ):
         raise CheckpointError(
-            f"{path} was opened as a checkpoint: it says that it works at {sample_rate} Hz, with a window of {window} and "
-            f"a hop of {hop} samples, on {info.excerpt_seconds} seconds. No network does. Fetch or make it again."
+            f"The metadata of the checkpoint {path} is impossible: got a sample rate of {sample_rate} Hz, a window of {window} "
+            f"and a hop of {hop} samples, and mixtures of {info.excerpt_seconds} s. Download or make it again."
         )
     if info.labels and len(info.labels) != masks:
         raise CheckpointError(
-            f"{path} names {len(info.labels)} sources and makes {masks} masks. Fetch or make it again."
+            f"The checkpoint {path} names {len(info.labels)} sources and has {masks} masks. Download or make it again."
         )
     return info
+
+
+def _meaning_of_nussls(metadata: dict, masks: int) -> dict:
+    """Return labels, mode and data of a checkpoint that nussl's own handlers saved.
+
+    The labels are those of its training data, if that was a data set of this package, in alphabetical order, as nussl's
+    transforms order sources. A permutation-invariant loss leaves the masks in any order: then the labels are numbers. The
+    mode follows from the losses.
+    """
+    dataset, losses = metadata.get("train_dataset"), metadata.get("loss_dictionary")
+    dataset = dataset if isinstance(dataset, dict) else {}
+    kinds = {str(value.get("class", name)) for name, value in losses.items()} if isinstance(losses, dict) else set()
+    mode = "unknown"
+    if kinds and kinds <= CLUSTERING_LOSSES:
+        mode = "pretrain"
+    elif kinds and kinds <= CLUSTERING_LOSSES | MASK_LOSSES:
+        mode = "whole" if kinds & CLUSTERING_LOSSES else "mask"
+    labels = dataset.get("labels")
+    named = isinstance(labels, (list, tuple)) and len(labels) == masks and mode != "unknown"
+    if mode == "pretrain":
+        labels = []
+    elif named:
+        labels = sorted(map(str, labels))
+    else:
+        labels = [f"source{number}" for number in range(masks)]
+    name = dataset.get("name")
+    return {"labels": labels, "mode": mode, "data": {"name": str(name)} if name else {}}
 
 
 def _count_masks(content: dict) -> int:
@@ -276,7 +301,7 @@ def _count_masks(content: dict) -> int:
 
 
 def _resolved(stft_params: STFTParams, sample_rate: int) -> STFTParams:
-    """Returns STFT parameters with nussl's defaults at this rate for those that are None."""
+    """Return STFT parameters with nussl's defaults at this rate in place of None."""
     if None not in stft_params:
         return stft_params
     return nussl.AudioSignal(

@@ -1,11 +1,11 @@
-"""Stage 8, the zoo: a name, a path or an address becomes the file of a checkpoint.
+"""Find the file of a checkpoint by name, path, run folder, web address or hub address.
 
-``zoo.json`` says what is known of every checkpoint that has a name::
+``zoo.json`` lists the published models::
 
-    {"NAME": {"what": one line, "file": of the package, or "url": where it is, "sha256": of the file, "bytes": its size,
+    {"NAME": {"what": one line, "file": in the package, or "url": on the web, "sha256": of the file, "bytes": its size,
               "sources": [labels], "mode": , "parent": , "data": , "score": , "license": }}
 
-A file of that name and form in the user's own folder (``NUSSL_TRANSFER_HOME``) adds to it: `nussl-transfer publish`
+A file of that name and form in the user's own folder (``NUSSL_TRANSFER_HOME``) adds names. ``nussl-transfer publish``
 writes the entry.
 """
 
@@ -17,44 +17,52 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from ..errors import CheckpointError, FetchError
+from ..errors import CheckpointError, ConfigError, FetchError
 from ..runtime.download import fetch, home, is_url
+from .hub import PREFIX, download_from_hub
 
 MODELS = Path(__file__).parent / "weights"
 REGISTRY = Path(__file__).parent / "zoo.json"
-# A network of the paper's size in single precision has 80 MB.
+# The paper's network has 80 MB in single precision.
 MOST_BYTES = 2 * 2**30
 
 
 def models() -> dict[str, dict]:
-    """Returns what is known of every checkpoint that has a name: the package's, and the user's own.
+    """Return what is known of every published model: the package's, and those of the user's own list.
 
     Raises:
-        CheckpointError: The user's own list cannot be read.
+        CheckpointError: The user's own list cannot be read, or uses a name of the package's.
     """
     known = json.loads(REGISTRY.read_text(encoding="utf-8"))
     own = home() / "zoo.json"
-    if own.is_file():
-        try:
-            added = json.loads(own.read_text(encoding="utf-8"))
-            if not all(isinstance(about, dict) and about.keys() & {"file", "url"} for about in added.values()):
-                raise ValueError("an entry has neither a file nor a url")
-        except (ValueError, AttributeError) as error:
-            raise CheckpointError(f"{own} was read for names of models: {error}. Mend it, or take it away.") from error
-        # A bundled file is the package's: only an address, or a path of one's own, can be added.
-        known = {**{name: {"own": True, **about} for name, about in added.items()}, **known}
-    return known
+    if not own.is_file():
+        return known
+    try:
+        added = json.loads(own.read_text(encoding="utf-8"))
+        if not all(isinstance(about, dict) and about.keys() & {"file", "url"} for about in added.values()):
+            raise ValueError("an entry has neither a file nor a url")
+        if taken := sorted(added.keys() & known.keys()):
+            raise ValueError(f"{', '.join(taken)} is the name of a model of nussl_transfer; rename the entry")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"The list of models {own} is wrong: {error}. Correct it, or delete it.") from error
+    return {**known, **{name: {"own": True, **about} for name, about in added.items()}}
+
+
+def check_name_is_free(name: str) -> None:
+    """Raise ConfigError if a published model has this name: nobody could load another one by it."""
+    if name in models():
+        raise ConfigError(f"The name {name!r} is taken by a published model. Choose another name.")
 
 
 def card(name: str) -> str:
-    """Returns what there is to read about a model that has a name, as Markdown.
+    """Return the model card of a published model, as Markdown.
 
     Raises:
-        CheckpointError: There is no such name.
+        CheckpointError: There is no such model.
     """
     known = models()
     if name not in known:
-        raise CheckpointError(f"The card of {name!r} was asked for: {_names(known)}.")
+        raise CheckpointError(f"There is no published model {name!r}. {_names(known)}")
     written = MODELS / f"{name}.md"
     if written.is_file() and not known[name].get("own"):
         return written.read_text(encoding="utf-8")
@@ -62,28 +70,46 @@ def card(name: str) -> str:
 
 
 def resolve(model: str | Path) -> Path:
-    """Returns the file of a checkpoint that is given by name, by path, or by its address on the web.
+    """Return the file of a checkpoint. What lies elsewhere is downloaded once, into the user's folder.
 
-    What has an address is fetched once, into the user's cache, and taken from there without a connection. Of one with
-    a name the SHA-256 is known; for another, ``https://.../model.pth#sha256=...`` gives it.
+    Args:
+        model: One of
+
+            * the name of a published model, such as ``quartet``;
+            * a file, or the folder of a run, whose best network is taken. A ``pathlib.Path`` is always a path if it
+              exists;
+            * an address, ``https://.../model.pth``. ``#sha256=...`` after it checks the file;
+            * a model on the Hugging Face hub, ``hf://owner/name`` or ``hf://owner/name@revision``.
 
     Raises:
-        CheckpointError: There is no file and no name like this, or what was fetched is not the file that it should be.
+        CheckpointError: There is no such model; the name means a published model and a file or run as well; or the
+            downloaded file has the wrong hash.
     """
-    known, name = models(), str(model)
-    if name in known:
-        return _named(name, known[name])
-    if is_url(name):
-        return _addressed(name)
-    path = Path(model)
-    if path.is_file():
-        return path
-    if (best := path / "checkpoints" / "best.model.pth").is_file():
-        return best  # the folder of a run
-    raise CheckpointError(
-        f"Model {name!r} was asked for: there is no such file, and {_names(known)}. Give a name, a checkpoint, its "
-        "address, or the folder of a run."
-    )
+    name, path = str(model), Path(model)
+    if isinstance(model, str):
+        if name.startswith(PREFIX):
+            return download_from_hub(name)
+        if is_url(name):
+            return _addressed(name)
+    known = models()
+    is_there = path.is_file() or (path / "checkpoints").is_dir()
+    if name in known and is_there and isinstance(model, str):
+        kind = "file" if path.is_file() else "run"
+        raise CheckpointError(
+            f"{name!r} is both a published model and a {kind} in this folder. Write ./{name} for the {kind}. For the "
+            f"published model, work in another folder or rename the {kind}."
+        )
+    if not is_there:
+        if name in known:
+            return _named(name, known[name])
+        raise CheckpointError(
+            f"There is no model {name!r}: no such file or run, and no published model. {_names(known)} Give a name, a "
+            "checkpoint file, the folder of a run, an address, or hf://owner/name."
+        )
+    best = path / "checkpoints" / "best.model.pth"
+    if path.is_dir() and not best.is_file():
+        raise CheckpointError(f"The run {path} has no best network yet. Train it further, or give one of its checkpoints.")
+    return path if path.is_file() else best
 
 
 def _named(name: str, about: dict) -> Path:
@@ -91,7 +117,7 @@ def _named(name: str, about: dict) -> Path:
         return (home() if about.get("own") else MODELS) / about["file"]
     digest = about.get("sha256")
     if not digest:
-        raise CheckpointError(f"Model {name!r} was asked for: its entry has no sha256, so it was not fetched. Add it.")
+        raise CheckpointError(f"The entry of model {name!r} lacks its sha256, so it was not downloaded. Add it.")
     return _fetched(about["url"], home() / "models" / f"{digest[:16]}.pth", digest, about.get("bytes") or MOST_BYTES)
 
 
@@ -110,13 +136,13 @@ def _fetched(url: str, path: Path, digest: str | None, most_bytes: int) -> Path:
         raise CheckpointError(str(error)) from error
     except OSError as error:
         raise CheckpointError(
-            f"{url} was to be fetched into {path.parent}: {error}. Set NUSSL_TRANSFER_HOME to a folder with room that can "
-            "be written."
+            f"{url} cannot be downloaded into {path.parent}: {error}. Set NUSSL_TRANSFER_HOME to a folder that can be written "
+            "and has room."
         ) from error
 
 
 def _names(known: dict) -> str:
-    return f"the names are {', '.join(sorted(known))}"
+    return f"Published models: {', '.join(sorted(known))}."
 
 
 def _plain(value: object) -> str:

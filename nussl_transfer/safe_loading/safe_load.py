@@ -27,8 +27,9 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError
+from .hub_format import read_hub_format
 from .pickle_audit import LEGACY_START, TORCH_NAMES, AuditError, names_declared
-from .weights_audit import check_weights
+from .weights_audit import check_finite, check_weights
 
 # torch has one list for the whole process, so only one thread may change it at a time.
 _LIST_LOCK = threading.RLock()
@@ -46,13 +47,7 @@ def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, A
             the list.
     """
     path = Path(path)
-    _check_torch_wrote_it(path)
-    _check_declarations(path)
-    with only(checkpoint_globals()):
-        try:
-            loaded = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as error:  # a broken pickle can raise any exception: KeyError, struct.error, ...
-            raise CheckpointError(_damaged(path, error)) from error
+    loaded = read_hub_format(path) if path.suffix == ".safetensors" else _load_pickle(path, map_location)
     if not isinstance(loaded, dict):
         raise CheckpointError(
             f"Checkpoint {path} is wrong: got a {type(loaded).__name__}, expected a dictionary of weights and metadata. "
@@ -60,7 +55,18 @@ def safe_load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, A
         )
     if isinstance(loaded.get("state_dict"), dict) and isinstance(loaded.get("metadata"), dict):
         check_weights(path, loaded)
+        check_finite(path, loaded["state_dict"])
     return loaded
+
+
+def _load_pickle(path: Path, map_location: Any) -> Any:
+    _check_torch_wrote_it(path)
+    _check_declarations(path)
+    with only(checkpoint_globals()):
+        try:
+            return torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # a broken pickle can raise any exception: KeyError, struct.error, ...
+            raise CheckpointError(_damaged(path, error)) from error
 
 
 def checkpoint_globals() -> list[tuple[Any, str]]:

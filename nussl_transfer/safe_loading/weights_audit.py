@@ -61,6 +61,20 @@ def check_weights(path: object, content: dict) -> None:
         ) from error
 
 
+def check_finite(path: object, state: dict[str, torch.Tensor]) -> None:
+    """Refuse a checkpoint with weights that are NaN or infinite: all that it separates would be.
+
+    Raises:
+        CheckpointError: A weight is not finite.
+    """
+    spoilt = [name for name, tensor in state.items() if torch.is_tensor(tensor) and not tensor.isfinite().all()]
+    if spoilt:
+        raise CheckpointError(
+            f"{path} has weights that are NaN or infinite, in {', '.join(sorted(spoilt)[:3])}. The training that wrote it "
+            "went wrong, or the file is damaged. Take an earlier checkpoint."
+        )
+
+
 @functools.lru_cache(maxsize=16)  # nussl reads the source code of every layer
 def _shapes(config: str) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's weights and buffers without allocating them."""

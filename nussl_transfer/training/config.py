@@ -125,8 +125,8 @@ class FitConfig:
         if self.accumulate > self.batch_size:
             raise ConfigError(f"accumulate must be at most batch_size, {self.batch_size}: got {self.accumulate}.")
         for name in ("frozen", "keep_at"):
-            if isinstance(getattr(self, name), str):
-                raise ConfigError(f"{name} must be a list: got the text {getattr(self, name)!r}.")
+            if not isinstance(getattr(self, name), (list, tuple)):
+                raise ConfigError(f"{name} must be a list: got {getattr(self, name)!r}.")
         for kept in self.keep_at:
             _check_whole("Each of keep_at", kept, 1, self.iterations)
             if not self.validates_at(kept):

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import nussl
 import pytest
+import soundfile
 import torch
 from nussl import STFTParams
 from nussl.datasets import transforms as tfm
@@ -22,6 +23,7 @@ from nussl_transfer.audio.stft import istft, magnitude, stft
 from nussl_transfer.checkpoints import checkpoint as checkpoints
 from nussl_transfer.checkpoints.checkpoint import KEY, CheckpointInfo, load, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError
+from nussl_transfer.networks.freezing import trainable_parameters
 from nussl_transfer.safe_loading.safe_load import safe_load
 
 REGRESSION = Path(__file__).parents[1] / "regression"
@@ -235,7 +237,7 @@ def test_a_checkpoint_is_replaced_as_a_whole_or_not_at_all(path, small_chimera, 
 
 def test_a_checkpoint_of_nussls_own_world_is_read_and_gives_its_estimates(old_checkpoint):
     model, info = read_checkpoint(old_checkpoint)
-    assert (info.labels, info.mode, info.parent, info.sample_rate) == (("source0", "source1"), "unknown", None, 16000)
+    assert (info.labels, info.mode, info.parent, info.sample_rate) == (("source0", "source1"), "whole", None, 16000)
     audio = torch.from_numpy(np.load(REGRESSION / "chimera_mix.npy")).float()
     recorded = np.load(REGRESSION / "chimera_estimates.npy")
     with torch.no_grad():
@@ -404,3 +406,72 @@ def test_load_takes_the_name_of_a_shipped_model_on_the_best_device():
 def test_load_refuses_a_device_that_is_not_there(path):
     with pytest.raises(ConfigError, match="tpu"):
         load(path, device="tpu")
+
+
+# Trained in nussl's own way -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stems(tmp_path) -> Path:
+    """A folder of two tracks of three stems, half a second at 8 kHz; the labels in no alphabetical order."""
+    rng = np.random.default_rng(0)
+    for track in ("one", "two"):
+        for label in ("voice", "bass", "drums"):
+            (tmp_path / "stems" / track).mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "stems" / track / f"{label}.wav", 0.1 * rng.standard_normal(4000), 8000)
+    return tmp_path / "stems"
+
+
+def train_as_nussl_does(stems: Path, out: Path, model, mode: str, stft) -> Path:
+    """Trains by nussl's trainer and handlers on data that come through our hook; returns the best checkpoint."""
+    transform = tfm.Compose([tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()])
+    data = nussl.datasets.StemFolder(str(stems), transform=transform, sample_rate=8000, stft_params=stft)
+    loader = torch.utils.data.DataLoader(data, batch_size=2)
+    optimizer = torch.optim.Adam(trainable_parameters(model, mode), 1e-3)
+    closure = nussl.ml.train.closures.TransferClosure(optimizer, model, mode=mode)
+    validation = nussl.ml.train.closures.TransferValidationClosure(model, mode=mode)
+    trainer, validator = nussl.ml.train.create_train_and_validation_engines(closure, validation)
+    nussl.ml.train.add_validate_and_checkpoint(str(out), model, optimizer, data, trainer, loader, validator)
+    trainer.run(loader, max_epochs=2)
+    return out / "checkpoints" / "best.model.pth"
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "whole", "mask"])
+def test_a_model_that_nussls_handlers_saved_keeps_labels_and_mode(stems, tmp_path, small_chimera, tiny_stft, mode):
+    path = train_as_nussl_does(stems, tmp_path / "run", small_chimera(), mode, tiny_stft)
+    info = read_info(path)
+    assert info.mode == mode
+    assert info.labels == (() if mode == "pretrain" else ("bass", "drums", "voice"))
+    assert (info.sample_rate, info.stft_params, info.data["name"]) == (8000, tiny_stft, "StemFolder")
+    assert load(tmp_path / "run", device="cpu").labels == info.labels
+
+
+def test_a_model_that_nussls_handlers_saved_is_scored(stems, tmp_path, small_chimera, tiny_stft, tiny_store):
+    from nussl_transfer.evaluation.excerpts import make_excerpts
+    from nussl_transfer.evaluation.score import score
+
+    path = train_as_nussl_does(stems, tmp_path / "run", small_chimera(), "whole", tiny_stft)
+    excerpts = make_excerpts(tiny_store, 0.5, 2)
+    rows = score(path, tiny_store, excerpts, device="cpu", progress=False, stft_params=tiny_stft)
+    assert sorted({row["label"] for row in rows}) == ["bass", "drums", "voice"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "mode", "labels"),
+    [
+        ({"DeepClusteringLoss": {}}, "pretrain", ()),
+        ({"DC": {"class": "WhitenedKMeansLoss"}, "L1Loss": {}}, "whole", ("bass", "drums", "voice")),
+        ({"MSELoss": {}}, "mask", ("bass", "drums", "voice")),
+        ({"PermutationInvariantLoss": {"args": ["L1Loss"]}}, "unknown", ("source0", "source1", "source2")),
+        ({}, "unknown", ("source0", "source1", "source2")),
+        (None, "unknown", ("source0", "source1", "source2")),
+    ],
+)
+def test_the_mode_of_nussls_own_file_follows_from_its_losses(path, losses, mode, labels):
+    def nussls(metadata):
+        kept = {key: value for key, value in metadata.items() if key not in (KEY, "loss_dictionary")}
+        dataset = {**metadata["train_dataset"], "labels": ["voice", "drums", "bass"]}
+        return {**kept, "train_dataset": dataset, **({} if losses is None else {"loss_dictionary": losses})}
+
+    info = read_info(change(path, metadata=nussls))
+    assert (info.mode, info.labels) == (mode, labels)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from nussl_transfer.checkpoints import zoo
 from nussl_transfer.checkpoints.checkpoint import read_info
-from nussl_transfer.errors import CheckpointError
+from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.runtime.download import sha256
 
 CONTENT = b"a checkpoint"
@@ -75,7 +75,7 @@ def test_the_folder_of_a_run_is_its_best_network(shelf):
 @pytest.mark.parametrize("model", ["smal body", "no/such/file.pth", "."])
 def test_what_is_neither_is_an_error_that_lists_the_names(shelf, monkeypatch, model):
     monkeypatch.chdir(shelf / "models")
-    with pytest.raises(CheckpointError, match=f"Model '{model}' was asked for: .*the names are small body"):
+    with pytest.raises(CheckpointError, match=f"There is no model '{model}': .*Published models: small body"):
         zoo.resolve(model)
 
 
@@ -139,21 +139,31 @@ def test_an_address_never_leads_out_of_the_users_folder(shelf, server, path):
     assert {file for file in shelf.rglob("*") if shelf / "home" not in file.parents} - {shelf / "home"} == before
 
 
-def test_the_users_own_list_adds_names_and_never_takes_the_packages(shelf):
+def test_the_users_own_list_adds_names(shelf):
     (shelf / "home").mkdir()
     (shelf / "home" / "mine.pth").write_bytes(b"mine")
-    entries = {"mine": {"file": "mine.pth", "what": "my own"}, "small body": {"file": "mine.pth", "what": "a thief"}}
-    (shelf / "home" / "zoo.json").write_text(json.dumps(entries))
+    (shelf / "home" / "zoo.json").write_text(json.dumps({"mine": {"file": "mine.pth", "what": "my own"}}))
     assert zoo.resolve("mine").read_bytes() == b"mine"
     assert zoo.resolve("small body") == shelf / "models" / "small.pth"
     assert "my own" in zoo.card("mine")
+    for name in ("mine", "small body"):
+        with pytest.raises(ConfigError, match=f"name '{name}' is taken by a published model"):
+            zoo.check_name_is_free(name)
+    zoo.check_name_is_free("another")
+
+
+def test_the_users_own_list_cannot_take_a_name_of_the_packages(shelf):
+    (shelf / "home").mkdir()
+    (shelf / "home" / "zoo.json").write_text(json.dumps({"small body": {"file": "mine.pth", "what": "a thief"}}))
+    with pytest.raises(CheckpointError, match="small body is the name of a model of nussl_transfer; rename the entry"):
+        zoo.resolve("small body")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"mine": {}}', '{"mine": 3}'])
 def test_a_broken_list_of_the_users_is_named(shelf, content):
     (shelf / "home").mkdir()
     (shelf / "home" / "zoo.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"home/zoo\.json was read for names of models"):
+    with pytest.raises(CheckpointError, match=r"The list of models .*home/zoo\.json is wrong"):
         zoo.resolve("small body")
 
 
@@ -161,7 +171,7 @@ def test_a_card_is_what_was_written_or_else_what_is_known(shelf):
     assert "what: made up" in zoo.card("small body")
     (shelf / "models" / "small body.md").write_text("# All about it\n")
     assert zoo.card("small body") == "# All about it\n"
-    with pytest.raises(CheckpointError, match="the names are small body"):
+    with pytest.raises(CheckpointError, match="no published model 'large body'. Published models: small body"):
         zoo.card("large body")
 
 
@@ -175,7 +185,45 @@ def test_every_bundled_model_is_the_file_that_its_entry_says():
         assert zoo.card(name).startswith("---\nlicense: ") and f"# {name}\n" in zoo.card(name)
 
 
-def test_a_name_comes_before_a_file_of_the_same_name(shelf, monkeypatch):
-    monkeypatch.chdir(shelf)
-    shutil.copy(shelf / "models" / "small.pth", shelf / "small body")
-    assert zoo.resolve("small body") == shelf / "models" / "small.pth"
+# A name and a path ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(shelf, monkeypatch):
+    """The working folder, with a run and a file that are called as published models are."""
+    add(shelf, **{name: {"file": "small.pth", "what": "made up"} for name in ("choir", "quartet", "body")})
+    folder = shelf / "here"
+    best = folder / "choir" / "checkpoints" / "best.model.pth"
+    best.parent.mkdir(parents=True)
+    best.write_bytes(b"my choir")
+    (folder / "quartet").write_bytes(b"my quartet")
+    (folder / "body").mkdir()  # a folder of something else
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "kind"), [("choir", "run"), ("quartet", "file")])
+def test_a_name_that_is_a_run_or_a_file_as_well_is_refused_with_the_way_out(here, name, kind):
+    with pytest.raises(CheckpointError) as told:
+        zoo.resolve(name)
+    assert str(told.value) == (
+        f"'{name}' is both a published model and a {kind} in this folder. Write ./{name} for the {kind}. For the published "
+        f"model, work in another folder or rename the {kind}."
+    )
+
+
+def test_a_path_to_them_is_the_path(here):
+    assert zoo.resolve("./choir").read_bytes() == zoo.resolve(here / "choir").read_bytes() == b"my choir"
+    assert zoo.resolve("./quartet").read_bytes() == zoo.resolve(Path("quartet")).read_bytes() == b"my quartet"
+
+
+def test_a_folder_that_is_no_run_does_not_hide_a_published_model(here, shelf):
+    assert zoo.resolve("body") == shelf / "models" / "small.pth"
+
+
+def test_a_run_without_a_best_network_is_an_error_and_not_the_published_model(here):
+    (here / "body" / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="'body' is both a published model and a run"):
+        zoo.resolve("body")
+    with pytest.raises(CheckpointError, match="The run body has no best network yet"):
+        zoo.resolve("./body")

@@ -214,7 +214,7 @@ def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
     wrong = [
         ({"mode": "pretrain"}, ConfigError, "mode is wrong: got 'pretrain', expected 'whole' or 'mask'"),
         ({"checkpoint": None, "mode": "mask", "like": body}, ConfigError, "'mask' needs a pretrained model.*Take mode 'whole'"),
-        ({"checkpoint": "no such model"}, CheckpointError, "'no such model'.*names are .*body"),
+        ({"checkpoint": "no such model"}, CheckpointError, "no model 'no such model'.*Published models: .*body"),
         ({"training": short(frozen=("mark",))["training"]}, ConfigError, "mark.*recurrent_stack"),
         ({"seed": -1}, ConfigError, "seed is wrong: got -1, expected 0 or more"),
         ({"valid_items": 0}, ConfigError, "valid_items is wrong: got 0, expected 1 or more"),

@@ -59,8 +59,8 @@ def test_every_count_has_an_upper_limit(name):
         ({"device": "gpu"}, "'gpu'"),
         ({"keep_at": (100, 150)}, "multiple of validate_every, 100, or the last iteration, 2000: got 150"),
         ({"keep_at": (2100,)}, "Each of keep_at must be a whole number from 1 to 2000: got 2100"),
-        ({"keep_at": "100"}, "keep_at must be a list: got the text '100'"),
-        ({"frozen": "mask"}, "frozen must be a list: got the text 'mask'"),
+        ({"keep_at": "100"}, "keep_at must be a list: got '100'"),
+        ({"frozen": "mask"}, "frozen must be a list: got 'mask'"),
     ],
 )
 def test_values_out_of_range_are_errors_that_name_the_option(arguments, message):

@@ -565,7 +565,7 @@ def test_the_body_is_frozen_until_it_thaws_and_resumes_exactly(train, small_chim
 
 @pytest.mark.parametrize(("choose_by", "key", "sign"), [("mask_loss", "valid_mask_loss", 1), ("si_sdr", "valid_si_sdr", -1)])
 def test_the_best_network_is_that_of_the_best_mask_loss_or_si_sdr(train, choose_by, key, sign):
-    _, run = train(choose_by=choose_by, validate_every=1, keep_at=range(1, 13), learning_rate=0.05)
+    _, run = train(choose_by=choose_by, validate_every=1, keep_at=tuple(range(1, 13)), learning_rate=0.05)
     points = run.read_curve()["points"][1:]
     best = min(points, key=lambda point: sign * point[key])["iteration"]
     states = [read_checkpoint(path)[0].state_dict() for path in (run.best, run.kept(best))]
