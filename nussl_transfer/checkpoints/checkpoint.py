@@ -147,7 +147,7 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"The weights of the checkpoint {path} do not fit its own configuration ({first_line}). Download or make it again."
+            f"Checkpoint {path} is wrong: its weights do not fit its configuration ({first_line}). Download or train it again."
         ) from error
     return model.eval(), info
 
@@ -238,7 +238,7 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     stft_params, sample_rate = metadata.get("stft_params"), metadata.get("sample_rate")
     if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
         raise CheckpointError(
-            f"The checkpoint {path} lacks its sample rate or its STFT parameters: got {sample_rate!r} and {stft_params!r}. "
+            f"Checkpoint {path} lacks its sample rate or its STFT parameters: got {sample_rate!r} and {stft_params!r}. "
             "Without them it cannot be used. Take a file that has them."
         )
     try:
@@ -255,15 +255,15 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
         )
         window, hop = int(info.stft_params.window_length), int(info.stft_params.hop_length)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"The metadata of the checkpoint {path} is damaged ({error!r}). Download or make it again.") from error
+        raise CheckpointError(f"Checkpoint {path} is wrong: its metadata is damaged ({error!r}). Download or train it again.") from error
     if not (0 < sample_rate <= MOST_HZ and 0 < info.excerpt_seconds <= MOST_SECONDS and 0 < hop <= window <= MOST_HZ):
         raise CheckpointError(
-            f"The metadata of the checkpoint {path} is impossible: got a sample rate of {sample_rate} Hz, a window of {window} "
-            f"and a hop of {hop} samples, and mixtures of {info.excerpt_seconds} s. Download or make it again."
+            f"Checkpoint {path} is wrong: its metadata is impossible: got a sample rate of {sample_rate} Hz, a window of {window} "
+            f"and a hop of {hop} samples, and mixtures of {info.excerpt_seconds} s. Download or train it again."
         )
     if info.labels and len(info.labels) != masks:
         raise CheckpointError(
-            f"The checkpoint {path} names {len(info.labels)} sources and has {masks} masks. Download or make it again."
+            f"Checkpoint {path} is wrong: it names {len(info.labels)} sources and has {masks} masks. Download or train it again."
         )
     return info
 

@@ -245,7 +245,7 @@ def change(folder: Path, **changes) -> Path:
         ({"stft_params": 3}, "lacks a value"),
         ({"labels": ["one"]}, "names 1 sources and has 3 masks"),
         ({"labels": 3}, "is damaged"),
-        ({"network": {}}, "do not fit"),
+        ({"network": {}}, "is damaged|do not fit"),
         ({"network": lambda n: {**n, "modules": {"x": {"class": "os.system", "args": {}}}}}, "do not fit"),
         ({"network": None}, "is damaged|do not fit"),
     ],
