@@ -72,11 +72,12 @@ class JoinedMixtures(Dataset):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < self.length:
             raise IndexError(f"Index {index} is out of range: there are {self.length} items.")
-        return mix(self._draw(index), self.parts[0], index)
+        part, drawn = self._draw(index)
+        return mix(drawn, self.parts[0], index, part.given_mixtures)
 
     def draw(self, index: int) -> list[Excerpt]:
         """Draw the sources of item ``index``, without reading audio."""
-        return [excerpt for _, excerpt in self._draw(index)]
+        return [excerpt for _, excerpt in self._draw(index)[1]]
 
     def sounding_share(self) -> list[dict[str, float]]:
         """Return `Mixtures.sounding_share` of each part."""
@@ -89,17 +90,17 @@ class JoinedMixtures(Dataset):
             del part["seed"], part["length"]
         return {"length": self.length, "seed": self.seed, "shares": self.shares, "joined": parts}
 
-    def _draw(self, index: int) -> list[tuple[Store, Excerpt]]:
-        """Draw the sources of an item, each with its store."""
+    def _draw(self, index: int) -> tuple[Mixtures, list[tuple[Store, Excerpt]]]:
+        """Draw the part and the sources of an item, each source with its store."""
         rng = np.random.default_rng([self.seed, index])
         part = self._draw_part(rng, self.shares)
         if part.draw_coherence(rng):
-            return [(part.store, excerpt) for excerpt in part.draw_track(rng)]
+            return part, [(part.store, excerpt) for excerpt in part.draw_track(rng)]
         drawn, shares = [], [share * gives for share, gives in zip(self.shares, self._gives_stems, strict=True)]
         for label in part.draw_labels(rng, part.labels):
-            part = self._draw_part(rng, shares)
-            drawn.append((part.store, part.draw_stem(rng, label)))
-        return drawn
+            lender = self._draw_part(rng, shares)
+            drawn.append((lender.store, lender.draw_stem(rng, label)))
+        return part, drawn
 
     def _draw_part(self, rng: np.random.Generator, shares: Sequence[float]) -> Mixtures:
         """Draw a part in proportion to its share."""

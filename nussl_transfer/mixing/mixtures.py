@@ -8,6 +8,7 @@ any number of worker processes, and after any interruption.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 from ..audio.augment import change_ranges, source_samples
 from ..audio.timbre import draw_timbre
 from ..errors import ConfigError, DataError
-from ..store.manifest import StoredTrack
+from ..store.manifest import MIXTURE, StoredTrack
 from ..store.store import Store
 from .config import MixtureConfig
 from .excerpt import Excerpt, read_excerpt
@@ -47,10 +48,12 @@ class Mixtures(Dataset):
         labels: Labels of the store, in alphabetical order.
         num_sources: Number of sources of an item, ns.
         samples: Number of samples of an item.
+        given_mixtures: Whether the store holds the mixture of each track, because it was prepared with ``use_mixtures``.
+            Then ``mix_audio`` is that mixture (mastered, for example), and the sources need not sum to it.
 
     Shape:
         An item is ``{'mix_audio': float32 [1, samples], 'source_audio': float32 [1, samples, ns], 'index': int}``. Sources
-        are in alphabetical order of their labels, and sum to the mixture exactly.
+        are in alphabetical order of their labels, and sum to the mixture exactly, unless mixtures are given.
 
     Raises:
         ConfigError: An argument is wrong, or the store has fewer labels than ``num_sources``.
@@ -69,7 +72,7 @@ class Mixtures(Dataset):
         missing = store.missing if missing is None else missing
         _check(config, store, seed, span, missing)
         self.store, self.config, self.length, self.seed, self.span, self.missing = store, config, length, seed, span, missing
-        self.labels = store.labels
+        self.labels, self.given_mixtures = store.labels, store.has_mixtures
         self.samples = round(config.excerpt_seconds * store.sample_rate)
         self.coherent, self.sounding = config.coherent, config.sounding
         self.pitch, self.stretch = change_ranges(config.pitch, config.stretch)
@@ -91,7 +94,7 @@ class Mixtures(Dataset):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < self.length:
             raise IndexError(f"Index {index} is out of range: there are {self.length} items.")
-        return mix([(self.store, excerpt) for excerpt in self.draw(index)], self, index)
+        return mix([(self.store, excerpt) for excerpt in self.draw(index)], self, index, self.given_mixtures)
 
     def draw(self, index: int) -> list[Excerpt]:
         """Draw the sources of item ``index``, without reading audio."""
@@ -151,8 +154,8 @@ class Mixtures(Dataset):
         """Return all that decides the items, as plain values: two sets of mixtures with equal descriptions are equal."""
         config = {**vars(self.config), "pitch": list(self.pitch), "stretch": list(self.stretch)}
         own = {"samples": self.samples, "length": self.length, "seed": self.seed, "span": list(self.span)}
-        stems = {"missing": self.missing, "tracks": len(self.store.tracks), "stems": self.store.fingerprint()}
-        return {**config, **own, **stems}
+        stems = {"tracks": len(self.store.tracks), "stems": self.store.fingerprint()}
+        return {**config, **own, "missing": self.missing, "given_mixtures": self.given_mixtures, **stems}
 
     def _tracks(self) -> list[StoredTrack]:
         """Return the tracks that coherent mixtures are drawn from."""
@@ -243,13 +246,14 @@ class Mixtures(Dataset):
         return Excerpt(track, label, start, inside, gain, **changes, timbre=timbre)
 
 
-def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int) -> dict:
-    """Read the sources of an item and add them up.
+def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int, given_mixture: bool) -> dict:
+    """Read the sources of an item, and add them up or read the given mixture.
 
     Args:
         drawn: Each source, with the store that holds it.
         mixtures: Says how many sources and samples an item has, and the place of each source.
         index: Index of the item.
+        given_mixture: Whether the mixture is read from the store, at the place of the first source.
     """
     source_audio = np.zeros((1, mixtures.samples, mixtures.num_sources), dtype=np.float32)
     mix_audio = np.zeros((1, mixtures.samples), dtype=np.float32)
@@ -258,6 +262,9 @@ def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int) 
         source_audio[0, :, mixtures.place(number, excerpt.label)] = audio
         # In the order of the sources: the same bits as a sum over the last axis (up to seven sources), 20 times as fast.
         mix_audio[0] += audio
+    if given_mixture:
+        store, first = drawn[0]
+        mix_audio[0] = read_excerpt(store, replace(first, label=MIXTURE), mixtures.samples)
     return {"mix_audio": torch.from_numpy(mix_audio), "source_audio": torch.from_numpy(source_audio), "index": index}
 
 
@@ -276,6 +283,12 @@ def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, fl
         raise ConfigError(
             f"num_sources is {config.num_sources}: {store.folder} has {len(store.labels)} labels "
             f"({', '.join(store.labels)}). Give 1 to {len(store.labels)}."
+        )
+    changed = config.coherent < 1 or config.gain_db > 0 or config.timbre > 0 or config.num_sources is not None
+    if store.has_mixtures and changed:
+        raise ConfigError(
+            f"{store.folder} was prepared with its own mixtures (use_mixtures), which fit only stems as they are in the track. "
+            "Set coherent to 1, gain_db and timbre to 0, and num_sources to None; or prepare it without use_mixtures."
         )
     if not 0 <= span[0] < span[1] <= 1:
         raise ConfigError(f"span is {span}. Give two fractions of a track, from 0 to 1, the start before the end.")

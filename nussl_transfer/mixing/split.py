@@ -108,6 +108,11 @@ def adapt_to_data(splits: Sequence[TrainValidSplit], config: MixtureConfig) -> M
         config: How mixtures are to be drawn; its ``excerpt_seconds`` is needed.
     """
     seconds = min(fitting_seconds(split, config.excerpt_seconds) for split in splits)
+    if any(split.train.has_mixtures for split in splits):
+        plain = replace(config, coherent=1.0, gain_db=0.0, timbre=0.0, num_sources=None, fewest_sources=None)
+        if plain != config:
+            logger.info("The mixtures are given: every mixture is coherent, with the levels and timbres of its track.")
+        return replace(plain, excerpt_seconds=seconds)
     if config.coherent > 0 and config.num_sources is None:
         for store in (store for split in splits for store in (split.train, split.valid)):
             needed = 2 if store.missing == "silence" else len(store.labels)

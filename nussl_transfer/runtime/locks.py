@@ -16,6 +16,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# The file that is locked.
+LOCK = ".lock"
 # The locks of a process, by process and path, with the number of blocks that hold each. A forked process inherits this
 # table but no lock.
 _held: dict[tuple[int, Path], int] = {}
@@ -37,7 +39,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    path = Path(os.path.realpath(folder)) / ".lock"
+    path = Path(os.path.realpath(folder)) / LOCK
     key = (os.getpid(), path)
     if key in _held:
         _held[key] += 1

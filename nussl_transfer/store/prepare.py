@@ -23,6 +23,7 @@ from ..datasets.validation.check import check
 from ..datasets.validation.findings import Finding, format_errors
 from ..datasets.validation.stems import SILENCE, silent_stem, silent_stems
 from ..errors import AudioFileError, ConfigError, DataError
+from ..runtime.locks import LOCK, locked
 from .manifest import MANIFEST, StoredTrack
 from .resume import PARTS, describe_sources, discard_entry, drop_other_parts, load_entry, write_part
 from .store import Store, StoreWriter
@@ -30,6 +31,8 @@ from .store import Store, StoreWriter
 LOGGER = logging.getLogger(__name__)
 # Bytes of a float32 sample in the store.
 _SAMPLE = 4
+# A rate outside of this range is a typing error, such as one in kHz.
+SAMPLE_RATES = (1000, 384_000)
 
 
 def prepare(
@@ -63,9 +66,7 @@ def prepare(
         ConfigError: The sample rate is not above zero.
     """
     options = options or StemOptions()
-    silent, length_tolerance = options.silent, options.length_tolerance
-    if sample_rate <= 0:
-        raise ConfigError(f"sample_rate is {sample_rate}. Give a rate in Hz above 0, such as 16000.")
+    _check_numbers(sample_rate, workers)
     if options.missing == "skip":
         for name, labels in missing_labels(tracks).items():
             LOGGER.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
@@ -75,11 +76,32 @@ def prepare(
     looking = {"options": options, "workers": workers, "progress": progress}
     first_look = check(tracks, **looking)
     if first_look.fatal:
-        raise _refusal(out, _all_errors(tracks, silent, looking))
+        raise _refusal(out, _all_errors(tracks, options.silent, looking))
     _check_disk_full(out, first_look.rows, sample_rate)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot be made: {error.strerror}. Name a folder that you may write to.") from error
+    with locked(out):
+        _check_folder(out, tracks, sample_rate, dataset)  # again: another process may have written it meanwhile
+        return _write(tracks, out, sample_rate, dataset, workers, options, progress)
+
+
+def _write(
+    tracks: Sequence[Track],
+    out: Path,
+    sample_rate: int,
+    dataset: str,
+    workers: int | None,
+    options: StemOptions,
+    progress: bool,
+) -> Store:
+    """Write the store into its locked folder; see `prepare`."""
+    silent, length_tolerance = options.silent, options.length_tolerance
+    looking = {"options": options, "workers": workers, "progress": progress}
+    (out / PARTS).mkdir(exist_ok=True)  # tells that what else is written here is a store's, from the start
     for half_written in out.rglob(".*.part"):
         half_written.unlink()
-
     missing = "silence" if options.missing == "silence" else "error"
     writer = StoreWriter(out, sample_rate, dataset, missing)
     errors: list[Finding] = []
@@ -200,6 +222,14 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, 
     return sum_stems(track, audio), audio[track.mixture] if track.uses_mixture else None
 
 
+def _check_numbers(sample_rate: int, workers: int | None) -> None:
+    lowest, highest = SAMPLE_RATES
+    if not lowest <= sample_rate <= highest or sample_rate != int(sample_rate):
+        raise ConfigError(f"sample_rate is {sample_rate}. Give a whole number of Hz from {lowest} to {highest}, such as 16000.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}. Give a number of threads of at least 1, or None to choose by the machine.")
+
+
 def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"A store was to be made in {out}: that is a file. Name a folder.")
@@ -211,7 +241,7 @@ def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset:
                 f"of {store.dataset or 'stems'} at {store.sample_rate} Hz. Name another folder, or remove "
                 "that one."
             )
-    elif out.is_dir() and not (out / PARTS).exists() and any(out.iterdir()):
+    elif out.is_dir() and not (out / PARTS).exists() and any(path.name != LOCK for path in out.iterdir()):
         raise DataError(f"A store was to be made in {out}: it holds other things. Name a new or an empty folder.")
     here = os.path.abspath(out)
     for track in tracks:

@@ -19,6 +19,7 @@ from nussl_transfer.mixing.excerpt import sounds
 from nussl_transfer.mixing.joined import JoinedMixtures
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.mixing.positions import covered
+from nussl_transfer.mixing.split import TrainValidSplit, adapt_to_data, mixtures_of
 from nussl_transfer.store.manifest import StoredStem, StoredTrack
 from nussl_transfer.store.store import Store, StoreWriter, write_stem
 
@@ -636,6 +637,58 @@ def test_the_store_decides_about_missing_labels_unless_told_otherwise(band, inco
 def test_complete_tracks_are_drawn_as_ever_where_labels_may_be_missing(ramps):
     plain, silence = draw_from(ramps, 0.5, 20), draw_from(ramps, 0.5, 20, missing="silence")
     assert all(equal(plain[index], silence[index]) for index in range(20))
+
+
+# Given mixtures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mastered(tmp_path) -> Store:
+    """Two tracks with a mixture that is not the sum of their stems: it is twice as loud, and squared off."""
+    writer = StoreWriter(tmp_path / "mastered", 8000)
+    time = np.arange(16000) / 8000
+    for number in (1, 2):
+        stems = {"bass": 0.2 * np.sin(2 * np.pi * 100 * number * time), "voice": 0.2 * np.sin(2 * np.pi * 1000 * number * time)}
+        writer.add(f"song {number}", None, stems, mixture=np.clip(2 * sum(stems.values()), -0.5, 0.5))
+    return writer.close()
+
+
+def test_a_given_mixture_is_the_input_and_its_stems_are_the_sources(mastered):
+    mixtures = draw_from(Store(mastered.folder), 0.5, 10)
+    for index in range(10):
+        first, item = mixtures.draw(index)[0], mixtures[index]
+        given = mastered.read(first.track, "mixture", first.start, 4000)
+        np.testing.assert_array_equal(item["mix_audio"][0], given)
+        expected = [mastered.read(first.track, label, first.start, 4000) for label in ("bass", "voice")]
+        np.testing.assert_array_equal(item["source_audio"][0].T, expected)
+    assert mixtures.describe()["given_mixtures"]
+
+
+def test_a_given_mixture_is_shifted_and_stretched_as_its_stems(mastered):
+    mixtures = draw_from(mastered.select(names=["song 1"]), 1.0, 5, **CHANGED)
+    for index in range(5):
+        spectrum = np.abs(np.fft.rfft(mixtures[index]["mix_audio"][0].numpy() * np.hanning(8000), 64000))
+        high = spectrum[8 * 700 :].argmax() / 8 + 700
+        assert 1200 * np.log2(high / (1000 * 2 ** (mixtures.draw(index)[0].pitch / 12))) == pytest.approx(0, abs=5)
+
+
+def test_joined_stores_may_have_given_mixtures(mastered, tiny_store):
+    parts = [draw_from(mastered, 0.5, 1), draw_from(tiny_store.select(labels=["bass", "voice"]), 0.5, 1, coherent=0.0)]
+    joined = JoinedMixtures(parts, [1, 1], 40)
+    for index in range(40):
+        item = joined[index]
+        sums = torch.equal(item["source_audio"].sum(dim=-1), item["mix_audio"])
+        assert sums != (joined.draw(index)[0].track.mixture is not None)
+
+
+@pytest.mark.parametrize("config", [{"coherent": 0.5}, {"gain_db": 3.0}, {"timbre": 0.5}, {"num_sources": 1}])
+def test_options_that_change_stems_alone_do_not_fit_given_mixtures(mastered, config):
+    with pytest.raises(ConfigError, match="prepared with its own mixtures.*Set coherent to 1, gain_db and timbre to 0"):
+        draw_from(mastered, 0.5, 1, **config)
+    split = TrainValidSplit(mastered, mastered)
+    adapted = adapt_to_data([split], MixtureConfig(0.5, **config))
+    assert (adapted.coherent, adapted.gain_db, adapted.timbre, adapted.num_sources) == (1.0, 0.0, 0.0, None)
+    assert all(mixtures.given_mixtures for mixtures in mixtures_of([split], adapted, 4, 2))
 
 
 # Timbre ---------------------------------------------------------------------------------------------------------------

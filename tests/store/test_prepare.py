@@ -23,6 +23,7 @@ from nussl_transfer.datasets.tracks import Track
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store import prepare as module
 from nussl_transfer.store import store as stores
+from nussl_transfer.store.open import open_store
 from nussl_transfer.store.prepare import prepare
 from nussl_transfer.store.store import Store
 
@@ -207,6 +208,47 @@ def test_a_track_that_lacks_a_stem_can_be_skipped(folder, out, caplog):
 def test_a_sample_rate_of_zero_is_refused(folder, out):
     with pytest.raises(ConfigError, match="sample_rate is 0"):
         make(folder, out, sample_rate=0)
+
+
+@pytest.mark.parametrize("rate", [-1, 16, 16000.5, float("nan"), float("inf"), 10**9])
+def test_an_impossible_sample_rate_is_refused(folder, out, rate):
+    with pytest.raises(ConfigError, match="sample_rate is .*from 1000 to 384000"):
+        make(folder, out, sample_rate=rate)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_an_impossible_number_of_workers_is_refused(folder, out, workers):
+    with pytest.raises(ConfigError, match=f"workers is {workers}. Give a number of threads of at least 1"):
+        make(folder, out, workers=workers)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="store cannot be made: Not a directory. Name a folder that you may write to"):
+        make(folder, tmp_path / "file" / "store")
+
+
+def test_two_processes_cannot_prepare_one_folder_at_once(folder, out):
+    child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(out)])
+    try:
+        while not any(out.rglob("*.wav")):
+            assert child.poll() is None
+            time.sleep(0.01)
+        with pytest.raises(ConfigError, match=f"process {child.pid} on .* "):
+            make(folder, out)
+        assert child.wait(60) == 0
+    finally:
+        child.kill()
+    assert [track.name for track in Store(out).tracks] == ["A", "B", "C"] and not (out / ".lock").exists()
+    assert [track.name for track in make(folder, out).tracks] == ["A", "B", "C"], "the folder is free again"
+
+
+def test_a_store_says_that_missing_labels_are_silent(folder, out):
+    (folder / "B" / "bass.wav").unlink()
+    store = make(folder, out, options=StemOptions(missing="silence"))
+    assert store.missing == Store(out).missing == "silence" and [len(track.stems) for track in store.tracks] == [2, 1, 2]
+    assert open_store(store, "unused", 16000).missing == "silence"
 
 
 def test_a_folder_that_holds_other_things_is_not_written_to(folder, out, tmp_path):
