@@ -235,7 +235,7 @@ def test_two_processes_cannot_prepare_one_folder_at_once(folder, out):
         while not any(out.rglob("*.wav")):
             assert child.poll() is None
             time.sleep(0.01)
-        with pytest.raises(ConfigError, match=f"process {child.pid} on .* "):
+        with pytest.raises(ConfigError, match=f"process {child.pid} on .* is writing to it"):
             make(folder, out)
         assert child.wait(60) == 0
     finally:
