@@ -55,7 +55,6 @@ NOTES = (
 )
 EMA_DECAY = 0.999
 TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
-CYMBALS = {"cymbals": ["cymbals"], "kick": ["kick_drum"], "snare": ["snare"]}
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,9 @@ def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 def drums_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
     """Render a drum kit piece by piece; every eighth pack tests."""
     tree = render_remixpacks(folder / "drums", minutes=60.0)
-    tracks = open_tracks(tree, StemOptions(groups=CYMBALS, ignore=["toms"]))[1]
+    # The packs themselves: there the pieces of one kit are together, so that coherent mixtures can be made of them.
+    packs = tree / "original_files"
+    tracks = open_tracks(packs, StemOptions(dataset="StemFolder", ignore=("toms",)))[1]
     store = prepare(tracks, folder / "stores" / "drums", dataset="rendered drum kits")
     names = sorted(track.name for track in store.tracks if len(track.stems) == len(store.labels))
     return {"train": store.select(names=set(names) - set(names[::8])), "test": store.select(names=names[::8])}
