@@ -30,8 +30,7 @@ from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of_track
 from nussl_transfer.evaluation.score import SourceSeparationProbe
-from nussl_transfer.mixing.config import MixtureConfig
-from nussl_transfer.pipelines.finetune import default_training, finetune
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
 from nussl_transfer.report.page import write_curves, write_page
 from nussl_transfer.report.text import text_table
 from nussl_transfer.runtime.files import is_newer, write_json
@@ -163,7 +162,7 @@ def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, ke
             keep_at=keep,
             workers=1,
         ),
-        mixtures=MixtureConfig(excerpt_seconds=settings.excerpt_seconds, coherent=settings.coherent),
+        mixtures=default_mixtures(excerpt_seconds=settings.excerpt_seconds, coherent=settings.coherent),
         seed=settings.seed,
         probe=probe,
     )

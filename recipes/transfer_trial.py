@@ -30,9 +30,8 @@ from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.evaluation.excerpts import make_excerpts
 from nussl_transfer.evaluation.score import MIXTURE, ORACLE, score
 from nussl_transfer.evaluation.statistics import compare
-from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines.cross_validation import folds
-from nussl_transfer.pipelines.finetune import default_training, finetune
+from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
 from nussl_transfer.runtime.files import write_json
 from nussl_transfer.store.open import open_store
 from nussl_transfer.store.store import Store
@@ -62,8 +61,8 @@ def trial(
     out: str = "runs/transfer_trial",
     at: list[int] | None = None,
     seeds: int = 2,
-    gain_db: float = 0.0,
-    timbre: float = 0.0,
+    gain_db: float = 2.0,
+    timbre: float = 0.5,
     eq_db: float = 1.5,
     body_learning_rate: float | None = None,
     phase_sensitive: bool = False,
@@ -92,7 +91,7 @@ def trial(
         iterations=counts[-1], keep_at=tuple(counts), validate_every=min(step, 100), phase_sensitive=phase_sensitive,
         body_learning_rate=body_learning_rate, workers=0,
     )  # fmt: skip
-    mixtures = MixtureConfig(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
+    mixtures = default_mixtures(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
     candidates = candidates_of(checkpoints)
     results = []
     for name, folder in (("bach10", bach10), ("choir", choir)):

@@ -63,8 +63,8 @@ def _add_mixture_options(group: Group) -> None:
     group.add_argument("--sounding", action="store_true", help="only excerpts in which every source sounds")
     group.add_argument("--pitch", metavar="N", type=semitones, help="shift pitch by up to N semitones; paper: 3")
     group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")
-    group.add_argument("--gain-db", metavar="X", type=number(0, 60), help="change levels by up to X dB [0]")
-    group.add_argument("--timbre", metavar="SHARE", type=number(0, 1), help="share of stems with another timbre [0]")
+    group.add_argument("--gain-db", metavar="X", type=number(0, 60), help="change levels by up to X dB [2]")
+    group.add_argument("--timbre", metavar="SHARE", type=number(0, 1), help="share of stems with another timbre [0.5]")
 
 
 def _add_training_options(group: Group) -> None:
@@ -72,13 +72,13 @@ def _add_training_options(group: Group) -> None:
     add("--paper", action="store_true", help="the paper's values; options beside it change them")
     add("--iterations", metavar="N", type=integer(1, 10**9), help="number of batches [2000]")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
-    add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.001]")
+    add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate below the two heads, if another")
     add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
     add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop after N without a better one; 0: never [0]")
-    add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights: 0.999; 0: off [0]")
+    add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights; 0: off [0.99]")
     add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
     add_seed(group, "of new layers, mixtures, validation tracks")
 
@@ -116,8 +116,7 @@ def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) 
 
 def arguments(given: dict) -> dict:
     """Return the arguments of the package's `finetune` for the options that the user gave."""
-    from ..mixing.config import MixtureConfig
-    from ..pipelines.finetune import default_training, paper_finetune
+    from ..pipelines.finetune import default_mixtures, default_training, paper_finetune
 
     others = {"workers": 1, **given}  # the package's own default, 0, also works in a script without a guard for spawning
     if others.get("checkpoint") == "none":
@@ -127,5 +126,5 @@ def arguments(given: dict) -> dict:
         how = paper_finetune(**training)
         how["mixtures"] = replace(how["mixtures"], **mixtures)
     else:
-        how = {"training": default_training(**training), "mixtures": MixtureConfig(**mixtures)}
+        how = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
     return {**how, "options": stem_options(others), **others}

@@ -22,7 +22,7 @@ from ..store.open import open_store
 from ..store.store import Store
 from ..training.config import FitConfig
 from ..training.run import lock_run_folder
-from .finetune import Start, default_training, finetune, stem_options, with_length
+from .finetune import Start, default_mixtures, default_training, finetune, stem_options, with_length
 
 TUNED, SCRATCH, ENSEMBLE = "fine-tuned", "from scratch", "ensemble"
 
@@ -60,7 +60,7 @@ def cross_validate(
     checkpoint: str | Path | None = "body",
     mode: str = "whole",
     training: FitConfig | None = None,
-    mixtures: MixtureConfig = MixtureConfig(),  # noqa: B008  frozen
+    mixtures: MixtureConfig = default_mixtures(),  # noqa: B008  frozen
     groups: dict[str, list[str]] | None = None,
     ignore: Sequence[str] = (),
     seed: int = 0,

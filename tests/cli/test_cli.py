@@ -31,10 +31,10 @@ from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.validation import check
 from nussl_transfer.evaluation import evaluate as evaluation
 from nussl_transfer.evaluation import excerpts as excerpt_lists
-from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.pipelines import cross_validation as folds
 from nussl_transfer.pipelines import finetune as finetuning
 from nussl_transfer.pipelines import publish as publishing
+from nussl_transfer.pipelines.finetune import default_mixtures
 from nussl_transfer.separation import files as separators
 from nussl_transfer.store import prepare
 from nussl_transfer.store.store import Store
@@ -119,7 +119,7 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("separate", [separators.separate_files], {"format"}),
         ("publish", [publishing.publish, cli.COMMANDS["publish"][1]], {"out"}),
         ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
-                      dataclasses.asdict(MixtureConfig()), cli.COMMANDS["finetune"][1]],
+                      dataclasses.asdict(default_mixtures()), cli.COMMANDS["finetune"][1]],
          {"iterations", "batch_size", "coherent", "mode", "checkpoint", "learning_rate", "seed", "frame_step"}),
     ],
 )  # fmt: skip
@@ -215,7 +215,7 @@ def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
         ("check . --groups a=b=c", "'a=b=c' is not NAME=STEM+STEM."),
         ("check . --options layout", "'layout' is not NAME=VALUE."),
         ("check nowhere", "no such folder"),
-        ("check . --dataset Bach11", "Known are Bach10"),
+        ("check . --dataset Bach11", "Choose one of Bach10"),
         ("evaluate a", "STEMS"),
         ("separate a.wav --model nobody --out c", "nobody"),
         ("separate --model quartet --out c", "AUDIO is missing"),
