@@ -1,12 +1,13 @@
-"""Stage 10, publishing: a run becomes a folder that can be given to others.
+"""Publish a model: a folder to give to others, which is a repository of the Hugging Face hub as it stands.
 
 ::
 
-    <out>/<name>/<name>.pth         to separate with: the masks' network alone, which nussl opens as well
-    <out>/<name>/<name>.full.pth    to fine-tune further: with the embedding head, in single precision
-    <out>/<name>/README.md          the model card, with the fields that the Hugging Face hub reads
-    <out>/<name>/curve.json         the curve of the training
-    <out>/<name>/zoo.json           the entry, with its hash, that gives it a name (`zoo`)
+    <out>/<name>/<name>.pth          to separate with: the network without its embedding head; nussl loads it as well
+    <out>/<name>/<name>.full.pth     to fine-tune further: with the embedding head, in single precision
+    <out>/<name>/model.safetensors   the weights of <name>.pth in the hub's format, with config.json
+    <out>/<name>/README.md           the model card, with the fields that the hub reads
+    <out>/<name>/curve.json          the curve of the training
+    <out>/<name>/zoo.json            the entry, with its hash, that gives it a name in `zoo`
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
-from ..checkpoints.zoo import resolve
+from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint, save_safetensors, write_checkpoint
+from ..checkpoints.zoo import check_name_is_free, resolve
 from ..datasets.recognise import DATASETS
 from ..errors import ConfigError
 from ..evaluation.evaluate import evaluate
@@ -31,26 +32,28 @@ from ..runtime.files import write_json
 from ..store.store import Store
 from .model_card import CURVE, write_card
 
-__all__ = ["Release", "publish", "write_card"]
+__all__ = ["Release", "publish", "push", "write_card"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# Files that every release has.
+RELEASED = ("README.md", "model.safetensors", "config.json", "zoo.json")
 logger = logging.getLogger("nussl_transfer")
 
 
 @dataclass(frozen=True)
 class Release:
-    """What is known of a model that is published.
+    """Facts about a published model.
 
     Attributes:
-        name: It is called by.
+        name: Its name.
         what: One line on what it is for.
-        license: Of the weights.
-        data_license: Of what it was trained on.
-        half: Whether the weights to separate with are stored in half precision.
-        info: What the checkpoint says of itself.
-        scores: Of the masks before and after, as ``scores.json`` has them; None where they were not scored.
-        points: Of the curve.
-        notes: Markdown of the publisher's own, for the card.
+        license: Licence of the weights.
+        data_license: Licence of the training data.
+        half: Whether the weights to separate with are in half precision.
+        info: What the checkpoint records.
+        scores: Scores of the published and of the original network, as from `evaluate`; None without a test.
+        points: Points of the curve.
+        notes: The publisher's own Markdown for the card.
     """
 
     name: str
@@ -76,42 +79,46 @@ def publish(
     seconds: float | None = None,
     url: str = "",
     notes: str = "",
-    device: str = "cpu",
+    device: str = "auto",
+    replace: bool = False,
 ) -> Path:
-    """Makes the release of a model, and returns its folder.
+    """Make the release of a model, and return its folder. `push` uploads it to the Hugging Face hub.
 
     Args:
-        model: Run, checkpoint or name.
-        name: What to call it: small letters, digits, ``.``, ``_`` and ``-``.
-        license: Of the weights, such as 'MIT' or 'CC-BY-4.0': required, since without one nobody may use them.
-        out: Folder to make the release's own folder in.
+        model: A run, a checkpoint or a name.
+        name: Name of the release: small letters, digits, ``.``, ``_`` and ``-``.
+        license: Licence of the weights, such as 'MIT' or 'CC-BY-4.0'; without one nobody may use them.
+        out: Folder in which to make the release's folder.
         what: One line on what it is for.
-        data_license: Of what it was trained on; that of a known data set is known.
+        data_license: Licence of the training data; that of a known data set is known.
         half: Store the weights to separate with in half precision.
-        test: Stems that it was not trained on: the masks are scored before and after, and the card shows both.
-        seconds: Length of an excerpt of these; None takes what it was trained on.
-        url: Where the file to separate with is going to be.
-        notes: Markdown of one's own, for the card.
-        device: Where to score: 'cpu' or 'cuda'.
+        test: Stems that it was not trained on: the published and the original network are scored on them.
+        seconds: Length of an excerpt of these; None takes that of the training mixtures.
+        url: Future address of the file to separate with.
+        notes: Markdown of your own for the card.
+        device: 'auto', 'cpu', 'cuda' or 'mps', to score on.
+        replace: Allow the name of a model that is published already, to make a new version of it.
 
     Raises:
-        ConfigError: The name cannot be one, there is no licence, or there is a release of that name already.
+        ConfigError: The name is unsuitable or taken, there is no licence, or the folder exists.
         CheckpointError: The model cannot be read.
         DataError: The test's stems do not fit.
     """
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"A model was to be published as {name!r}: a name has small letters, digits, '.', '_' and '-', at most 64. "
-            "Choose another."
+            f"{name!r} cannot be the name of a model: expected at most 64 small letters, digits, '.', '_' and '-'. Choose "
+            "another."
         )
+    if not replace:
+        check_name_is_free(name)
     if not license.strip():
         raise ConfigError(
-            f"{name} was to be published without a licence: nobody might use it. Give one, such as MIT or CC-BY-4.0; mind "
-            "what the data's own allows."
+            f"{name} has no licence, so nobody may use it. Give one that the licence of the data allows, such as MIT or "
+            "CC-BY-4.0."
         )
     folder = Path(out) / name
     if folder.exists():
-        raise ConfigError(f"{folder} is there already. Choose another name or folder, or take it away.")
+        raise ConfigError(f"{folder} exists already. Choose another name or folder, or remove it.")
     checkpoint = resolve(model)
     aside = folder.parent / f".{name}.part"
     shutil.rmtree(aside, ignore_errors=True)
@@ -131,8 +138,42 @@ def publish(
     return folder
 
 
+def push(folder: str | Path, repository: str, private: bool = False, token: str | None = None) -> str:
+    """Upload the folder of a release to the Hugging Face hub, and return the address of the model there.
+
+    The repository is made if it does not exist. Afterwards ``hf://owner/name`` is a model's address.
+
+    Args:
+        folder: As from `publish`.
+        repository: ``owner/name``.
+        private: Make a new repository private.
+        token: The hub's access token; by default the one of ``huggingface-cli login`` or ``HF_TOKEN``.
+
+    Raises:
+        ConfigError: The folder is no release, the repository's name is wrong, or the hub refuses the upload.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in RELEASED):
+        raise ConfigError(f"{folder} is no release: it lacks one of {', '.join(RELEASED)}. Make it with publish.")
+    if repository.count("/") != 1:
+        raise ConfigError(f"The repository is wrong: got {repository!r}, expected owner/name.")
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token, library_name="nussl_transfer")
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Publish {folder.name}")
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{folder} cannot be uploaded to {repository}: {first} Check the name, and log in with `huggingface-cli login`."
+        ) from error
+    return f"hf://{repository}"
+
+
 def entry(release: Release, path: Path, url: str = "") -> dict:
-    """Returns what ``zoo.json`` has of a release: where the file is to be, its hash, and what it is."""
+    """Return the entry of a release in ``zoo.json``: the address of its file, its hash, and what it is."""
     info = release.info
     minutes = info.data.get("minutes")
     return {
@@ -150,16 +191,19 @@ def entry(release: Release, path: Path, url: str = "") -> dict:
 
 
 def mean_of(scores: dict, name: str) -> float:
-    """Returns the mean SI-SDR in dB of one estimate over all sources and excerpts."""
+    """Return the mean SI-SDR in dB of one estimate over all sources and excerpts."""
     return next(row["mean"] for row in scores["summary"] if row["estimate"] == name and row["label"] is None)
 
 
 def _write_weights(checkpoint: Path, folder: Path, name: str, half: bool) -> CheckpointInfo:
     network, info = read_checkpoint(checkpoint)
     if info.mode == "pretrain":
-        write_checkpoint(folder / f"{name}.pth", network, info, half=half)  # there are no masks to keep
+        write_checkpoint(folder / f"{name}.pth", network, info, half=half)  # the embedding is all that it has
+        save_safetensors(folder, network, info, half)
         return info
-    write_checkpoint(folder / f"{name}.pth", without_embedding(network), info, half=half)
+    smaller = without_embedding(network)
+    write_checkpoint(folder / f"{name}.pth", smaller, info, half=half)
+    save_safetensors(folder, smaller, info, half)
     write_checkpoint(folder / f"{name}.full.pth", network, info)
     return info
 
@@ -168,14 +212,14 @@ def _score(
     before: Path, after: Path, test: Store, info: CheckpointInfo, folder: Path, seconds: float | None, device: str
 ) -> dict:
     if info.mode == "pretrain":
-        raise ConfigError(f"{before} was to be scored: its mask head was never trained. Leave the test out.")
+        raise ConfigError(f"{before} cannot be scored: its mask head was never trained. Leave the test out.")
     if any(track.split == "test" for track in test.tracks):
         test = test.select(split="test")
     excerpts = make_excerpts(test, seconds or info.excerpt_seconds)
     logger.info("Scoring on %d excerpts of %d tracks.", len(excerpts), len(test.tracks))
     models = {after.stem: after, "before": before}
     scores = evaluate(models, test, excerpts=excerpts, out=folder, oracle=True, device=device)
-    scores["models"] = {after.stem: after.name, "before": str(before)}  # the folder it is in is about to be renamed
+    scores["models"] = {after.stem: after.name, "before": str(before)}  # the folder is about to be renamed
     write_json(folder / "scores.json", scores)
     return scores
 

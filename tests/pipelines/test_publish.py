@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import nussl
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
 from nussl_transfer.checkpoints import zoo
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.networks.chimera import transplant, without_embedding
-from nussl_transfer.pipelines.publish import publish
+from nussl_transfer.pipelines.publish import publish, push
 from nussl_transfer.runtime.download import sha256
 from nussl_transfer.safe_loading.safe_load import safe_load
 
@@ -65,13 +69,13 @@ def test_a_release_has_all_that_there_is_to_give(run, tmp_path):
     folder = publish(run, "tiny-band", "CC-BY-4.0", tmp_path / "releases", what="Three sounds of a test.")
     assert folder == tmp_path / "releases" / "tiny-band"
     assert {path.name for path in folder.iterdir()} == {
-        "tiny-band.pth", "tiny-band.full.pth", "README.md", "curve.json", "zoo.json"
+        "tiny-band.pth", "tiny-band.full.pth", "README.md", "curve.json", "zoo.json", "model.safetensors", "config.json"
     }  # fmt: skip
     fields, body = card_of(folder)
-    assert fields["license"] == "cc-by-4.0" and fields["library_name"] == "nussl" and fields["base_model"] == "body"
+    assert fields["license"] == "cc-by-4.0" and fields["library_name"] == "nussl" and "base_model" not in fields
     assert {"bass", "drums", "voice", "audio-source-separation"} <= set(fields["tags"])
-    for words in ("# tiny-band", "Three sounds of a test.", "| minutes | 5.5 |", "the mask head alone", "| 1200 |",
-                  "not stated by the publisher", "published without a test"):  # fmt: skip
+    for words in ("# tiny-band", "Three sounds of a test.", "| minutes | 5.5 |", "only the mask head", "| 1200 |",
+                  "not stated", "It was not tested"):  # fmt: skip
         assert words in body
 
 
@@ -136,7 +140,7 @@ def test_with_a_test_the_card_shows_the_masks_before_and_after(run, tmp_path, ti
     means = {row["estimate"]: row["mean"] for row in scores["summary"] if row["label"] is None}
     assert abs(means["tiny-band"] - means["before"]) < 0.05 < means["oracle"] - means["before"]
     _, body = card_of(folder)
-    row = next(line for line in body.splitlines() if line.startswith("| the file here"))
+    row = next(line for line in body.splitlines() if line.startswith("| this file |"))
     assert row.endswith(f"| {means['tiny-band']:.2f} |")
     assert json.loads((folder / "zoo.json").read_text())["tiny-band"]["score"] == f"{means['tiny-band']:.1f} dB"
     assert ".part" not in (folder / "scores.json").read_text()
@@ -157,14 +161,14 @@ def test_a_name_that_cannot_be_one_is_refused(run, tmp_path, name):
 
 
 def test_a_licence_is_required(run, tmp_path):
-    with pytest.raises(ConfigError, match="without a licence"):
+    with pytest.raises(ConfigError, match="has no licence"):
         publish(run, "tiny-band", " ", tmp_path / "releases")
 
 
 def test_a_release_that_is_there_is_not_written_over(run, tmp_path):
     folder = publish(run, "tiny-band", "MIT", tmp_path / "releases")
     before = (folder / "README.md").read_bytes()
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         publish(run, "tiny-band", "CC0-1.0", tmp_path / "releases")
     assert (folder / "README.md").read_bytes() == before
 
@@ -179,5 +183,91 @@ def test_a_release_that_fails_leaves_nothing(run, tmp_path, tiny_store, monkeypa
 def test_the_licence_of_a_known_data_set_is_known(tmp_path, small_chimera, tiny_stft):
     info = CheckpointInfo(("a", "b", "c"), "whole", 8000, tiny_stft, 2.0, None, {"name": "ChoirSet", "minutes": 70})
     path = write_checkpoint(tmp_path / "choir.pth", small_chimera(), info)
-    _, body = card_of(publish(path, "choir", "CC-BY-4.0", tmp_path / "releases"))
+    _, body = card_of(publish(path, "tiny-choir", "CC-BY-4.0", tmp_path / "releases"))
     assert "| licence of the data | CC BY 4.0 |" in body
+
+
+def test_the_folder_is_a_model_repository_of_the_hub_as_it_stands(run, tmp_path, tiny_store):
+    folder = publish(run, "tiny-band", "CC-BY-4.0", tmp_path / "releases", test=tiny_store)
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.pipeline_tag, card.data.license, card.data.datasets) == ("audio-to-audio", "cc-by-4.0", ["tiny"])
+    scores = json.loads((folder / "scores.json").read_text())
+    entry = next(e for e in scores["summary"] if (e["estimate"], e["label"]) == ("tiny-band", None))
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results if result.metric_name.endswith("all")}
+    assert found == {"si-sdr": round(entry["mean"], 2), "si-sdri": round(entry["improvement"], 2)}
+    network, info = read_checkpoint(folder / "model.safetensors")
+    of_nussl, same_info = read_checkpoint(folder / "tiny-band.pth")
+    assert info == same_info
+    assert all(torch.equal(tensor, of_nussl.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_licence_that_the_hub_does_not_know_is_named(run, tmp_path):
+    fields, _ = card_of(publish(run, "tiny-band", "My own terms", tmp_path / "releases"))
+    assert (fields["license"], fields["license_name"]) == ("other", "my-own-terms")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A server that takes uploads as the hub does; what was uploaded by name, and the requests."""
+    files, asked = {}, []
+
+    class Answer(BaseHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.path, self.headers.get("authorization")))
+            given = [json.loads(line) for line in body.splitlines() if line.strip()] if body else []
+            if self.path == "/api/repos/create":
+                if given[0]["name"] == "forbidden":
+                    return self.answer({"error": "You have no rights here"}, 403)
+                return self.answer({"url": "http://hub/somebody/band"})
+            if "/preupload/" in self.path:
+                return self.answer({"files": [{**one, "uploadMode": "regular", "shouldIgnore": False} for one in given[0]["files"]]})
+            if "/commit/" in self.path:
+                for line in given:
+                    if line["key"] == "file":
+                        files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                return self.answer({"commitUrl": "http://hub/somebody/band/commit/1", "commitOid": "1" * 40})
+            return self.answer({"errors": [], "warnings": []})  # api/validate-yaml
+
+        def answer(self, value, status=200):
+            content = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    yield files, asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_release_is_pushed_whole(run, tmp_path, hub):
+    files, asked = hub
+    folder = publish(run, "tiny-band", "MIT", tmp_path / "releases")
+    assert push(folder, "somebody/band", token="hf_secret") == "hf://somebody/band"
+    assert {name: content for name, content in files.items() if name != ".gitattributes"} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+    assert all(token == "Bearer hf_secret" for path, token in asked if "validate" not in path)
+
+
+def test_what_the_hub_refuses_is_told_in_a_sentence(run, tmp_path, hub):
+    folder = publish(run, "tiny-band", "MIT", tmp_path / "releases")
+    with pytest.raises(ConfigError, match="cannot be uploaded to somebody/forbidden: .*403"):
+        push(folder, "somebody/forbidden", token="hf_secret")
+    with pytest.raises(ConfigError, match="expected owner/name"):
+        push(folder, "band")
+    with pytest.raises(ConfigError, match="is no release"):
+        push(tmp_path, "somebody/band")
+
+
+def test_a_name_of_a_published_model_is_taken(run, tmp_path):
+    with pytest.raises(ConfigError, match="'quartet' is taken"):
+        publish(run, "quartet", "MIT", tmp_path / "releases")
