@@ -203,6 +203,7 @@ def bundle(
     shutil.rmtree(folder / "releases" / model, ignore_errors=True)
     release = publish(
         trained.folder, model, LICENSE, folder / "releases", about.what, about.data, half=True, test=stores["test"],
+        replace=True,
         notes="\n\n".join(["## Notes", *notes]),
     )  # fmt: skip
     return put(release, model, Path(package))

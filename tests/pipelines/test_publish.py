@@ -181,7 +181,7 @@ def test_a_release_that_fails_leaves_nothing(run, tmp_path, tiny_store, monkeypa
 
 
 def test_the_licence_of_a_known_data_set_is_known(tmp_path, small_chimera, tiny_stft):
-    info = CheckpointInfo(("a", "b", "c"), "whole", 8000, tiny_stft, 2.0, None, {"name": "ChoirSet", "minutes": 70})
+    info = CheckpointInfo(("a", "b", "c"), "whole", 8000, tiny_stft, 2.0, None, {"name": "DagstuhlChoirSet", "minutes": 70})
     path = write_checkpoint(tmp_path / "choir.pth", small_chimera(), info)
     _, body = card_of(publish(path, "tiny-choir", "CC-BY-4.0", tmp_path / "releases"))
     assert "| licence of the data | CC BY 4.0 |" in body
@@ -222,14 +222,14 @@ def hub(monkeypatch):
             if self.path == "/api/repos/create":
                 if given[0]["name"] == "forbidden":
                     return self.answer({"error": "You have no rights here"}, 403)
-                return self.answer({"url": "http://hub/somebody/band"})
+                return self.answer({"url": f"http://{self.headers['Host']}/somebody/band"})
             if "/preupload/" in self.path:
                 return self.answer({"files": [{**one, "uploadMode": "regular", "shouldIgnore": False} for one in given[0]["files"]]})
             if "/commit/" in self.path:
                 for line in given:
                     if line["key"] == "file":
                         files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                return self.answer({"commitUrl": "http://hub/somebody/band/commit/1", "commitOid": "1" * 40})
+                return self.answer({"commitUrl": "https://huggingface.co/somebody/band/commit/" + "1" * 40, "commitOid": "1" * 40})
             return self.answer({"errors": [], "warnings": []})  # api/validate-yaml
 
         def answer(self, value, status=200):
