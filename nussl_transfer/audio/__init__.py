@@ -1,1 +1,1 @@
-"""Read, write, transform and augment audio."""
+"""Read, write, measure, transform and augment audio."""

@@ -1,24 +1,23 @@
-"""Stage 3, augmenting: the pitch and the tempo of a stem are changed, each on its own or both at once.
+"""Change the pitch and the tempo of a stem, each on its own or both at once.
 
-Time is scaled by Signalsmith Stretch (``python-stretch``), a phase vocoder with its faster preset, and pitch comes of
-reading the result at another rate (``soxr``): together, both change by any amount. What the candidates do to ten
-seconds at 16 kHz is measured by ``benchmarks/augmenting.py``, and its table stands in ``benchmarks/README.md``. This pair
-was chosen because
+Signalsmith Stretch (``python-stretch``), a phase vocoder, scales time with its faster preset; resampling the result
+(``soxr``) changes the pitch. Together they change both by any amount. ``benchmarks/augmenting.py`` compares seven methods on
+ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was chosen because
 
-* stems stay together: bursts that were at one time in two stems come less than a millisecond apart, whatever else
-  sounds. SoX (nussl's own way, and somewhat faster) cuts and joins segments where a stem's own waveform fits, and takes
-  them up to 14 ms apart;
-* pitch is exact. Signalsmith's own transposition is off by 4 cents at 440 Hz; a change of rate is off by none;
-* both at once take some 25 ms of a core for ten seconds of one stem, so that four fit in an eighth of a second. Rubber Band
-  takes more than twice as long, or nine times with its finer engine;
+* stems stay aligned: simultaneous bursts in two stems end up less than a millisecond apart, whatever else sounds. SoX
+  (nussl's own method, and somewhat faster) cuts and joins segments where each stem's waveform fits, and moves them up to
+  14 ms apart;
+* pitch is exact. Signalsmith's own transposition is off by 4 cents at 440 Hz; resampling is exact;
+* ten seconds of one stem take about 25 ms of a core for both changes. Rubber Band takes more than twice as long, or nine
+  times with its finer engine;
 * transients stay as short as they were; a plain phase vocoder, in torch or librosa's, smears them over 40 ms and more;
 * it is a wheel, not a system program, and needs no process for each stem;
-* variants rendered once into the store would read faster, but multiply the disk by their number and are steps of a grid,
-  and what a GPU computes is not the same bits on another.
+* variants rendered once into the store would read faster, but multiply the disk space and restrict the changes to a grid;
+  a GPU would compute other bits than another GPU.
 
 The paper draws "the amount to pitch shift ... randomly between -3 and 3 semitones", and stretch "randomly between .8 and
-1.2"; whether in steps, it does not say. Here both are drawn uniformly and any value in between may come. ``stretch`` is
-nussl's ``time_stretch`` factor: 1.2 plays faster, and takes 12 s of the source for 10 s.
+1.2", and does not say whether in steps. Here both are drawn uniformly from the whole range. ``stretch`` is nussl's
+``time_stretch`` factor: 1.2 plays faster, and needs 12 s of the source for 10 s.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ import soxr
 
 from ..errors import ConfigError
 
-# What is read and computed beyond both ends of an excerpt, so that these are no ends to the vocoder: one of its blocks.
+# Seconds read and computed beyond both ends of an excerpt, one block of the vocoder, so that it sees no ends there.
 CONTEXT_SECONDS = 0.1
 # Signalsmith's phases are those of the source at half speed and above; below, it draws some of them at random.
 FASTEST, SLOWEST = 2.0, 0.5
 
 
 def source_samples(samples: int, stretch: float) -> int:
-    """Returns how many samples of the source make so many at another tempo.
+    """Return the number of source samples that an excerpt of ``samples`` needs at another tempo.
 
     >>> source_samples(1000, 1.2), source_samples(1000, 0.8), source_samples(1000, 1.0)
     (1200, 800, 1000)
@@ -46,33 +45,33 @@ def source_samples(samples: int, stretch: float) -> int:
 
 
 def context_samples(sample_rate: int) -> int:
-    """Returns how many samples beyond each end of an excerpt `augment` can make use of."""
+    """Return the number of samples beyond each end of an excerpt that `augment` can use."""
     return round(CONTEXT_SECONDS * sample_rate)
 
 
 def augment(
     audio: np.ndarray, samples: int, sample_rate: int, pitch: float = 0.0, stretch: float = 1.0, before: int = 0
 ) -> np.ndarray:
-    """Returns so many samples of audio at another pitch and tempo.
+    """Return an excerpt at another pitch and tempo.
 
-    What comes out depends on ``pitch``, ``stretch``, ``samples`` and ``before`` in time: stems that are given the same
-    stay sample for sample together. Content that a higher pitch puts above half the sample rate is gone; a lower pitch
-    leaves the top of the spectrum empty.
+    The timing depends on ``pitch``, ``stretch``, ``samples`` and ``before`` alone, so stems with equal values stay aligned
+    to the sample. A higher pitch loses what it moves above half the sample rate; a lower pitch leaves the top of the
+    spectrum empty.
 
     Args:
-        audio: The excerpt, `source_samples` of it, with what comes before it and what follows, `context_samples` of each
-            at most. Where there is less, silence is taken.
+        audio: The excerpt, `source_samples` long, with up to `context_samples` of the track before and after it. Missing
+            context is taken as silence.
         samples: Number of samples to return.
-        sample_rate: Of the audio, in Hz.
+        sample_rate: Sample rate in Hz.
         pitch: Semitones up.
         stretch: Tempo: 1.2 is faster by a fifth.
-        before: How many samples of ``audio`` come before the excerpt.
+        before: Number of samples of ``audio`` before the excerpt.
 
     Shape:
         float32 [before + source_samples(samples, stretch) + after] -> float32 [samples]
 
     Raises:
-        ConfigError: The change is greater than can be made well, or python-stretch is not installed.
+        ConfigError: The change is too large to sound well, or python-stretch is not installed.
     """
     _check_size(pitch, stretch)
     ratio = 2 ** (pitch / 12)
@@ -81,7 +80,7 @@ def augment(
     if pitch == 0 and stretch == 1:
         return _placed(audio[before:], samples, 0)
     framed = _placed(audio[max(0, before - context) :], excerpt + 2 * context, max(0, context - before))
-    # The order that computes less: of a higher pitch there is less to scale afterwards, of a lower one before.
+    # The cheaper order: a higher pitch leaves fewer samples to scale afterwards, a lower pitch has fewer before.
     if ratio > 1:
         changed = _scale_time(_change_rate(framed, ratio, sample_rate), stretch / ratio, sample_rate)
     else:
@@ -92,16 +91,16 @@ def augment(
 def change_ranges(
     pitch: tuple[float, float] | None, stretch: tuple[float, float] | None
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Returns the limits that pitch (semitones) and stretch (tempo) are drawn between; None is no change.
+    """Return the ranges of pitch (semitones) and stretch (tempo factor) to draw from; None means no change.
 
     Raises:
-        ConfigError: They are not two numbers in order, or some pair of values between them is more than can be made well.
+        ConfigError: A range is not two numbers in order, or some pair of values in the ranges is too large a change.
     """
     found = []
     for name, limits in (("pitch", (0.0, 0.0) if pitch is None else pitch), ("stretch", stretch or (1.0, 1.0))):
         low, high = limits
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise ConfigError(f"A range of {name} is two numbers, the lower first: got {tuple(limits)}.")
+            raise ConfigError(f"{name} must be a range of two numbers, the lower first: got {tuple(limits)}.")
         found.append((float(low), float(high)))
     for semitones, tempo in zip(found[0][::-1], found[1], strict=True):
         _check_size(semitones, tempo)
@@ -112,13 +111,13 @@ def _check_size(pitch: float, stretch: float) -> None:
     speed = stretch / 2 ** (pitch / 12) if abs(pitch) <= 24 else math.inf
     if not (SLOWEST <= speed <= FASTEST and SLOWEST <= stretch <= FASTEST):
         raise ConfigError(
-            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} was asked for: together they scale time by "
-            f"{speed:.2f}, and {SLOWEST:g} to {FASTEST:g} sounds well. Ask for less."
+            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} is too large a change: together they scale time "
+            f"by {speed:.2f}, expected {SLOWEST:g} to {FASTEST:g}. Use a smaller change."
         )
 
 
 def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
-    """Returns so many samples of silence with audio in it from ``start`` on, as far as there is room."""
+    """Returns ``samples`` samples of silence with audio in it from ``start`` on, cut to fit."""
     placed = np.zeros(samples, dtype=np.float32)
     inside = audio[: samples - start]
     placed[start : start + len(inside)] = inside
@@ -126,7 +125,7 @@ def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
 
 
 def _change_rate(audio: np.ndarray, ratio: float, sample_rate: int) -> np.ndarray:
-    """Returns audio played so many times as fast: higher and shorter."""
+    """Returns audio played ``ratio`` times as fast: higher and shorter."""
     return audio if ratio == 1 else soxr.resample(audio, sample_rate * ratio, sample_rate, quality="HQ")
 
 
@@ -138,8 +137,8 @@ def _scale_time(audio: np.ndarray, speed: float, sample_rate: int) -> np.ndarray
         from python_stretch import Signalsmith
     except ImportError as error:
         raise ConfigError(
-            "Another pitch or tempo was asked for: it needs python-stretch, which is not installed. "
-            "Install it with `pip install python-stretch`, or leave pitch and stretch out."
+            "Changing pitch or tempo needs python-stretch, which is not installed. Install it with "
+            "`pip install python-stretch`, or leave pitch and stretch out."
         ) from error
     stretcher = Signalsmith.Stretch()
     stretcher.preset(1, sample_rate, cheaper=True)

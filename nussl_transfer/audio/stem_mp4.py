@@ -1,7 +1,7 @@
-"""Stage 0, stem files (.stem.mp4): five streams in one MP4, read by the programs ffmpeg and ffprobe.
+"""Read stem files (.stem.mp4): five audio streams in one MP4, with the programs ffmpeg and ffprobe.
 
-A stream is named as if its container were a folder: ``Artist - Title.stem.mp4/vocals``. To find such names
-takes no program; to read what they say of themselves, or to decode them, does.
+A stream is named as if its container were a folder: ``Artist - Title.stem.mp4/vocals``. Names are found without the
+programs; headers and samples are read with them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from ..errors import AudioFileError, DataError
 
 SUFFIX = ".stem.mp4"
-# The order of the streams in MUSDB18's files; nothing in the files says it.
+# The order of the streams in MUSDB18's files; the files themselves do not give it.
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 _PROGRAMS = ("ffmpeg", "ffprobe")
 _SAMPLE = np.dtype("<f4")
 
 
 class Stream(NamedTuple):
-    """What ffprobe says of one stream: its number in the file, rate in Hz, channels, frames, codec."""
+    """One stream as ffprobe describes it: its number in the file, rate in Hz, channels, frames, codec."""
 
     number: int
     sample_rate: int
@@ -37,21 +37,21 @@ class Stream(NamedTuple):
 
 
 def is_stream(path: Path) -> bool:
-    """Tells whether a path names a stream inside a stem file."""
+    """Tell whether a path names a stream inside a stem file."""
     return path.parent.name.lower().endswith(SUFFIX) and not path.parent.is_dir()
 
 
 def on_disk(path: Path) -> Path:
-    """Returns the file that has to be there for a path to be read: itself, or the container of a stream."""
+    """Return the file that holds the audio of a path: the path itself, or the container of a stream."""
     return path.parent if is_stream(path) else path
 
 
 def stream(path: Path) -> Stream:
-    """Returns what a stem file says of one of its streams.
+    """Return the description of one stream of a stem file.
 
     Raises:
-        DataError: ffmpeg or ffprobe is not installed: that is not the file's fault.
-        AudioFileError: ffprobe cannot read the file, or it has other streams than MUSDB18's.
+        DataError: ffmpeg or ffprobe is not installed.
+        AudioFileError: ffprobe cannot read the file, or its streams are not those of MUSDB18.
     """
     _require_programs(path)
     if path.name not in STREAMS:
@@ -65,9 +65,9 @@ def stream(path: Path) -> Stream:
 
 
 def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
-    """Yields a stream, block by block: ffmpeg writes to a pipe, so memory does not grow with the file.
+    """Yield a stream block by block: ffmpeg writes to a pipe, so memory does not grow with the file.
 
-    stempeg, which reads the headers, would hold a stem as a whole, and does not look at ffmpeg's status.
+    stempeg, which reads the headers, would load a whole stem and ignore ffmpeg's exit status.
 
     Shape:
         float32 [frames, channels], the last one shorter
@@ -76,24 +76,24 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
         AudioFileError: ffmpeg stops with an error.
     """
     about = stream(path)
-    # Absolute, so that no name is taken for an option or a protocol.
+    # An absolute path is never mistaken for an option or a protocol.
     words = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"file:{path.parent.absolute()}", "-map", f"0:{about.number}"]
-    # Stop at the first frame that does not decode, rather than conceal it.
+    # Stop at the first frame that cannot be decoded instead of concealing it.
     words += ["-f", "f32le", "-c:a", "pcm_f32le", "-xerror", "-"]
     width = about.channels * _SAMPLE.itemsize
     with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
         try:
             while block := process.stdout.read(frames * width):
                 if len(block) < frames * width:
-                    _check_failure(path, process.wait(), said)  # before what may be the half of a stem is used
+                    _check_failure(path, process.wait(), said)  # before a stem that may be incomplete is used
                 yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)
             _check_failure(path, process.wait(), said)
         finally:
-            process.kill()  # when the reader stops early; to one that has ended it does nothing
+            process.kill()  # for a reader that stops early; without effect on a process that has ended
 
 
 def missing_bytes(file: BinaryIO, size: int) -> int:
-    """Returns how many bytes a stem file lacks of what its boxes promise: ffprobe says nothing of it.
+    """Return how many bytes a stem file lacks of what its boxes promise; ffprobe does not report it.
 
     Args:
         file: The file, open at its start.
@@ -102,7 +102,7 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
     start = 0
     while len(head := file.read(16)) >= 8:
         if start == 0 and head[4:8] != b"ftyp":
-            return 0  # no MP4: ffprobe will say so
+            return 0  # no MP4: ffprobe reports it
         length = int.from_bytes(head[:4], "big")
         if length == 1:  # the length is in the eight bytes after the name
             length = int.from_bytes(head[8:], "big")
@@ -116,7 +116,7 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
 def _check_failure(path: Path, status: int, said: BinaryIO) -> None:
     if status != 0:
         said.seek(0)
-        # '[aac @ 0x5638fed9f840] Number of bands exceeds limit': where it was in memory is nobody's business.
+        # Drop memory addresses, as in '[aac @ 0x5638fed9f840] Number of bands exceeds limit'.
         lines = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] *", "", said.read().decode(errors="replace")).strip().splitlines()
         why = lines[-1].rstrip(". ") if lines else f"status {status}"
         raise AudioFileError(path, f"cannot be decoded (ffmpeg: {why})", "Copy it again from its source.")
@@ -124,12 +124,12 @@ def _check_failure(path: Path, status: int, said: BinaryIO) -> None:
 
 @lru_cache(maxsize=256)
 def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
-    """Returns the audio streams of a container; asked for once, as long as its size and time stay."""
+    """Returns the audio streams of a container; cached until its size or time changes."""
     import ffmpeg
     import stempeg
 
     try:
-        # Some have a cover as well, a stream of video, which stempeg passes over.
+        # A cover is a stream of video, which stempeg leaves out.
         streams = stempeg.Info(str(container.absolute())).audio_streams
     except ffmpeg.Error as error:
         why = error.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
@@ -141,12 +141,12 @@ def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
             for of in streams
         )
     except (KeyError, ValueError, ZeroDivisionError) as error:
-        what = f"does not say what its streams are ({error})"
+        what = f"does not describe its streams ({error})"
         raise AudioFileError(container, what, "Copy it again from its source.") from None
 
 
 def _frames(about: dict) -> int:
-    """Returns a stream's length in frames: its time base is the rate in MUSDB18's files, and need not be."""
+    """Returns a stream's length in frames; its time base need not be 1 / rate, as it is in MUSDB18's files."""
     up, down = map(int, about["time_base"].split("/"))
     return round(int(about["duration_ts"]) * up * int(about["sample_rate"]) / down)
 
@@ -155,7 +155,7 @@ def _require_programs(path: Path) -> None:
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
     if absent:
         raise DataError(
-            f"{path.parent} is a stem file, and takes the program ffmpeg to read: {' and '.join(absent)} "
+            f"{path.parent} is a stem file, which ffmpeg reads: {' and '.join(absent)} "
             f"{'are' if len(absent) > 1 else 'is'} not installed. Install ffmpeg (`apt install ffmpeg`, `brew install "
-            "ffmpeg`, `conda install ffmpeg`), or get MUSDB18-HQ, the same tracks as WAV."
+            "ffmpeg`, `conda install ffmpeg`), or use MUSDB18-HQ, the same tracks as WAV."
         )

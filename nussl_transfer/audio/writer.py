@@ -1,4 +1,4 @@
-"""Audio files that are written block by block, aside, in any of four formats."""
+"""Write audio files block by block in one of four formats; a file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from .io import native_path
 
 LOG = logging.getLogger(__name__)
 
-# Name -> libsndfile's format and coding. WAV keeps what is above full scale, the others cut it off.
+# Name -> libsndfile's format and coding. WAV keeps samples above full scale, the others clip them.
 FORMATS = {
     "wav": ("WAV", "FLOAT"),
     "flac": ("FLAC", "PCM_24"),
     "ogg": ("OGG", "VORBIS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
-# The size of a WAV is a number of 32 bits; from here on it is written as RF64, which has one of 64 bits.
+# A WAV gives its size in 32 bits. Larger files are written as RF64, which has 64 bits for it.
 LARGEST_WAV = (1 << 32) - (1 << 16)
-# libsndfile's Vorbis encoder takes all that it is given at once onto the stack.
+# libsndfile's Vorbis encoder puts all samples of one call onto the stack.
 AT_ONCE = 1 << 14
 
 
 def check_format(name: str) -> None:
-    """Raises ConfigError unless there is such a format."""
+    """Raise ConfigError unless the format is known."""
     if name not in FORMATS:
-        raise ConfigError(f"Format {name!r} was asked for: there are {', '.join(FORMATS)}.")
+        raise ConfigError(f"Unknown format {name!r}. Use one of {', '.join(FORMATS)}.")
 
 
 class AudioWriter:
-    """One audio file that is being written.
+    """Write the blocks of one audio file.
 
     Attributes:
-        frames: How many have been written.
-        clipped: How many samples were above full scale, in a format that cuts them off.
+        frames: Number of frames written.
+        clipped: Number of samples above full scale, in a format that clips them.
     """
 
     def __init__(self, file: soundfile.SoundFile, path: Path):
@@ -49,13 +49,13 @@ class AudioWriter:
         self._clips = file.subtype != "FLOAT"
 
     def write(self, audio: np.ndarray) -> None:
-        """Writes a block.
+        """Write a block.
 
         Shape:
             [frames, nc]
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The disk rejects the write.
         """
         if self._clips:
             self.clipped += int(np.count_nonzero(np.abs(audio) > 1))
@@ -63,7 +63,7 @@ class AudioWriter:
             part = np.ascontiguousarray(audio[start : start + AT_ONCE])
             try:
                 self.file.write(part)
-            except (soundfile.LibsndfileError, AssertionError) as error:  # it asserts that all was written
+            except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
                 raise _unwritten(self.path, error) from error
         self.frames += len(audio)
 
@@ -72,18 +72,18 @@ class AudioWriter:
 def written_audio(
     path: str | Path, sample_rate: int, channels: int, frames: int, format_name: str
 ) -> Iterator[AudioWriter]:
-    """Gives a writer for a file that is there, whole, when the block ends well, and not at all when it does not.
+    """Give a writer for a file that exists, complete, when the block ends well, and not at all after an error.
 
     Args:
         path: The file.
-        sample_rate: Its rate in Hz.
-        channels: How many it has.
-        frames: About how many it will have.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        frames: Expected number of frames; may be approximate.
         format_name: One of `FORMATS`.
 
     Raises:
-        DataError: The format has no such rate, or not so many channels.
-        OSError: The disk does not take it.
+        DataError: The format does not support the rate or the number of channels.
+        OSError: The disk rejects the write.
     """
     path = Path(path)
     kind, subtype = FORMATS[format_name]
@@ -91,14 +91,14 @@ def written_audio(
         kind = "RF64"
     with written_aside(path) as aside:
         try:
-            # libsndfile says only that it cannot: whether it is the disk, an empty file tells.
+            # libsndfile does not say why it fails. Creating the file first tells a disk error apart.
             aside.touch()
             file = soundfile.SoundFile(native_path(aside), "w", sample_rate, channels, subtype, format=kind)
         except soundfile.LibsndfileError as error:
             raise DataError(
-                f"{path} was to have {channels} {'channel' if channels == 1 else 'channels'} at {sample_rate} Hz: "
-                f"{format_name} cannot hold that ({error.error_string.rstrip('. ')}). Take wav, or flac for up to 8 "
-                "channels; or leave the rate to the model."
+                f"{path} cannot be written: {format_name} does not support {channels} "
+                f"{'channel' if channels == 1 else 'channels'} at {sample_rate} Hz ({error.error_string.rstrip('. ')}). Use "
+                "wav, or flac for up to 8 channels, or do not keep the rate."
             ) from error
         with file:
             writer = AudioWriter(file, path)
@@ -107,9 +107,9 @@ def written_audio(
             raise _unwritten(path, "nothing arrived")
     if writer.clipped:
         LOG.warning(
-            "%s: %d samples were above full scale and are cut off; wav would keep them.", path, writer.clipped
+            "%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped
         )
 
 
 def _unwritten(path: Path, why: object) -> OSError:
-    return OSError(f"{path} could not be written ({str(why) or 'not all of it arrived'}). Look for room on its disk.")
+    return OSError(f"{path} could not be written ({str(why) or 'not all of it arrived'}). Check the free space on its disk.")

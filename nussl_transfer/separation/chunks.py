@@ -1,9 +1,8 @@
-"""Frames of any length through a network in chunks of one length, several at once, joined by cross-fades.
+"""Run a network over frames in chunks of equal length, several in a batch, joined by cross-fades.
 
-A recurrent network on a whole hour needs memory for the hour, and computes its steps one vector at a time. Chunks need
-the memory of one batch, and their steps are products of matrices. The framing is that of the whole signal: a chunk is
-a run of the signal's own frames, so that inside it the result is the network's on these frames, to the last bit but
-those of another order of summing.
+A recurrent network on a whole hour needs memory for the hour, and computes one vector per step. Chunks need memory for one
+batch, and compute one matrix product per step. A chunk is a run of the signal's own frames, so inside it the result equals
+the network's on these frames, up to rounding.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from nussl import STFTParams
 
 from ..errors import ConfigError
 
-# Of a chunk, shared with the next: half a second of ten. On five recorded chorales the mean SI-SDR was within 0.007 dB
-# with 2, 5, 10 and 50 % (and 0.08 dB better than without chunks).
+# Share of a chunk that the next one overlaps: half a second of ten. On five recorded chorales the mean SI-SDR with 2, 5, 10
+# and 50 % was equal to within 0.007 dB, and 0.08 dB better than without chunks.
 OVERLAP = 0.05
-# Frames in a batch, all chunks and channels together: 8 times ten seconds at 125 frames a second. Twice as many take a
-# twentieth less time of a processor's core, and 130 MB more with the paper's network.
+# Frames in a batch, all chunks and channels together: 8 times ten seconds at 125 frames a second. Twice as many save a
+# twentieth of the time on one core, and need 130 MB more with the paper's network.
 BATCH_FRAMES = 10_050
-# What a checkpoint says it was trained on is believed within these bounds, in seconds.
+# A checkpoint's excerpt length in seconds is used between these bounds; outside them, the usual length is.
 SHORTEST, LONGEST, USUAL = 0.25, 60.0, 10.0
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How frames are cut: chunks of ``frames`` that share ``overlap`` with the next, ``batch`` of them at once."""
+    """Lengths in frames of a chunk and of its overlap with the next, and the number of chunks in a batch."""
 
     frames: int
     overlap: int
@@ -45,7 +44,7 @@ class Chunking:
 
     @property
     def hop(self) -> int:
-        """Returns the frames from the start of a chunk to that of the next."""
+        """Return the frames from the start of a chunk to the start of the next."""
         return self.frames - self.overlap
 
     def at_most(self, frames: int) -> Chunking:
@@ -58,7 +57,7 @@ class Chunking:
         return Chunking(length, min(self.overlap, length // 2), self.batch)
 
     def starts(self, frames: int) -> list[int]:
-        """Returns where the chunks of a signal start; the last one is moved back until it ends with the signal.
+        """Return where the chunks of a signal start; the last one is moved back to end with the signal.
 
         >>> Chunking(frames=10, overlap=2, batch=1).starts(21)
         [0, 8, 11]
@@ -70,16 +69,16 @@ class Chunking:
 def chunking_of(
     trained_seconds: float, sample_rate: int, stft_params: STFTParams, chunk_seconds: float | None = None
 ) -> Chunking:
-    """Returns the chunks for a network: as long as what it was trained on, or as asked for.
+    """Return the chunking for a network.
 
     Args:
-        trained_seconds: Length of the mixtures that it was trained on.
+        trained_seconds: Length in seconds of the mixtures that the network was trained on.
         sample_rate: Its rate in Hz.
         stft_params: Its STFT.
-        chunk_seconds: Length of a chunk; that of the training when None.
+        chunk_seconds: Length of a chunk in seconds; None takes ``trained_seconds``.
 
     Raises:
-        ConfigError: The length asked for is no positive number, or is below four windows.
+        ConfigError: ``chunk_seconds`` is not finite, or shorter than four windows.
     """
     shortest = 4 * stft_params.window_length / sample_rate
     if chunk_seconds is not None and not (math.isfinite(chunk_seconds) and chunk_seconds >= shortest):
@@ -90,7 +89,7 @@ def chunking_of(
     if chunk_seconds is None:
         believed = SHORTEST <= trained_seconds <= LONGEST
         chunk_seconds = max(trained_seconds if believed else USUAL, shortest)
-    # As many frames as an excerpt of this length has: half a window of zeros at either end makes one more.
+    # The frames of an excerpt of this length: half a window of zeros at either end adds one.
     frames = round(chunk_seconds * sample_rate) // stft_params.hop_length + 1
     return Chunking(frames, max(1, round(OVERLAP * frames)), max(1, BATCH_FRAMES // frames))
 
@@ -101,21 +100,20 @@ def in_chunks(
     chunking: Chunking,
     heard: Callable[[torch.Tensor], torch.Tensor] = lambda frames: frames,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yields frames that come piece by piece and what a network gives for them, in order; it holds a batch, no more.
+    """Yield frames with a network's output for them, in order, holding one batch in memory.
 
-    Where two chunks overlap, the first fades out and the second in, and their weights add up to one: what adds up to
-    one in either, such as softmax masks, does so in the result. A signal of no more frames than a chunk goes through
-    the network as it is.
+    Where two chunks overlap, the first fades out and the second fades in with weights that sum to one, so softmax masks
+    still sum to one. A signal that is no longer than a chunk passes through the network whole.
 
     Args:
-        pieces: Frames, of any number at a time; rows, such as channels, go through the network as items of a batch.
-        network: Is given [nb, n, ...] with nb at most ``chunking.batch``, and gives [nb, n, ...].
-        chunking: How they are cut.
-        heard: What the network hears of frames, such as their magnitude.
+        pieces: Frames, any number at a time. Rows, such as channels, are items of a batch for the network.
+        network: Maps [nb, n, ...] with nb at most ``chunking.batch`` to [nb, n, ...].
+        chunking: Lengths of chunk, overlap and batch.
+        heard: Maps frames to the network's input, such as their magnitude.
 
     Shape:
-        [rows, n, ...] each -> pairs of [rows, m, ...], the first good until the next pair is asked for; the sums of
-        all n and of all m are the same
+        [rows, n, ...] each -> pairs of [rows, m, ...]. All m sum to the sum of all n. The first of a pair is valid until
+        the next pair is taken.
     """
     joined, held = _Joined(chunking), None
     for piece in pieces:
@@ -127,7 +125,7 @@ def in_chunks(
                 outputs = _run(held, starts, network, heard)
                 for start in starts:
                     yield held.frames[:, start : start + chunking.hop], joined.add(outputs.popleft())
-                # The last chunk of all may have to reach back by a whole hop.
+                # The last chunk of the signal may reach back by a whole hop.
                 held.drop(starts[-1])
     if held is None:
         return
@@ -139,7 +137,7 @@ def in_chunks(
     while regular + chunking.frames < held.size:
         starts.append(regular)
         regular += chunking.hop
-    # The last one reaches back, to be as long as the others; what it knows better than they is faded in as ever.
+    # The last chunk reaches back, to be as long as the others, and is faded in like them.
     starts.append(max(0, held.size - chunking.frames))
     for begin in range(0, len(starts), held.at_once):
         some = starts[begin : begin + held.at_once]
@@ -152,13 +150,13 @@ def in_chunks(
 
 
 class _Held:
-    """Frames that chunks are cut from, in one place in memory: pieces of all sizes would leave it full of holes.
+    """Buffer of frames that chunks are cut from; one buffer that is reused, so that memory is not fragmented.
 
     Attributes:
-        frames: Room for all that is held at once; the first ``size`` are there.
-        passed: Where the next chunk starts.
-        at_once: Chunks that make a batch.
-        span: Frames that they take.
+        frames: The buffer; its first ``size`` frames are filled.
+        passed: Start of the next chunk.
+        at_once: Chunks in a batch.
+        span: Frames in a batch.
     """
 
     def __init__(self, like: torch.Tensor, chunking: Chunking):
@@ -170,14 +168,14 @@ class _Held:
         self.size = self.passed = 0
 
     def push(self, piece: torch.Tensor) -> torch.Tensor:
-        """Takes frames until a batch is complete, and returns the others."""
+        """Takes frames until a batch is complete, and returns the rest."""
         taken = piece[:, : self.passed + self.span - self.size]
         self.frames[:, self.size : self.size + taken.shape[1]] = taken
         self.size += taken.shape[1]
         return piece[:, taken.shape[1] :]
 
     def drop(self, start: int) -> None:
-        """Forgets what is before the start of a chunk; the next chunk is a hop further on."""
+        """Drops the frames before the start of a chunk; the next chunk starts a hop later."""
         kept = self.frames[:, start : self.size].clone()
         self.size, self.passed = kept.shape[1], self.chunking.hop
         self.frames[:, : self.size] = kept
@@ -191,32 +189,32 @@ def _run(
 ) -> deque[torch.Tensor]:
     """Returns the network's output for each chunk, [rows, n, ...].
 
-    They lie in one place in memory, which is free again when the last has been taken: before the next batch.
+    They share one block of memory, which is freed when the last is taken, before the next batch.
     """
     frames, length = held.frames[:, : held.size], held.chunking.frames
     stacked = torch.cat([heard(frames[:, start : start + length]) for start in starts])  # [chunks x rows, n, ...]
     outputs = [network(part) for part in stacked.split(held.chunking.batch)]
-    # More than one only where a signal has more channels than a batch has places.
+    # More than one part only where a signal has more channels than a batch has items.
     return deque((torch.cat(outputs) if len(outputs) > 1 else outputs[0]).split(len(frames)))
 
 
 class _Joined:
-    """Chunks in order to a signal: each without its tail, which waits for the next to fade in over it."""
+    """Joins chunks in order; each keeps its tail back until the next fades in over it."""
 
     def __init__(self, chunking: Chunking):
         self.hop = chunking.hop
         rising = torch.arange(1, chunking.overlap + 1) / (chunking.overlap + 1)
-        self.rising = torch.sin(0.5 * math.pi * rising).square()  # with its mirror image adds up to one
+        self.rising = torch.sin(0.5 * math.pi * rising).square()  # sums to one with its mirror image
         self.tail: torch.Tensor | None = None
 
     def add(self, output: torch.Tensor) -> torch.Tensor:
-        """Returns what is settled once a chunk is there, [rows, hop, ...]."""
+        """Returns the frames that no later chunk changes, [rows, hop, ...]."""
         output = self._faded(output)
         self.tail = output[:, self.hop :].clone()
         return output[:, : self.hop]
 
     def end(self, output: torch.Tensor, known: int) -> torch.Tensor:
-        """Returns the rest, of a last chunk whose first ``known`` frames have gone out."""
+        """Returns the rest of the last chunk, without its first ``known`` frames."""
         return self._faded(output[:, known:])
 
     def _faded(self, output: torch.Tensor) -> torch.Tensor:
@@ -224,6 +222,6 @@ class _Joined:
             return output
         overlap = len(self.rising)
         rising = self.rising.to(output.device).reshape(-1, *[1] * (output.ndim - 2))
-        output = output.clone()  # what a network gives under inference mode may not be written to
+        output = output.clone()  # tensors made under inference mode cannot be changed in place
         output[:, :overlap] = torch.lerp(self.tail, output[:, :overlap], rising)
         return output

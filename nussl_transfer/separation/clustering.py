@@ -1,4 +1,4 @@
-"""Separating by clusters of the embedding: nussl's `DeepClustering` in chunks, with the same clusters throughout."""
+"""Separate by clusters of the embedding: nussl's `DeepClustering` in chunks, with the same clusters throughout."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from ..checkpoints.checkpoint import CheckpointInfo
 from .ensemble import require_output
 from .mixin import ChunkedMixin
 
-# Loud points of one chunk that the clusters are found in; ten seconds of 257 bins have 32,000 in their top tenth.
+# Most loud points of one chunk to find clusters in; the top tenth of ten seconds of 257 bins are 32,000.
 POINTS = 40_000
 
 
 class TransferDeepClustering(ChunkedMixin, DeepClustering):
-    """Separates by clusters of a pretrained network's embedding: nussl's `DeepClustering`, in chunks.
+    """Separate by clusters of a pretrained network's embedding: nussl's `DeepClustering` in chunks.
 
-    The clusters are found once for the signal, in the loud points of at most 16 chunks spread over it, and then
-    every chunk's points are assigned to them: a source keeps its number from the first chunk to the last, and memory
-    holds the embedding of one batch. A signal no longer than a chunk gives the very estimates of nussl.
+    Clusters are found once per signal, in the loud points of at most 16 chunks spread over it; then the points of every
+    chunk are assigned to them. So a source keeps its number throughout, and memory holds the embedding of one batch. A
+    signal no longer than a chunk gives exactly nussl's estimates.
 
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.
         num_sources: How many sources to find.
-        model_path: Checkpoint with an embedding; a pretrained body will do.
-        device: 'cpu' or 'cuda'.
-        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
+        model_path: Checkpoint with an embedding, such as a pretrained model.
+        device: 'cpu', 'cuda' or 'mps'.
+        chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
-        keep_rate: Whether the estimates come back at the sample rate of the signal given.
-        **kwargs: Of nussl's `ClusteringSeparationBase` and its clusterer.
+        keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.
+        **kwargs: Arguments of nussl's `ClusteringSeparationBase` and its clusterer.
 
     Raises:
         CheckpointError: The checkpoint has no embedding.
     """
 
-    BATCH_DIVISOR = 2  # twenty numbers a point, and what they are made from
+    BATCH_DIVISOR = 2  # an embedding has twenty numbers per point
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         require_output(model_path, self.model, "embedding")
 
     def extract_features(self, **kwargs) -> np.ndarray:
-        """Returns the embedding of the whole signal: as long as the signal, unlike what `run` holds.
+        """Return the embedding of the whole signal; unlike in `run`, memory grows with the signal.
 
         Shape:
             [nf, nt, nc, D]
@@ -69,11 +69,11 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         return self._in_nussls_order(self._run_chunks(magnitude, self._network("embedding")))
 
     def run(self, features: np.ndarray | None = None, **kwargs) -> list[MaskBase]:
-        """Returns the masks of the clusters.
+        """Return the masks of the clusters.
 
         Args:
-            features: An embedding to cluster, [nf, nt, nc, D]; the network's when None.
-            **kwargs: Are merged with the network's input.
+            features: An embedding to cluster, [nf, nt, nc, D]; None computes the network's.
+            **kwargs: Merged with the network's input.
         """
         if features is None:
             magnitude = self._get_input_data_for_model(**kwargs)["mix_magnitude"]  # [rows, nt, nf, nc]
@@ -86,11 +86,11 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         return super().run(features)
 
     def confidence(self, approach: str = "silhouette_confidence", **kwargs) -> float:
-        """Returns nussl's measure of how well the embedding clusters: of a longer signal, the mean over its chunks.
+        """Return nussl's measure of how well the embedding clusters; for a long signal, the mean over its chunks.
 
         Args:
             approach: Name of a function of ``nussl.ml.confidence``.
-            **kwargs: Of that function.
+            **kwargs: Arguments of that function.
 
         Raises:
             DataError: The signal is silent.
@@ -104,7 +104,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         self.features = None
 
     def _find_loud_points(self) -> None:
-        """Sets what nussl's clustering goes by: the points of the spectrogram that are above a percentile."""
+        """Sets the points that nussl's clustering fits: those of the spectrogram above a percentile."""
         loudness = np.abs(self.stft)
         self.cutoff = np.percentile(loudness, self.percentile)
         self.tf_point_over_cutoff = loudness >= self.cutoff

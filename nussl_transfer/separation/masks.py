@@ -1,4 +1,4 @@
-"""Separating by masks: nussl's `DeepMaskEstimation` in chunks, with names to the estimates."""
+"""Separate by masks in nussl's own terms: `DeepMaskEstimation` in chunks, with labels."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .mixin import ChunkedMixin
 
 
 class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
-    """Separates with the masks of a checkpoint: nussl's `DeepMaskEstimation`, in chunks, with names to the estimates.
+    """Separate with the masks of a checkpoint: nussl's `DeepMaskEstimation` in chunks, with labels.
 
-    The estimates are nussl's, and so are the arguments but ``chunk_seconds``, ``bf16`` and ``keep_rate``. A signal no
-    longer than a chunk gives the very estimates of nussl; of a longer one the masks are cross-faded where chunks
-    overlap. The embedding is computed only when `confidence` asks for it.
+    It takes nussl's arguments besides ``chunk_seconds``, ``bf16`` and ``keep_rate``. A signal no longer than a chunk gives
+    exactly nussl's estimates; the masks of a longer one are cross-faded where chunks overlap. The embedding is computed
+    only for `confidence`.
 
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.
         model_path: Checkpoint of this package or of nussl.
-        device: 'cpu' or 'cuda'.
-        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
+        device: 'cpu', 'cuda' or 'mps'.
+        chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
-        keep_rate: Whether the estimates come back at the sample rate of the signal given.
-        **kwargs: Of nussl's `MaskSeparationBase`: ``mask_type`` 'soft' or 'binary', ``mask_threshold``.
+        keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.
+        **kwargs: Arguments of nussl's `MaskSeparationBase`: ``mask_type`` 'soft' or 'binary', ``mask_threshold``.
 
     Attributes:
-        labels: One name an estimate, in the order of the estimates.
+        labels: One name per estimate, in the order of the estimates.
 
     Raises:
-        CheckpointError: The checkpoint has no mask head, or only a pretrained body under an untrained one.
+        CheckpointError: The checkpoint has no trained mask head.
     """
 
     labels: tuple[str, ...] = ()
@@ -58,12 +58,12 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         count = self.model.layers["mask"].embedding_size
         if len(info.labels) != count:
             raise CheckpointError(
-                f"{model_path} names {len(info.labels)} sources and makes {count} masks. Fetch or make it again."
+                f"{model_path} is damaged: it has {len(info.labels)} labels and {count} masks. Download or train it again."
             )
         self.labels = info.labels
 
     def forward(self, **kwargs) -> np.ndarray:
-        """Returns the masks.
+        """Return the masks.
 
         Shape:
             [nf, nt, nc, ns]
@@ -74,16 +74,16 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         return self._in_nussls_order(masks)
 
     def confidence(self, approach: str = "silhouette_confidence", num_sources: int = 2, **kwargs) -> float:
-        """Returns nussl's measure of how well the embedding clusters: of a longer signal, the mean over its chunks.
+        """Return nussl's measure of how well the embedding clusters; for a long signal, the mean over its chunks.
 
         Args:
             approach: Name of a function of ``nussl.ml.confidence``.
             num_sources: Number of clusters.
-            **kwargs: Of that function.
+            **kwargs: Arguments of that function.
 
         Raises:
             DataError: The signal is silent.
         """
         if self.model_output is None or "embedding" not in self.model.output_keys:
-            return super().confidence(approach, num_sources, **kwargs)  # which says what is missing
+            return super().confidence(approach, num_sources, **kwargs)  # which reports what is missing
         return self._mean_confidence(approach, num_sources, **kwargs)

@@ -1,4 +1,4 @@
-"""What separators in chunks have in common, put before nussl's own classes."""
+"""Share the code of the separators that run nussl's own classes in chunks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from ..errors import DataError
 from ..networks.forward import run_network
 from ..runtime.device import check_device
 from .chunks import Chunking, chunking_of, in_chunks
+from .ensemble import require_finite_weights
 
-# A measure of a signal is taken on this many chunks, evenly spread: its memory and time do not grow with the signal.
+# Confidence is measured on at most this many chunks, evenly spread, so its cost does not grow with the signal.
 SAMPLED_CHUNKS = 16
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ChunkedMixin:
-    """What both separators add to nussl's `DeepMixin`: the network hears the signal in chunks.
+    """Extend nussl's `DeepMixin`: run the network on the signal in chunks.
 
     Args:
-        chunk_seconds: Length of a chunk; that of the mixtures the network was trained on when None.
-        bf16: Whether the network multiplies in bfloat16: faster where the processor has it.
-        keep_rate: Whether the estimates come back at the sample rate of the signal given, instead of the network's.
+        chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
+        bf16: Whether the network multiplies in bfloat16: faster where the processor supports it.
+        keep_rate: Whether the estimates have the sample rate of the given signal instead of the network's.
     """
 
-    BATCH_DIVISOR = 1  # what comes out of the network may be larger than masks are
+    BATCH_DIVISOR = 1  # a subclass whose output is larger than masks takes smaller batches
 
     def __init__(
         self,
@@ -47,11 +48,12 @@ class ChunkedMixin:
         super().__init__(*args, **kwargs)
 
     def load_model(self, model_path: str | Path, device: str = "cpu") -> None:
-        """Loads the checkpoint.
+        """Load a checkpoint.
 
         Raises:
-            CheckpointError: It cannot be read, or has not the output that this separator needs.
-            ConfigError: There is no such device, or the chunks asked for are too short.
+            CheckpointError: It cannot be read, lacks the output that this separator needs, or has weights that are not
+                finite.
+            ConfigError: The device does not exist, or the chunks are too short.
         """
         check_device(device)
         if not Path(model_path).is_file():  # a name, an address, or the folder of a run
@@ -59,6 +61,7 @@ class ChunkedMixin:
         info = read_info(model_path)
         super().load_model(str(model_path), device=device)
         self._check(model_path, info)
+        require_finite_weights(model_path, self.model)
         chunking = chunking_of(info.excerpt_seconds, info.sample_rate, info.stft_params, self.chunk_seconds)
         self.chunking: Chunking = replace(chunking, batch=max(1, chunking.batch // self.BATCH_DIVISOR))
 
@@ -66,7 +69,7 @@ class ChunkedMixin:
         raise NotImplementedError
 
     def _preprocess_audio_signal(self) -> None:
-        """Is called by nussl when there is a new signal. Its spectrum is taken when the network's STFT is known."""
+        """Called by nussl for a new signal. Its spectrum is computed later, when the network's STFT is known."""
         self.result_masks, self.stft = [], None
         self._samples = self.audio_signal.signal_length
         self._given = self.audio_signal.sample_rate, self._samples
@@ -76,7 +79,7 @@ class ChunkedMixin:
         if self.audio_signal.sample_rate != rate:
             self.audio_signal.resample(rate)
         self._samples = self.audio_signal.signal_length
-        if self._samples < window:  # SciPy's STFT needs one whole window
+        if self._samples < window:  # SciPy's STFT needs a whole window
             self.audio_signal.zero_pad(0, window - self._samples)
         data = super()._get_input_data_for_model(**kwargs)
         self.stft = self.audio_signal.stft_data
@@ -98,7 +101,7 @@ class ChunkedMixin:
         return output.squeeze(0).transpose(0, 1).cpu().numpy()
 
     def _sampled(self, magnitude: torch.Tensor) -> list[slice]:
-        """Returns chunks in which something sounds, at most `SAMPLED_CHUNKS`, evenly spread."""
+        """Returns at most `SAMPLED_CHUNKS` chunks that are not silent, evenly spread."""
         whole = [slice(start, start + self.chunking.frames) for start in self.chunking.starts(magnitude.shape[1])]
         sounding = [chunk for chunk in whole if magnitude[:, chunk].max() > 0]
         picked = np.linspace(0, len(sounding) - 1, min(len(sounding), SAMPLED_CHUNKS)).round().astype(int)
@@ -108,7 +111,7 @@ class ChunkedMixin:
         magnitude = self.input_data["mix_magnitude"]
         chunks = self._sampled(magnitude)
         if not chunks:
-            raise DataError("A confidence was asked for of a silent signal: there is nothing to cluster.")
+            raise DataError("A silent signal has no confidence: there is nothing to cluster.")
         measure = getattr(nussl.ml.confidence, approach)
         found = []
         for chunk in chunks:
@@ -118,15 +121,21 @@ class ChunkedMixin:
         return float(np.mean(found))
 
     def make_audio_signals(self) -> list[nussl.AudioSignal]:
-        """Returns the estimates, as long as the signal given."""
+        """Return the estimates, as long as the given signal.
+
+        Raises:
+            DataError: An estimate is NaN or infinite.
+        """
         estimates = super().make_audio_signals()
+        if not all(np.isfinite(estimate.audio_data).all() for estimate in estimates):
+            raise DataError("The estimates are not finite numbers. Where the signal is far above full scale, scale it down.")
         rate, length = self._given
         for number, estimate in enumerate(estimates):
             if estimate.signal_length != self._samples:
                 estimate.audio_data = estimate.audio_data[:, : self._samples]
             if self.keep_rate and estimate.sample_rate != rate:
                 audio = soxr.resample(estimate.audio_data.T, estimate.sample_rate, rate).T[:, :length]
-                # Resampling there and back may gain or lose a sample at the end.
+                # Resampling there and back may add or drop a sample at the end.
                 audio = np.pad(audio, ((0, 0), (0, length - audio.shape[1])))
                 estimates[number] = nussl.AudioSignal(audio_data_array=audio, sample_rate=rate)
         return estimates

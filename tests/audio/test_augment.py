@@ -1,4 +1,4 @@
-"""What a change of pitch and tempo does to known signals: a tone, clicks, noise."""
+"""Changes of pitch and tempo of known signals: a tone, clicks, noise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_tone_stays_pure_and_as_loud(pitch, stretch):
 
 @pytest.mark.parametrize(("pitch", "stretch"), CHANGES)
 @pytest.mark.parametrize("samples", [1, 777, 8000, 16001])
-def test_as_many_samples_come_out_as_were_asked_for(pitch, stretch, samples):
+def test_the_number_of_samples_is_the_requested_one(pitch, stretch, samples):
     noise = np.random.default_rng(0).standard_normal(source_samples(samples, stretch)).astype(np.float32)
     audio = augment(noise, samples, RATE, pitch, stretch)
     assert audio.shape == (samples,) and audio.dtype == np.float32 and np.isfinite(audio).all()
@@ -101,7 +101,7 @@ def test_stems_stay_together_whatever_is_in_them(pitch, stretch):
         assert np.mean(onsets) / RATE == pytest.approx(0.05, abs=0.004)
 
 
-def test_the_same_goes_in_and_the_same_comes_out_bit_for_bit():
+def test_equal_input_gives_equal_bits():
     noise = np.random.default_rng(0).standard_normal(20000).astype(np.float32)
     first = augment(noise, 15000, RATE, 2.2, 1.1)
     augment(noise[::-1].copy(), 15000, RATE, -1.0, 0.9)
@@ -117,7 +117,7 @@ def test_silence_stays_silence():
     assert not augment(np.zeros(20000, np.float32), 15000, RATE, 2.2, 1.1).any()
 
 
-def test_what_lies_beyond_the_excerpt_is_heard_and_not_returned():
+def test_context_beyond_the_excerpt_is_not_returned():
     quiet = np.zeros(16000 + 2 * CONTEXT, np.float32)
     loud = quiet.copy()
     loud[: CONTEXT // 2] = loud[-CONTEXT // 2 :] = 1.0
@@ -127,15 +127,15 @@ def test_what_lies_beyond_the_excerpt_is_heard_and_not_returned():
 @pytest.mark.parametrize(
     ("pitch", "stretch", "message"),
     [
-        ((1.0, -1.0), None, r"range of pitch is two numbers.*got \(1.0, -1.0\)"),
-        (None, (float("nan"), 1.0), "range of stretch is two numbers"),
+        ((1.0, -1.0), None, r"pitch must be a range of two numbers.*got \(1.0, -1.0\)"),
+        (None, (float("nan"), 1.0), "stretch must be a range of two numbers"),
         ((-12.0, 0.0), (0.8, 1.2), r"-12 semitones with a stretch of 1.2 .* scale time by 2\.40"),
         ((0.0, 12.0), (0.8, 1.2), r"\+12 semitones with a stretch of 0.8 .* scale time by 0\.40"),
         (None, (0.4, 1.0), "stretch of 0.4"),
         ((-1e9, 0.0), None, r"-1e\+09 semitones"),
     ],
 )
-def test_ranges_that_cannot_be_made_well_throughout_are_refused(pitch, stretch, message):
+def test_ranges_with_changes_that_are_too_large_are_refused(pitch, stretch, message):
     with pytest.raises(ConfigError, match=message):
         change_ranges(pitch, stretch)
 
@@ -145,7 +145,7 @@ def test_ranges_are_those_given_and_none_is_no_change():
     assert change_ranges(None, None) == ((0.0, 0.0), (1.0, 1.0))
 
 
-def test_more_than_sounds_well_is_refused():
+def test_a_change_that_is_too_large_is_refused():
     with pytest.raises(ConfigError, match=r"-12 semitones with a stretch of 1.9 .* scale time by 3\.80"):
         augment(np.zeros(100, np.float32), 50, RATE, -12.0, 1.9)
 

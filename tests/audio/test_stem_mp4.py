@@ -81,7 +81,7 @@ def test_without_ffmpeg_songs_are_found_and_to_open_one_says_what_to_install(tmp
     folder = layouts.musdb18_containers(tmp_path, content=b"mp4")
     name, tracks = open_tracks(folder)
     assert (name, len(tracks)) == ("MUSDB18", 4)
-    sentence = "takes the program ffmpeg to read: ffmpeg and ffprobe are not installed. Install ffmpeg .*or get MUSDB18-HQ"
+    sentence = "which ffmpeg reads: ffmpeg and ffprobe are not installed. Install ffmpeg .*or use MUSDB18-HQ"
     for opened in (lambda: audio.header(tracks[0].stems["vocals"][0]), lambda: MUSDB18(folder), lambda: check(tracks),
                    lambda: prepare(tracks, tmp_path / "store")):  # fmt: skip
         with pytest.raises(DataError, match=sentence) as caught:
@@ -91,7 +91,7 @@ def test_without_ffmpeg_songs_are_found_and_to_open_one_says_what_to_install(tmp
 
 def test_one_absent_program_is_named_alone(tmp_path, programs):
     (tmp_path / "bin" / "ffprobe").unlink()
-    with pytest.raises(DataError, match="to read: ffprobe is not installed"):
+    with pytest.raises(DataError, match="which ffmpeg reads: ffprobe is not installed"):
         audio.header(container(tmp_path) / "vocals")
 
 

@@ -750,7 +750,7 @@ def test_sources_of_changed_timbre_sum_to_the_mixture_and_keep_their_level(tiny_
         ({"span": (0.5, 0.5)}, r"span.*0\.5"),
         ({"span": (-0.5, 1.0)}, r"span.*-0\.5"),
         ({"gain_db": -3.0}, r"gain.*-3"),
-        ({"pitch": (3, -3)}, "range of pitch is two numbers"),
+        ({"pitch": (3, -3)}, "pitch must be a range of two numbers"),
         ({"pitch": (-9, 9), "stretch": (0.6, 1.5)}, "sounds well"),
     ],
 )
