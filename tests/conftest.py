@@ -1,4 +1,4 @@
-"""What several test modules need. Importing the package first mends nussl for all of them."""
+"""Fixtures of several test modules. Importing the package first repairs nussl for all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import nussl  # isort: skip
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.store.store import Store, StoreWriter
 
-# Workers side by side would otherwise fight for the cores, and sums depend on the number of threads.
+# Parallel test workers would compete for the cores, and sums depend on the number of threads.
 torch.set_num_threads(1)
 
 REGRESSION = Path(__file__).parent / "regression"

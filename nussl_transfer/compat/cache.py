@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import types
 from typing import Any
 
 import numcodecs.abc
@@ -25,13 +24,13 @@ class ItemCodec(numcodecs.abc.Codec):
 
     codec_id = "nussl_transfer.items"
 
-    def encode(self, buf) -> bytes:
+    def encode(self, buf: Any) -> bytes:
         """Return an array of objects as bytes."""
         buffer = io.BytesIO()
         torch.save(list(np.asarray(buf, dtype=object).flat), buffer)
         return buffer.getvalue()
 
-    def decode(self, buf, out=None):
+    def decode(self, buf: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Return the objects as a flat array."""
         with only(item_globals()):
             try:
@@ -75,7 +74,7 @@ def item_globals() -> list[tuple[Any, str]]:
     ]
 
 
-def open_cache(location, mode: str, **kwargs) -> zarr.Array:
+def open_cache(location: Any, mode: str, **kwargs: Any) -> zarr.Array:
     """Return `zarr.open(location, mode, ...)` if an array there was written with this codec.
 
     Raises:
@@ -90,12 +89,12 @@ def open_cache(location, mode: str, **kwargs) -> zarr.Array:
     codecs = getattr(array, "filters", None) or []
     if [type(codec) for codec in codecs] != [ItemCodec]:
         raise DataError(
-            f"Cache {location} was written with {codecs or 'no codec'}, for example by nussl without this package. Reading it "
-            "could run any code, so it was not read. Fill it again with overwrite=True."
+            f"Cache {location} was written with {codecs or 'no codec'}, for example by nussl without this package. Reading "
+            "it could run any code, so it was not read. Fill it again with overwrite=True."
         )
     return array
 
 
-def synchronizer():
+def synchronizer() -> Any:
     """Return zarr 2's lock for threads, or None with zarr 3, for which `open_cache` raises."""
-    return getattr(zarr, "ThreadSynchronizer", types.NoneType)()
+    return zarr.ThreadSynchronizer() if hasattr(zarr, "ThreadSynchronizer") else None

@@ -42,11 +42,11 @@ class View(types.ModuleType):
         (3, True, True)
     """
 
-    def __init__(self, module: types.ModuleType, **names):
+    def __init__(self, module: types.ModuleType, **names: Any):
         super().__init__(module.__name__, module.__doc__)
         self.__dict__.update(names, _viewed=module)
 
-    def __getattr__(self, name: str):  # called only for names not in __dict__
+    def __getattr__(self, name: str) -> Any:  # called only for names not in __dict__
         return getattr(self.__dict__["_viewed"], name)
 
 
@@ -251,7 +251,7 @@ def _load_model(path: Any, map_location: Any = "cpu") -> dict[str, Any]:
     if missing:
         found = ", ".join(map(str, list(loaded)[:5])) or "nothing"
         raise CheckpointError(
-            f"Checkpoint {path} is not a nussl model: it has no {' and no '.join(missing)} (found: {found}). Save the model "
-            "with nussl's SeparationModel.save."
+            f"Checkpoint {path} is not a nussl model: it has no {' and no '.join(missing)} (found: {found}). Save the "
+            "model with nussl's SeparationModel.save."
         )
     return loaded

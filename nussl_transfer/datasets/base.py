@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -13,13 +12,12 @@ import nussl
 
 from ..audio.io import LENGTH_TOLERANCE, align, read
 from ..errors import ConfigError, DataError
+from ..runtime.log import logger
 from .folders import few, own_kind, scan, told_of_passed_over
 from .labels import Groups, IgnorePatterns, closest
 from .mixture_files import with_mixtures, with_rest
 from .options import StemOptions
 from .tracks import Track, complete_tracks, cut, group_tracks, in_split, labels_of, sum_stems, without_ignored
-
-LOGGER = logging.getLogger(__name__)
 
 
 class StemDataset(nussl.datasets.BaseDataset):
@@ -125,12 +123,12 @@ class StemDataset(nussl.datasets.BaseDataset):
         """Logs the audio that was passed over, and patterns that fitted nothing."""
         if folder.is_dir():
             for sentence in told_of_passed_over(scan(folder, ignore)):
-                LOGGER.warning("%s: %s", folder, sentence)
+                logger.warning("%s: %s", folder, sentence)
         for pattern in ignore.unused():
             labels = labels_of(found)
             close = closest([pattern], labels)
             hint = f"Did you mean {close[0]}?" if close else f"The labels are {few(labels, 12)}."
-            LOGGER.warning("ignore: %r fits no label, file, folder or track. %s", pattern, hint)
+            logger.warning("ignore: %r fits no label, file, folder or track. %s", pattern, hint)
 
     def get_items(self, folder: str) -> list[Track]:
         """Return the tracks of the chosen split (nussl's hook)."""

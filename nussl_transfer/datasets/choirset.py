@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 from collections import Counter
@@ -11,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError
+from ..runtime.log import logger
 from .base import StemDataset
 from .folders import few, find_audio
 from .labels import Groups, IgnorePatterns, members_of
 from .options import check_choice
 from .tracks import Track, labels_of
 
-LOGGER = logging.getLogger(__name__)
 VOICES = {"S": "soprano", "A": "alto", "T": "tenor", "B": "bass"}
 # The paper's two sources.
 SECTIONS = {"female": ("alto", "soprano"), "male": ("bass", "tenor")}
@@ -117,7 +116,7 @@ class DagstuhlChoirSet(StemDataset):
             tracks = [track for track in tracks if "_FullChoir_" not in track.name]
         if not tracks:
             raise DataError(_no_takes(folder, takes, solos))
-        LOGGER.info("Dagstuhl ChoirSet: using %d of %d takes (%s)", len(tracks), len(takes), microphone)
+        logger.info("Dagstuhl ChoirSet: using %d of %d takes (%s)", len(tracks), len(takes), microphone)
         if split_scheme == "paper":
             tracks = _drawn(tracks)
         asked = members_of(groups) if groups else {}
@@ -202,7 +201,7 @@ def _sections(track: Track, wanted: set[str]) -> Track:
         files = [path for voice in members if voice in wanted for path in track.stems.get(voice, ())]
         lacking = [voice for voice in members if voice in wanted and voice not in track.stems]
         if lacking:
-            LOGGER.warning("take %s lacks %s, so it has no source %r", track.name, " and ".join(lacking), section)
+            logger.warning("take %s lacks %s, so it has no source %r", track.name, " and ".join(lacking), section)
             left += files
         elif files:
             stems[section] = tuple(files)
@@ -219,7 +218,7 @@ def _drawn(tracks: Sequence[Track]) -> list[Track]:
     names = sorted(track.name for track in tracks if not track.name.startswith("SE_"))
     random.Random(0).shuffle(names)
     test = set(names[: max(1, round(_PAPER_SHARE * len(names)))])
-    LOGGER.warning(
+    logger.warning(
         "split_scheme='paper': %d of %d takes are for the test (%s), and training has the same songs and singers: scores on "
         "them are too good. 'song' and 'quartet' have fewer in common.",
         len(test), len(names), few(test),

@@ -5,7 +5,6 @@ Addresses, sizes and checksums are those that the publishers, mirdata and torcha
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tarfile
@@ -15,9 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError, FetchError
 from ..runtime.download import fetch, free_bytes
+from ..runtime.log import logger
 from .labels import fitting_names
-
-logger = logging.getLogger("nussl_transfer")
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import DataError
+from ..runtime.log import logger
 from .folders import few
 from .tracks import Track, labels_of
 
-LOGGER = logging.getLogger(__name__)
 REST = "rest"
 # Above this correlation between a stem and the rest, the stem is not in the mixture as it is. Independent parts of one
 # piece correlate by a few per cent over a minute; a gain error of 2 dB makes 0.2 of two equally loud parts.
@@ -38,7 +37,7 @@ def with_rest(tracks: Sequence[Track]) -> list[Track]:
             "one. Add it, or go without --rest."
         )
     if left := [track.name for track in tracks if track not in usable]:
-        LOGGER.warning("left out, without a mixture file: %s", few(left))
+        logger.warning("left out, without a mixture file: %s", few(left))
     return [
         replace(
             track,
@@ -62,7 +61,7 @@ def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
             "has one. Add them, or go without --use-mixtures."
         )
     if left := [track.name for track in tracks if track.mixture is None]:
-        LOGGER.warning("left out, without a mixture file: %s", few(left))
+        logger.warning("left out, without a mixture file: %s", few(left))
     return [replace(track, uses_mixture=True) for track in usable]
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,13 @@ from pathlib import Path
 
 from ..audio.stem_mp4 import STREAMS, SUFFIX
 from ..errors import DataError
+from ..runtime.log import logger
 from .base import StemDataset
 from .folders import find_files, is_audio, is_stem_mp4
 from .labels import Groups, IgnorePatterns, members_of, normalise
 from .options import check_choice
 from .tracks import Track
 
-LOGGER = logging.getLogger(__name__)
 _LISTED = json.loads((Path(__file__).parent / "musdb18_tracks.json").read_text(encoding="utf-8"))
 TRACKS, VALIDATION = frozenset(_LISTED["tracks"]), frozenset(_LISTED["validation"])
 MIXTURE, *STEMS = STREAMS
@@ -91,8 +90,8 @@ class MUSDB18(StemDataset):
         _check_unique(folder, songs)
         outside = [song.name for song in songs if song.subset is None]
         if outside:
-            LOGGER.warning("%d songs lie neither in train nor in test, and have no split", len(outside))
-        LOGGER.info("MUSDB18: found %d of 150 songs", len(songs))
+            logger.warning("%d songs lie neither in train nor in test, and have no split", len(outside))
+        logger.info("MUSDB18: found %d of 150 songs", len(songs))
         return [_track(song, SOURCES[sources], ignore) for song in songs]
 
 
@@ -147,7 +146,7 @@ def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatte
         lacking = [stem for stem in wanted if stem not in files]
         if lacking:
             # A part of the accompaniment would be taken for all of it.
-            LOGGER.warning("song %r lacks %s, so it has no source %r", song.name, " and ".join(lacking), source)
+            logger.warning("song %r lacks %s, so it has no source %r", song.name, " and ".join(lacking), source)
         elif wanted:
             stems[source] = tuple(files[stem] for stem in wanted)
     used = {path for paths in stems.values() for path in paths}
@@ -161,7 +160,7 @@ def _files(song: _Song) -> tuple[dict[str, Path], Path | None, list[Path]]:
     if song.container is None or set(song.stems) == set(STEMS):
         return dict(song.stems), song.mixture, song.extra
     if song.stems:
-        LOGGER.warning("song %r is only partly decoded: reading %s instead", song.name, song.container.name)
+        logger.warning("song %r is only partly decoded: reading %s instead", song.name, song.container.name)
     decoded = [*song.stems.values(), *([song.mixture] if song.mixture else [])]
     return {stem: song.container / stem for stem in STEMS}, song.container / MIXTURE, [*song.extra, *decoded]
 

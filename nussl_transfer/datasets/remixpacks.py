@@ -7,7 +7,6 @@ The files' names and links tell which of them are of one song (``songs_of``), an
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import random
 import re
@@ -19,6 +18,7 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..runtime.log import logger
 from .base import StemDataset
 from .folders import few, find_audio, split_of
 from .labels import Groups, IgnorePatterns, group_of, members_of, normalise, without_number
@@ -26,7 +26,6 @@ from .options import check_choice
 from .stem_folder import STEM_WORDS, tracks_of_pool
 from .tracks import Track
 
-LOGGER = logging.getLogger(__name__)
 SPLIT_SCHEMES = ("song", "author")
 # Spellings of the paper's sources: the list of names that the labellers chose from was not published.
 SPELLINGS = {
@@ -172,7 +171,7 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
             raise DataError(f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them.")
     left = sorted(str(root) for roots in kinds.values() for root in roots - chosen)
     if left:
-        LOGGER.info("Remixpacks: passed over %s", ", ".join(left))
+        logger.info("Remixpacks: passed over %s", ", ".join(left))
     return {folder / root: inside[root] for root in sorted(chosen)}
 
 
@@ -223,7 +222,7 @@ def _chosen(folder: Path, tracks: Sequence[Track], sources: str | Sequence[str],
             "`groups`: kick_drum=Kick+Boom."
         )
     if left := set(found) - wanted:
-        LOGGER.info("Remixpacks: left out labels %s", ", ".join(f"{label} ({found[label]})" for label in sorted(left)))
+        logger.info("Remixpacks: left out labels %s", ", ".join(f"{label} ({found[label]})" for label in sorted(left)))
     return [track for track in tracks if set(track.stems) <= wanted]
 
 
@@ -231,14 +230,14 @@ def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
     """Returns the tracks split by song, or as on disk; logs the songs that are in two splits."""
     unknown = sum(not songs[track.name] for track in tracks)
     if unknown:
-        LOGGER.warning(
+        logger.warning(
             "the names of %d of %d files do not tell their song, and each counts as a song of its own; the option `song`, a "
             "regular expression, finds it", unknown, len(tracks),
         )  # fmt: skip
     if all(track.split is None for track in tracks):
         return split_by_song(tracks, songs)
     if both := on_two_sides(tracks, songs):
-        LOGGER.warning("%d songs are in more than one split, such as %s", len(both), few(both, 3))
+        logger.warning("%d songs are in more than one split, such as %s", len(both), few(both, 3))
     return list(tracks)
 
 
@@ -311,7 +310,7 @@ def split_by_song(tracks: Sequence[Track], songs: Mapping[str, str], seed: int =
         taken = _draw(side, order, labels, total, left, side_of)
         if lacking := set(total) - set(taken):
             if side == "test":
-                LOGGER.warning("too few songs: none with %s is left for the test", few(lacking))
+                logger.warning("too few songs: none with %s is left for the test", few(lacking))
             else:
                 side_of = {song: "train" if found == "valid" else found for song, found in side_of.items()}
     return [replace(track, split=side_of[songs[track.name] or f"/{track.name}"]) for track in tracks]

@@ -7,7 +7,6 @@ stem's program number and the MD5 of the MIDI file that the track was rendered f
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +16,13 @@ from pathlib import Path
 import yaml
 
 from ..errors import ConfigError, DataError
+from ..runtime.log import logger
 from .base import StemDataset
 from .folders import few, find_files, is_audio
 from .labels import Groups, IgnorePatterns, members_of, normalise
 from .slakh_splits import IDENTICAL, WHITE_NOISE, split_of_tracks
 from .tracks import Track
 
-LOGGER = logging.getLogger(__name__)
 _TRACK = re.compile(r"^Track(\d{5})$")
 _STEM = re.compile(r"^(S\d{2})\.(flac|wav)$")
 _MIXTURE = re.compile(r"^mix\.(flac|wav)$")
@@ -131,7 +130,7 @@ class Slakh(StemDataset):
         }  # a track of unknown MIDI has no relatives
         splits = split_of_tracks(midi, split_scheme, split_seed)
         if len(splits) < len(places):
-            LOGGER.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
+            logger.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
         used = [place for place in places if place.number in splits]
         if not used:
             raise DataError(f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use split_scheme='grouped'.")
@@ -142,7 +141,7 @@ class Slakh(StemDataset):
 def _with_stems(places: Sequence[TrackFiles]) -> list[TrackFiles]:
     silent = [place.name for place in places if not place.stems]
     if silent:
-        LOGGER.warning("left out, without audio in their folder stems: %s", few(silent))
+        logger.warning("left out, without audio in their folder stems: %s", few(silent))
     return [place for place in places if place.stems]
 
 
@@ -172,14 +171,14 @@ def _log_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> N
         unlisted += [f"{place.name} {name}" for name in place.stems if name not in stems]
         noise += [f"{place.name} {name}" for name in place.stems if _is_noise(place, name)]
     if never_made:
-        LOGGER.info("%d stems have MIDI and no audio: %s", len(never_made), few(never_made))
+        logger.info("%d stems have MIDI and no audio: %s", len(never_made), few(never_made))
     for found, what in (
         (absent, "missing, although metadata.yaml lists them as rendered"),
         (unlisted, "left out, since metadata.yaml does not list them"),
         (noise, "left out, since they are white noise"),
     ):
         if found:
-            LOGGER.warning("%d stems are %s: %s", len(found), what, few(found, 9))
+            logger.warning("%d stems are %s: %s", len(found), what, few(found, 9))
 
 
 def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split: str) -> Track:
@@ -191,7 +190,7 @@ def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split:
     for number, *pair in IDENTICAL:
         # One source may hold the sound twice, as the mixture does; two sources would be indistinguishable.
         if place.name == f"Track{number}" and len({label_of.get(name) for name in pair} - {None}) == 2:
-            LOGGER.warning("%s: %s are the same sound in two sources, and left out", place.name, " and ".join(pair))
+            logger.warning("%s: %s are the same sound in two sources, and left out", place.name, " and ".join(pair))
             label_of = {name: label for name, label in label_of.items() if name not in pair}
     stems: dict[str, tuple[Path, ...]] = {}
     for name, label in label_of.items():

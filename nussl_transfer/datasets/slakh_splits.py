@@ -15,15 +15,14 @@ first of each MIDI file, and with ``moved`` no MIDI file is in two splits.
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from ..runtime.log import logger
 from .options import check_choice
 
-LOGGER = logging.getLogger(__name__)
 _TABLES = json.loads((Path(__file__).parent / "slakh_tables.json").read_text(encoding="utf-8"))
 LAST: dict[str, int] = _TABLES["last"]
 WHITE_NOISE = frozenset(_TABLES["white_noise"])
@@ -100,7 +99,7 @@ def _warn_of_shared(midi: Mapping[int, str], splits: Mapping[int, str], split: s
     inside = [number for number, of in splits.items() if of == split]
     shared = sum(midi[number] in trained for number in inside)
     if shared or (inside and scheme == "paper"):
-        LOGGER.warning(
+        logger.warning(
             "split_scheme=%r: %d of %d tracks of %s share their MIDI with a track of train%s: scores on them are "
             "too good. 'grouped' has no such tracks.",
             scheme,

@@ -8,20 +8,19 @@ folders (track-major), or the reverse (stem-major). Where all of these fail, an 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
+from ..runtime.log import logger
 from .base import StemDataset
 from .folders import MIXTURES, SUBMIXES, AudioFolder, LayoutError, few, find_audio, find_units, is_reserved
 from .labels import Groups, IgnorePatterns, group_of, members_of, normalise, without_number
 from .options import check_choice
 from .tracks import Track
 
-LOGGER = logging.getLogger(__name__)
 LAYOUTS = ("track-major", "stem-major", "pool")
 # A folder with more files is a pool of files, not the stems of one track.
 _MOST_STEMS = 64
@@ -237,7 +236,7 @@ def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
     found = {name for track in tracks for path in track.left_out if (name := submix(path))}
     if len(labels) > 1 or len(labels) + len(found) != 2:
         return list(tracks)
-    LOGGER.info("%s: stems, since there are two in all", " and ".join(sorted(labels | found)))
+    logger.info("%s: stems, since there are two in all", " and ".join(sorted(labels | found)))
     taken = []
     for track in tracks:
         own: dict[str, list[Path]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..runtime.log import logger
 from .labels import Groups, IgnorePatterns, closest, counted, group_of, members_of, normalise, without_number
 from .options import check_choice
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,11 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     used = set(labels) | {without_number(label) for label in labels}
     for member in members:
         if member not in used:
-            LOGGER.warning("no track has the stem %r of group %r", member, members[member])
+            logger.warning("no track has the stem %r of group %r", member, members[member])
     grouped = [_grouped(track, members) for track in tracks]
     nowhere = Counter(label for track in tracks for label in track.stems if group_of(label, members) is None)
     if nowhere:
-        LOGGER.warning("left out, in no group: %s", counted(nowhere, len(tracks)))
+        logger.warning("left out, in no group: %s", counted(nowhere, len(tracks)))
     # A file of a pool belongs to no track that could lack it.
     pool = all(len(track.stems) == 1 for track in tracks)
     return [track for track in grouped if track.stems] if pool else grouped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from ..errors import ConfigError, DataError
 from ..mixing.config import MixtureConfig
 from ..mixing.excerpt import Excerpt, sounds
 from ..mixing.mixtures import Mixtures
+from ..runtime.log import logger
 from ..store.manifest import StoredTrack
 from ..store.store import Store
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def make_excerpts(
                 f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take longer "
                 "ones, or set sounding to False."
             )
-    LOGGER.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
+    logger.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
     return found
 
 

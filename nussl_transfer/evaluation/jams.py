@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,11 +25,11 @@ from ..audio.augment import change_ranges
 from ..errors import ConfigError, DataError
 from ..mixing.excerpt import Excerpt
 from ..runtime.files import written_aside
+from ..runtime.log import logger
 from ..store.manifest import StoredTrack
 from ..store.store import Store
 from .excerpts import MixtureExcerpt
 
-LOGGER = logging.getLogger(__name__)
 FORMAT = 1
 NAMESPACE = "scaper"
 
@@ -88,7 +87,7 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
                 "sample and one source, each label once, in alphabetical order. Make the list again."
             )
     if _fingerprint(excerpts) != stems:
-        LOGGER.warning("%s was made from stems with other levels or lengths than those in %s.", path, store.folder)
+        logger.warning("%s was made from stems with other levels or lengths than those in %s.", path, store.folder)
     return excerpts
 
 

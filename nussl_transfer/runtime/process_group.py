@@ -80,8 +80,8 @@ def _join() -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=TIMEOUT)
     except (KeyError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE cannot connect: {str(error).splitlines()[0]}. Start them "
-            "with torchrun."
+            f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE cannot connect: {str(error).splitlines()[0]}. Start "
+            "them with torchrun."
         ) from error
     # In a SLURM job, ignite would use SLURM's rank, which is that of torchrun itself, as the local rank.
     job = os.environ.pop("SLURM_JOB_ID", None)
@@ -187,8 +187,8 @@ def check_batch_divides(batch_size: int) -> None:
     size = idist.get_world_size()
     if batch_size % size:
         raise ConfigError(
-            f"Batch size {batch_size} is wrong: {size} processes cannot share it equally. Use a multiple of {size}, or another "
-            "number of processes."
+            f"Batch size {batch_size} is wrong: {size} processes cannot share it equally. Use a multiple of {size}, or "
+            "another number of processes."
         )
 
 

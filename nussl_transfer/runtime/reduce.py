@@ -7,6 +7,7 @@ losses is the loss of the whole batch, and the mean of their gradients its gradi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -64,11 +65,12 @@ def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tens
 
 @torch.no_grad()
 def _follow(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
-    if not norm.track_running_stats:
+    if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
-    norm.num_batches_tracked += 1
+    count = cast(torch.Tensor, norm.num_batches_tracked)
+    count += 1
     # Without a momentum, torch's running statistics are the mean over all batches.
-    momentum = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    momentum = 1 / count if norm.momentum is None else norm.momentum
     norm.running_mean += momentum * (mean - norm.running_mean)
     norm.running_var += momentum * (variance - norm.running_var)
 

@@ -1,4 +1,4 @@
-"""Handle SIGTERM and Ctrl-C: unwind like Ctrl-C (`terminated_as_interrupted`), or stop at the next safe point (`Interrupts`).
+"""Handle SIGTERM and Ctrl-C: unwind at once (`terminated_as_interrupted`), or stop at a safe point (`Interrupts`).
 
 Python handles signals only in the main thread. In other threads nothing here changes anything.
 """
@@ -52,7 +52,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 class Interrupts:
-    """Within the block, Ctrl-C and SIGTERM are noted; the caller stops at its next safe point. A second Ctrl-C acts at once.
+    """Within the block, note Ctrl-C and SIGTERM for the caller to stop at a safe point. A second Ctrl-C acts at once.
 
     Attributes:
         name: 'Ctrl-C' or 'SIGTERM' once one has arrived, else None. With several processes, set by `agree`.

@@ -100,7 +100,8 @@ def _read_config(path: Path) -> dict:
             raise ValueError(f"it should be of format {FORMAT!r}")
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} is not the configuration of a nussl_transfer model: {error}. Take a model that nussl-transfer published."
+            f"{path} is not the configuration of a nussl_transfer model: {error}. Take a model that "
+            "nussl-transfer published."
         ) from error
     return about
 

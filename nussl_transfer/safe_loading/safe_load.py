@@ -121,7 +121,7 @@ def only(names: list[tuple[Any, str]]) -> Iterator[None]:
     with _LIST_LOCK:
         before = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(names)
+        torch.serialization.add_safe_globals([*names])
         try:
             yield
         finally:
@@ -165,8 +165,8 @@ def _check_declarations(path: Path) -> None:
         foreign = sorted(names_declared(path) - allowed)
     except AuditError as error:
         raise CheckpointError(
-            f"Checkpoint {path} is not valid: {error}. Nothing in the file was run. Copy or download it again; if the error "
-            "stays, do not trust its author."
+            f"Checkpoint {path} is not valid: {error}. Nothing in the file was run. Copy or download it again; if the "
+            "error stays, do not trust its author."
         ) from error
     except Exception as error:  # a broken pickle or archive can raise any exception
         raise CheckpointError(_damaged(path, error)) from error
@@ -180,6 +180,6 @@ def _check_declarations(path: Path) -> None:
 
 def _damaged(path: Path, error: Exception) -> str:
     return (
-        f"Checkpoint {path} is damaged, truncated, or another kind of file ({torch_reason(error)}). Nothing in the file was "
-        "run. Copy or download it again."
+        f"Checkpoint {path} is damaged, truncated, or another kind of file ({torch_reason(error)}). Nothing in the file "
+        "was run. Copy or download it again."
     )

@@ -41,7 +41,7 @@ def check_weights(path: object, content: dict) -> None:
     Raises:
         CheckpointError: A layer has an unknown class, is larger than its weights, or the shapes differ.
     """
-    state = content.get("state_dict")
+    state = content["state_dict"]
     try:
         config = config_of(content)
         if not config:

@@ -1,4 +1,4 @@
-"""What nussl 1.1.9 imposes on this package, as facts about nussl: a test here that fails means another host."""
+"""Tests of the facts about nussl 1.1.9 that this package relies on. A failure means that nussl is another version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nussl_transfer.safe_loading.safe_load import safe_load
 
 
 class Tones(nussl.datasets.BaseDataset):
-    """Two mixtures of 'b' and 'a', in that order; counts how often audio is asked for."""
+    """Two mixtures of 'b' and 'a', in that order; counts how often audio is read."""
 
     asked = 0
 
@@ -39,7 +39,7 @@ def steps():
 
 
 def saved(model, path, folder="tones", transform=None, **metadata):
-    """Saves a model as nussl does after training on Tones, with more in its metadata."""
+    """Save a model as nussl does after training on Tones, with more metadata."""
     stft = nussl.STFTParams(512, 128, "sqrt_hann")
     data = Tones("tones", transform=transform or steps(), stft_params=stft)
     data.metadata["folder"] = folder
@@ -53,31 +53,31 @@ def batch():
     }
 
 
-def test_the_version_is_the_one_that_all_this_is_about():
+def test_the_version():
     assert nussl.__version__ == "1.1.9"
 
 
-def test_the_loader_drops_metadata_that_it_does_not_know_and_the_file_keeps_it(tmp_path, tiny_model):
+def test_the_loader_drops_unknown_metadata_and_the_file_keeps_it(tmp_path, tiny_model):
     path = saved(tiny_model(), tmp_path / "model.pth", nussl_transfer={"labels": ["a", "b"]}, labels=["a", "b"])
     _, metadata = nussl.ml.SeparationModel.load(path)
     assert "nussl_transfer" not in metadata and "labels" not in metadata
     assert safe_load(path)["metadata"]["nussl_transfer"] == {"labels": ["a", "b"]}
 
 
-def test_the_loader_wants_the_folder_as_text(tmp_path, tiny_model):
+def test_the_loader_requires_the_folder_as_text(tmp_path, tiny_model):
     path = saved(tiny_model(), tmp_path / "model.pth", folder=["tones"])
     with pytest.raises(SeparationException, match="for key folder but got"):
         nussl.ml.SeparationModel.load(path)
 
 
-def test_the_loader_wants_exactly_compose(tmp_path, tiny_model):
+def test_the_loader_requires_exactly_compose(tmp_path, tiny_model):
     path = saved(tiny_model(), tmp_path / "model.pth", transform=tfm.MagnitudeSpectrumApproximation())
     with pytest.raises(SeparationException, match="for key transforms but got"):
         nussl.ml.SeparationModel.load(path)
 
 
 @pytest.mark.parametrize(("seed", "loads"), [(None, True), (7, False)])
-def test_the_loader_wants_no_seed_in_the_trainers_state(tmp_path, tiny_model, seed, loads):
+def test_the_loader_requires_no_seed_in_the_trainers_state(tmp_path, tiny_model, seed, loads):
     content = safe_load(saved(tiny_model(), tmp_path / "model.pth"))
     content["metadata"]["trainer.state_dict"] = {"epoch": 1, "seed": seed}
     torch.save(content, tmp_path / "model.pth")
@@ -88,7 +88,7 @@ def test_the_loader_wants_no_seed_in_the_trainers_state(tmp_path, tiny_model, se
             nussl.ml.SeparationModel.load(str(tmp_path / "model.pth"))
 
 
-def test_a_separator_applies_the_transforms_of_the_file_but_for_a_short_list(tmp_path, tiny_model, signals):
+def test_a_separator_applies_the_transforms_of_the_file_except_a_short_list(tmp_path, tiny_model, signals):
     path = saved(tiny_model(), tmp_path / "model.pth")
     separator = nussl.separation.deep.DeepMaskEstimation(signals(1)[0], path)
     applied = [type(step) for step in separator.transform.transforms]
@@ -138,7 +138,7 @@ def test_validation_data_in_a_loader_is_dropped_from_the_metadata(tmp_path, tiny
     assert "val_dataset" not in safe_load(path)["metadata"]
 
 
-def test_a_device_that_is_not_there_becomes_the_cpu_in_silence(monkeypatch, tmp_path, tiny_model, signals):
+def test_an_absent_device_silently_becomes_the_cpu(monkeypatch, tmp_path, tiny_model, signals):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     seen = []
     trainer, _ = create_train_and_validation_engines(
@@ -164,7 +164,7 @@ def test_the_stft_is_scipys_in_single_precision(signals):
     np.testing.assert_allclose(spectrum[:, 10], np.fft.rfft(frame * window) / window.sum(), atol=1e-6)
 
 
-def test_an_epoch_can_be_a_hundred_iterations_and_handlers_hear_of_each_step():
+def test_an_epoch_can_be_a_hundred_iterations_and_handlers_run_at_each_step():
     heard = []
 
     def step(engine, data):
@@ -186,7 +186,7 @@ def test_the_seed_of_a_run_is_none_unless_it_is_given():
     assert trainer.state.seed is None
 
 
-def test_nussls_files_are_those_of_the_wheel():
+def test_nussl_is_the_wheel_of_pypi():
     # GitHub's tree of the same version number is another program, whose models have other weights.
     config = build_recurrent_chimera(257, 4, 1, True, 0.0, 4, ["sigmoid"], 2, ["softmax"])
     assert len(nussl.ml.SeparationModel(config).state_dict()) == 17

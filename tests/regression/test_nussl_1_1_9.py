@@ -1,4 +1,4 @@
-"""nussl's own separators on today's packages, held to what they gave on the packages of their time."""
+"""Tests that nussl's separators give the estimates recorded on the packages of 2021."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package `late` that notes in `late.log.ran` which of its modules have run; `late` imports `late.work`."""
+    """A package `late` that lists in `late.log.ran` which of its modules have run; `late` imports `late.work`."""
     folder = tmp_path / "late"
     (folder / "work").mkdir(parents=True)
     (folder / "__init__.py").write_text("from . import work\nfrom .log import ran\n")
@@ -41,19 +41,19 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture
 def late(package):
-    """The package, with its module `work` put off."""
+    """The package, with its module `work` deferred."""
     with on_first_use("late.work"):
         return importlib.import_module(package)
 
 
-def test_a_module_is_imported_when_something_is_first_asked_of_it_and_once(late):
-    stand_in = late.work
-    assert isinstance(stand_in, OnFirstUse) and "late.work" not in sys.modules and late.ran == []
-    assert stand_in.value == 5
+def test_a_module_is_imported_once_at_first_use(late):
+    placeholder = late.work
+    assert isinstance(placeholder, OnFirstUse) and "late.work" not in sys.modules and late.ran == []
+    assert placeholder.value == 5
     assert late.ran == ["late.work.inner", "late.work"]
-    assert late.work is sys.modules["late.work"] is not stand_in
-    assert stand_in.inner is late.work.inner  # who kept the stand-in finds the same
-    assert "value" in dir(stand_in)
+    assert late.work is sys.modules["late.work"] is not placeholder
+    assert placeholder.inner is late.work.inner  # a kept placeholder gives the same
+    assert "value" in dir(placeholder)
     assert len(late.ran) == 2
 
 
@@ -61,7 +61,7 @@ def test_a_module_is_imported_when_something_is_first_asked_of_it_and_once(late)
     "way",
     ["from late.work import value", "from late.work import *", "from late.work.inner import value"],
 )
-def test_every_way_of_importing_imports_all_of_it_once(late, way):
+def test_every_form_of_import_imports_the_module_once(late, way):
     found = {}
     exec(way, found)
     assert found["value"] == 5
@@ -69,25 +69,25 @@ def test_every_way_of_importing_imports_all_of_it_once(late, way):
     assert type(late.work) is types.ModuleType
 
 
-def test_a_module_of_it_that_nobody_has_imported_is_found_and_what_is_not_there_is_told_as_ever(late):
+def test_a_submodule_is_found_and_a_missing_name_is_an_attribute_error(late):
     assert late.work.more.__name__ == "late.work.more"
     for module in (late.work, OnFirstUse("late.work"), OnFirstUse("late.log")):
         with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nothing'"):
             _ = module.nothing
 
 
-def test_looking_through_all_modules_imports_none(late):
+def test_reading_dunder_attributes_imports_nothing(late):
     for name in ("__file__", "__path__", "__spec__", "__warningregistry__", "__wrapped__"):
         getattr(late.work, name, None)
     assert late.ran == []
 
 
-def test_what_is_imported_already_or_not_installed_is_left_as_it_is():
+def test_imported_or_missing_packages_are_left_alone():
     with on_first_use("json", "no_such_package"):
         assert sys.modules["json"] is json and "no_such_package" not in sys.modules
 
 
-def test_a_class_imported_in_the_block_is_the_class_for_all_that_is_done_with_it(monkeypatch):
+def test_a_class_imported_in_the_block_behaves_as_the_class(monkeypatch):
     monkeypatch.delitem(sys.modules, "fractions", raising=False)
     found = {}
     with on_first_use("fractions"):
@@ -106,7 +106,7 @@ def test_a_class_imported_in_the_block_is_the_class_for_all_that_is_done_with_it
     assert Third.__mro__[1] is fractions.Fraction
 
 
-def test_what_has_to_hold_holds_while_a_module_runs_and_what_waits_for_it_comes_after(late):
+def test_the_context_holds_while_a_module_runs_and_the_function_is_called_after(late):
     events = []
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ def test_what_has_to_hold_holds_while_a_module_runs_and_what_waits_for_it_comes_
     assert events[-1] == "at once"
 
 
-def test_a_module_that_fails_says_so_each_time_and_is_imported_when_it_can_be(late, tmp_path):
+def test_a_failing_import_raises_each_time_until_it_succeeds(late, tmp_path):
     inner = tmp_path / "late" / "work" / "inner.py"
     text, events = inner.read_text(), []
     inner.write_text("raise ImportError('no such library')\n")
@@ -141,7 +141,22 @@ def test_a_module_that_fails_says_so_each_time_and_is_imported_when_it_can_be(la
     assert events == ["after"]
 
 
-PUT_OFF = """
+def test_a_function_that_fails_fails_the_import_and_is_called_again(late):
+    calls = []
+
+    def fail_once():
+        calls.append(late.log.ran[-1])
+        if len(calls) == 1:
+            raise OSError("not yet")
+
+    on_import("late.work", fail_once)
+    with pytest.raises(OSError, match="not yet"):
+        _ = late.work.value
+    assert late.work.value == 5
+    assert calls == ["late.work"] * 2
+
+
+DEFERRED = """
 import json, sys
 import nussl_transfer
 import nussl
@@ -159,12 +174,12 @@ print(json.dumps([facts, [kind.__module__.split(".")[0] for kind in kinds]]))
 """
 
 
-def test_opening_a_network_imports_nothing_for_training_or_scores_and_all_of_nussl_is_there_when_asked_for(
+def test_opening_a_network_imports_nothing_for_training_or_scores(
     tmp_path, tiny_model
 ):
     info = CheckpointInfo(("a", "b"), "whole", 16000, nussl.STFTParams(512, 128, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "model.pth", tiny_model(), info)
-    ended = subprocess.run([sys.executable, "-c", PUT_OFF, path], cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", DEFERRED, path], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     imported, found = json.loads(ended.stdout)
     assert imported == []

@@ -23,7 +23,7 @@ from nussl_transfer.runtime.files import (
 )
 
 
-def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
+def test_the_file_gets_its_name_when_the_block_succeeds(tmp_path):
     path = tmp_path / "made" / "on the way" / "file.txt"
     with written_aside(path) as aside:
         aside.write_text("new")
@@ -31,11 +31,11 @@ def test_what_was_written_takes_the_name_when_the_block_ends_well(tmp_path):
         assert aside.parent == path.parent, "a rename is atomic only within one file system"
         written = aside.stat().st_ino
     assert path.read_text() == "new"
-    assert path.stat().st_ino == written, "it was copied: a reader could have found half of it"
+    assert path.stat().st_ino == written, "a copy: a reader could find half of it"
     assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_an_error_in_the_block_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+def test_an_error_in_the_block_leaves_only_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(OSError, match="disk is full"), written_aside(path) as aside:
@@ -46,20 +46,20 @@ def test_an_error_in_the_block_leaves_the_old_file_and_nothing_beside_it(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["bass.wav", "latest.model.pth"])
-def test_a_file_left_half_written_by_a_kill_is_not_taken_for_audio_or_a_checkpoint(tmp_path, name):
+def test_a_half_written_file_does_not_look_like_audio_or_a_checkpoint(tmp_path, name):
     with written_aside(tmp_path / name) as aside:
         aside.write_text("half")
         assert not list(tmp_path.glob("*.wav")) and not list(tmp_path.glob("*.pth"))
         assert aside.name.startswith(".") and aside.suffix == ".part"
 
 
-def test_json_is_read_back_as_it_was(tmp_path):
+def test_json_is_read_back_unchanged(tmp_path):
     value = {"label": "Äöü", "numbers": [1, 2.5, None, True], "nested": {"a": []}}
     write_json(tmp_path / "value.json", value)
     assert json.loads((tmp_path / "value.json").read_text(encoding="utf-8")) == value
 
 
-def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path):
+def test_nan_is_an_error_and_the_old_file_stays(tmp_path):
     path = tmp_path / "value.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -68,7 +68,7 @@ def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
 
 
-def test_a_file_is_newer_only_than_what_was_written_before_it(tmp_path):
+def test_a_file_is_newer_than_those_written_before_it(tmp_path):
     old, made, late = tmp_path / "old", tmp_path / "made", tmp_path / "late"
     for time, path in enumerate((old, made, late), start=1):
         path.write_text("x")
@@ -77,7 +77,7 @@ def test_a_file_is_newer_only_than_what_was_written_before_it(tmp_path):
     assert not is_newer(made, old, late) and not is_newer(made, made) and not is_newer(tmp_path / "absent", old)
 
 
-# On the disk ----------------------------------------------------------------------------------------------------------
+# Durability ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("call", ["write_text", "replace"])
-def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path, monkeypatch, call):
+def test_the_error_of_a_full_disk_names_the_file(tmp_path, monkeypatch, call):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -105,7 +105,7 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_the_same_content_under_two_names_stays_when_the_first_gets_another(tmp_path, monkeypatch, has_links):
+def test_a_copy_keeps_its_content_when_the_original_is_replaced(tmp_path, monkeypatch, has_links):
     def without(*_):
         raise OSError(errno.EPERM, "Operation not permitted")
 

@@ -329,7 +329,7 @@ def test_only_the_main_process_writes(scenes):
         ("item", 1, "DataError: Item 31 of the training data .* cannot be made: no such sound"),
         ("unlike", 1, "ConfigError: A process on .* another configuration .*training: seed: 1 there, 2 now"),
         ("full", 0, "CheckpointError: Iteration 5 cannot be saved .* No space left on device"),
-        ("too often", 0, "TransferError: got 1 .iteration 8, items 28 to 31"),
+        ("too often", 0, "TransferError: .* got 1 .iteration 8, items 28 to 31"),
     ],
 )
 def test_an_error_in_one_process_is_reported_by_it_and_ends_both(scenes, name, rank, said):
@@ -392,14 +392,19 @@ def test_a_recipe_prints_everything_once(tiny_store, tmp_path):
                 status = run_recipe("Pretrains::\n\n    pretrain\n", ("pretrain",), words)
             return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 
-        return {"good": say(), "bad": say("--override", "training.batch_size=3")}
+        return say(*overrides)
 
+    overrides = []
     first, second = in_two_processes(tmp_path, work, joined=False)
-    assert [answer["good"]["status"] for answer in (first, second)] == [0, 0]
-    assert first["good"]["out"].startswith("Wrote ") and "all 2 iterations are done" in first["good"]["err"]
-    assert [answer["bad"]["status"] for answer in (first, second)] == [2, 2]
-    assert "Batch size 3 is wrong" in first["bad"]["err"]
-    assert [second[name][stream] for name in ("good", "bad") for stream in ("out", "err")] == [""] * 4
+    assert [first["status"], second["status"]] == [0, 0]
+    assert first["out"].startswith("Wrote ") and "all 2 iterations are done" in first["err"]
+    assert [second["out"], second["err"]] == ["", ""]
+
+    overrides = ["--override", "training.batch_size=3"]
+    first, second = in_two_processes(tmp_path, work, joined=False)
+    assert [first["status"], second["status"]] == [2, 2]
+    assert "Batch size 3 is wrong" in first["err"]
+    assert [second["out"], second["err"]] == ["", ""]
 
 
 # One process ----------------------------------------------------------------------------------------------------------
@@ -413,7 +418,8 @@ def test_one_process_waits_for_nobody(monkeypatch):
     with distributed.join_process_group(), distributed.synchronized():
         assert not torch.distributed.is_initialized() and distributed.is_single_process() and distributed.is_main_process()
         assert reduce.average_gradients([parameter], losses) is losses
-        assert (distributed.all_reduce_max(3), distributed.all_reduce_sum([1.0]), distributed.all_gather("x")) == (3, [1.0], ["x"])
+        assert (distributed.all_reduce_max(3), distributed.all_reduce_sum([1.0])) == (3, [1.0])
+        assert distributed.all_gather("x") == ["x"]
         assert distributed.rank_share(range(4, 9)) == range(4, 9) and distributed.rank_seed(7, 3) == 7
     with pytest.raises(DataError, match="no such sound"), distributed.synchronized():
         refuse({})
@@ -423,7 +429,8 @@ def test_processes_that_cannot_connect_raise_an_error(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match=r"The 2 processes of WORLD_SIZE cannot connect: .*LOCAL_RANK.* Start them with torchrun"):
+    message = r"The 2 processes of WORLD_SIZE cannot connect: .*LOCAL_RANK.* Start them with torchrun"
+    with pytest.raises(ConfigError, match=message):
         with distributed.join_process_group():
             pass
 

@@ -1,4 +1,4 @@
-"""Tests of hostile checkpoints: one that declares more than it has is refused before memory is allocated; noise never crashes."""
+"""Tests of hostile checkpoints: too large declarations are refused before memory is allocated; noise never crashes."""
 
 from __future__ import annotations
 
