@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from layouts import bach10, choirset, musdb18, slakh, tone, write
+from layouts import SLAKH_TRACKS, bach10, choirset, musdb18, slakh, tone, write
 
 from nussl_transfer import cli
 from nussl_transfer.pipelines.experiment_reading import read_experiment
@@ -92,7 +92,7 @@ def _guess(code: str) -> str:
 # Data sets that pages name, as small trees of the same form.
 TREES = {
     "Bach10_v1.1": lambda here: bach10(here, pieces=4, seconds=3.0),
-    "slakh2100_flac_redux": slakh,
+    "slakh2100_flac_redux": lambda here: slakh(here, tracks=tuple(number for number in SLAKH_TRACKS if number != 357)),
     "musdb18hq": musdb18,
     "corpora/choir": lambda here: choirset(here / "corpora" / "choir"),
 }
@@ -168,7 +168,7 @@ def shortened(code: str) -> str:
 def test_every_code_block_runs(page, reader):
     names: dict = {"__name__": "__docs__"}
     for folder, make in TREES.items():
-        if f" {folder}" in page.read_text(encoding="utf-8"):
+        if folder in page.read_text(encoding="utf-8"):
             make(reader)
     for block in blocks_of(page):
         where = f"{page.name}:{block.line}"

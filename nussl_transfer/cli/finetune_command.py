@@ -14,10 +14,11 @@ from .words import parse_list, semitones, tempo
 if TYPE_CHECKING:
     from argparse import _ActionsContainer as Group
 
-MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "gain_db", "timbre")
+MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "gain_db", "timbre", "eq_db")
 TRAINING = (
     "iterations", "batch_size", "frozen", "learning_rate", "body_learning_rate", "phase_sensitive", "frame_step",
-    "validate_every", "stop_after", "ema_decay", "accumulate", "device", "bf16", "workers", "tensorboard",
+    "dc_weight", "weight_decay", "warmup_iterations", "thaw_after", "choose_by", "validate_every", "stop_after",
+    "ema_decay", "accumulate", "device", "bf16", "workers", "tensorboard",
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def _add_mixture_options(group: Group) -> None:
     group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")
     group.add_argument("--gain-db", metavar="X", type=number(0, 60), help="change levels by up to X dB [2]")
     group.add_argument("--timbre", metavar="SHARE", type=number(0, 1), help="share of stems with another timbre [0.5]")
+    group.add_argument("--eq-db", metavar="X", type=number(0, 60), help="strength of that equalizer [1.5]")
 
 
 def _add_training_options(group: Group) -> None:
@@ -74,9 +76,15 @@ def _add_training_options(group: Group) -> None:
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
     add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate below the two heads, if another")
+    add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the rate over N iterations [0]")
+    add("--thaw-after", metavar="N", type=integer(0, 10**9), help="train only the heads for N iterations [0]")
+    add("--weight-decay", metavar="X", type=number(0, 100), help="weight decay of AdamW [0]")
+    add("--dc-weight", metavar="X", type=number(0, 1), help="of the clustering loss [0.001]; paper: 0.01")
     add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
+    best = ("loss", "mask_loss", "si_sdr")
+    add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [loss]")
     add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop after N without a better one; 0: never [0]")
     add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights; 0: off [0.99]")
     add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
