@@ -50,7 +50,7 @@ def ours(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
 
 
 def cut(change: Change) -> Change:
-    """Returns a candidate that is given as much around the excerpt as ours, and gives as much back."""
+    """Return a candidate that is given as much around the excerpt as ours, and gives as much back."""
 
     def of_the_middle(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         changed = change(audio, pitch, stretch)
@@ -115,7 +115,7 @@ def rubber_band(finer: bool) -> Change:
 
 
 def candidates() -> dict[str, Change]:
-    """Returns all that can be run here."""
+    """Return all that can be run here."""
     found: dict[str, Change] = {
         "Signalsmith cheaper, rate by soxr": ours,
         "Signalsmith cheaper, both": cut(signalsmith(True)),
@@ -135,18 +135,18 @@ def candidates() -> dict[str, Change]:
 
 
 def changed(change: Change, make: Callable[[np.ndarray], np.ndarray], seconds: float, *how: float) -> np.ndarray:
-    """Returns so many seconds of a signal of time, changed."""
+    """Return so many seconds of a signal of time, changed."""
     clock = (np.arange(source_samples(round(seconds * RATE), how[1]) + 2 * CONTEXT) - CONTEXT) / RATE
     return change(make(clock).astype(np.float32), *how)
 
 
 def tone(clock: np.ndarray) -> np.ndarray:
-    """Returns a tone of 440 Hz."""
+    """Return a tone of 440 Hz."""
     return 0.5 * np.sin(2 * np.pi * 440 * clock)
 
 
 def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a signal of time: bursts of noise, of another for each seed."""
+    """Return a signal of time: bursts of noise, of another for each seed."""
 
     def make(clock: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(seed).standard_normal(len(clock))
@@ -156,7 +156,7 @@ def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def frequency_and_purity(audio: np.ndarray, wanted: float) -> tuple[float, float]:
-    """Returns how many cents a tone is off, and the level of what is within 2 % of it above the rest, in dB."""
+    """Return how many cents a tone is off, and the level of what is within 2 % of it above the rest, in dB."""
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 8 * len(audio)))
     peak = int(spectrum.argmax())
     below, at, above = np.log(spectrum[peak - 1 : peak + 2])
@@ -168,7 +168,7 @@ def frequency_and_purity(audio: np.ndarray, wanted: float) -> tuple[float, float
 
 
 def onsets(audio: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how late each burst is, and how long 90 % of it takes, in ms."""
+    """Return how late each burst is, and how long 90 % of it takes, in ms."""
     late, long = [], []
     for time_of_burst in at:
         first = round((time_of_burst - 0.1) * RATE)
@@ -180,7 +180,7 @@ def onsets(audio: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(change: Change) -> dict[str, float]:
-    """Returns the figures of a candidate."""
+    """Return the figures of a candidate."""
     noise = np.random.default_rng(0).standard_normal(2 * SECONDS * RATE).astype(np.float32)
     taken, cents, purity, length, end, late, smear, apart = [], [], [], [], [], [], [], []
     for pitch, stretch in SETTINGS:
@@ -212,7 +212,7 @@ def measure(change: Change) -> dict[str, float]:
 
 
 def bank() -> float:
-    """Returns the ms that ten seconds of a stem take that lies ready in every pitch and tempo."""
+    """Return the ms that ten seconds of a stem take that lies ready in every pitch and tempo."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stem.wav"
         soundfile.write(path, np.zeros(240 * RATE, np.float32), RATE, subtype="FLOAT")
@@ -225,7 +225,7 @@ def bank() -> float:
 
 
 def main() -> None:
-    """Measures all, prints a table in Markdown and the line of JSON."""
+    """Measure all, prints a table in Markdown and the line of JSON."""
     threadpool_limits(1)
     torch.set_num_threads(1)
     found = {}

@@ -21,7 +21,7 @@ COPIES = 12  # of the embedding, all told: as much must be free; otherwise the b
 
 
 def shape_that_fits() -> tuple[int, ...]:
-    """Returns the paper's shape, or one of fewer items where memory is short."""
+    """Return the paper's shape, or one of fewer items where memory is short."""
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
     nb = SHAPE[0]
@@ -31,7 +31,7 @@ def shape_that_fits() -> tuple[int, ...]:
 
 
 def measure(name: str, shape: tuple[int, ...]) -> dict:
-    """Returns the median seconds of a step of one loss, and the megabytes that it takes above its inputs."""
+    """Return the median seconds of a step of one loss, and the megabytes that it takes above its inputs."""
     import nussl_transfer  # noqa: F401  isort: skip
     import nussl
     import torch
@@ -56,7 +56,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict:
 
 
 def main() -> None:
-    """Runs both, one after the other, and prints the ratios."""
+    """Run both, one after the other, and prints the ratios."""
     found, shape = {}, shape_that_fits()
     for name in ("DeepClusteringLoss", "GramDeepClusteringLoss"):
         command = [sys.executable, __file__, name, json.dumps(shape)]

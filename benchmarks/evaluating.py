@@ -45,7 +45,7 @@ QUICK = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
 
 def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
-    """Writes a store that has so many excerpts, and a checkpoint."""
+    """Write a store that has so many excerpts, and a checkpoint."""
     generator = np.random.default_rng(0)
     samples = int((SECONDS + HOP * (excerpts // TRACKS - 1)) * RATE)
     writer = StoreWriter(folder / "store", RATE)
@@ -59,24 +59,24 @@ def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
 
 
 def stem(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Returns a tone that wanders, in some noise."""
+    """Return a tone that wanders, in some noise."""
     pitch = generator.uniform(60, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 4000)
     return np.sin(2 * np.pi * np.cumsum(pitch) / RATE) / 2 + generator.normal(0, 0.05, samples)
 
 
 def score_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
-    """Returns SI-SDR and improvement [excerpts, ns, 2] in dB."""
+    """Return SI-SDR and improvement [excerpts, ns, 2] in dB."""
     rows = score(folder / "model.pth", Store(folder / "store"), excerpts, device=device, progress=False)
     return np.array([[row["si_sdr"], row["improvement"]] for row in rows]).reshape(len(excerpts), -1, 2)
 
 
 def read_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
-    """Returns the mixture's SI-SDR: what reading, copying and measuring take, without a network."""
+    """Return the mixture's SI-SDR: what reading, copying and measuring take, without a network."""
     return np.array([row["si_sdr"] for row in score(MIXTURE, Store(folder / "store"), excerpts, device=device)])
 
 
 def score_nussl(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
-    """Returns SI-SDR and improvement [excerpts, ns, 2] in dB."""
+    """Return SI-SDR and improvement [excerpts, ns, 2] in dB."""
     found = []
     separator = nussl.separation.deep.DeepMaskEstimation(nussl.AudioSignal(), str(folder / "model.pth"), device=device)
     for excerpt in excerpts:
@@ -100,7 +100,7 @@ WAYS = {"ours": score_ours, "nussl": score_nussl, "ours, no network": read_ours}
 def measure(
     name: str, folder: Path, excerpts: Sequence[MixtureExcerpt], device: str, threads: int
 ) -> tuple[float, np.ndarray]:
-    """Returns the seconds that scoring takes in a process of its own, and the scores."""
+    """Return the seconds that scoring takes in a process of its own, and the scores."""
     fork = multiprocessing.get_context("fork")  # with nothing computed yet: what is imported is there
     ours, theirs = fork.Pipe(duplex=False)
 
@@ -126,7 +126,7 @@ def measure(
 
 
 def main() -> None:
-    """Measures one after the other and prints the ratio."""
+    """Measure one after the other and prints the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 16 excerpts")
     parser.add_argument("--excerpts", type=int, default=1000, help="how many, a multiple of 8")

@@ -50,7 +50,7 @@ FILLER = "filler"
 
 
 def make_store(folder: Path) -> Store:
-    """Writes a store of four tracks of tones and noise."""
+    """Write a store of four tracks of tones and noise."""
     rng = np.random.default_rng(0)
     writer = StoreWriter(folder, RATE, "killing")
     for number in range(4):
@@ -75,7 +75,7 @@ def train(store: Store, out: Path) -> None:
 
 
 def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:
-    """Returns the run in a process forked from this one, which has imported everything; its status is as a command's."""
+    """Return the run in a process forked from this one, which has imported everything; its status is as a command's."""
 
     def work():
         os.setpgid(0, 0)
@@ -123,7 +123,7 @@ def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Ra
 
 
 def is_complete(out: Path) -> bool:
-    """Returns whether a run is done."""
+    """Return whether a run is done."""
     if not (out / "state.pt").exists():
         return False
     state = safe_load(out / "state.pt")
@@ -131,7 +131,7 @@ def is_complete(out: Path) -> bool:
 
 
 def unreadable(out: Path) -> list[str]:
-    """Returns the checkpoints and states of a run that do not open."""
+    """Return the checkpoints and states of a run that do not open."""
     found = []
     for path in [*out.rglob("*.pth"), *out.rglob("state.pt")]:
         try:
@@ -142,7 +142,7 @@ def unreadable(out: Path) -> list[str]:
 
 
 def contents(out: Path) -> dict:
-    """Returns all that has to be the same: every weight, and the curve but for the times."""
+    """Return all that has to be the same: every weight, and the curve but for the times."""
     weights = {
         f"{path.name} {name}": tensor.numpy().tobytes()
         for path in sorted((out / "checkpoints").glob("*.pth"))
@@ -170,7 +170,7 @@ class Trial:
         self.unreadable: list[str] = []
 
     def strike(self, name: str, blow: Callable[[multiprocessing.Process, Path], bool], count: int, folder: Path) -> None:
-        """Has `count` blows land on runs below a folder."""
+        """Have `count` blows land on runs below a folder."""
         of_run, out = 0, folder / "run 0"
         while self.landed < count or of_run:
             process = self.begin(out)
@@ -192,7 +192,7 @@ class Trial:
 
 
 def main() -> None:
-    """Runs the trials, and prints what came of them."""
+    """Run the trials, and prints what came of them."""
     torch.set_num_threads(1)
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -233,7 +233,7 @@ def main() -> None:
 
 
 def mount(folder: Path) -> bool:
-    """Puts a small disk of its own under a folder; returns whether that was allowed."""
+    """Put a small disk of its own under a folder; return whether that was allowed."""
     if os.geteuid() or not shutil.which("mount"):
         return False
     asked = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]

@@ -52,7 +52,7 @@ BATCH = 8
 
 
 def make_stems(folder: Path) -> Store:
-    """Writes the same stems as a store, and as nussl's folder of mixtures and sources."""
+    """Write the same stems as a store, and as nussl's folder of mixtures and sources."""
     rng = np.random.default_rng(0)
     writer = StoreWriter(folder / "store", RATE)
     samples = round(MINUTES * 60 * RATE)
@@ -68,7 +68,7 @@ def make_stems(folder: Path) -> Store:
 
 
 def with_spectra(hook: Callable, *args: object, excerpt: bool, **options: object) -> nussl.datasets.BaseDataset:
-    """Returns one of nussl's data sets with the transforms that its ChimeraNet trains on."""
+    """Return one of nussl's data sets with the transforms that its ChimeraNet trains on."""
     steps = [
         nussl.datasets.transforms.MagnitudeSpectrumApproximation(),
         nussl.datasets.transforms.MagnitudeWeights(),
@@ -81,7 +81,7 @@ def with_spectra(hook: Callable, *args: object, excerpt: bool, **options: object
 
 
 def read_and_sum(folder: Path) -> Callable:
-    """Returns a closure for OnTheFly: ten seconds of one track, each stem read by nussl."""
+    """Return a closure for OnTheFly: ten seconds of one track, each stem read by nussl."""
     rng = np.random.default_rng(0)
 
     def mix(dataset: nussl.datasets.BaseDataset, index: int) -> dict:
@@ -97,7 +97,7 @@ def read_and_sum(folder: Path) -> Callable:
 
 
 def seconds_an_item(item: Callable[[int], object], repeats: int) -> float:
-    """Returns the median seconds that an item takes, after one that does not count."""
+    """Return the median seconds that an item takes, after one that does not count."""
     item(0)
     taken = []
     for index in range(1, repeats + 1):
@@ -108,7 +108,7 @@ def seconds_an_item(item: Callable[[int], object], repeats: int) -> float:
 
 
 def with_workers(mixtures: Mixtures, workers: int, batches: int) -> float:
-    """Returns mixtures a second out of worker processes, from the first batch on."""
+    """Return mixtures a second out of worker processes, from the first batch on."""
     loader = torch.utils.data.DataLoader(mixtures, BATCH, sampler=range(BATCH * (batches + workers)), num_workers=workers)
     arriving = iter(loader)
     for _ in range(workers):  # every process has started when each has given one
@@ -119,7 +119,7 @@ def with_workers(mixtures: Mixtures, workers: int, batches: int) -> float:
 
 
 def main() -> None:
-    """Measures, prints a table and the line of JSON."""
+    """Measure, prints a table and the line of JSON."""
     warnings.simplefilter("ignore")
     threadpool_limits(1)
     torch.set_num_threads(1)

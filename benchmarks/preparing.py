@@ -31,7 +31,7 @@ LABELS = ("bass", "drums", "other", "vocals")
 
 
 def make_stems(folder: Path, kind: str) -> list[Path]:
-    """Writes a track of four stems, stereo, 16 bits."""
+    """Write a track of four stems, stereo, 16 bits."""
     rng = np.random.default_rng(0)
     clock = np.arange(SECONDS * RATE) / RATE
     paths = []
@@ -45,21 +45,21 @@ def make_stems(folder: Path, kind: str) -> list[Path]:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Returns what an action takes."""
+    """Return what an action takes."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def ours(stems: Path, out: Path) -> None:
-    """Prepares a store."""
+    """Prepare a store."""
     shutil.rmtree(out, ignore_errors=True)
     name, tracks = open_tracks(stems)
     prepare(tracks, out, NEW_RATE, name, workers=1, progress=False)
 
 
 def theirs(paths: list[Path], out: Path | None) -> None:
-    """Loads with librosa; writes where a folder is given."""
+    """Load with librosa; writes where a folder is given."""
     for path in paths:
         audio, _ = librosa.load(path, sr=NEW_RATE, mono=True)
         if out is not None:
@@ -68,7 +68,7 @@ def theirs(paths: list[Path], out: Path | None) -> None:
 
 
 def main() -> None:
-    """Measures, in turns, and prints."""
+    """Measure, in turns, and prints."""
     threadpool_limits(1)
     found = {}
     for kind in ("wav", "flac"):

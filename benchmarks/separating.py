@@ -43,7 +43,7 @@ TINY = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
 
 def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> None:
-    """Writes a checkpoint, and noise of each length."""
+    """Write a checkpoint, and noise of each length."""
     import nussl_transfer  # noqa: F401  isort: skip
     import numpy as np
     import nussl
@@ -65,7 +65,7 @@ def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> None:
 
 
 def separate_ours(audio: Path, model: Path, out: Path) -> None:
-    """Separates block by block, as the command line does."""
+    """Separate block by block, as the command line does."""
     from nussl_transfer import cli
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -75,7 +75,7 @@ def separate_ours(audio: Path, model: Path, out: Path) -> None:
 
 
 def separate_nussl(audio: Path, model: Path, out: Path) -> None:
-    """Separates the whole signal at once."""
+    """Separate the whole signal at once."""
     import nussl
 
     estimates = nussl.separation.deep.DeepMaskEstimation(nussl.AudioSignal(str(audio)), str(model))()
@@ -83,7 +83,7 @@ def separate_nussl(audio: Path, model: Path, out: Path) -> None:
 
 
 def separate_overlap_add(audio: Path, model: Path, out: Path) -> None:
-    """Separates windows of what the network was trained on, one after the other, and adds them up."""
+    """Separate windows of what the network was trained on, one after the other, and adds them up."""
     import nussl
 
     separator = nussl.separation.deep.DeepMaskEstimation(nussl.AudioSignal(str(audio)), str(model))
@@ -91,14 +91,14 @@ def separate_overlap_add(audio: Path, model: Path, out: Path) -> None:
 
 
 def write_estimates(estimates: list, out: Path) -> None:
-    """Writes estimates as nussl's users do."""
+    """Write estimates as nussl's users do."""
     out.mkdir()
     for label, estimate in zip(LABELS, estimates, strict=True):
         estimate.write_audio_to_file(str(out / f"{label}.wav"))
 
 
 def separate_htdemucs(audio: Path, model: Path, out: Path) -> None:
-    """Separates as many seconds of stereo noise at 44.1 kHz with a network like the released one, of random weights."""
+    """Separate as many seconds of stereo noise at 44.1 kHz with a network like the released one, of random weights."""
     import torch
     from demucs.apply import apply_model
     from demucs.htdemucs import HTDemucs
@@ -120,7 +120,7 @@ SEPARATORS = {
 
 
 def run_here(name: str, audio: Path, model: Path, threads: int) -> None:
-    """Separates in this process, and prints what it took."""
+    """Separate in this process, and prints what it took."""
     started = time.perf_counter()
     import torch
 
@@ -144,7 +144,7 @@ def run_here(name: str, audio: Path, model: Path, threads: int) -> None:
 
 
 def peak_megabytes() -> float:
-    """Returns the most memory that this process has taken since it was started."""
+    """Return the most memory that this process has taken since it was started."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1024
@@ -154,7 +154,7 @@ def peak_megabytes() -> float:
 def measure(
     name: str, folder: Path, seconds: int, threads: int, python: str = sys.executable, times: int = 1
 ) -> dict | None:
-    """Returns what a separation takes in processes of its own, the median of several; None where one ended badly."""
+    """Return what a separation takes in processes of its own, the median of several; None where one ended badly."""
     words = [python, __file__, "--one", name, str(folder / f"{seconds}.wav"), str(folder / "model.pth"), str(threads)]
     found = []
     for _ in range(times):
@@ -178,7 +178,7 @@ def measure(
 
 
 def can_import_demucs(python: str) -> bool:
-    """Returns whether a Python has pip's demucs."""
+    """Return whether a Python has pip's demucs."""
     try:
         return not subprocess.run([python, "-c", "import demucs.htdemucs"], capture_output=True).returncode
     except OSError:
@@ -186,7 +186,7 @@ def can_import_demucs(python: str) -> bool:
 
 
 def main() -> None:
-    """Measures one after the other and prints the ratios."""
+    """Measure one after the other and prints the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 15 and 60 seconds, nussl's 15 alone")
     parser.add_argument("--lengths", default="", help="seconds, three of them in place of 60,300,3600")

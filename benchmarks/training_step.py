@@ -58,7 +58,7 @@ TINY |= {"track_seconds": 2.0, "warmup": 1, "steps": 3, "their_steps": 2, "worke
 
 
 def make_stems(folder: Path, plan: Plan) -> None:
-    """Writes one set of stems twice: as our store, and as nussl's folders of tracks and of excerpts."""
+    """Write one set of stems twice: as our store, and as nussl's folders of tracks and of excerpts."""
     import numpy as np
 
     import nussl_transfer  # noqa: F401
@@ -102,7 +102,7 @@ class Meter:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._count)
 
     def read(self) -> dict:
-        """Returns what was measured; memory in MB."""
+        """Return what was measured; memory in MB."""
         import torch
 
         seconds, steps = self.ended - self.began, self.last - self.plan.warmup
@@ -137,7 +137,7 @@ class Meter:
 
 
 def network(plan: Plan):
-    """Returns the paper's ChimeraNet at the plan's size, the same for both."""
+    """Return the paper's ChimeraNet at the plan's size, the same for both."""
     import nussl
     import torch
 
@@ -149,7 +149,7 @@ def network(plan: Plan):
 
 
 def train_theirs(folder: Path, plan: Plan) -> dict:
-    """Trains nussl's own way; the folder holds tracks or excerpts."""
+    """Train nussl's own way; the folder holds tracks or excerpts."""
     import nussl
     import torch
     from nussl.datasets import transforms as tfm
@@ -185,7 +185,7 @@ def train_theirs(folder: Path, plan: Plan) -> dict:
 
 
 def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> dict:
-    """Trains with ``fit``."""
+    """Train with ``fit``."""
     import nussl
 
     from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
@@ -259,7 +259,7 @@ class Profile:
         self.profile.stop()
 
     def read(self) -> dict[str, float]:
-        """Prints the longest operations; returns the share of each group in the time of the device."""
+        """Print the longest operations; return the share of each group in the time of the device."""
         events = self.profile.key_averages()
         order = "self_device_time_total" if self.cuda else "self_cpu_time_total"
         print(events.table(sort_by=order, row_limit=15, max_name_column_width=45))
@@ -291,7 +291,7 @@ SIDES = {
 
 
 def measure(name: str, folder: Path, plan: Plan) -> dict:
-    """Runs one side in this process."""
+    """Run one side in this process."""
     import nussl_transfer  # noqa: F401  isort: skip
     import torch
 
@@ -300,7 +300,7 @@ def measure(name: str, folder: Path, plan: Plan) -> dict:
 
 
 def run_side(name: str, folder: Path, plan: Plan) -> dict:
-    """Runs one side in a process of its own, and tells what came of it."""
+    """Run one side in a process of its own, and tells what came of it."""
     command = [sys.executable, __file__, "--side", name, "--folder", str(folder), "--plan", json.dumps(asdict(plan))]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     *told, last = run.stdout.splitlines()
@@ -316,7 +316,7 @@ def run_side(name: str, folder: Path, plan: Plan) -> dict:
 
 
 def ratios(ours: dict, theirs: dict) -> dict:
-    """Returns how ours compares."""
+    """Return how ours compares."""
     return {
         "speed_ratio": round(ours["items_per_s"] / theirs["items_per_s"], 2),
         "memory_ratio": round(ours["megabytes"] / theirs["megabytes"], 3),
@@ -324,7 +324,7 @@ def ratios(ours: dict, theirs: dict) -> dict:
 
 
 def compare(plan: Plan, sides: list[str]) -> dict:
-    """Runs the sides one after the other, and returns the figures."""
+    """Run the sides one after the other, and return the figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make = [sys.executable, __file__, "--side", "stems", "--folder", name, "--plan", json.dumps(asdict(plan))]
@@ -354,7 +354,7 @@ def compare(plan: Plan, sides: list[str]) -> dict:
 
 
 def main() -> None:
-    """Runs all sides that mean something on the device."""
+    """Run all sides that mean something on the device."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     parser.add_argument("--paper", action="store_true", help="all that is run on a GPU, on whatever device")

@@ -84,7 +84,7 @@ def demo(
     threads: int = os.cpu_count() or 1,
     again: list[Literal["corpus", "fine-tuned", "from-scratch", "scores", "page"]] | None = None,
 ) -> int:
-    """Fine-tunes the bundled body on chorales, trains the same network from scratch, and compares them.
+    """Fine-tune the bundled body on chorales, trains the same network from scratch, and compares them.
 
     A step that is finished is not done twice, unless ``again`` names it; those after it then follow.
 
@@ -126,7 +126,7 @@ def demo(
 
 
 def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict[str, Store]:
-    """Makes or finds the chorales, and prepares the stores 'train' and 'test'."""
+    """Make or finds the chorales, and prepares the stores 'train' and 'test'."""
     if bach10 is None:
         step("Chorales, played by a soundfont in Bach10's own tree")
         trees = render_bach10(folder / "corpus", minutes, seed=seed)
@@ -143,7 +143,7 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
 
 
 def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:
-    """Trains one of the two networks, measuring it on held-out excerpts as it learns."""
+    """Train one of the two networks, measuring it on held-out excerpts as it learns."""
     step(f"Training: {name}, {iterations} iterations")
     store = settings.stores["test"]
     stft_params = read_info(resolve(settings.body)).stft_params
@@ -169,7 +169,7 @@ def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, ke
 
 
 def compared(settings: Demo, models: dict[str, Path]) -> dict:
-    """Scores all networks and the mixture on the same held-out excerpts."""
+    """Score all networks and the mixture on the same held-out excerpts."""
     step(f"Scores, on {len(settings.excerpts)} held-out excerpts")
     path = settings.out / "scores.json"
     if is_newer(path, *models.values()):
@@ -178,14 +178,14 @@ def compared(settings: Demo, models: dict[str, Path]) -> dict:
 
 
 def pick_example(settings: Demo) -> MixtureExcerpt:
-    """Returns ten seconds from the middle of the first held-out piece."""
+    """Return ten seconds from the middle of the first held-out piece."""
     track = settings.stores["test"].tracks[0]
     frames = min(track.frames, 10 * settings.stores["test"].sample_rate)
     return of_track(track, (track.frames - frames) // 2, frames)
 
 
 def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
-    """Separates one held-out piece, whole, as a user would: from a WAV of the mixture."""
+    """Separate one held-out piece, whole, as a user would: from a WAV of the mixture."""
     store = settings.stores["test"]
     track = next(track for track in store.tracks if track.name == track_name)
     mixture = sum(store.read(track, label) for label in store.labels)
@@ -197,7 +197,7 @@ def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
 def write_report(
     settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: MixtureExcerpt, bach10: str | None
 ) -> None:
-    """Writes what the page is made from, the page and the curves."""
+    """Write what the page is made from, the page and the curves."""
     shutil.rmtree(settings.out / "example", ignore_errors=True)
     write_example(models, settings.stores["test"], example, settings.out / "example")
     write_json(settings.out / "curves.json", {name: run.read_curve() for name, run in runs.items()})
@@ -236,17 +236,17 @@ def write_report(
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Remove a file or a folder, if it is there."""
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def step(title: str) -> None:
-    """Says what comes now."""
+    """Say what comes now."""
     print(f"\n== {title}", flush=True)
 
 
 def main() -> int:
-    """Runs the demo; returns the exit status."""
+    """Run the demo; return the exit status."""
     return recipe_status(lambda: auto_cli(demo, as_positional=False))
 
 

@@ -31,7 +31,7 @@ def old_checkpoint() -> Path:
 
 @pytest.fixture
 def signals():
-    """Returns a function that makes (sources) seeded noise signals of (seconds), mono."""
+    """Return a function that makes (sources) seeded noise signals of (seconds), mono."""
 
     def make(sources: int = 2, seconds: float = 1.0, sample_rate: int = 16000) -> list[nussl.AudioSignal]:
         noise = 0.1 * np.random.default_rng(0).standard_normal((sources, 1, round(seconds * sample_rate)))
@@ -43,7 +43,7 @@ def signals():
 
 @pytest.fixture
 def tiny_model():
-    """Returns a function that makes a seeded ChimeraNet small enough to run in a test."""
+    """Return a function that makes a seeded ChimeraNet small enough to run in a test."""
 
     def make(num_sources: int = 2, hidden_size: int = 4) -> nussl.ml.SeparationModel:
         build = nussl.ml.networks.builders.build_transfer_chimera
@@ -82,7 +82,7 @@ def tiny_store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="session")
 def small_chimera():
-    """Returns a function that makes a seeded ChimeraNet for `tiny_stft`, with three masks for `tiny_store`."""
+    """Return a function that makes a seeded ChimeraNet for `tiny_stft`, with three masks for `tiny_store`."""
 
     # Each configuration is built once and copied: nussl reads the source code of every layer for its metadata.
     @functools.cache

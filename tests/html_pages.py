@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def asks_nothing_of_the_network(html):
-    """Returns how many drawings a page holds, after making sure that neither it nor they load anything."""
+    """Return how many drawings a page holds, after making sure that neither it nor they load anything."""
     for element in Page(html).elements:
         for attribute in ("src", "href", "srcset", "action", "poster", "data"):
             if isinstance(element.get(attribute), str):

@@ -23,7 +23,7 @@ CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": re
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
+    """Run one command; return the exit status."""
     try:
         done = auto_cli(CORPORA, as_positional=False, args=arguments, prog="python -m recipes.corpora")
     except TransferError as error:

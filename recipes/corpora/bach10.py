@@ -28,7 +28,7 @@ DIFFERENCES = """\
 
 def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed: int = 0,
                   soundfont: str | None = None) -> dict[str, Path]:
-    """Renders chorales for training and others for the test; returns the two trees, {'train': ..., 'test': ...}.
+    """Render chorales for training and others for the test; return the two trees, {'train': ..., 'test': ...}.
 
     These are not the real Bach10: nobody plays, there is no room, no breath, and each part sounds of one sample set.
     They are in its form, its instruments, its levels, and of the same composer; no chorale of it is among them.
@@ -83,12 +83,12 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
 
 
 def chorale(work: str, out: Path) -> list[np.ndarray]:
-    """Returns the parts of a chorale, parsed once for a corpus."""
+    """Return the parts of a chorale, parsed once for a corpus."""
     return load_scores({work: work_path(work)}, out / SCORES)[work]
 
 
 def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
-    """Writes one piece, four stems and their mix, into a tree; returns its length in seconds."""
+    """Write one piece, four stems and their mix, into a tree; return its length in seconds."""
     stems, seconds = play_chorale(parts, np.random.default_rng([seed, number]), soundfont)
     whole, mix = sixteen_bit(stems)
     name = f"{number:02d}-{title}"
@@ -99,7 +99,7 @@ def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray],
 
 
 def play_chorale(parts: Sequence[np.ndarray], rng: np.random.Generator, soundfont: str) -> tuple[dict, float]:
-    """Returns what each player of a chorale sounds like, at Bach10's level, {player: [frames]}, and its seconds."""
+    """Return what each player of a chorale sounds like, at Bach10's level, {player: [frames]}, and its seconds."""
     to_seconds = beats_to_seconds(list(parts), bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
     breath = rng.uniform(0.1, 0.5)
     played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0), breath=breath)

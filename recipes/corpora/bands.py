@@ -17,7 +17,7 @@ GROOVES = (((0, 8), (4, 12)), ((0, 6, 8), (4, 12)), ((0, 4, 8, 12), (4, 12)), ((
 
 
 def random_chords(rng: np.random.Generator, bars: int) -> list[tuple[int, int]]:
-    """Returns a chord for each bar, (root pitch class, 1 if minor): a loop of four or eight, in a random key."""
+    """Return a chord for each bar, (root pitch class, 1 if minor): a loop of four or eight, in a random key."""
     mode = "minor" if rng.random() < 0.5 else "major"
     key = int(rng.integers(12))
     degrees = DIATONIC[mode]
@@ -26,7 +26,7 @@ def random_chords(rng: np.random.Generator, bars: int) -> list[tuple[int, int]]:
 
 
 def harmonise(tune: np.ndarray, bars: int) -> list[tuple[int, int]]:
-    """Returns for each bar of four quarters the major or minor triad that the tune's notes fit best."""
+    """Return for each bar of four quarters the major or minor triad that the tune's notes fit best."""
     chords = []
     for bar in range(bars):
         inside = tune[(tune[:, 0] >= bar * BEATS) & (tune[:, 0] < (bar + 1) * BEATS)]
@@ -39,23 +39,23 @@ def harmonise(tune: np.ndarray, bars: int) -> list[tuple[int, int]]:
 
 
 def triad(chord: tuple[int, int]) -> tuple[int, int, int]:
-    """Returns the pitch classes of a triad."""
+    """Return the pitch classes of a triad."""
     root, minor = chord
     return root % 12, (root + 4 - minor) % 12, (root + 7) % 12
 
 
 def notes_array(rows: list[tuple[float, float, float]]) -> np.ndarray:
-    """Returns (onset, duration, pitch) rows as an array of notes without fermatas."""
+    """Return (onset, duration, pitch) rows as an array of notes without fermatas."""
     return np.array([(*row, 0.0) for row in sorted(rows)], dtype=np.float32)
 
 
 def near(pitch_class: int, centre: float) -> int:
-    """Returns the pitch of a class that lies nearest to a centre."""
+    """Return the pitch of a class that lies nearest to a centre."""
     return int(pitch_class + 12 * round((centre - pitch_class) / 12))
 
 
 def drums(rng: np.random.Generator, bars: int) -> np.ndarray:
-    """Returns a drum part: a groove with its hats, ghost notes, a fill every four or eight bars."""
+    """Return a drum part: a groove with its hats, ghost notes, a fill every four or eight bars."""
     kicks, snares = GROOVES[rng.integers(len(GROOVES))]
     cymbal = int(rng.choice([HAT, HAT, RIDE]))
     step = int(rng.choice([1, 2, 2, 4]))
@@ -77,7 +77,7 @@ def drums(rng: np.random.Generator, bars: int) -> np.ndarray:
 
 
 def bass(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns a bass line: roots and fifths in one of three rhythms, with steps into the next bar."""
+    """Return a bass line: roots and fifths in one of three rhythms, with steps into the next bar."""
     rhythm = [(0, 2), (2, 2)] if rng.random() < 0.3 else [(at / 2, 0.5) for at in range(8)]
     if rng.random() < 0.4:
         rhythm = [(0, 1.5), (1.5, 0.5), (2, 1), (3, 1)]
@@ -91,7 +91,7 @@ def bass(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
 
 
 def comp(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns chords struck in a rhythm that stays the same from bar to bar."""
+    """Return chords struck in a rhythm that stays the same from bar to bar."""
     onsets = sorted(rng.choice(8, size=int(rng.integers(2, 6)), replace=False) / 2)
     lengths = np.diff([*onsets, BEATS])
     spread = rng.uniform(0, 0.04)
@@ -101,7 +101,7 @@ def comp(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
 
 
 def arpeggio(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns broken chords in eighths or sixteenths."""
+    """Return broken chords in eighths or sixteenths."""
     step = float(rng.choice([0.25, 0.5, 0.5]))
     order = rng.permutation([0, 1, 2, 3, 2, 1])
     rows = []
@@ -113,14 +113,14 @@ def arpeggio(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndar
 
 
 def pad(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns held chords, one to three voices."""
+    """Return held chords, one to three voices."""
     voices = int(rng.integers(1, 4))
     return notes_array([(bar * BEATS, BEATS, near(pitch, 62)) for bar, chord in enumerate(chords)
                         for pitch in triad(chord)[:voices]])
 
 
 def lead(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns a melody: a walk over the scale that lands on tones of the chord, with rests."""
+    """Return a melody: a walk over the scale that lands on tones of the chord, with rests."""
     rows, pitch = [], 72.0
     key, minor = chords[0]
     scale = [(key + step) % 12 for step in SCALE["minor" if minor else "major"]]
@@ -137,7 +137,7 @@ def lead(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
 
 
 def band(rng: np.random.Generator, bars: int, tune: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Returns three to six parts by role: always drums and bass, then a random choice; a tune becomes the lead.
+    """Return three to six parts by role: always drums and bass, then a random choice; a tune becomes the lead.
 
     Shape:
         Each part: [notes, 4]: onset and duration in quarters, pitch, 0.

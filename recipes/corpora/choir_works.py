@@ -50,7 +50,7 @@ TEST = (*(f"bach/{work}" for work in BACH_TEST), *(f"monteverdi/{work}" for work
 
 
 def work_file(name: str) -> Path:
-    """Returns the file of a work in music21's corpus, 'bach/bwv253' for example."""
+    """Return the file of a work in music21's corpus, 'bach/bwv253' for example."""
     from music21 import common
 
     place = Path(common.getCorpusFilePath()) / name

@@ -52,7 +52,7 @@ class Take:
 
 def render_choirset(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
                     soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
-    """Renders a stand-in for Dagstuhl ChoirSet; returns its tree, <out>/DagstuhlChoirSet_V1.2.3.
+    """Render a stand-in for Dagstuhl ChoirSet; return its tree, <out>/DagstuhlChoirSet_V1.2.3.
 
     Chorales of Bach and madrigals of Monteverdi, sung on vowels: two quartets and a choir of eight, each singer with a
     voice, tuning, vibrato and timing of their own, drawn anew for each take. Files are named as the data set's: each voice
@@ -98,7 +98,7 @@ DIFFERENCES = """\
 
 def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int, fonts: Sequence[str], folder: Path,
                workers: int = 1) -> Iterator[Take]:
-    """Yields the takes, the first for training, the second for the test, then one in five for it.
+    """Yield the takes, the first for training, the second for the test, then one in five for it.
 
     Raises:
         ConfigError: There are fewer works than are needed.
@@ -127,7 +127,7 @@ def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int
 
 
 def works_in_order(names: Sequence[str], cache: Path, seed: int, workers: int) -> Iterator[tuple[str, list]]:
-    """Yields (work, its four parts), every work once, shuffled; scores are parsed as they are needed."""
+    """Yield (work, its four parts), every work once, shuffled; scores are parsed as they are needed."""
     shuffled = [names[i] for i in np.random.default_rng([seed, len(names)]).permutation(len(names))]
     at_once = 1
     while shuffled:
@@ -138,13 +138,13 @@ def works_in_order(names: Sequence[str], cache: Path, seed: int, workers: int) -
 
 
 def four_voices(parts: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns soprano, alto, tenor and bass, by mean pitch; of five voices the second sopranos are silent."""
+    """Return soprano, alto, tenor and bass, by mean pitch; of five voices the second sopranos are silent."""
     ordered = sorted(parts, key=lambda part: -part[:, 2].mean())
     return ordered if len(ordered) == 4 else [ordered[0], *ordered[2:]]
 
 
 def cut_parts(parts: list[np.ndarray], quarters: float) -> tuple[np.ndarray, ...]:
-    """Returns the first stretch of so many quarters in which all four voices sing; a longer one where there is none."""
+    """Return the first stretch of so many quarters in which all four voices sing; a longer one where there is none."""
     length = max(float((part[:, 0] + part[:, 1]).max()) for part in parts)
     if quarters >= length:
         return tuple(parts)
@@ -156,7 +156,7 @@ def cut_parts(parts: list[np.ndarray], quarters: float) -> tuple[np.ndarray, ...
 
 
 def render_take(take: Take) -> dict:
-    """Writes the files of one take: each voice's dynamic microphone, and the room; returns what is to be noted."""
+    """Write the files of one take: each voice's dynamic microphone, and the room; return what is to be noted."""
     rng = np.random.default_rng(take.seed)
     key = int(rng.integers(-2, 3))
     to_seconds = beats_to_seconds(list(take.parts), take.bpm, hold=rng.uniform(0.3, 1.0))

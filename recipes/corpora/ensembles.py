@@ -27,7 +27,7 @@ VALID_SHARE = 12  # one score in so many is for validation only
 
 def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,
                      workers: int = 2) -> Path:
-    """Renders ensembles into a store of `nussl_transfer`, 16 kHz mono; returns its folder.
+    """Render ensembles into a store of `nussl_transfer`, 16 kHz mono; return its folder.
 
     Each track is half a minute or so of a score of music21's corpus, or of a generated band, as three to six parts;
     each part is one program of a soundfont drawn at random and gives the stem its label. These are samples played by
@@ -76,7 +76,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
 
 
 def read_material(cache: Path, workers: int) -> tuple[dict, dict]:
-    """Returns the scores in parts and the tunes, name -> parts, without a score or a melody that a test plays."""
+    """Return the scores in parts and the tunes, name -> parts, without a score or a melody that a test plays."""
     tested = {f"bach/{work}": work_path(work) for work in sorted(tested_works()) if has_file(work)}
     paths = body_scores()
     tune_paths = tune_scores()
@@ -88,7 +88,7 @@ def read_material(cache: Path, workers: int) -> tuple[dict, dict]:
 
 
 def has_file(work: str) -> bool:
-    """Returns whether a chorale of music21's list is in its corpus as a file."""
+    """Return whether a chorale of music21's list is in its corpus as a file."""
     try:
         work_path(work)
     except KeyError:
@@ -97,12 +97,12 @@ def has_file(work: str) -> bool:
 
 
 def is_heard(parts: list[np.ndarray], heard: list[np.ndarray]) -> bool:
-    """Returns whether any part of a score has one of the melodies; in a cantata the tune may not be the top part."""
+    """Return whether any part of a score has one of the melodies; in a cantata the tune may not be the top part."""
     return any(same_melody(tune, melody([part])) for part in parts for tune in heard)
 
 
 def draw_pieces(scores: dict, tunes: dict, seed: int, soundfonts: tuple[str, ...], valid: int) -> Iterator[Piece]:
-    """Yields pieces without end, the first `valid` of them from scores that no other piece has."""
+    """Yield pieces without end, the first `valid` of them from scores that no other piece has."""
     pools = {split: ({k: v for k, v in scores.items() if is_for(k, split)},
                      {k: v for k, v in tunes.items() if is_for(k, split)}) for split in ("train", "valid")}
     index = 0
@@ -115,12 +115,12 @@ def draw_pieces(scores: dict, tunes: dict, seed: int, soundfonts: tuple[str, ...
 
 
 def is_for(name: str, split: str) -> bool:
-    """Returns whether a score belongs to a split, by a checksum of its name: one in twelve is for validation."""
+    """Return whether a score belongs to a split, by a checksum of its name: one in twelve is for validation."""
     return (zlib.crc32(name.encode()) % VALID_SHARE == 0) == (split == "valid")
 
 
 def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str, dict[str, np.ndarray]]:
-    """Returns the parts of one piece: about 30 s of a score's, or a band's."""
+    """Return the parts of one piece: about 30 s of a score's, or a band's."""
     if rng.random() < BAND_SHARE:
         tune = tunes[rng.choice(sorted(tunes))][0] if rng.random() < 0.5 else None
         bars = 16 if tune is None else int(np.clip(np.ceil(tune[:, 0].max() / 4), 4, 16))
@@ -140,7 +140,7 @@ def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str
 
 
 def excerpt(parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns a stretch of a score in which its busiest part has about 80 notes; parts that rest there are left out."""
+    """Return a stretch of a score in which its busiest part has about 80 notes; parts that rest there are left out."""
     length = max(float((part[:, 0] + part[:, 1]).max()) for part in parts)
     busiest = max(len(np.unique(part[:, 0])) for part in parts)
     window = max(8.0, 80 * length / busiest)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
-    """Returns a function from quarter notes to seconds: a steady tempo that waits at each fermata.
+    """Return a function from quarter notes to seconds: a steady tempo that waits at each fermata.
 
     Args:
         parts: Notes [notes, 4] as of `read_score`.
@@ -27,7 +27,7 @@ def beats_to_seconds(parts: list[np.ndarray], bpm: float, hold: float = 0.0):
 def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float = 0.015, jitter: float = 0.012,
             length: float = 0.95, loudness: float = 84.0, swing: float = 14.0,
             breath: float = 0.0, accent: np.ndarray | float = 0.0) -> np.ndarray:
-    """Returns a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
+    """Return a part as played: its own lag, uneven onsets, notes shorter than written, louder and softer phrases.
 
     Args:
         part: Notes [notes, 4]: onset and duration in quarters, pitch, fermata.
@@ -59,7 +59,7 @@ def perform(part: np.ndarray, to_seconds, rng: np.random.Generator, lag: float =
 
 def voice_bends(notes: np.ndarray, seconds: float, rng: np.random.Generator, depth: float, rate: float,
                 scoop: float = 25.0, drift: float = 8.0, step: float = 0.015) -> np.ndarray:
-    """Returns how a singer's pitch moves: up into each note, a vibrato that grows on long ones, slow drift.
+    """Return how a singer's pitch moves: up into each note, a vibrato that grows on long ones, slow drift.
 
     Args:
         notes: [notes, 4] as of `perform`, one at a time.
@@ -87,13 +87,13 @@ def voice_bends(notes: np.ndarray, seconds: float, rng: np.random.Generator, dep
 
 
 def swells(frames: int, rate: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
-    """Returns the gain of a player who gets louder and softer within some seconds, float32 [frames]."""
+    """Return the gain of a player who gets louder and softer within some seconds, float32 [frames]."""
     coarse = np.arange(0, frames + rate // 10, rate // 10)
     decibels = depth_db * waves(coarse / rate, rng, (2.0, 9.0))
     return (10 ** (np.interp(np.arange(frames), coarse, decibels) / 20)).astype(np.float32)
 
 
 def waves(time: np.ndarray, rng: np.random.Generator, periods: tuple[float, float], count: int = 3) -> np.ndarray:
-    """Returns a curve between -1 and 1 that looks like chance: sines of random periods (seconds) and phases."""
+    """Return a curve between -1 and 1 that looks like chance: sines of random periods (seconds) and phases."""
     drawn = zip(rng.uniform(*periods, count), rng.uniform(0, 1, count), strict=True)
     return sum(np.sin(2 * np.pi * (time / period + phase)) for period, phase in drawn) / count

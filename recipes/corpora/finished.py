@@ -19,7 +19,7 @@ UNFINISHED = "unfinished"
 
 
 def is_finished(out: Path, request: dict) -> bool:
-    """Returns whether a folder holds the finished corpus of a request; its note is written last.
+    """Return whether a folder holds the finished corpus of a request; its note is written last.
 
     Raises:
         ConfigError: It holds a finished corpus of another request.
@@ -35,7 +35,7 @@ def is_finished(out: Path, request: dict) -> bool:
 
 
 def begin(out: Path, request: dict | None = None, keep: Iterable[str] = ()) -> dict[str, dict]:
-    """Makes a folder ready for a corpus and marks it; returns what is done of it already, name -> what was noted.
+    """Make a folder ready for a corpus and marks it; return what is done of it already, name -> what was noted.
 
     Args:
         out: The folder.
@@ -66,7 +66,7 @@ def begin(out: Path, request: dict | None = None, keep: Iterable[str] = ()) -> d
 
 
 def read_lines(path: Path) -> list[dict]:
-    """Returns the lines of a mark; a last one that was cut off is taken away, so that the next starts a line."""
+    """Return the lines of a mark; a last one that was cut off is taken away, so that the next starts a line."""
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         path.write_bytes(b"".join(lines := lines[:-1]))
@@ -74,12 +74,12 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def note(out: Path, name: str, about: dict) -> None:
-    """Notes that a track is whole."""
+    """Note that a track is whole."""
     with (out / UNFINISHED).open("a", encoding="utf-8") as mark:
         mark.write(json.dumps({"name": name, "about": about}) + "\n")
 
 
 def finish(out: Path, request: dict, about: dict) -> None:
-    """Notes that a corpus is whole: what was asked for and what was made."""
+    """Note that a corpus is whole: what was asked for and what was made."""
     write_json(out / ABOUT, {"request": request, **about})
     (out / UNFINISHED).unlink()

@@ -21,7 +21,7 @@ MOST_BITS = 32767
 
 
 def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the paths of the soundfonts that were asked for: one, several, or for None all that are found.
+    """Return the paths of the soundfonts that were asked for: one, several, or for None all that are found.
 
     Raises:
         DataError: One is not there.
@@ -35,7 +35,7 @@ def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tuple[int, float]:
-    """Returns the number of tracks and the mean length of one in seconds.
+    """Return the number of tracks and the mean length of one in seconds.
 
     Args:
         tracks: Tracks, or None for as many of the usual length as `minutes` has.
@@ -54,7 +54,7 @@ def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tu
 
 
 def make_tracks(out: Path, request: dict, done: dict[str, dict], jobs: Sequence, render: Callable, workers: int) -> None:
-    """Renders what is not done and notes each track as it is whole; then the corpus is finished.
+    """Render what is not done and notes each track as it is whole; then the corpus is finished.
 
     Args:
         out: Folder that `finished.begin` has made ready.
@@ -78,7 +78,7 @@ def make_tracks(out: Path, request: dict, done: dict[str, dict], jobs: Sequence,
 
 
 def sixteen_bit(stems: dict[str, np.ndarray], loudest: float = LOUDEST) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns stems as 16-bit integers and the mixture, which is their sum to the bit.
+    """Return stems as 16-bit integers and the mixture, which is their sum to the bit.
 
     All are made softer by one factor where the mixture or a stem would come above `loudest`.
 
@@ -92,13 +92,13 @@ def sixteen_bit(stems: dict[str, np.ndarray], loudest: float = LOUDEST) -> tuple
 
 
 def write_sound(path: Path, audio: np.ndarray, rate: int) -> None:
-    """Writes 16-bit audio as WAV or FLAC, by the ending of the name; the file is whole or not there."""
+    """Write 16-bit audio as WAV or FLAC, by the ending of the name; the file is whole or not there."""
     with written_aside(path) as aside:
         soundfile.write(aside, audio, rate, format=path.suffix[1:].upper(), subtype="PCM_16")
 
 
 def write_about(tree: Path, data_set: str, sources: str, request: dict, differences: str) -> None:
-    """Writes the page that says, in a rendered tree, that it is a stand-in, and of what.
+    """Write the page that says, in a rendered tree, that it is a stand-in, and of what.
 
     Args:
         tree: The folder that has the data set's layout.

@@ -11,7 +11,7 @@ RESOLUTION = 960  # ticks a quarter: half a millisecond or less
 
 
 def midi_file(tracks: Sequence[tuple[np.ndarray, int, bool]], bpm: float) -> bytes:
-    """Returns a MIDI file.
+    """Return a MIDI file.
 
     Args:
         tracks: Notes [notes, 4] in seconds as of `expression.perform`, General MIDI program, whether it is drums.
@@ -31,7 +31,7 @@ def midi_file(tracks: Sequence[tuple[np.ndarray, int, bool]], bpm: float) -> byt
 
 
 def program_name(program: int, drums: bool) -> str:
-    """Returns General MIDI's name of a program, 'Drums' for drums."""
+    """Return General MIDI's name of a program, 'Drums' for drums."""
     import pretty_midi
 
     return "Drums" if drums else pretty_midi.program_to_instrument_name(program)

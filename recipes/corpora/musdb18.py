@@ -49,7 +49,7 @@ class Plan:
 
 def render_musdb18(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
                    soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
-    """Renders a stand-in for MUSDB18-HQ; returns its tree, <out>/musdb18hq.
+    """Render a stand-in for MUSDB18-HQ; return its tree, <out>/musdb18hq.
 
     Songs of verses, choruses and solos in a key, a tempo and patterns of their own, as mixture, drums, bass, other and
     vocals, stereo at 44.1 kHz. What is finished is left as it is; what was stopped goes on.
@@ -82,7 +82,7 @@ def render_musdb18(out: str | Path, tracks: int | None = None, minutes: float | 
 
 
 def plan_songs(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tree: Path) -> list[Plan]:
-    """Returns the songs: one in three for the test, of three or more one for validation; no tune is in two of them."""
+    """Return the songs: one in three for the test, of three or more one for validation; no tune is in two of them."""
     rng = np.random.default_rng([seed, count])
     tests = min(count - 1, max(round(count * TEST_SHARE), 1))
     valids = max(round(count * VALID_SHARE), 1) if count > 2 else 0
@@ -99,7 +99,7 @@ def plan_songs(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tr
 
 
 def render_song(plan: Plan) -> dict:
-    """Writes the mixture and the four stems of a song; returns what is to be noted."""
+    """Write the mixture and the four stems of a song; return what is to be noted."""
     rng = np.random.default_rng([*plan.seed, 1])
     tune = next(iter(read_or_nothing(plan.tune)), None) if plan.tune else None
     more = [role for role in ("pad", "arpeggio", "lead", "backing") if rng.random() < 0.6]

@@ -12,7 +12,7 @@ from multiprocessing import get_context, parent_process
 
 
 def in_order(function: Callable, arguments: Iterable, workers: int) -> Iterator[tuple]:
-    """Yields (argument, function(argument)) in the order of the arguments, of which there may be no end.
+    """Yield (argument, function(argument)) in the order of the arguments, of which there may be no end.
 
     Args:
         function: Of a module, so that other processes find it.
@@ -35,7 +35,7 @@ def in_order(function: Callable, arguments: Iterable, workers: int) -> Iterator[
 
 
 def end_with_parent() -> None:
-    """Ends this process when its parent is gone: after SIGKILL nobody else tells it that no more work will come."""
+    """End this process when its parent is gone: after SIGKILL nobody else tells it that no more work will come."""
 
     def watch() -> None:
         parent_process().join()

@@ -57,7 +57,7 @@ BAND = {"bass": ("bass",), "comp": ("keys", "plucked", "organ"), "arpeggio": ("p
 
 
 def programs_of(families: tuple[str, ...] | None) -> list[int]:
-    """Returns the programs of some families, or all of them for None."""
+    """Return the programs of some families, or all of them for None."""
     return [number for number, entry in PROGRAMS.items() if families is None or entry[3] in families]
 
 

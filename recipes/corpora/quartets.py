@@ -41,7 +41,7 @@ def render_quartets(
     soundfont: str | list[str] | None = None,
     workers: int = 2,
 ) -> Path:
-    """Renders chorales as stems of violin, clarinet, saxophone and bassoon; returns the folder of stems, <out>/quartets.
+    """Render chorales as stems of violin, clarinet, saxophone and bassoon; return the folder of stems, <out>/quartets.
 
     Args:
         out: Folder.
@@ -68,7 +68,7 @@ def render_quartets(
 
 
 def plan(out: Path, tracks: int, seed: int, fonts: Sequence[str], tree: Path) -> list[Quartet]:
-    """Returns what is to be played: chorales in four parts, in an order drawn by the seed, soundfonts in turn.
+    """Return what is to be played: chorales in four parts, in an order drawn by the seed, soundfonts in turn.
 
     Raises:
         ConfigError: There are fewer chorales in four parts.
@@ -86,7 +86,7 @@ def plan(out: Path, tracks: int, seed: int, fonts: Sequence[str], tree: Path) ->
 
 
 def render_quartet(quartet: Quartet) -> dict:
-    """Writes the stems of one chorale; returns what is to be noted."""
+    """Write the stems of one chorale; return what is to be noted."""
     stems, seconds = play_chorale(quartet.parts, np.random.default_rng(quartet.seed), quartet.soundfont)
     whole, _ = sixteen_bit(stems)
     for player, stem in whole.items():

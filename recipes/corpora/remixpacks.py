@@ -49,7 +49,7 @@ class Plan:
 
 def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
                       soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
-    """Renders a stand-in for Remixpacks; returns its tree, <out>/RemixPacks.
+    """Render a stand-in for Remixpacks; return its tree, <out>/RemixPacks.
 
     Each pack is a song's drums, kick drum, snare, toms and cymbals (where it has them) in files of their own, 16-bit stereo
     WAV at 44.1 kHz, in `original_files`; the folders of the labels hold links to them, named as the data set's author did.
@@ -90,7 +90,7 @@ def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float
 
 
 def render_pack(plan: Plan) -> dict:
-    """Writes the files of a pack, and the links to them; returns what is to be noted."""
+    """Write the files of a pack, and the links to them; return what is to be noted."""
     rng = np.random.default_rng([*plan.seed, 1])
     song = compose(rng, plan.seconds, ["drums"])
     kit, seconds, room = draw_band(["drums"], rng)["drums"], length_of(song), draw_room(rng)
@@ -111,7 +111,7 @@ def render_pack(plan: Plan) -> dict:
 
 
 def link(place: Path, target: Path) -> None:
-    """Makes a link that holds when the whole tree is moved."""
+    """Make a link that holds when the whole tree is moved."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
     place.symlink_to(os.path.relpath(target, place.parent))

@@ -29,7 +29,7 @@ class Piece:
 
 
 def render_piece(piece: Piece) -> dict[str, np.ndarray]:
-    """Returns the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out."""
+    """Return the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out."""
     rng = np.random.default_rng([*piece.seed, 1])
     if not piece.parts:
         return {}
@@ -64,7 +64,7 @@ def render_piece(piece: Piece) -> dict[str, np.ndarray]:
 
 
 def play_audibly(notes: np.ndarray, sound: Sound, seconds: float, soundfonts: list[str]) -> np.ndarray | None:
-    """Returns a part as the first of the soundfonts plays it that has a sound there, or None.
+    """Return a part as the first of the soundfonts plays it that has a sound there, or None.
 
     Some programs are silent or nearly so over part of their range: MuseScore's pianos, TimGM6mb's alto saxophone.
     """
@@ -76,7 +76,7 @@ def play_audibly(notes: np.ndarray, sound: Sound, seconds: float, soundfonts: li
 
 
 def draw_programs(piece: Piece, rng: np.random.Generator) -> dict[str, int]:
-    """Returns a program for each role, no two alike in one piece."""
+    """Return a program for each role, no two alike in one piece."""
     weights = np.array([weight for _, _, weight in ENSEMBLES])
     families = ENSEMBLES[rng.choice(len(ENSEMBLES), p=weights / weights.sum())][1]
     chosen: dict[str, int] = {}
@@ -92,19 +92,19 @@ def draw_programs(piece: Piece, rng: np.random.Generator) -> dict[str, int]:
 
 
 def draw_tempo(parts: list[np.ndarray], rng: np.random.Generator) -> float:
-    """Returns quarter notes a minute at which the mean note lasts 0.5 s, times 0.7 to 1.4, whatever the notation."""
+    """Return quarter notes a minute at which the mean note lasts 0.5 s, times 0.7 to 1.4, whatever the notation."""
     mean_length = np.mean([part[:, 1].mean() for part in parts])
     return float(np.clip(60 * mean_length / 0.5 * rng.uniform(0.7, 1.4), 30, 400))
 
 
 def draw_vibrato(program: int, is_drums: bool, rng: np.random.Generator) -> tuple[float, float]:
-    """Returns depth in cents and rate in Hz: half of the parts that a breath or a bow can shake have some."""
+    """Return depth in cents and rate in Hz: half of the parts that a breath or a bow can shake have some."""
     shakes = not is_drums and PROGRAMS[program][3] in ("strings", "winds", "choir", "brass", "synth")
     return (rng.uniform(5, 30) if shakes and rng.random() < 0.5 else 0.0, rng.uniform(4.0, 7.0))
 
 
 def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns a part transposed by the key and by octaves into the range of a program.
+    """Return a part transposed by the key and by octaves into the range of a program.
 
     Among the octaves that hold nine notes of ten, one by chance, near ones rather; what is outside folds back in.
     """
@@ -120,7 +120,7 @@ def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator
 
 
 def colour(audio: np.ndarray, room: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Returns audio as another microphone in a room would take it: a tilt of the spectrum, a light reverberation.
+    """Return audio as another microphone in a room would take it: a tilt of the spectrum, a light reverberation.
 
     Args:
         audio: Mono.

@@ -83,7 +83,7 @@ class Bank:
 
 
 def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, seed: int = 0, workers: int = 1) -> Path:
-    """Renders ensembles of recorded notes into a store of `nussl_transfer`, 16 kHz mono; returns its folder.
+    """Render ensembles of recorded notes into a store of `nussl_transfer`, 16 kHz mono; return its folder.
 
     Each track is half a minute or so of a score or a generated band, as `render_ensembles` makes them; in about a third
     of the tracks the parts are violin, clarinet, saxophone and bassoon. Labels are those of `programs`.
@@ -223,7 +223,7 @@ def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[
 
 @functools.cache
 def open_bank(samples: str) -> Bank:
-    """Returns the recordings of the table that are in a folder; no sound is read yet.
+    """Return the recordings of the table that are in a folder; no sound is read yet.
 
     Raises:
         DataError: The folder is missing, or holds fewer than two instruments of the table.
@@ -245,12 +245,12 @@ def open_bank(samples: str) -> Bank:
 
 
 def sorted_paths(folder: Path, pattern: str) -> tuple[str, ...]:
-    """Returns the files below a folder that a pattern of `glob` finds, sorted."""
+    """Return the files below a folder that a pattern of `glob` finds, sorted."""
     return tuple(sorted(str(path) for path in folder.glob(pattern)))
 
 
 def find_voices(folder: Path, entry: dict) -> list[Voice]:
-    """Returns the voices of one line of the table that a folder holds.
+    """Return the voices of one line of the table that a folder holds.
 
     A file name gives the pitch by the group `note` or `number` of the line's pattern; all other named groups together
     tell voices apart. What sounds is `above` semitones above that, but where `pitches` names a note: that is misnamed.
@@ -271,13 +271,13 @@ def find_voices(folder: Path, entry: dict) -> list[Voice]:
 
 
 def pitch_of(note: str) -> int:
-    """Returns the MIDI pitch of a name such as 'C4' (60), 'F#3', 'Fs3' or 'gb3' (54)."""
+    """Return the MIDI pitch of a name such as 'C4' (60), 'F#3', 'Fs3' or 'gb3' (54)."""
     name, octave = note[:-1].lower(), int(note[-1])
     return STEPS[name[0]] + {"": 0, "#": 1, "s": 1, "b": -1}[name[1:]] + 12 * (octave + 1)
 
 
 def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str, str]:
-    """Returns an instrument for each role, no two alike in one piece; parts beyond the instruments get none."""
+    """Return an instrument for each role, no two alike in one piece; parts beyond the instruments get none."""
     roles = [role for role in piece.parts if role != "drums"]
     chosen: dict[str, str] = {}
     if piece.kind == "score" and rng.random() < QUARTET_SHARE:
@@ -299,19 +299,19 @@ def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str,
 
 
 def draw_quartet(parts: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Returns the quartet's instruments for the parts from the top down; for fewer parts, some of them."""
+    """Return the quartet's instruments for the parts from the top down; for fewer parts, some of them."""
     kept = sorted(rng.choice(len(QUARTET), size=min(parts, len(QUARTET)), replace=False))
     return [QUARTET[i] for i in (kept if rng.random() < 0.8 else rng.permutation(kept))]
 
 
 def labels_of(families: Iterable[str] | None, bank: Bank) -> list[str]:
-    """Returns the instruments of some families that the bank has, or all that it has for None."""
+    """Return the instruments of some families that the bank has, or all that it has for None."""
     numbers = programs_of(None if families is None else tuple(families))
     return [PROGRAMS[number][0] for number in numbers if PROGRAMS[number][0] in bank.voices]
 
 
 def into_voice(part: np.ndarray, voice: Voice, key: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns a part transposed into an instrument's range; what its recordings do not reach moves by octaves."""
+    """Return a part transposed into an instrument's range; what its recordings do not reach moves by octaves."""
     moved = fit_range(part, NUMBERS[voice.label], key, rng)
     pitches = [recording.pitch for recording in voice.recordings]
     low, high = min(pitches) - SHIFT, max(pitches) + SHIFT
@@ -322,7 +322,7 @@ def into_voice(part: np.ndarray, voice: Voice, key: int, rng: np.random.Generato
 
 
 def play_notes(notes: np.ndarray, voice: Voice, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns what a part sounds like, mono float32 at 16 kHz, `seconds` long.
+    """Return what a part sounds like, mono float32 at 16 kHz, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
@@ -344,7 +344,7 @@ def play_notes(notes: np.ndarray, voice: Voice, seconds: float, rng: np.random.G
 
 
 def choose(recordings: tuple[Recording, ...], pitch: float, lean: float, rng: np.random.Generator) -> Recording:
-    """Returns the recording nearest to a pitch plus a lean, among those no farther from the pitch than `SHIFT`.
+    """Return the recording nearest to a pitch plus a lean, among those no farther from the pitch than `SHIFT`.
 
     Where none is so near, the nearest of all; among equals, one by chance.
     """
@@ -355,7 +355,7 @@ def choose(recordings: tuple[Recording, ...], pitch: float, lean: float, rng: np
 
 
 def play_note(sound: np.ndarray, shift: float, seconds: float, release: float) -> np.ndarray:
-    """Returns a recording moved by some semitones and cut to a note's length, at 16 kHz.
+    """Return a recording moved by some semitones and cut to a note's length, at 16 kHz.
 
     Args:
         sound: The recording at `BANK_RATE`.
@@ -376,7 +376,7 @@ def play_note(sound: np.ndarray, shift: float, seconds: float, release: float) -
 
 def play_hits(notes: np.ndarray, drums: dict[int, tuple[tuple[str, ...], float]], seconds: float,
               rng: np.random.Generator) -> np.ndarray:
-    """Returns what a drum part sounds like, mono float32 at 16 kHz: for each note a hit of about its force."""
+    """Return what a drum part sounds like, mono float32 at 16 kHz: for each note a hit of about its force."""
     out = np.zeros(round(seconds * SAMPLE_RATE), dtype=np.float32)
     for start, _, pitch, velocity in notes:
         if int(pitch) not in drums:
@@ -390,7 +390,7 @@ def play_hits(notes: np.ndarray, drums: dict[int, tuple[tuple[str, ...], float]]
 
 
 def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
-    """Adds audio at 16 kHz to `out`, from a time in seconds on; what comes after its end is cut."""
+    """Add audio at 16 kHz to `out`, from a time in seconds on; what comes after its end is cut."""
     first = round(start * SAMPLE_RATE)
     audio = audio[: max(0, len(out) - first)]
     out[first : first + len(audio)] += audio
@@ -398,7 +398,7 @@ def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
 
 @functools.cache
 def read_recording(path: str) -> np.ndarray:
-    """Returns a recording as mono float32 at `BANK_RATE`, from where it begins, at an RMS of 0.1 while it sounds.
+    """Return a recording as mono float32 at `BANK_RATE`, from where it begins, at an RMS of 0.1 while it sounds.
 
     Raises:
         DataError: The file cannot be read.
@@ -409,7 +409,7 @@ def read_recording(path: str) -> np.ndarray:
 
 @functools.cache
 def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """Returns the hits of one drum from soft to loud, the loudest with a peak of 1; none far softer than that.
+    """Return the hits of one drum from soft to loud, the loudest with a peak of 1; none far softer than that.
 
     Raises:
         DataError: A file cannot be read.
@@ -420,7 +420,7 @@ def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
 
 
 def read_from_onset(path: str) -> np.ndarray:
-    """Returns the first seconds of a file as mono float32 at `BANK_RATE`, from where it begins, faded at both ends.
+    """Return the first seconds of a file as mono float32 at `BANK_RATE`, from where it begins, faded at both ends.
 
     Raises:
         DataError: The file cannot be read.

@@ -61,14 +61,14 @@ MELODY_DISTANCE = 3
 
 
 def plain(title: str) -> str:
-    """Returns a title in small letters a to z only: no umlauts, marks, blanks."""
+    """Return a title in small letters a to z only: no umlauts, marks, blanks."""
     title = title.lower().replace("ß", "ss").replace("ä", "a").replace("ö", "o").replace("ü", "u")
     letters = unicodedata.normalize("NFKD", title)
     return "".join(c for c in letters if "a" <= c <= "z")
 
 
 def chorale_titles() -> dict[str, str]:
-    """Returns work -> title for the chorales in music21's own list (by Riemenschneider's numbers)."""
+    """Return work -> title for the chorales in music21's own list (by Riemenschneider's numbers)."""
     from music21 import corpus
 
     listed = corpus.chorales.ChoraleListRKBWV().byRiemenschneider.values()
@@ -76,7 +76,7 @@ def chorale_titles() -> dict[str, str]:
 
 
 def tested_works() -> frozenset[str]:
-    """Returns the names of all works that a test plays, with every work of the same title."""
+    """Return the names of all works that a test plays, with every work of the same title."""
     works = {work for group in BACH10_WORKS.values() for work in group}
     works |= {work for _, work in DEMO_TRAIN + DEMO_TEST}
     titles = chorale_titles()
@@ -88,7 +88,7 @@ def tested_works() -> frozenset[str]:
 
 
 def score_paths(folders: Iterable[str], suffixes: Iterable[str], largest: int = 700_000) -> dict[str, Path]:
-    """Returns name -> file of the scores in some folders of music21's corpus, sorted; none above `largest` bytes of XML.
+    """Return name -> file of the scores in some folders of music21's corpus, sorted; none above `largest` bytes of XML.
 
     A few quartets of Beethoven and Schumann are larger; music21 takes a minute for each.
     """
@@ -104,20 +104,20 @@ def score_paths(folders: Iterable[str], suffixes: Iterable[str], largest: int = 
 
 
 def body_scores() -> dict[str, Path]:
-    """Returns name -> file of the scores in parts that the body may hear: never one that a test plays."""
+    """Return name -> file of the scores in parts that the body may hear: never one that a test plays."""
     forbidden = tested_works()
     paths = score_paths(BODY_FOLDERS, (".mxl", ".xml", ".musicxml"))
     return {name: path for name, path in paths.items() if not is_work(name, forbidden)}
 
 
 def tune_scores(step: int = 3) -> dict[str, Path]:
-    """Returns name -> file of every `step`-th fiddle tune of Ryan's Mammoth Collection (1883), for the bands."""
+    """Return name -> file of every `step`-th fiddle tune of Ryan's Mammoth Collection (1883), for the bands."""
     paths = score_paths(("ryansMammoth",), (".abc",))
     return dict(list(paths.items())[::step])
 
 
 def is_work(name: str, works: Iterable[str]) -> bool:
-    """Returns whether a corpus name such as 'bach/bwv255' or 'bach/bwv18.5-w' is one of the works."""
+    """Return whether a corpus name such as 'bach/bwv255' or 'bach/bwv18.5-w' is one of the works."""
     if not name.startswith("bach/"):
         return False
     stem = name.split("/")[-1]
@@ -125,12 +125,12 @@ def is_work(name: str, works: Iterable[str]) -> bool:
 
 
 def work_path(work: str) -> Path:
-    """Returns the file of one of Bach's chorales in music21's corpus."""
+    """Return the file of one of Bach's chorales in music21's corpus."""
     return score_paths(("bach",), (".mxl", ".xml"))[f"bach/{work}"]
 
 
 def read_score(path: Path) -> list[np.ndarray]:
-    """Returns the parts of a score, top first; repeats are played once, grace notes left out.
+    """Return the parts of a score, top first; repeats are played once, grace notes left out.
 
     Shape:
         Each part: [notes, 4] float32: onset and duration in quarter notes, MIDI pitch (sounding), 1 at a fermata.
@@ -153,7 +153,7 @@ def read_score(path: Path) -> list[np.ndarray]:
 
 
 def load_scores(paths: dict[str, Path], cache: Path, workers: int = 1) -> dict[str, list[np.ndarray]]:
-    """Returns name -> parts, parsing only what the cache file has not; a score that cannot be read is left out.
+    """Return name -> parts, parsing only what the cache file has not; a score that cannot be read is left out.
 
     music21 takes 0.05 to 2 s a score: a cache makes the second rendering start at once. It is written every
     hundred scores, so that a broken run goes on where it was.
@@ -171,7 +171,7 @@ def load_scores(paths: dict[str, Path], cache: Path, workers: int = 1) -> dict[s
 
 
 def read_or_nothing(path: Path) -> list[list]:
-    """Returns the parts of a score, or none where music21 cannot make sense of the file."""
+    """Return the parts of a score, or none where music21 cannot make sense of the file."""
     from xml.etree.ElementTree import ParseError
 
     from music21.exceptions21 import Music21Exception
@@ -183,14 +183,14 @@ def read_or_nothing(path: Path) -> list[list]:
 
 
 def melody(parts: list[np.ndarray]) -> np.ndarray:
-    """Returns the first steps of the top part in semitones, repeated notes taken as one: the tune's fingerprint."""
+    """Return the first steps of the top part in semitones, repeated notes taken as one: the tune's fingerprint."""
     pitches = parts[0][:, 2]
     pitches = pitches[np.concatenate([[True], np.diff(pitches) != 0])]
     return np.diff(pitches)[:MELODY_NOTES]
 
 
 def same_melody(one: np.ndarray, other: np.ndarray) -> bool:
-    """Returns whether two fingerprints are one tune, a passing note or two apart (edit distance at most 3)."""
+    """Return whether two fingerprints are one tune, a passing note or two apart (edit distance at most 3)."""
     if sum((Counter(one.tolist()) - Counter(other.tolist())).values()) > MELODY_DISTANCE:
         return False  # so many steps must change in any alignment; this spares most of the work below
     row = np.arange(len(other) + 1)

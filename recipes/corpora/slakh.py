@@ -54,7 +54,7 @@ class Plan:
 
 def render_slakh(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
                  soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
-    """Renders a stand-in for Slakh2100-redux; returns its tree, <out>/slakh2100_flac_redux.
+    """Render a stand-in for Slakh2100-redux; return its tree, <out>/slakh2100_flac_redux.
 
     Each track has drums, bass, guitar, piano and some more, mono FLAC at 44.1 kHz, MIDI and metadata.yaml. Of three tracks
     or more, some play the MIDI file of another one with other sounds. Numbers have gaps.
@@ -88,7 +88,7 @@ def render_slakh(out: str | Path, tracks: int | None = None, minutes: float | No
 
 
 def plan_tracks(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tree: Path) -> Iterator[Plan]:
-    """Yields the tracks: songs in the folders of the splits, then those in `omitted` that share the MIDI file of one."""
+    """Yield the tracks: songs in the folders of the splits, then those in `omitted` that share the MIDI file of one."""
     rng = np.random.default_rng([seed, count])
     twins = max(round(count * TWIN_SHARE), 1) if count > 2 else 0
     songs = count - twins
@@ -106,7 +106,7 @@ def plan_tracks(count: int, seconds: float, seed: int, fonts: tuple[str, ...], t
 
 
 def numbers_of(split: str) -> Iterator[int]:
-    """Yields the numbers of a split of redux; every seventh is passed over, and those of which something bad is known."""
+    """Yield the numbers of a split of redux; every seventh is passed over, and those of which something bad is known."""
     if split == "omitted":  # from all over, so that there are tracks of one MIDI file on two sides of the original split
         numbers = sorted(OMITTED)
         yield from (number for pair in zip(numbers, reversed(numbers), strict=True) for number in pair)
@@ -118,7 +118,7 @@ def numbers_of(split: str) -> Iterator[int]:
 
 
 def render_track(plan: Plan) -> dict:
-    """Writes a track's MIDI, stems, mixture and metadata.yaml; returns what is to be noted."""
+    """Write a track's MIDI, stems, mixture and metadata.yaml; return what is to be noted."""
     written = np.random.default_rng([plan.seed, plan.song, 0])  # what is alike in tracks of one MIDI file
     tune = next(iter(read_or_nothing(plan.tune)), None) if plan.tune else None
     some = written.choice(len(MORE_ROLES), size=int(written.integers(1, len(MORE_ROLES))), replace=False)

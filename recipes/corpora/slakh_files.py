@@ -21,12 +21,12 @@ CLASSES = ("Piano", "Chromatic Percussion", "Organ", "Guitar", "Bass", "Strings"
 
 
 def class_name(program: int) -> str:
-    """Returns Slakh's name of the family of a program; 128 is drums."""
+    """Return Slakh's name of the family of a program; 128 is drums."""
     return "Drums" if program == DRUMS else CLASSES[15 if program == 119 else program // 8]
 
 
 def normalised(audio: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns a stem at -13 LUFS (ITU-R BS.1770-4), and its loudness before."""
+    """Return a stem at -13 LUFS (ITU-R BS.1770-4), and its loudness before."""
     import pyloudnorm
 
     loudness = float(pyloudnorm.Meter(RATE).integrated_loudness(audio))
@@ -34,7 +34,7 @@ def normalised(audio: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def entry(program: int, drums: bool, loudness: float | None = None, plugin: str = "None") -> dict:
-    """Returns the entry of a stem in metadata.yaml; without a loudness, it is one of MIDI without audio."""
+    """Return the entry of a stem in metadata.yaml; without a loudness, it is one of MIDI without audio."""
     number = DRUMS if drums else program
     loud = {} if loudness is None else {"integrated_loudness": loudness}
     return {"audio_rendered": loudness is not None, "inst_class": class_name(number), **loud, "is_drum": drums,
@@ -43,7 +43,7 @@ def entry(program: int, drums: bool, loudness: float | None = None, plugin: str 
 
 
 def write_metadata(folder: Path, gain: float, entries: dict[str, dict]) -> None:
-    """Writes metadata.yaml with all of Slakh's fields; `all_src.mid` must be there already."""
+    """Write metadata.yaml with all of Slakh's fields; `all_src.mid` must be there already."""
     uuid = hashlib.md5((folder / "all_src.mid").read_bytes(), usedforsecurity=False).hexdigest()
     about = {"UUID": uuid, "audio_dir": f"{folder.name}/stems", "lmd_midi_dir": f"generated/{uuid}.mid",
              "midi_dir": f"{folder.name}/MIDI", "normalization_factor": LOUDNESS, "normalized": True, "overall_gain": gain,
@@ -53,6 +53,6 @@ def write_metadata(folder: Path, gain: float, entries: dict[str, dict]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that is whole or not there."""
+    """Write a file that is whole or not there."""
     with written_aside(path) as aside:
         aside.write_bytes(content)

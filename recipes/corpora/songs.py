@@ -35,13 +35,13 @@ class Song:
     form: str
 
     def seconds(self, beats: np.ndarray) -> np.ndarray:
-        """Returns when beats (quarters) are, in seconds; with swing, the second eighth of each is late."""
+        """Return when beats (quarters) are, in seconds; with swing, the second eighth of each is late."""
         whole = np.floor(beats)
         return (whole + np.interp(beats - whole, [0, 0.5, 1], [0, 0.5 + self.swing, 1])) * 60 / self.bpm
 
 
 def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune: np.ndarray | None = None) -> Song:
-    """Returns a song of about so many seconds; every role plays in it.
+    """Return a song of about so many seconds; every role plays in it.
 
     Args:
         rng: Source of chance: key, tempo, form, chords, patterns.
@@ -73,7 +73,7 @@ def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune
 
 def write_section(rng: np.random.Generator, letter: str, scale: tuple[str, int], roles: Iterable[str],
                   tune: np.ndarray | None) -> tuple[int, dict[str, np.ndarray]]:
-    """Returns how many bars a section has, and what each role plays in it."""
+    """Return how many bars a section has, and what each role plays in it."""
     if tune is not None:
         bars = int(np.clip(np.ceil(tune[:, 0].max() / BEATS), 4, 16))
         chords = harmonise(tune, bars)
@@ -92,12 +92,12 @@ def write_section(rng: np.random.Generator, letter: str, scale: tuple[str, int],
 
 
 def kind_of(role: str) -> str:
-    """Returns 'guitar' for 'guitar 2'."""
+    """Return 'guitar' for 'guitar 2'."""
     return role.partition(" ")[0]
 
 
 def draw_chords(rng: np.random.Generator, mode: str, key: int, bars: int) -> list[tuple[int, int]]:
-    """Returns a chord for each bar, (root pitch class, 1 if minor), that begins on the tonic and changes with each bar."""
+    """Return a chord for each bar, (root pitch class, 1 if minor), that begins on the tonic and changes with each bar."""
     degrees = DIATONIC[mode]
     found = [0]
     while len(found) < bars:
@@ -106,7 +106,7 @@ def draw_chords(rng: np.random.Generator, mode: str, key: int, bars: int) -> lis
 
 
 def strum(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns a guitar's part: strummed triads, fifths with the octave in eighths, or broken chords."""
+    """Return a guitar's part: strummed triads, fifths with the octave in eighths, or broken chords."""
     style = rng.choice(["strummed", "fifths", "broken"])
     if style == "strummed":
         return comp(rng, chords)
@@ -118,7 +118,7 @@ def strum(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray
 
 
 def phrases(melody: np.ndarray) -> np.ndarray:
-    """Returns a melody with breaths: the last beat of every second bar is silent, and a note ends before it."""
+    """Return a melody with breaths: the last beat of every second bar is silent, and a note ends before it."""
     inside = melody[:, 0] % (PHRASE * BEATS)
     sung = melody[inside < PHRASE * BEATS - 1].copy()
     sung[:, 1] = np.minimum(sung[:, 1], PHRASE * BEATS - 0.75 - sung[:, 0] % (PHRASE * BEATS))
@@ -126,7 +126,7 @@ def phrases(melody: np.ndarray) -> np.ndarray:
 
 
 def below(melody: np.ndarray, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Returns a second voice: to each note the nearest tone of its chord, three semitones or more below."""
+    """Return a second voice: to each note the nearest tone of its chord, three semitones or more below."""
     second = melody.copy()
     for note in second:
         tones = triad(chords[int(note[0] // BEATS)])
@@ -135,18 +135,18 @@ def below(melody: np.ndarray, chords: list[tuple[int, int]]) -> np.ndarray:
 
 
 def later(notes: np.ndarray, bars: int) -> np.ndarray:
-    """Returns notes moved by some bars."""
+    """Return notes moved by some bars."""
     return notes + np.array([bars * BEATS, 0, 0, 0], dtype=np.float32)
 
 
 def cut(pieces: list[np.ndarray], bars: int) -> np.ndarray:
-    """Returns the notes of all pieces that begin within so many bars."""
+    """Return the notes of all pieces that begin within so many bars."""
     notes = np.concatenate([np.empty((0, 4), dtype=np.float32), *pieces])
     return notes[notes[:, 0] < bars * BEATS]
 
 
 def play_part(part: np.ndarray, song: Song, rng: np.random.Generator, **how) -> np.ndarray:
-    """Returns a part as a player of the band plays it, beats louder than what lies between: see `perform`."""
+    """Return a part as a player of the band plays it, beats louder than what lies between: see `perform`."""
     sixteenth = np.round(part[:, 0] * 4).astype(int) % 16
     accent = np.select([sixteenth % 8 == 0, sixteenth % 4 == 0, sixteenth % 2 == 0], [8.0, 4.0, -3.0], -10.0)
     return perform(part, song.seconds, rng, accent=accent, **how)

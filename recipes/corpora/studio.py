@@ -28,7 +28,7 @@ SINGERS = {"S": (59, 81), "A": (55, 77), "T": (48, 70), "B": (43, 65)}  # lowest
 
 
 def draw_band(roles: Sequence[str], rng: np.random.Generator) -> dict[str, int]:
-    """Returns a program for each role but voices and drums, none twice, and the preset of a kit for drums."""
+    """Return a program for each role but voices and drums, none twice, and the preset of a kit for drums."""
     chosen: dict[str, int] = {}
     for role in roles:
         if kind_of(role) in PROGRAMS_OF:
@@ -38,13 +38,13 @@ def draw_band(roles: Sequence[str], rng: np.random.Generator) -> dict[str, int]:
 
 
 def other_patch(role: str, program: int, rng: np.random.Generator) -> int:
-    """Returns another program of the same eight, or another kit; the same one where there is none."""
+    """Return another program of the same eight, or another kit; the same one where there is none."""
     alike = list(KITS) if role == "drums" else [other for other in PROGRAMS if other // 8 == program // 8]
     return int(rng.choice([other for other in alike if other != program] or [program]))
 
 
 def perform_role(role: str, song: Song, program: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns an instrument's part as played, moved into its range: see `perform`."""
+    """Return an instrument's part as played, moved into its range: see `perform`."""
     part = song.parts[role]
     if role != "drums":
         part = fit_range(part, program, 0, rng)
@@ -56,7 +56,7 @@ def perform_role(role: str, song: Song, program: int, rng: np.random.Generator) 
 
 def play_role(notes: np.ndarray, program: int, drums: bool, seconds: float, soundfonts: Sequence[str],
               rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """Returns what an instrument sounds like, mono float32 at 44.1 kHz, and the soundfont that was drawn.
+    """Return what an instrument sounds like, mono float32 at 44.1 kHz, and the soundfont that was drawn.
 
     Raises:
         ConfigError: It is silent in all soundfonts.
@@ -70,7 +70,7 @@ def play_role(notes: np.ndarray, program: int, drums: bool, seconds: float, soun
 
 def sing_role(song: Song, role: str, voice: str, seconds: float, soundfonts: Sequence[str],
               rng: np.random.Generator) -> np.ndarray:
-    """Returns what a singer sounds like, mono float32 at 44.1 kHz, each note on a vowel."""
+    """Return what a singer sounds like, mono float32 at 44.1 kHz, each note on a vowel."""
     low, high = SINGERS[voice]
     part = song.parts[role].copy()
     part[:, 2] = np.where(part[:, 2] < low, part[:, 2] + 12 * np.ceil((low - part[:, 2]) / 12), part[:, 2])
@@ -81,19 +81,19 @@ def sing_role(song: Song, role: str, voice: str, seconds: float, soundfonts: Seq
 
 
 def levelled(audio: np.ndarray, role: str, rng: np.random.Generator) -> np.ndarray:
-    """Returns audio at the level of its role, give or take 2 dB."""
+    """Return audio at the level of its role, give or take 2 dB."""
     wanted = LEVELS.get(kind_of(role), LEVEL) * 10 ** (rng.uniform(-2, 2) / 20)
     return (audio * (wanted / max(active_rms(audio, RATE), 1e-9))).astype(np.float32)
 
 
 def place(audio: np.ndarray, pan: float) -> np.ndarray:
-    """Returns mono audio [frames] between left (-1) and right (1), as [frames, 2] float32 of the same power."""
+    """Return mono audio [frames] between left (-1) and right (1), as [frames, 2] float32 of the same power."""
     angle = (pan + 1) * np.pi / 4
     return audio[:, None] * np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
 
 
 def draw_room(rng: np.random.Generator) -> np.ndarray:
-    """Returns the echoes of a room at two ears, [frames, 2] float32: noise that dies away in 0.3 to 1.2 seconds."""
+    """Return the echoes of a room at two ears, [frames, 2] float32: noise that dies away in 0.3 to 1.2 seconds."""
     seconds = rng.uniform(0.3, 1.2)
     time = np.arange(int(seconds * RATE)) / RATE
     tails = rng.normal(0, 1, (len(time), 2)) * 10 ** (-3 * time / seconds)[:, None]
@@ -101,11 +101,11 @@ def draw_room(rng: np.random.Generator) -> np.ndarray:
 
 
 def in_room(audio: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Returns stereo audio with the echoes of a room, [frames, 2]."""
+    """Return stereo audio with the echoes of a room, [frames, 2]."""
     wet = scipy.signal.oaconvolve(audio.mean(axis=1, keepdims=True), room, axes=0)[: len(audio)]
     return audio + wet.astype(np.float32)
 
 
 def length_of(song: Song) -> float:
-    """Returns how long a song is in seconds, with what sounds on after its last note."""
+    """Return how long a song is in seconds, with what sounds on after its last note."""
     return float(max(song.seconds(notes[:, 0] + notes[:, 1]).max() for notes in song.parts.values())) + TAIL

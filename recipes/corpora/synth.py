@@ -42,14 +42,14 @@ class Sound:
 
 
 def default_soundfont() -> str:
-    """Returns the path of the General MIDI soundfont that ships with pretty_midi (TimGM6mb, GPL-2)."""
+    """Return the path of the General MIDI soundfont that ships with pretty_midi (TimGM6mb, GPL-2)."""
     import pretty_midi
 
     return str(Path(pretty_midi.__file__).with_name("TimGM6mb.sf2"))
 
 
 def body_soundfonts() -> list[str]:
-    """Returns every General MIDI soundfont found for the body: the default, and those of the system.
+    """Return every General MIDI soundfont found for the body: the default, and those of the system.
 
     Debian's and Ubuntu's `fluid-soundfont-gm` (FluidR3, MIT) and `musescore-general-soundfont-small` (MIT) lie in
     /usr/share/sounds; the one that pretty_midi ships is always there.
@@ -60,7 +60,7 @@ def body_soundfonts() -> list[str]:
 
 @functools.cache
 def open_soundfont(path: str):
-    """Returns a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
+    """Return a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
 
     Raises:
         DataError: The file is missing or is no soundfont.
@@ -78,19 +78,19 @@ def open_soundfont(path: str):
 
 
 def require_file(path: str) -> None:
-    """Raises a DataError where there is no such soundfont."""
+    """Raise a DataError where there is no such soundfont."""
     if not Path(path).is_file():
         raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")
 
 
 def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Returns what `play_stereo` does, as mono float32 [frames]."""
+    """Return what `play_stereo` does, as mono float32 [frames]."""
     left, right = play_stereo(notes, sound, seconds).T
     return (left + right) * np.float32(0.5)
 
 
 def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Returns what a part sounds like, stereo at 44.1 kHz as the soundfont places it, `seconds` long.
+    """Return what a part sounds like, stereo at 44.1 kHz as the soundfont places it, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
@@ -128,7 +128,7 @@ def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
 
 
 def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
-    """Returns (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
+    """Return (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
     found = []
     for start, end, pitch, velocity in notes:
         found.append((round(start * RATE), 2, "on", int(pitch), int(velocity)))
@@ -146,12 +146,12 @@ def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
 
 
 def resample(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Returns audio [frames] played at 44.1 kHz at another rate, float32."""
+    """Return audio [frames] played at 44.1 kHz at another rate, float32."""
     return audio if rate == RATE else soxr.resample(audio, RATE, rate, quality="HQ").astype(np.float32)
 
 
 def active_rms(audio: np.ndarray, rate: int) -> float:
-    """Returns the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
+    """Return the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
     block = rate // 10
     power = np.square(audio[: len(audio) // block * block].reshape(-1, block)).mean(axis=1)
     loud = power > power.max(initial=0.0) * 1e-4

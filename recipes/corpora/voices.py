@@ -26,13 +26,13 @@ CHANGE = 0.06  # seconds from one vowel to the next
 
 
 def draw_vowels(times: np.ndarray, rng: np.random.Generator) -> list[tuple[float, str]]:
-    """Returns a vowel for each of some times, at which it begins."""
+    """Return a vowel for each of some times, at which it begins."""
     return [(float(time), str(rng.choice(list("aeou")))) for time in times]
 
 
 def sing(notes: np.ndarray, voice: str, vowels: Sequence[tuple[float, str]], seconds: float, soundfonts: Sequence[str],
          rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Returns what one singer sounds like, dry, mono float32 [seconds * rate].
+    """Return what one singer sounds like, dry, mono float32 [seconds * rate].
 
     Args:
         notes: [notes, 4] as of `perform`, one at a time.
@@ -60,7 +60,7 @@ def sing(notes: np.ndarray, voice: str, vowels: Sequence[tuple[float, str]], sec
 
 def shape(audio: np.ndarray, formants: dict[str, tuple], vowels: Sequence[tuple[float, str]], size: float, strength: float,
           rate: int) -> np.ndarray:
-    """Returns audio with formants: what lies around each is louder, vowel after vowel, at the level it had.
+    """Return audio with formants: what lies around each is louder, vowel after vowel, at the level it had.
 
     Args:
         audio: Mono.

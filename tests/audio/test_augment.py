@@ -16,7 +16,7 @@ CONTEXT = context_samples(RATE)
 
 
 def change(make, seconds: float, pitch: float, stretch: float) -> np.ndarray:
-    """Returns the seconds of a signal, given by its times, as from the middle of a track."""
+    """Return the seconds of a signal, given by its times, as from the middle of a track."""
     samples = round(seconds * RATE)
     audio = make((np.arange(source_samples(samples, stretch) + 2 * CONTEXT) - CONTEXT) / RATE)
     return augment(audio.astype(np.float32), samples, RATE, pitch, stretch, before=CONTEXT)
@@ -27,7 +27,7 @@ def tone(time: np.ndarray) -> np.ndarray:
 
 
 def frequency(audio: np.ndarray) -> float:
-    """Returns the strongest frequency in Hz, by a parabola through the peak of a long, padded spectrum."""
+    """Return the strongest frequency in Hz, by a parabola through the peak of a long, padded spectrum."""
     spectrum = np.log(np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 8 * len(audio))))
     peak = spectrum.argmax()
     below, at, above = spectrum[peak - 1 : peak + 2]

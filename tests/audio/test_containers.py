@@ -58,7 +58,7 @@ def test_sixteen_bytes_short_is_no_cut(tmp_path, name):
 
 
 def riff(size, name=b"RIFF", extra=b"", data_size=None):
-    """Returns a WAV of mono 16-bit noise with any size in its header."""
+    """Return a WAV of mono 16-bit noise with any size in its header."""
     pcm = (NOISE * 32767).astype("<i2").tobytes()
     form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
     return name + struct.pack("<I", min(size + 36, 0xFFFFFFFF)) + b"WAVE" + extra + form + b"data" + struct.pack("<I", size) + pcm

@@ -24,14 +24,14 @@ def sound(path):
 
 
 def write(path, samples, rate, **options):
-    """Writes in the form that the name says, where that can hold it; as WAV under the same name where not."""
+    """Write in the form that the name says, where that can hold it; as WAV under the same name where not."""
     known = {"format": "FLAC"} if path.suffix == ".flac" and not options else {"format": "WAV"}
     path.unlink()  # it may be a link
     soundfile.write(path, samples, rate, **{**known, **options})
 
 
 def rewritten(change, **options):
-    """Returns a defect that changes the samples of a file."""
+    """Return a defect that changes the samples of a file."""
 
     def damage(path):
         samples, rate = sound(path)
@@ -132,7 +132,7 @@ SINGLE = {"DagstuhlChoirSet": {"sources": "voices"}, "MUSDB18": {"sources": "ste
 
 
 def copies(name, folder):
-    """Yields damaged places: (defect, track, file), each in a track of its own, in a new copy when one is used up."""
+    """Yield damaged places: (defect, track, file), each in a track of its own, in a new copy when one is used up."""
     names, number = list(DEFECTS), 0
     while names:
         root = TREES[name](folder / str(number))

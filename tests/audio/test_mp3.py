@@ -19,7 +19,7 @@ SECONDS = 6
 
 @pytest.fixture(params=[(16000, 1), (44100, 2)], ids=["16 kHz mono", "44.1 kHz stereo"])
 def encoded(request, tmp_path):
-    """Returns a function that writes an MP3 of six seconds whose bit rate, where it varies, is low at the start."""
+    """Return a function that writes an MP3 of six seconds whose bit rate, where it varies, is low at the start."""
     rate, channels = request.param
     time = np.arange(SECONDS * rate) / rate
     noise = np.random.default_rng(0).normal(0, 0.05, len(time))
@@ -36,7 +36,7 @@ def encoded(request, tmp_path):
 
 
 def without_info(path):
-    """Removes the Info frame, as programs that cut or join MP3 files do."""
+    """Remove the Info frame, as programs that cut or join MP3 files do."""
     content = path.read_bytes()
     length = parse_header(int.from_bytes(content[:4], "big")).length
     assert b"Info" in content[:64] or b"Xing" in content[:64]
@@ -52,7 +52,7 @@ def length_by_ffmpeg(path, channels):
 
 
 def id3(size):
-    """Returns an ID3v2 tag with a cover of bytes that look like frame headers."""
+    """Return an ID3v2 tag with a cover of bytes that look like frame headers."""
     sizes = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
     return b"ID3\3\0\0" + sizes + b"APIC" + struct.pack(">I", size - 10) + b"\0\0" + b"\xff\xfb\x90\x64" * ((size - 10) // 4)
 

@@ -80,7 +80,7 @@ def same(one: dict, other: dict) -> bool:
 
 
 def pickled_globals(path: Path) -> set[str]:
-    """Returns the classes and functions that a checkpoint names, without running any of it."""
+    """Return the classes and functions that a checkpoint names, without running any of it."""
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         operations = list(pickletools.genops(archive.read(name)))
@@ -89,7 +89,7 @@ def pickled_globals(path: Path) -> set[str]:
 
 
 def change(path: Path, **changes) -> Path:
-    """Writes a checkpoint again with other values at its top; a function is given the old one."""
+    """Write a checkpoint again with other values at its top; a function is given the old one."""
     content = safe_load(path)
     for key, value in changes.items():
         content[key] = value(content[key]) if callable(value) else value
@@ -424,7 +424,7 @@ def stems(tmp_path) -> Path:
 
 
 def train_as_nussl_does(stems: Path, out: Path, model, mode: str, stft) -> Path:
-    """Trains by nussl's trainer and handlers on data that come through our hook; returns the best checkpoint."""
+    """Train by nussl's trainer and handlers on data that come through our hook; return the best checkpoint."""
     transform = tfm.Compose([tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()])
     data = nussl.datasets.StemFolder(str(stems), transform=transform, sample_rate=8000, stft_params=stft)
     loader = torch.utils.data.DataLoader(data, batch_size=2)

@@ -57,7 +57,7 @@ PACKERS = {"a.zip": zipped, "a.tar.gz": tarred}
 
 @pytest.fixture
 def offered(shelf, monkeypatch):
-    """Returns a function that puts an archive on the shelf as DagstuhlChoirSet's."""
+    """Return a function that puts an archive on the shelf as DagstuhlChoirSet's."""
 
     def offer(name, files, **changes):
         folder, url = shelf

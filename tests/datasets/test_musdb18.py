@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def shape(folder, **options):
-    """Returns label -> names of files of the first track."""
+    """Return label -> names of files of the first track."""
     track = MUSDB18.find_tracks(folder, **options)[0]
     return {label: [path.name for path in files] for label, files in track.stems.items()}
 

@@ -36,7 +36,7 @@ def folder(tree, tmp_path):
 
 
 def found(folder, number, **options):
-    """Returns label -> names of stems of one track."""
+    """Return label -> names of stems of one track."""
     track = {track.name: track for track in Slakh.find_tracks(folder, **options)}[f"Track{number:05d}"]
     return {label: [path.stem for path in files] for label, files in track.stems.items()}
 

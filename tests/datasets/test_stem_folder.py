@@ -33,7 +33,7 @@ def labels(folder, **options):
 
 
 def touch(folder, *names):
-    """Writes one short file for each name: scanning reads no audio, so one will do for all."""
+    """Write one short file for each name: scanning reads no audio, so one will do for all."""
     first = layouts.write(folder / "first.wav", layouts.tone(440, 0.01))
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

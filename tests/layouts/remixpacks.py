@@ -60,7 +60,7 @@ def remixpacks(folder: Path, broken: bool = False) -> Path:
 
 
 def _link(folder: Path, inside: str, file: Path) -> None:
-    """Makes a link named as the scripts name it: the path below the packs, blanks for slashes, '(symlink)'."""
+    """Make a link named as the scripts name it: the path below the packs, blanks for slashes, '(symlink)'."""
     folder.mkdir(parents=True, exist_ok=True)
     name, suffix = os.path.splitext(inside.replace("/", " "))
     (folder / f"{name}(symlink){suffix}").symlink_to(file)

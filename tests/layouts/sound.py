@@ -18,7 +18,7 @@ def tone(pitch: float, seconds: float = 1.0, rate: int = RATE, level: float = 0.
 
 
 def write(path: Path, audio: np.ndarray, rate: int = RATE) -> Path:
-    """Writes audio [frames] or [frames, channels] in the format that the extension names."""
+    """Write audio [frames] or [frames, channels] in the format that the extension names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = path.suffix.lower()
     soundfile.write(path, audio, rate, format="AIFF" if kind == ".aif" else kind[1:], subtype=FORMATS.get(kind))

@@ -54,14 +54,14 @@ def ramps(tmp_path_factory) -> Store:
 
 
 def read_ramp(sample: float) -> tuple[str, str, int]:
-    """Returns track, label and position of a sample of a ramp."""
+    """Return track, label and position of a sample of a ramp."""
     track, rest = divmod(round(sample), 1_000_000)
     label, position = divmod(rest, 10_000)
     return list(LENGTHS)[track - 1], LABELS[label], position
 
 
 def origins(item: dict) -> list[tuple[str, str, int]]:
-    """Returns where each source of an item starts."""
+    """Return where each source of an item starts."""
     return [read_ramp(float(sample)) for sample in item["source_audio"][0, 0]]
 
 

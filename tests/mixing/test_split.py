@@ -67,7 +67,7 @@ def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path
 
 
 def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
-    """Makes a store of so many tracks of each song; what begins with '-' has no origin."""
+    """Make a store of so many tracks of each song; what begins with '-' has no origin."""
     writer = StoreWriter(folder, 8000, "made up")
     for song, size in sizes.items():
         for take in range(size):

@@ -20,7 +20,7 @@ def head_with(*activation: str, bias: bool = True) -> Embedding:
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns what the head is given, not contiguous, as a recurrent layer leaves it; an ideal binary mask; weights."""
+    """Return what the head is given, not contiguous, as a recurrent layer leaves it; an ideal binary mask; weights."""
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(NT, NB, HIDDEN, generator=generator).transpose(0, 1)
     loudest = torch.randint(NS, (NB, NT, NF, NC), generator=generator)

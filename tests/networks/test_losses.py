@@ -18,7 +18,7 @@ BOTH = pytest.mark.parametrize(
 
 
 def batch(seed: int = 0, sources: int = NS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns embedding, ideal binary mask (a tenth of its points belong to none) and weights."""
+    """Return embedding, ideal binary mask (a tenth of its points belong to none) and weights."""
     generator = torch.Generator().manual_seed(seed)
     embedding = torch.randn(NB, NT, NF, NC, SIZE, generator=generator)
     loudest = torch.randint(sources, (NB, NT, NF, NC), generator=generator)
@@ -51,7 +51,7 @@ def test_value_and_gradient_are_nussls(piece, ours, theirs, seed):
 
 
 def spoil(case: str, embedding, mask, weights):
-    """Puts what a loss may stumble over into a batch."""
+    """Put what a loss may stumble over into a batch."""
     if case == "an embedding that is zero":
         embedding[0, 0] = 0
     elif case == "two sources to a point":

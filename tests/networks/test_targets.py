@@ -34,7 +34,7 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def by_nussl(source_audio: np.ndarray, params: STFTParams, first=tfm.MagnitudeSpectrumApproximation) -> dict:
-    """Returns what nussl's transforms make of one item's sources [nc, samples, ns]."""
+    """Return what nussl's transforms make of one item's sources [nc, samples, ns]."""
 
     def signal(audio):
         return nussl.AudioSignal(audio_data_array=audio, sample_rate=16000, stft_params=params)
@@ -45,7 +45,7 @@ def by_nussl(source_audio: np.ndarray, params: STFTParams, first=tfm.MagnitudeSp
 
 
 def by_targets(source_audio: np.ndarray, params: STFTParams, phase_sensitive: bool = False) -> dict:
-    """Returns what `Targets` makes of a batch of sources [nb, nc, samples, ns]."""
+    """Return what `Targets` makes of a batch of sources [nb, nc, samples, ns]."""
     batch = {"mix_audio": torch.from_numpy(source_audio.sum(axis=-1)), "source_audio": torch.from_numpy(source_audio)}
     return Targets(params, phase_sensitive)(batch)
 

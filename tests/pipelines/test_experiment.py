@@ -39,7 +39,7 @@ def make_store(folder: Path, labels=("bass", "voice"), splits=("train", "valid",
 
 
 def main_of(recipe: str, words: list[str]) -> int:
-    """Runs a recipe's own file as a program, and returns its status."""
+    """Run a recipe's own file as a program, and return its status."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(sys, "argv", [f"{recipe}.py", *words])
         runpy.run_path(str(CONF.parent / f"{recipe}.py"), run_name="__main__")
@@ -59,7 +59,7 @@ def body(tmp_path_factory, small_chimera, tiny_stft) -> Path:
 
 @pytest.fixture
 def ask(tmp_path, store):
-    """Returns a function that writes a difference from smoke.yml, and returns its path."""
+    """Return a function that writes a difference from smoke.yml, and return its path."""
 
     def write(**sections) -> Path:
         stores = {"stems": {"folder": str(store.folder)}}

@@ -11,7 +11,7 @@ from nussl_transfer.pipelines.experiment_reading import read_experiment
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that writes experiments, as name=text, and returns the path of the last."""
+    """Return a function that writes experiments, as name=text, and return the path of the last."""
 
     def files(**texts):
         for name, text in texts.items():

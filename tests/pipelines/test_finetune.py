@@ -26,7 +26,7 @@ LABELS = ("bass", "drums", "voice")
 
 
 def short(**changes) -> dict:
-    """Returns arguments of `finetune` for a run of four iterations."""
+    """Return arguments of `finetune` for a run of four iterations."""
     training = {"iterations": 4, "batch_size": 2, "validate_every": 2, **changes}
     return {"training": default_training(**training), "valid_items": 4, "report": False}
 
@@ -48,7 +48,7 @@ def body(small_chimera, tiny_stft, tmp_path_factory) -> Path:
 
 
 def write_tracks(folder: Path, tracks: dict[str, float], labels=LABELS, rate: int = 8000) -> Path:
-    """Writes a folder of stems for each track (name: seconds)."""
+    """Write a folder of stems for each track (name: seconds)."""
     for number, (name, seconds) in enumerate(tracks.items()):
         (folder / name).mkdir(parents=True)
         for which, label in enumerate(labels):

@@ -66,7 +66,7 @@ def small_bach10(tmp_path_factory):
 
 @pytest.fixture
 def material(monkeypatch):
-    """Makes two scores and two tunes, one of each for each split, stand for music21's corpus."""
+    """Make two scores and two tunes, one of each for each split, stand for music21's corpus."""
     names = {split: next(f"made/{i}" for i in range(999) if is_for(f"made/{i}", split)) for split in ("train", "valid")}
     part = notes([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
     lower = part - np.array([0, 0, 12, 0], dtype=np.float32)
@@ -77,13 +77,13 @@ def material(monkeypatch):
 
 
 def line(pitches, length: float = 0.5) -> np.ndarray:
-    """Returns pitches one after the other as [onset, end, pitch, velocity], in seconds, legato."""
+    """Return pitches one after the other as [onset, end, pitch, velocity], in seconds, legato."""
     onsets = np.arange(len(pitches)) * length
     return np.column_stack([onsets, onsets + length * 0.95, pitches, np.full(len(pitches), 90)])
 
 
 def cents_off(audio: np.ndarray, pitch: float) -> float:
-    """Returns how far the fundamental is from a MIDI pitch, by the strongest bin within a quarter tone of it."""
+    """Return how far the fundamental is from a MIDI pitch, by the strongest bin within a quarter tone of it."""
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 2**18))
     hertz = np.fft.rfftfreq(2**18, 1 / RATE)
     expected = 440 * 2 ** ((pitch - 69) / 12)
@@ -433,7 +433,7 @@ def test_processes_end_when_the_first_is_killed(tmp_path):
 
 
 def is_running(pid: int) -> bool:
-    """Returns whether a process is there and has not ended (a zombie has)."""
+    """Return whether a process is there and has not ended (a zombie has)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -37,7 +37,7 @@ OCTAVE_LOW = ("clarinet", "bassoon")  # their files name octaves one below what 
 
 
 def tone(pitch: float, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-    """Returns a sine tone of a MIDI pitch."""
+    """Return a sine tone of a MIDI pitch."""
     return 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * np.arange(round(seconds * rate)) / rate)
 
 
@@ -64,7 +64,7 @@ def samples(tmp_path_factory):
 
 
 def heard(audio: np.ndarray) -> float:
-    """Returns the MIDI pitch of the strongest sine in audio at 16 kHz."""
+    """Return the MIDI pitch of the strongest sine in audio at 16 kHz."""
     size = 8 * len(audio)
     strongest = np.argmax(np.abs(np.fft.rfft(audio * np.hanning(len(audio)), size)))
     return 69 + 12 * np.log2(strongest * SAMPLE_RATE / size / 440)
@@ -152,7 +152,7 @@ def test_a_part_moves_by_octaves_into_what_was_recorded(samples):
 
 @pytest.fixture
 def material(monkeypatch):
-    """Makes a score and a tune for each split stand for music21's corpus."""
+    """Make a score and a tune for each split stand for music21's corpus."""
     part = notes_array([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
     four = [part - np.array([0, 0, down, 0], dtype=np.float32) for down in (0, 5, 12, 17)]
     names = {split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split))

@@ -46,13 +46,13 @@ def trees(tmp_path_factory) -> dict[str, Path]:
 
 
 def contents(tree: Path) -> dict[str, str]:
-    """Returns the MD5 sum of each file of a tree, and where each link points."""
+    """Return the MD5 sum of each file of a tree, and where each link points."""
     return {str(path.relative_to(tree)): str(path.readlink()) if path.is_symlink() else
             hashlib.md5(path.read_bytes()).hexdigest() for path in tree.rglob("*") if path.is_symlink() or path.is_file()}
 
 
 def read(path: Path) -> np.ndarray:
-    """Returns a file's samples as integers, [frames] or [frames, channels]."""
+    """Return a file's samples as integers, [frames] or [frames, channels]."""
     return soundfile.read(path, dtype="int16")[0].astype(int)
 
 

@@ -15,7 +15,7 @@ from recipes import transfer_trial
 
 @pytest.fixture
 def make_small_body(small_chimera):
-    """Returns a function that writes a pretrained model of a few units."""
+    """Return a function that writes a pretrained model of a few units."""
 
     def make(path):
         stft_params = nussl.STFTParams(512, 128, "sqrt_hann")

@@ -15,7 +15,7 @@ RATE = 16000
 
 @pytest.fixture(scope="session")
 def make_checkpoint():
-    """Returns a function that writes a small checkpoint; some of its arguments are the network's."""
+    """Return a function that writes a small checkpoint; some of its arguments are the network's."""
 
     def make(path, labels=("bass", "voice"), mode="whole", excerpt_seconds=10.0, **config):
         sizes = {"hidden_size": 6, "num_layers": 1, "embedding_size": 4, **config}
@@ -42,7 +42,7 @@ def short_checkpoint(tmp_path_factory, make_checkpoint):
 
 @pytest.fixture
 def noise():
-    """Returns a function that makes noise, [channels, samples]."""
+    """Return a function that makes noise, [channels, samples]."""
 
     def make(channels=1, samples=RATE, seed=0):
         return np.random.default_rng(seed).normal(0, 0.1, (channels, samples)).astype(np.float32)
@@ -52,7 +52,7 @@ def noise():
 
 @pytest.fixture
 def signal():
-    """Returns a function that makes a signal of nussl's."""
+    """Return a function that makes a signal of nussl's."""
 
     def make(audio, rate=RATE):
         return nussl.AudioSignal(audio_data_array=audio, sample_rate=rate)

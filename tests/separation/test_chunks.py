@@ -14,7 +14,7 @@ STFT = STFTParams(512, 128, "sqrt_hann")
 
 
 def joined(frames, chunking, network, cuts=(), rows=1):
-    """Returns what comes of numbered frames, handed over in pieces that end at `cuts`."""
+    """Return what comes of numbered frames, handed over in pieces that end at `cuts`."""
     signal = torch.arange(float(frames)).repeat(rows, 1)[..., None]  # [rows, n, 1]
     pieces = [piece for piece in torch.tensor_split(signal, list(cuts), dim=1) if piece.shape[1]]
     pairs = [(frames.clone(), output) for frames, output in in_chunks(pieces, network, chunking)]

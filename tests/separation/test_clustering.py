@@ -30,7 +30,7 @@ def array(estimates):
 
 
 def nearest_permutation(ours, theirs):
-    """Returns the sources in the order in which they come nearest to others."""
+    """Return the sources in the order in which they come nearest to others."""
     orders = itertools.permutations(range(len(ours)))
     return min((ours[list(order)] for order in orders), key=lambda found: np.abs(found - theirs).sum())
 

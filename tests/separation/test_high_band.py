@@ -17,7 +17,7 @@ RATE = 16000
 
 
 def high(audio, rate, edge=9000):
-    """Returns what is above an edge in Hz."""
+    """Return what is above an edge in Hz."""
     return scipy.signal.sosfiltfilt(scipy.signal.butter(8, edge, "high", fs=rate, output="sos"), audio)
 
 

@@ -34,7 +34,7 @@ RATE = 16000
 
 @pytest.fixture
 def separate(tmp_path, checkpoint):
-    """Returns a function that separates one file and gives back its estimates, [nc, frames], and their rate."""
+    """Return a function that separates one file and gives back its estimates, [nc, frames], and their rate."""
 
     def run(path, model=checkpoint, **options):
         result = separate_files([path], model, tmp_path / "out", progress=False, **options)

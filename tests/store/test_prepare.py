@@ -138,7 +138,7 @@ def test_an_offset_makes_no_click_at_the_ends(folder, out):
 
 
 def break_in_every_way(folder):
-    """Returns a data set with one thing of each kind wrong with it, and what has to be said of each."""
+    """Return a data set with one thing of each kind wrong with it, and what has to be said of each."""
     names = ("cut", "empty", "long", "missing", "nan", "quiet", "sound")
     layouts.track_major(folder, names, ("bass", "vocals"), mixture=None, seconds=0.5)
     path = folder / "cut" / "bass.wav"

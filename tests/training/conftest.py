@@ -16,7 +16,7 @@ from nussl_transfer.training.fit import fit
 
 @pytest.fixture(autouse=True)
 def fast_disk(monkeypatch):
-    """Does not wait for the disk: no test cuts the power."""
+    """Do not wait for the disk: no test cuts the power."""
     monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
@@ -27,7 +27,7 @@ def info(tiny_stft) -> CheckpointInfo:
 
 @pytest.fixture(scope="session")
 def train_into(tiny_store, small_chimera, info):
-    """Returns a function that trains a small network on the tiny store, in a folder."""
+    """Return a function that trains a small network on the tiny store, in a folder."""
 
     def run(
         out, model=None, mixtures=Mixtures, valid=Mixtures, probe=None, seed=1, callbacks=(), provenance=None, **plan
@@ -44,7 +44,7 @@ def train_into(tiny_store, small_chimera, info):
 
 @pytest.fixture
 def train(train_into, tmp_path):
-    """Returns a function that trains in tmp_path/run, unless told otherwise."""
+    """Return a function that trains in tmp_path/run, unless told otherwise."""
     return lambda *given, out=tmp_path / "run", **options: train_into(out, *given, **options)
 
 

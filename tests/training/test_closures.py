@@ -47,7 +47,7 @@ def changed_layers(before: dict, model) -> set[str]:
 
 
 def expected_losses(model, batch, mode, dc_weight=0.01, frames=slice(None)) -> dict:
-    """Takes nussl's own losses of the network's outputs, all of them computed."""
+    """Take nussl's own losses of the network's outputs, all of them computed."""
     output = model({"mix_magnitude": batch["mix_magnitude"]})
     clustering = DeepClusteringLoss()(
         output["embedding"][:, frames].contiguous(),

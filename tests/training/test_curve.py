@@ -12,7 +12,7 @@ from nussl_transfer.training.validation import Measures
 
 
 def curve_of(*valid_losses: float | None) -> Curve:
-    """Returns a curve with a point before training and one for each loss, a hundred iterations apart."""
+    """Return a curve with a point before training and one for each loss, a hundred iterations apart."""
     curve = Curve()
     curve.add(0, Measures(9.0), 1e-3)
     for number, loss in enumerate(valid_losses, start=1):

@@ -133,7 +133,7 @@ class Scripted:
 
 
 def script(monkeypatch, valid_losses, train_losses=None):
-    """Has validations (of one batch each) and iterations give these losses."""
+    """Have validations (of one batch each) and iterations give these losses."""
     monkeypatch.setattr(engine, "TransferValidationClosure", lambda *_, **__: Scripted(valid_losses))
 
     def closure(optimizer, model, **_):
@@ -500,7 +500,7 @@ def test_nussls_handlers_see_the_shorter_last_epoch(train, caplog):
 
 
 def break_off_and_resume(train, out, model, **plan):
-    """Returns a network that was trained in two parts."""
+    """Return a network that was trained in two parts."""
     with pytest.raises(DataError):
         train(model(), mixtures=at_item(13, stop), out=out, **plan)
     return train(model(), out=out, **plan)

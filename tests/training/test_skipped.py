@@ -18,7 +18,7 @@ from nussl_transfer.training.skipped import SkippedSteps
 
 
 def spoilt(key: str, *numbers: int) -> type[Mixtures]:
-    """Returns mixtures of which these items are not numbers."""
+    """Return mixtures of which these items are not numbers."""
 
     class Spoilt(Mixtures):
         def __getitem__(self, index):

@@ -61,7 +61,7 @@ class Stepper:
 
 
 def straightforward(model, batches, stft_params, mode, percentile) -> tuple[list[bool], list[dict]]:
-    """Takes steps with torch's plain Adam, NumPy's percentile and an `if`; returns what was skipped, and the weights."""
+    """Take steps with torch's plain Adam, NumPy's percentile and an `if`; return what was skipped, and the weights."""
     optimizer = torch.optim.Adam(trainable_parameters(model, mode), 1e-2, eps=EPSILON, foreach=False)
     closure = TransferClosure(optimizer, model, mode, targets=Targets(stft_params))
     norms, skipped, states = [], [], []
@@ -140,7 +140,7 @@ def refuse(*_, **__):
 
 @pytest.fixture
 def listening(monkeypatch):
-    """Returns a listener within which tensors cannot be read in Python either, where no dispatcher sees it."""
+    """Return a listener within which tensors cannot be read in Python either, where no dispatcher sees it."""
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__", "__array__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
     return Listening()

@@ -36,7 +36,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
 
 
 def at_item(number: int, act: Callable[[], None], name: str = "Acting") -> type[Mixtures]:
-    """Returns mixtures that do something when an item is asked for."""
+    """Return mixtures that do something when an item is asked for."""
 
     class Acting(Mixtures):
         def __getitem__(self, index):
@@ -56,7 +56,7 @@ def stop() -> None:
 
 
 def in_a_process(work: Callable[[], object]) -> multiprocessing.Process:
-    """Starts work in a process forked from this one, where everything is imported already; its status is as a command's."""
+    """Start work in a process forked from this one, where everything is imported already; its status is as a command's."""
 
     def begin():
         os.setpgid(0, 0)

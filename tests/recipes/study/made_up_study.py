@@ -25,7 +25,7 @@ RATE = 16000
 
 
 def make_study(seeds=(0,), real=False, missing=(), stand_in=True) -> tuple[dict, dict]:
-    """Returns a plan and an analysis; ``missing`` holds (downstream, pretraining, condition, mode), None for any."""
+    """Return a plan and an analysis; ``missing`` holds (downstream, pretraining, condition, mode), None for any."""
     downstreams = DOWNSTREAMS | ({REAL: "Bach10, recorded"} if real else {})
     kinds = [(d, None, None, "scratch") for d in downstreams]
     kinds += [(d, p, c, m) for d in downstreams for p in PRETRAININGS for c in CONDITIONS for m in ("whole", "mask")]
@@ -63,7 +63,7 @@ def make_study(seeds=(0,), real=False, missing=(), stand_in=True) -> tuple[dict,
 
 
 def mean_of(downstream, pretraining, condition, mode) -> float:
-    """Returns a mean that follows from the names alone."""
+    """Return a mean that follows from the names alone."""
     noise = np.random.default_rng([*"-".join(map(str, (downstream, pretraining, condition, mode))).encode()]).normal(0, 0.4)
     if pretraining is None:
         return FLOOR[downstream] + 5
@@ -129,7 +129,7 @@ def make_curve(kind, mean, means) -> dict:
 
 
 def write_study(folder: Path, plan: dict, analysis: dict, seconds: float = 0.5) -> Path:
-    """Writes a made-up study, and an example for each downstream set of which all was scored, but not of one with folds."""
+    """Write a made-up study, and an example for each downstream set of which all was scored, but not of one with folds."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.json").write_text(json.dumps(plan))
     (folder / "analysis.json").write_text(json.dumps(analysis))

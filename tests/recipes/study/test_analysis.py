@@ -43,7 +43,7 @@ def plan_of(seeds=(0,), folds=(None,), sources=SOURCES, pretrainings=PRETRAINING
 
 
 def scores_of(name, downstream, fold, shift, sources=SOURCES, excerpts=EXCERPTS):
-    """Scores whose difficulty is that of the excerpt: a model is better by about ``shift``."""
+    """Score whose difficulty is that of the excerpt: a model is better by about ``shift``."""
     labels = sources[downstream]
     # A list of excerpts is the same whatever the model.
     of_list = np.random.default_rng([len(downstream), int(fold or 0)])
@@ -125,7 +125,7 @@ def excerpt_scores(folder, seeds=(0, 1), folds=("1", "2"), **wanted):
 
 
 def songs_of_scored(folder, downstream):
-    """Returns for each label the song of each excerpt in which anything sounds, fold by fold."""
+    """Return for each label the song of each excerpt in which anything sounds, fold by fold."""
     files = [json.loads((folder / "scores" / f"{downstream}.{fold}-oracle.json").read_text()) for fold in ("1", "2")]
     return [
         [
