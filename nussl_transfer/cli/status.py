@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import TransferError
+from ..runtime.files import explain_os_error
 from ..runtime.signals import Terminated, terminated_as_interrupted
 
 STOPPED = (
@@ -54,8 +55,11 @@ def exit_status(work: Callable[[], int | None], program: str = "") -> int:
             return 2
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more when it ends
         return 141
-    except (TransferError, OSError) as error:
+    except TransferError as error:
         print(f"{prefix}{error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{prefix}{explain_os_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         if not stopped.args:  # training prints its own message

@@ -29,7 +29,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         input_audio_signal: The mixture, of any sample rate and number of channels.
         num_sources: How many sources to find.
         model_path: Checkpoint with an embedding, such as a pretrained model.
-        device: 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
         chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
         keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.

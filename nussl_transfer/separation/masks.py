@@ -24,7 +24,7 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.
         model_path: Checkpoint of this package or of nussl.
-        device: 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
         chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
         keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.

@@ -16,7 +16,7 @@ from ..checkpoints.checkpoint import CheckpointInfo, read_info
 from ..checkpoints.zoo import resolve
 from ..errors import DataError
 from ..networks.forward import run_network
-from ..runtime.device import check_device
+from ..runtime.device import resolve_device
 from .chunks import Chunking, chunking_of, in_chunks
 from .ensemble import require_finite_weights
 
@@ -55,11 +55,13 @@ class ChunkedMixin:
                 finite.
             ConfigError: The device does not exist, or the chunks are too short.
         """
-        check_device(device)
+        device = resolve_device(device)
         if not Path(model_path).is_file():  # a name, an address, or the folder of a run
             model_path = resolve(model_path)
         info = read_info(model_path)
         super().load_model(str(model_path), device=device)
+        if self.device != device:  # without CUDA, nussl uses the CPU instead of an Apple GPU
+            self.device, self.model = device, self.model.to(device)
         self._check(model_path, info)
         require_finite_weights(model_path, self.model)
         chunking = chunking_of(info.excerpt_seconds, info.sample_rate, info.stft_params, self.chunk_seconds)

@@ -84,6 +84,11 @@ def test_the_choice_is_logged_once(caplog):
     assert caplog.messages == ["Device: cpu."]
 
 
+def test_a_separator_takes_auto(without_cuda, signals, old_checkpoint):
+    separator = TransferMaskEstimation(signals(1)[0], model_path=str(old_checkpoint), device="auto")
+    assert separator.device == "cpu" and len(separator()) == 2
+
+
 def test_no_entry_point_falls_back_to_the_cpu(without_cuda, tmp_path, tiny_store, old_checkpoint, signals, capsys):
     with pytest.raises(ConfigError, match="no CUDA device"):
         load_for(tiny_store, old_checkpoint, "cuda")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 
 import pytest
 import yaml
 
+from nussl_transfer.cli.status import exit_status
 from nussl_transfer.errors import DataError
 from nussl_transfer.runtime.files import (
     explain_os_error,
@@ -194,3 +196,12 @@ def test_a_read_only_folder_is_named(tmp_path):
 def test_an_error_about_the_temporary_file_names_the_file_itself(tmp_path):
     with pytest.raises(PermissionError, match=r"/file\.txt'$"), written_aside(tmp_path / "file.txt") as aside:
         raise PermissionError(errno.EACCES, "Permission denied", str(aside))
+
+
+@pytest.mark.parametrize(("number", "sentence"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "a read-only disk")])
+def test_the_command_line_explains_a_system_error(capsys, number, sentence):
+    def work():
+        raise OSError(number, os.strerror(number), "run/curve.json")
+
+    assert exit_status(work, "nussl-transfer") == 2
+    assert re.match(f"nussl-transfer: run/curve.json: .*{sentence}.*same command again", capsys.readouterr().err)

@@ -191,7 +191,7 @@ def test_a_network_without_a_mask_head_is_refused(tmp_path, noise, signal):
 def test_a_checkpoint_with_more_masks_than_labels_is_refused(tmp_path, small_chimera, noise, signal):
     info = CheckpointInfo(("a", "b"), "whole", RATE, nussl.STFTParams(64, 16, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "odd.pth", small_chimera(3), info)
-    with pytest.raises(CheckpointError, match="names 2 sources and makes 3 masks"):
+    with pytest.raises(CheckpointError, match="names 2 sources and has 3 masks"):
         TransferMaskEstimation(signal(noise()), path)
 
 
