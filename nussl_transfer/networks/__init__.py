@@ -1,1 +1,1 @@
-"""Build the network, freeze it, run it and take its losses."""
+"""Build networks, freeze their layers, run them and compute their losses."""

@@ -1,7 +1,6 @@
-"""Stage 5, builders: the paper's ChimeraNet, and a pretrained body under a new mask head.
+"""Build the paper's ChimeraNet, and put a new mask head on a pretrained network.
 
-Networks are nussl configurations of nussl's own modules, so that nussl alone can rebuild them from a
-checkpoint.
+Networks are nussl configurations of nussl's own modules: nussl alone can rebuild them from a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ NORMALIZATION = "normalization"
 
 @dataclass(frozen=True)
 class PaperDefaults:
-    """Every value that the paper fixes, and nothing else.
+    """The values that the paper gives.
 
     References:
-        Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020. Section
-        2.2: the weight of the losses. Section 3.1: augmentation. Section 3.2: all others.
+        Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020. Section 2.2: weights of
+        the losses. Section 3.1: augmentation. Section 3.2: all others.
     """
 
     sample_rate: int = 16000  # Hz
@@ -60,7 +59,7 @@ PAPER = PaperDefaults()
 
 @dataclass(frozen=True)
 class TransplantReport:
-    """What a transplant did, by names of the state dictionary: copied, made new, dropped."""
+    """Names in the state dictionary that a transplant copied, initialised and dropped."""
 
     copied: tuple[str, ...]
     made_new: tuple[str, ...]
@@ -85,13 +84,13 @@ def build_transfer_chimera(
     normalization_class: str = "BatchNorm",
     normalization_args: dict | None = None,
 ) -> dict:
-    """Returns the configuration of the paper's ChimeraNet, for ``nussl.ml.SeparationModel``.
+    """Return the configuration of the paper's ChimeraNet, for ``nussl.ml.SeparationModel``.
 
     The arguments are those of ``nussl.ml.networks.builders.build_recurrent_chimera``, with the paper's values as
-    defaults. The paper names neither dropout nor activations. Nothing is dropped. Embeddings are unit vectors of a
-    tanh, as in deep clustering's own paper: nussl's usual sigmoid keeps all of them in one orthant, and 100
-    iterations on a single batch of four sounds brought the loss to 0.23 with it, to 0.03 with tanh. Masks are a
-    softmax, so that the estimates always add up to the mixture.
+    defaults. The paper gives neither dropout nor activations. Here there is no dropout. Embeddings are unit vectors of a tanh,
+    as in the paper on deep clustering. nussl's usual sigmoid keeps all of them in one orthant: after 100 iterations on one
+    batch of four sounds the loss was 0.23 with a sigmoid and 0.03 with tanh. Masks are a softmax, so that the estimates
+    always add up to the mixture.
 
     Args:
         num_sources: Number of masks.
@@ -112,7 +111,7 @@ def build_transfer_chimera(
         ConfigError: ``num_sources`` is below 1.
     """
     if num_sources < 1:
-        raise ConfigError(f"A network with {num_sources} masks was asked for: ask for at least 1 source.")
+        raise ConfigError(f"num_sources is {num_sources}. Give at least 1.")
     return build_recurrent_chimera(
         num_features=num_features,
         hidden_size=hidden_size,
@@ -131,7 +130,7 @@ def build_transfer_chimera(
 
 
 def with_num_sources(config: dict, num_sources: int) -> dict:
-    """Returns a copy of a ChimeraNet's configuration with another number of masks.
+    """Return a copy of a ChimeraNet's configuration with another number of masks.
 
     Raises:
         CheckpointError: The configuration has no mask head.
@@ -140,7 +139,7 @@ def with_num_sources(config: dict, num_sources: int) -> dict:
     modules = config["modules"]
     if modules.get(MASK_HEAD, {}).get("class") != "Embedding":
         raise CheckpointError(
-            f"A new mask head was asked for on network {config.get('name')!r}: it has layers "
+            f"Network {config.get('name')!r} cannot get a new mask head: it has layers "
             f"{', '.join(sorted(modules))} and no {MASK_HEAD!r}. Take a ChimeraNet or a mask inference network."
         )
     modules[MASK_HEAD]["args"]["embedding_size"] = num_sources
@@ -150,21 +149,21 @@ def with_num_sources(config: dict, num_sources: int) -> dict:
 def transplant(
     source: SeparationModel, labels: Sequence[str], source_labels: Sequence[str] = (), fresh: bool = False
 ) -> tuple[SeparationModel, TransplantReport]:
-    """Puts a pretrained body and embedding head under a mask head for other sources.
+    """Copy a pretrained network and put a mask head for other sources on it.
 
-    The mask head is made new, unless the source's own was trained for the very same labels.
+    The mask head is initialised anew, unless the pretrained one was trained for the same labels.
 
     Args:
         source: The pretrained network; it is not changed.
-        labels: What the new masks are of, in any order; masks come in alphabetical order.
-        source_labels: What the source's masks are of, if it was trained to make masks.
-        fresh: Make everything new: the same network from scratch.
+        labels: Labels of the new masks, in any order; masks are in alphabetical order.
+        source_labels: Labels of the pretrained network's masks, if they were trained.
+        fresh: Whether to initialise every layer: the same network from scratch.
 
     Returns:
-        The new network, and a report of what was copied, made new and dropped.
+        The new network, and a report of the layers that were copied, initialised and dropped.
 
     Raises:
-        CheckpointError: A layer other than the mask head has another shape than its own configuration says.
+        CheckpointError: A layer other than the mask head has not the shape that its configuration gives.
     """
     labels = sorted(labels)
     network = SeparationModel(with_num_sources(source.config, len(labels)))
@@ -178,8 +177,8 @@ def transplant(
         if name not in given or given[name].shape != tensor.shape:
             found = tuple(given[name].shape) if name in given else "no such tensor"
             raise CheckpointError(
-                f"Layer {_layer(name)!r} was to be transplanted: {name} should have shape {tuple(tensor.shape)}, the "
-                f"source has {found}. Only the mask head may differ; take the checkpoint that this configuration is of."
+                f"Layer {_layer(name)!r} does not fit: {name} has {found}, expected shape {tuple(tensor.shape)}. Only the mask head "
+                "may differ. Use a checkpoint whose weights fit its configuration."
             )
         state[name] = given[name].clone()
         copied.append(name)
@@ -189,10 +188,10 @@ def transplant(
 
 
 def without_embedding(model: SeparationModel) -> SeparationModel:
-    """Returns a network that makes the same masks and has no embedding head: smaller, and all that a separator asks for.
+    """Return a smaller network that gives the same masks and no embedding: all that separation needs.
 
     Raises:
-        CheckpointError: Its masks are made of the embedding, or it makes none.
+        CheckpointError: Its masks depend on the embedding, or it has none.
     """
     config = copy.deepcopy(model.config)
     config["modules"].pop(EMBEDDING_HEAD, None)
@@ -201,8 +200,8 @@ def without_embedding(model: SeparationModel) -> SeparationModel:
     named = {name for _, inputs in config["connections"] for name in inputs if isinstance(name, str)}
     if EMBEDDING_HEAD in named or MASK_HEAD not in config["modules"]:
         raise CheckpointError(
-            f"The masks alone were asked for of network {config.get('name')!r}: it has layers "
-            f"{', '.join(sorted(config['modules']))}, and its masks are not made beside an embedding. Keep it whole."
+            f"The embedding cannot be removed from network {config.get('name')!r}: it has layers "
+            f"{', '.join(sorted(config['modules']))}, and its masks depend on the embedding or are missing. Keep it whole."
         )
     smaller = SeparationModel(config)
     smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) != EMBEDDING_HEAD})

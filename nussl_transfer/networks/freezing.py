@@ -1,4 +1,4 @@
-"""Stage 6, freezing: which layers a mode trains, which it runs at all, and how the others are kept as they are."""
+"""Choose the layers that a mode trains, and freeze the others."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ MODES = ("pretrain", "whole", "mask")
 
 
 def check_mode(mode: str) -> None:
-    """Raises ConfigError unless there is such a mode."""
+    """Raise ConfigError unless there is such a mode."""
     if mode not in MODES:
-        raise ConfigError(f"Mode {mode!r} was asked for: there are {', '.join(MODES)}.")
+        raise ConfigError(f"mode is {mode!r}. Choose one of {', '.join(MODES)}.")
 
 
 def outputs_of_mode(mode: str) -> list[str]:
-    """Returns the outputs of the network that a mode's losses need."""
+    """Return the outputs of the network that a mode's losses use."""
     check_mode(mode)
     masks = [MASK_HEAD, "estimates"]
     return {"pretrain": [EMBEDDING_HEAD], "whole": [EMBEDDING_HEAD, *masks], "mask": masks}[mode]
 
 
 def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[str]:
-    """Returns the layers that a mode freezes, and those named besides.
+    """Return the layers that are frozen: those of the mode, and those in ``frozen``.
 
     Raises:
         ConfigError: A layer that is named or needed is not in the network, or nothing would be left to train.
@@ -36,12 +36,12 @@ def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()
     lacking = [name for name in outputs_of_mode(mode) if name not in names]
     if lacking:
         raise ConfigError(
-            f"Mode {mode!r} was asked for: it needs {', '.join(lacking)}, and the network has {', '.join(names)}. "
-            "Take a ChimeraNet, or mode 'mask' for a mask inference network."
+            f"Mode {mode!r} needs the layers {', '.join(lacking)}, and the network has {', '.join(names)}. "
+            "Use a ChimeraNet, or mode 'mask' for a mask inference network."
         )
     unknown = sorted(set(frozen) - set(names))
     if unknown:
-        raise ConfigError(f"Layers {', '.join(unknown)} were to be frozen: the network has {', '.join(names)}.")
+        raise ConfigError(f"Layers {', '.join(unknown)} cannot be frozen: the network has {', '.join(names)}.")
     by_mode = {"pretrain": [MASK_HEAD], "mask": [name for name in names if name != MASK_HEAD]}.get(mode, [])
     held = [name for name in names if name in by_mode or name in frozen]
     if not any(True for name in names if name not in held for _ in model.layers[name].parameters()):
@@ -52,7 +52,7 @@ def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()
 
 
 def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
-    """Returns the parameters that a mode trains: what the optimizer must hold."""
+    """Return the parameters that a mode trains: those that the optimizer must hold."""
     held = layers_of_mode(model, mode, frozen)
     return [
         parameter
@@ -69,18 +69,18 @@ def parameter_groups(
     learning_rate: float = PAPER.learning_rate,
     body_learning_rate: float | None = None,
 ) -> list[dict]:
-    """Returns what a mode trains as groups for an optimizer, each with its learning rate: the heads first, then the body.
+    """Return the parameters that a mode trains as groups with their learning rates: the heads first, then the body.
 
-    The heads are the mask head and the embedding head; the body is all that comes before them. What is pretrained well
-    can so be moved more slowly than a mask head that is new. A schedule that multiplies the rates of all groups, such as
-    torch's ``ReduceLROnPlateau``, keeps their ratio.
+    The heads are the mask head and the embedding head; the body is all layers before them. A pretrained body can thus be
+    trained more slowly than a new mask head. A schedule that multiplies the rates of all groups, such as torch's
+    ``ReduceLROnPlateau``, keeps their ratio.
 
     Args:
         model: The network.
         mode: 'pretrain', 'whole' or 'mask'.
-        frozen: Layers frozen besides those of the mode.
-        learning_rate: Of the heads, and of the body where it has none of its own.
-        body_learning_rate: Of the body. None: there is one group, at one rate, as in the paper.
+        frozen: Layers to freeze besides those of the mode.
+        learning_rate: Learning rate of the heads, and of the body where it has none of its own.
+        body_learning_rate: Learning rate of the body. None: one group at one rate, as in the paper.
 
     Raises:
         ConfigError: As :func:`layers_of_mode`; or the body has a rate of its own and is frozen, or the heads are.
@@ -99,25 +99,24 @@ def parameter_groups(
         if not trained:
             besides = f" with {', '.join(frozen)} frozen" if frozen else ""
             raise ConfigError(
-                f"A learning rate of its own was asked for the body, {body_learning_rate:g}: mode {mode!r}{besides} trains "
-                f"nothing of the {part}. Leave body_learning_rate out."
+                f"body_learning_rate is {body_learning_rate:g}, and mode {mode!r}{besides} trains nothing of the {part}. Leave it out."
             )
         groups.append({"params": trained, "lr": rate})
     return groups
 
 
 def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
-    """Makes these layers' parameters constants, and all others' trainable."""
+    """Turn gradients off for these layers, and on for all others."""
     for name, layer in model.layers.items():
         layer.requires_grad_(name not in layers)
 
 
 def freeze_buffers_and_dropout(model: SeparationModel, layers: Sequence[str]) -> None:
-    """Keeps the buffers of frozen layers as they are, and their dropout off; call it after ``model.train()``.
+    """Keep the buffers of frozen layers unchanged and their dropout off. Call this after ``model.train()``.
 
-    ``requires_grad`` alone does not: batch normalisation would go on averaging. A recurrent layer stays in
-    training mode with dropout 0, which computes the same, because cuDNN cannot take gradients through one in
-    evaluation mode; it has its own dropout back when it is held no more.
+    ``requires_grad`` does not do that: batch normalisation would still update its running statistics. A recurrent layer stays
+    in training mode, with dropout 0, because cuDNN cannot take gradients through one in evaluation mode. Its dropout rate is
+    restored when it is unfrozen.
     """
     for name, layer in model.layers.items():
         for module in layer.modules():

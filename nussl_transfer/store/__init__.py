@@ -1,4 +1,4 @@
-"""Keep stems at one rate, with a manifest that says what is in them."""
+"""Prepare stems once, at one rate, and read excerpts of them."""
 
 from .store import Store, StoreWriter
 

@@ -1,4 +1,4 @@
-"""Stage 2, the manifest: what a store says is in it, as ``manifest.json``."""
+"""Read and write ``manifest.json``, the list of tracks and stems of a store."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ MIXTURE = "mixture"
 
 @dataclass(frozen=True)
 class StoredStem:
-    """What the manifest says of one stem: its file, its level, where it sounds, what it was made from.
+    """One stem of a store.
 
-    ``active`` holds ``[start, end)`` pairs in frames. ``sources`` holds the path, size and modification time
-    of each file that was summed, by which a stale entry is noticed.
+    Attributes:
+        file: Path of its file below the store.
+        rms: RMS level of full scale.
+        peak: Peak level of full scale.
+        active: Intervals ``[start, end)`` in frames in which the stem is active.
+        sources: Path, size and modification time of each file that was summed; a change of one makes the stem stale.
     """
 
     file: str
@@ -32,10 +36,15 @@ class StoredStem:
 
 @dataclass(frozen=True)
 class StoredTrack:
-    """One track of a store: every stem has ``frames`` samples.
+    """One track of a store.
 
-    ``origin`` is that of the data set's track; ``mixture`` is a given mixture that is not the sum of the stems, if such
-    mixtures are the input of the training.
+    Attributes:
+        name: Unique name.
+        split: 'train', 'valid', 'test' or None.
+        frames: Number of samples of every stem.
+        stems: Stems by label.
+        origin: What the track was made from: tracks of one origin are the same music.
+        mixture: The given mixture, where such mixtures are the input in training instead of the sums of the stems.
     """
 
     name: str
@@ -64,7 +73,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes a manifest, aside and renamed."""
+    """Write a manifest atomically."""
     about = {
         "format": FORMAT,
         "sample_rate": manifest.sample_rate,
@@ -77,34 +86,34 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Returns the manifest in a folder.
+    """Read the manifest of a folder.
 
     Raises:
-        DataError: There is none, or it is not as it was written, or is of another format.
+        DataError: There is none, it is damaged, or it has another format.
     """
     path = folder / MANIFEST
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"A store was asked for in {folder}: it holds no {MANIFEST}. Make one with "
+            f"{folder} is not a store: it holds no {MANIFEST}. Make one with "
             f"`nussl-transfer prepare DATA --out {folder}`."
         ) from None
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}. Prepare the store again.") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise DataError(f"{path} should be of format {FORMAT}: found {found}. Prepare the store again.")
+        raise DataError(f"{path} has format {found}, expected {FORMAT}. Prepare the store again.")
     try:
         tracks = tuple(_track_from_json(entry) for entry in about["tracks"])
         return Manifest(about["sample_rate"], about["dataset"], tracks, about.get("missing", "error"))
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not as it was written ({error}). Prepare the store again.") from error
+        raise DataError(f"{path} is damaged ({error}). Prepare the store again.") from error
 
 
 def _track_from_json(entry: dict) -> StoredTrack:
     stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
-    # Manifests of before there were origins have none.
+    # Older manifests have neither origin nor mixture.
     mixture = entry.get("mixture")
     mixture = None if mixture is None else StoredStem(**mixture)
     return StoredTrack(entry["name"], entry["split"], entry["frames"], stems, entry.get("origin"), mixture)

@@ -1,4 +1,4 @@
-"""Stage 2, preparing: any data set becomes a store, once; interrupted, it goes on where it stopped."""
+"""Prepare a data set as a store, once; an interrupted preparation resumes."""
 
 from __future__ import annotations
 
@@ -44,26 +44,27 @@ def prepare(
     options: StemOptions | None = None,
     progress: bool = True,
 ) -> Store:
-    """Makes a store of mono stems at one rate, and returns it; run again, only what is missing or stale.
+    """Prepare a store of mono stems at one rate; a second run only prepares what is missing or stale.
 
-    A stem is the sum of its files, each averaged over its channels and resampled; the shorter stems of a
-    track get zeros at their tail; each stem's mean is removed.
+    A stem is the sum of its files, each averaged over its channels and resampled. Stems that are shorter than others of their
+    track get zeros at the end. The mean of each stem is removed. The folder is locked while it is written.
 
     Args:
         tracks: Tracks of a data set.
         out: Folder of the store.
         sample_rate: Rate of the store in Hz.
         dataset: Name of the data set, kept in the manifest.
-        workers: Threads (decoding and resampling run outside Python's lock); None for one a core, four at
-            most.
+        workers: Threads; None: one for each core, at most four. Decoding and resampling release Python's lock.
         options: What to do about silent, missing and short stems; the tracks were read with these options.
-        progress: Show a bar, on a terminal, when it takes longer than two seconds.
+        progress: Whether to show a progress bar, on a terminal, after two seconds.
+
+    Returns:
+        The store.
 
     Raises:
-        DataError: Something is wrong with the data set (all of it is listed), or ``out`` is another thing
-            than a store of it, or cannot be written. Then there is no new manifest; finished tracks are kept
-            for the next run.
-        ConfigError: The sample rate is not above zero.
+        DataError: The data set has errors (all are listed); or ``out`` holds other things or another store, or cannot be
+            written. Then there is no new manifest, and finished tracks are kept for the next run.
+        ConfigError: ``sample_rate`` or ``workers`` is out of range, or another process writes to ``out``.
     """
     options = options or StemOptions()
     _check_numbers(sample_rate, workers)
@@ -125,35 +126,35 @@ def _write(
         else:
             writer.tracks.append(entry)
     if failed:
-        # Making a track stops at the first thing wrong with it; the user is told of all.
+        # A track stops at its first error; the user gets all of them.
         found = _all_errors([track for track in tracks if track.name in failed], silent, looking)
         explained = {finding.track for finding in found}
         errors += found + [finding for name, finding in failed.items() if name not in explained]
     if errors:
         raise _refusal(out, errors)
     if not writer.tracks:
-        raise DataError(f"A store was to be made in {out}: every track was left out. Look with `check`.")
+        raise DataError(f"No track is left for a store in {out}: all are left out. See the warnings above, or run `nussl-transfer check`.")
     store = writer.close()
     drop_other_parts(out, {track.name for track in tracks})
     return store
 
 
 def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Finding]:
-    """Returns every error in these tracks, by reading every file."""
-    LOGGER.warning("something is wrong with the data set; all of it is read, to list everything at once")
+    """Read every file of these tracks and return all errors."""
+    LOGGER.warning("the data set has errors; reading all of it to list them at once")
     errors = [finding for finding in check(tracks, deep=True, **looking).findings if finding.level == "error"]
     allowed = [] if silent == "error" else [silent_stem(f.track, f.label, cancels) for f in errors for cancels in (False, True)]
     return [finding for finding in errors if finding not in allowed]
 
 
 def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
-    return DataError(f"{format_errors(errors)}\nNo store was made in {out}; finished tracks there are kept.")
+    return DataError(f"{format_errors(errors)}\nNo store was made in {out}. Finished tracks there are kept.")
 
 
 def _entries(
     tracks: Sequence[Track], writer: StoreWriter, tolerance: float, workers: int | None, progress: bool
 ) -> Iterator[tuple[Track, StoredTrack | Finding]]:
-    """Yields each track with its entry, kept or made, or with what is wrong with it."""
+    """Yield each track with its entry, from an earlier run or new, or with its error."""
     todo = []
     for track in tracks:
         entry = load_entry(writer.folder, track, writer.sample_rate)
@@ -172,9 +173,9 @@ def _entries(
 
 
 def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | Finding:
-    """Writes the stems of one track, then its entry."""
+    """Write the stems of one track, then its entry."""
     try:
-        # Looked at before they are read: a file that changes meanwhile will be stale the next time.
+        # Before reading: a file that changes meanwhile is stale for the next run.
         sources = describe_sources(track)
         stems, mixture = _stems(track, writer.sample_rate, tolerance)
     except AudioFileError as error:
@@ -189,14 +190,14 @@ def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | 
     except (OSError, soundfile.LibsndfileError) as error:
         full = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
         raise DataError(
-            f"Track {track.name!r} cannot be written to {writer.folder}: {full}. Make room, or mend the "
-            "folder, and run this again: what is finished is kept."
+            f"Track {track.name!r} cannot be written to {writer.folder}: {full}. Make room, or make the "
+            "folder writable, and run this again: finished tracks are kept."
         ) from error
     return entry
 
 
 def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Returns the stems of a track, and its mixture if that is used, equally long and without their means.
+    """Read the stems of a track, and its mixture if that is used, at one length and without their means.
 
     Shape:
         float32 [frames] each
@@ -212,7 +213,7 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, 
         if abs(offset) > SILENCE:
             signal = cut(mono(path, sample_rate, offset), sample_rate, span)
             offset = signal.mean(dtype=np.float64)
-        # Before zeros are put to the tail, or these would hold the offset instead.
+        # Before zeros are appended, which would get the offset instead.
         audio[path] = signal - np.float32(offset)
     audio = align(audio, tolerance)
     for label, files in track.minus.items():
@@ -232,32 +233,31 @@ def _check_numbers(sample_rate: int, workers: int | None) -> None:
 
 def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:
     if out.exists() and not out.is_dir():
-        raise DataError(f"A store was to be made in {out}: that is a file. Name a folder.")
+        raise DataError(f"{out} is a file, and a store is a folder. Name a folder.")
     if (out / MANIFEST).exists():
         store = Store(out)
         if (store.sample_rate, store.dataset) != (sample_rate, dataset):
             raise DataError(
-                f"A store of {dataset or 'stems'} at {sample_rate} Hz was to be made in {out}: it holds one "
-                f"of {store.dataset or 'stems'} at {store.sample_rate} Hz. Name another folder, or remove "
-                "that one."
+                f"{out} holds a store of {store.dataset or 'stems'} at {store.sample_rate} Hz, and cannot hold one of "
+                f"{dataset or 'stems'} at {sample_rate} Hz as well. Name another folder, or remove that store."
             )
     elif out.is_dir() and not (out / PARTS).exists() and any(path.name != LOCK for path in out.iterdir()):
-        raise DataError(f"A store was to be made in {out}: it holds other things. Name a new or an empty folder.")
+        raise DataError(f"{out} holds other things than a store. Name a new or an empty folder.")
     here = os.path.abspath(out)
     for track in tracks:
         for path in track.files:
             if os.path.commonpath([here, os.path.abspath(path)]) == here:
-                raise DataError(f"A store was to be made in {out}: stem {path} lies in it. Name a folder elsewhere.")
+                raise DataError(f"{out} is above the stem {path}, and a store must not lie there. Name another folder.")
 
 
 def _check_disk_full(out: Path, rows: Sequence, sample_rate: int) -> None:
     made = sum(path.stat().st_size for path in out.rglob("*.wav"))
-    # Files that are summed into one stem are counted one by one: an upper bound.
+    # Files that are summed into one stem are counted one by one: this is an upper bound.
     needed = sum(row.seconds for row in rows) * sample_rate * _SAMPLE - made
     above = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
     free = shutil.disk_usage(above).free
     if needed > free:
         raise DataError(
-            f"A store was to be made in {out}: it needs {needed / 1e9:.1f} GB, free are {free / 1e9:.1f} GB. "
+            f"The disk of {out} is too small: the store needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. "
             "Make room, or name a folder on another disk."
         )

@@ -1,8 +1,7 @@
-"""Stage 2, the entries of finished tracks, by which an interrupted preparation goes on where it stopped.
+"""Resume an interrupted preparation: an entry for each finished track.
 
-Each finished track of a store leaves ``<store>/.parts/<track>.json``: what the manifest will say of it, and
-the size and time of each file it was made from. Stems are written before their entry and the manifest after
-all entries, so nothing that was cut short is ever taken for whole.
+The entry ``<store>/.parts/<track>.json`` holds the track's part of the manifest, and the size and time of each source file.
+Stems are written before their entry, and the manifest after all entries, so nothing incomplete is ever read as complete.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..runtime.files import write_json
 from .manifest import MANIFEST, MIXTURE, StoredStem, StoredTrack
 
 PARTS = ".parts"
-# What a file that is no entry, or one of an older form, may raise on the way.
+# Errors of reading a file that is no entry, or an entry of an older form.
 _NO_ENTRY = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -46,12 +45,12 @@ def _describe(path: Path, track: Track) -> dict:
 
 
 def write_part(store: Path, entry: StoredTrack, sample_rate: int) -> None:
-    """Writes the entry of a track whose stems are in the store."""
+    """Write the entry of a track whose stems are in the store."""
     write_json(_path(store, entry.name), {"sample_rate": sample_rate, "track": asdict(entry)})
 
 
 def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | None:
-    """Returns the entry of a track that an earlier run finished, if all it says still holds."""
+    """Load the entry of a track that an earlier run finished; None where its sources or its stems have changed."""
     try:
         part = json.loads(_path(store, track.name).read_text(encoding="utf-8"))
         entry = part["track"]
@@ -65,19 +64,19 @@ def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | Non
         return None
     if not (same_rate and same_sources and whole):
         return None
-    # The split and the origin are the data set's to say; they may have changed without the audio.
+    # Split and origin come from the data set: they may have changed without the audio.
     return StoredTrack(track.name, track.split, entry["frames"], stems, track.origin, mixture)
 
 
 def discard_entry(store: Path, name: str) -> None:
-    """Removes what is in the store of a track that is to be made anew; a manifest of it goes first."""
+    """Remove a track that is to be made again; the manifest, which lists it, goes first."""
     if (store / name).exists():
         (store / MANIFEST).unlink(missing_ok=True)
     _remove(store, _path(store, name))
 
 
 def drop_other_parts(store: Path, names: set[str]) -> None:
-    """Removes stems and entries of tracks that the data set has no longer."""
+    """Remove stems and entries of tracks that are no longer in the data set."""
     folder = store / PARTS
     for path in sorted(folder.rglob("*.json")):
         if path.relative_to(folder).as_posix().removesuffix(".json") not in names:
@@ -89,7 +88,7 @@ def _path(store: Path, name: str) -> Path:
 
 
 def _remove(store: Path, path: Path) -> None:
-    """Removes an entry and the stems it names."""
+    """Remove an entry and the stems it names."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))["track"]
         files = [Path(stem["file"]) for stem in (*entry["stems"].values(), entry.get("mixture")) if stem]
@@ -97,7 +96,7 @@ def _remove(store: Path, path: Path) -> None:
         files = []
     path.unlink(missing_ok=True)
     for file in files:
-        # An entry is a file like any other: it cannot have anything removed outside the store.
+        # The entry may have been edited: it must not remove anything outside of the store.
         if not file.is_absolute() and ".." not in file.parts:
             (store / file).unlink(missing_ok=True)
             with contextlib.suppress(OSError):

@@ -1,12 +1,12 @@
-"""Stage 2, the store: mono stems at the model's rate, with a manifest that says what is in them.
+"""Read and write stores: mono stems at one rate, with a manifest of lengths, levels and activity.
 
 A store is a folder::
 
     <store>/manifest.json
     <store>/<track>/<label>.wav     mono, float32, one rate, equal lengths within a track, mean removed
 
-Everything a mixture needs to be drawn (lengths, levels, where a stem sounds) stands in the manifest, so that
-drawing reads no audio, and an item reads only its own excerpt, by seek.
+The manifest holds all that is needed to draw a mixture, so drawing reads no audio, and an item reads only its own excerpt,
+by seek.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .manifest import MIXTURE, Manifest, StoredStem, StoredTrack, read_manifest,
 
 
 class Store:
-    """The stems of a data set, ready to be mixed.
+    """Open a folder of prepared stems.
 
     Args:
         folder: Folder that holds ``manifest.json``.
 
     Raises:
-        DataError: The folder is not a store, or its manifest is of another format.
+        DataError: The folder is not a store, or its manifest has another format.
     """
 
     def __init__(self, folder: str | Path):
@@ -45,22 +45,22 @@ class Store:
         self.missing = manifest.missing
         self.tracks = list(manifest.tracks)
         if not self.tracks:
-            raise DataError(f"A store was asked for in {self.folder}: its manifest lists no track. Prepare it again.")
+            raise DataError(f"{self.folder} is an empty store: its manifest lists no track. Prepare it again.")
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every label that any track has, in alphabetical order: nussl's order of sources."""
+        """The labels of all tracks, in alphabetical order: nussl's order of sources."""
         return tuple(sorted({label for track in self.tracks for label in track.stems}))
 
     def select(
         self, split: str | None = None, names: Iterable[str] | None = None, labels: Iterable[str] | None = None
     ) -> Store:
-        """Returns a view of the tracks of one split, or of these names, in the order of the manifest.
+        """Return a store of some of the tracks and labels; no audio is copied.
 
         Args:
             split: 'train', 'valid' or 'test'.
             names: Names of tracks.
-            labels: Of these stems alone; tracks that have none of them are left out.
+            labels: Labels to keep; tracks that have none of them are left out.
 
         Raises:
             DataError: No track is left, or a label is not in the store.
@@ -77,8 +77,7 @@ class Store:
             asked = f"split {split!r}" if wanted is None else f"tracks {sorted(wanted)}"
             splits = sorted({str(track.split) for track in self.tracks})
             raise DataError(
-                f"Asked {self.folder} for {asked}: none there. It has {len(self.tracks)} tracks, splits "
-                f"{', '.join(splits)}. Name one of these."
+                f"{self.folder} has no {asked}: it has {len(self.tracks)} tracks, splits {', '.join(splits)}. Name some of these."
             )
         return view if labels is None else view._with_labels(sorted(set(labels)))
 
@@ -86,7 +85,7 @@ class Store:
         unknown = sorted(set(labels) - set(self.labels))
         if unknown or not labels:
             raise DataError(
-                f"Asked {self.folder} for labels {labels}: it has {', '.join(self.labels)}. Name some of these."
+                f"{self.folder} has no labels {labels}: it has {', '.join(self.labels)}. Name some of these."
             )
         kept = [
             replace(track, stems={label: stem for label, stem in track.stems.items() if label in labels})
@@ -98,7 +97,7 @@ class Store:
         return view
 
     def read(self, track: StoredTrack, label: str, start: int = 0, frames: int = -1) -> np.ndarray:
-        """Returns a part of one stem, by seek.
+        """Read a part of one stem, by seek.
 
         Args:
             track: The track.
@@ -110,18 +109,18 @@ class Store:
             float32 [frames]
 
         Raises:
-            DataError: The file is gone, was cut, or cannot be decoded.
+            DataError: The file is missing, was cut, or cannot be decoded.
         """
         stem = track.mixture if label == MIXTURE and track.mixture is not None else track.stems[label]
         path = self.folder / stem.file
         try:
             audio, _ = soundfile.read(path, frames=frames, start=start, dtype="float32")
         except (soundfile.LibsndfileError, OSError) as error:
-            raise DataError(f"Reading {path} of the store failed: {error}. Prepare the store again.") from error
+            raise DataError(f"{path} of the store cannot be read: {error}. Prepare the store again.") from error
         if frames >= 0 and len(audio) != frames:
             raise DataError(
-                f"Asked {path} for {frames} samples from {start}: it gave {len(audio)}. The file was cut after the "
-                "manifest was written; prepare the store again."
+                f"{path} ends early: got {len(audio)} of {frames} samples from {start}. It was cut after the manifest was written. "
+                "Prepare the store again."
             )
         return audio
 
@@ -131,9 +130,9 @@ class Store:
         return all(track.mixture is not None for track in self.tracks)
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 of what the manifest says of the stems: length, level and where each sounds.
+        """Return a SHA-256 of the stems' names, lengths, levels and activity.
 
-        Other audio under the same names gives another; the same stems prepared again give the same.
+        Other audio under the same names has another fingerprint; the same stems prepared again have the same.
         """
         measured = [
             [track.name, track.frames, {label: [stem.rms, stem.peak, stem.active] for label, stem in track.stems.items()}]
@@ -143,7 +142,7 @@ class Store:
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
     def tracks_by_origin(self) -> list[list[StoredTrack]]:
-        """Returns the tracks in groups: those of one origin are the same music, and go to one side of every division."""
+        """Return the tracks in groups of one origin: they are the same music, and belong to one side of every split."""
         groups: dict[tuple[str, str], list[StoredTrack]] = {}
         for track in self.tracks:
             key = ("name", track.name) if track.origin is None else ("origin", track.origin)
@@ -151,13 +150,13 @@ class Store:
         return list(groups.values())
 
     def minutes(self, label: str | None = None) -> float:
-        """Returns the minutes of music, or of one label's stem, that the store's tracks hold."""
+        """Return the length of all tracks, or of those that have a label, in minutes."""
         frames = sum(track.frames for track in self.tracks if label is None or label in track.stems)
         return frames / self.sample_rate / 60
 
 
 class StoreWriter:
-    """Writes a store track by track; the manifest comes last, so a half-written folder is never taken for a store.
+    """Write a store track by track. The manifest comes last: a half-written folder is never a store.
 
     Args:
         folder: Folder to write; made when absent.
@@ -182,19 +181,19 @@ class StoreWriter:
         origin: str | None = None,
         mixture: np.ndarray | None = None,
     ) -> StoredTrack:
-        """Writes the stems of one track and returns its entry.
+        """Write the stems of one track and return its entry.
 
         Args:
             name: Unique name; becomes a folder below the store.
             split: 'train', 'valid', 'test' or None.
-            stems: One array [frames] a label, all equally long.
+            stems: One array [frames] for each label, all of one length.
             sources: Path, size and modification time of each label's files.
-            origin: What it was made from: tracks of one origin are the same music.
+            origin: What the track was made from: tracks of one origin are the same music.
             mixture: A given mixture [frames] that is the input of the training instead of the sum of the stems.
 
         Raises:
-            DataError: The stems are empty or differ in length, the name is taken, or it or a label would
-                leave the store.
+            DataError: The stems are empty or differ in length, the name is taken, or the name or a label points outside of
+                the store.
         """
         if mixture is not None and MIXTURE in stems:
             raise DataError(f"Track {name!r} has a stem {MIXTURE!r} and a given mixture. Rename the stem.")
@@ -202,18 +201,18 @@ class StoreWriter:
         lengths = {label: len(audio) for label, audio in audio_of.items()}
         if len(set(lengths.values())) != 1:
             raise DataError(
-                f"Track {name!r} was to be stored: its stems differ in length, {lengths}. Trim them first."
+                f"The stems of track {name!r} differ in length: {lengths}. Trim them first."
             )
         if 0 in lengths.values():
-            raise DataError(f"Track {name!r} was to be stored: there is no sound in it. Leave it out.")
+            raise DataError(f"The stems of track {name!r} have no samples. Leave it out.")
         if any(track.name == name for track in self.tracks):
-            raise DataError(f"Track {name!r} was to be stored: there is one of that name already. Rename one.")
+            raise DataError(f"There are two tracks {name!r}. Rename one.")
         entry = {}
         for label in sorted(audio_of):
             file = f"{name}/{label}.wav"
             if not _is_below(self.folder, file):
-                raise DataError(f"Track {name!r}, label {label!r} would be written outside {self.folder}. Rename it.")
-            # The mean is an offset of the recording chain, not of the music; SI-SDR and the mixture's level see it.
+                raise DataError(f"Track {name!r}, label {label!r} points outside of {self.folder}. Rename it.")
+            # The mean is an offset of the recording chain, not music. It would count in SI-SDR and in the mixture's level.
             audio = np.asarray(audio_of[label], dtype=np.float32)
             audio = audio - np.float32(audio.mean(dtype=np.float64))
             write_stem(self.folder / file, audio, self.sample_rate)
@@ -225,20 +224,20 @@ class StoreWriter:
         return track
 
     def close(self) -> Store:
-        """Writes the manifest and returns the store."""
+        """Write the manifest and return the store."""
         tracks = sorted(self.tracks, key=lambda track: track.name)
         write_manifest(self.folder, Manifest(self.sample_rate, self.dataset, tuple(tracks), self.missing))
         return Store(self.folder)
 
 
 def write_stem(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
-    """Writes float32 audio [frames] as WAV, aside and renamed: the file is whole or not there."""
+    """Write float32 audio [frames] as WAV, atomically."""
     with written_aside(path) as aside:
         soundfile.write(aside, audio, sample_rate, format="WAV", subtype="FLOAT")
 
 
 def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
-    """Returns level and activity of a stem: ``rms`` and ``peak`` of full scale, ``active`` as [start, end) in frames.
+    """Measure ``rms`` and ``peak`` of full scale, and the intervals ``active`` as [start, end) in frames.
 
     Shape:
         audio [frames]

@@ -56,13 +56,13 @@ def test_freezing_all_that_can_be_trained_is_an_error(small_chimera):
 
 def test_a_mode_that_is_none_is_an_error_that_lists_them(small_chimera):
     for function in (outputs_of_mode, lambda mode: layers_of_mode(small_chimera(), mode)):
-        with pytest.raises(ConfigError, match="'finetune'.*there are pretrain, whole, mask"):
+        with pytest.raises(ConfigError, match="'finetune'.*Choose one of pretrain, whole, mask"):
             function("finetune")
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "whole"])
 def test_a_mode_that_needs_a_head_the_network_lacks_is_an_error(mask_inference, mode):
-    with pytest.raises(ConfigError, match=f"'{mode}'.*needs embedding, and the network has .*mode 'mask'"):
+    with pytest.raises(ConfigError, match=f"'{mode}'.*needs the layers embedding, and the network has .*mode 'mask'"):
         trainable_parameters(mask_inference, mode)
 
 
@@ -115,7 +115,7 @@ def test_the_first_step_of_adam_moves_each_part_by_its_own_rate_and_a_plateau_sc
 
 def test_a_rate_for_a_body_that_is_frozen_is_an_error(small_chimera):
     for mode, frozen, part in (("mask", [], "body"), ("whole", ["embedding", "mask"], "heads")):
-        with pytest.raises(ConfigError, match=f"'{mode}'.* trains nothing of the {part}. Leave body_learning_rate out"):
+        with pytest.raises(ConfigError, match=f"'{mode}'.* trains nothing of the {part}. Leave it out"):
             parameter_groups(small_chimera(), mode, frozen, body_learning_rate=1e-4)
 
 

@@ -14,8 +14,8 @@ from ignite.engine import Engine, Events
 from nussl import STFTParams
 from nussl.ml.train import BackwardsEvents
 
+from nussl_transfer.audio.si_sdr import si_sdr
 from nussl_transfer.audio.stft import IstftStream, StftStream, istft, stft
-from nussl_transfer.evaluation.metrics import si_sdr
 from nussl_transfer.networks.forward import run_network
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.targets import Targets

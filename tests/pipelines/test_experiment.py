@@ -145,7 +145,7 @@ def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
 def test_an_unknown_layer_is_refused_before_a_store_is_opened(body, ask, tmp_path):
     nowhere = {"stores": {"stems": {"folder": "nowhere"}}}
     path = ask(start={"checkpoint": str(body)}, training={"frozen": ["body"]}, data=nowhere)
-    with pytest.raises(ConfigError, match="Layers body were to be frozen: the network has .*recurrent_stack"):
+    with pytest.raises(ConfigError, match="Layers body cannot be frozen: the network has .*recurrent_stack"):
         conduct(read_experiment(path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

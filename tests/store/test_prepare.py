@@ -254,21 +254,21 @@ def test_a_store_says_that_missing_labels_are_silent(folder, out):
 def test_a_folder_that_holds_other_things_is_not_written_to(folder, out, tmp_path):
     out.mkdir()
     (out / "thesis.tex").write_text("")
-    with pytest.raises(DataError, match="it holds other things. Name a new or an empty folder"):
+    with pytest.raises(DataError, match="holds other things than a store. Name a new or an empty folder"):
         make(folder, out)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="that is a file"):
+    with pytest.raises(DataError, match="is a file, and a store is a folder"):
         make(folder, tmp_path / "file")
-    with pytest.raises(DataError, match="lies in it. Name a folder elsewhere|it holds other things"):
+    with pytest.raises(DataError, match="a store must not lie there. Name another folder|holds other things"):
         make(folder, folder)
     make(folder, tmp_path / "other", dataset="x")
-    with pytest.raises(DataError, match="A store of stems at 8000 Hz .* it holds one of x at 16000 Hz"):
+    with pytest.raises(DataError, match="holds a store of x at 16000 Hz, and cannot hold one of stems at 8000 Hz"):
         make(folder, tmp_path / "other", sample_rate=8000)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(folder, out, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(DataError, match="it needs 0.0 GB, free are 0.0 GB. Make room"):
+    with pytest.raises(DataError, match="the store needs 0.0 GB, 0.0 GB are free. Make room"):
         make(folder, out)
     assert not out.exists()
 
@@ -278,7 +278,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_manifest(folder, out, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(stores, "write_stem", full)
-    with pytest.raises(DataError, match="the disk is full. Make room, .* and run this again: what is finished is kept"):
+    with pytest.raises(DataError, match="the disk is full. Make room, .* and run this again: finished tracks are kept"):
         make(folder, out)
     assert not (out / "manifest.json").exists()
 

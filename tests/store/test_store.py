@@ -97,9 +97,9 @@ def test_a_view_has_the_tracks_of_a_split_or_of_names(store):
 
 
 def test_asking_for_tracks_that_are_not_there_says_what_is(store):
-    with pytest.raises(DataError, match="split 'valid'.*none there.*2 tracks, splits test, train"):
+    with pytest.raises(DataError, match="no split 'valid'.*2 tracks, splits test, train"):
         store.select(split="valid")
-    with pytest.raises(DataError, match=r"tracks \['c'\].*none there"):
+    with pytest.raises(DataError, match=r"no tracks \['c'\]"):
         store.select(names=["c"])
 
 
@@ -152,7 +152,7 @@ def test_names_that_lead_out_of_the_store_are_refused(tmp_path, name, label):
 def test_two_tracks_of_one_name_are_refused(tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     writer.add("song", "train", {"x": noise(100)})
-    with pytest.raises(DataError, match="'song'.*already"):
+    with pytest.raises(DataError, match="two tracks 'song'"):
         writer.add("song", "valid", {"x": noise(200)})
 
 
@@ -183,8 +183,8 @@ def test_a_stem_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("{", "cannot be read"),
-        ("[]", "format 1: found list"),
-        ('{"format": 2}', "format 1: found 2"),
+        ("[]", "format list, expected 1"),
+        ('{"format": 2}', "format 2, expected 1"),
         ('{"format": 1, "tracks": []}', "sample_rate"),
         ('{"format": 1, "sample_rate": 8000, "dataset": "", "tracks": []}', "lists no track"),
         ('{"format": 1, "sample_rate": 8000, "dataset": "", "tracks": [{"name": "a"}]}', "stems"),
@@ -210,7 +210,7 @@ def test_a_stem_that_is_gone_is_an_error_that_names_it(store):
 def test_a_stem_that_was_cut_is_an_error_that_says_how_much_is_left(store):
     write_stem(store.folder / "b" / "viola.wav", noise(1000), RATE)
     track = store.select(names=["b"]).tracks[0]
-    with pytest.raises(DataError, match="for 500 samples from 800: it gave 200"):
+    with pytest.raises(DataError, match="got 200 of 500 samples from 800"):
         store.read(track, "viola", 800, 500)
     with pytest.raises(DataError, match=r"b/viola\.wav"):
         store.read(track, "viola", 3000, 500)

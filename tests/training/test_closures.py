@@ -365,7 +365,7 @@ def test_unknown_modes_and_layers_are_refused(small_chimera):
         TransferClosure(optimizer, model, mode="masks")
     with pytest.raises(ConfigError, match="'masks'.*pretrain, whole, mask"):
         TransferValidationClosure(model, mode="masks")
-    with pytest.raises(ConfigError, match="Layers body were to be frozen: the network has .*mask"):
+    with pytest.raises(ConfigError, match="Layers body cannot be frozen: the network has .*mask"):
         TransferClosure(optimizer, model, mode="whole", frozen=["body"])
 
 

@@ -265,7 +265,7 @@ def test_layers_frozen_by_name_stay_and_unknown_ones_are_refused(train, small_ch
     before = small_chimera(num_layers=2, dropout=0.5).state_dict()
     model, _ = train(frozen=("recurrent_stack",))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items() if "recurrent" in name)
-    with pytest.raises(ConfigError, match="Layers body were to be frozen: the network has .*recurrent_stack"):
+    with pytest.raises(ConfigError, match="Layers body cannot be frozen: the network has .*recurrent_stack"):
         train(frozen=("body",), out=tmp_path / "other")
 
 

@@ -1,11 +1,11 @@
-"""The losses on the embedding, without nussl's copies of it.
+"""Compute nussl's losses on the embedding without its copies of the embedding.
 
-nussl normalises, weights and keeps [nb, nt * nf, D] several times over; at the paper's size each copy is 620
-MB. Both of its losses need nothing but Gram matrices of at most D x D, whose gradient is known in closed
-form. So these are taken piece by piece; what is made of them is as small as they are.
+nussl keeps several normalised and weighted copies of [nb, nt * nf, D]; at the paper's size each copy takes 620 MB. Both of its
+losses depend only on Gram matrices of at most D x D, whose gradient has a closed form. Here these matrices are summed piece
+by piece.
 
-    grams.py    the matrices, of an embedding
-    heads.py    the matrices, of what the embedding would be made of
+    grams.py    the matrices of an embedding
+    heads.py    the matrices of the embedding that a head would compute, without keeping it
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["DeferredEmbedding", "GramDeepClusteringLoss", "GramWhitenedKMeansLos
 
 
 class _GramLoss(nn.Module):
-    """What the losses share: their names for what they are given, and the three Gram matrices (see `grams`)."""
+    """Base of the losses: the names of their inputs, and the three Gram matrices (see `grams`)."""
 
     DEFAULT_KEYS = {"embedding": "embedding", "ideal_binary_mask": "assignments", "weights": "weights"}
 
     def forward(
         self, embedding: torch.Tensor | DeferredEmbedding, assignments: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Returns the loss, averaged over the batch; the length of an embedding makes no difference to it."""
-        # In float32 whatever is cast around it: sums over so many points lose too much in less.
+        """Return the mean loss of the batch; it does not depend on the length of an embedding vector."""
+        # In float32 under any autocast: bfloat16 loses too much in sums over so many points.
         device = weights.device.type
         with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             if isinstance(embedding, DeferredEmbedding):
@@ -44,7 +44,7 @@ class _GramLoss(nn.Module):
 
 
 class GramDeepClusteringLoss(_GramLoss):
-    """The weighted deep clustering loss, equal in value and gradient to nussl's ``DeepClusteringLoss``.
+    """Compute the weighted deep clustering loss, equal in value and gradient to nussl's ``DeepClusteringLoss``.
 
     Shape:
         embedding [nb, nt, nf, nc, D], assignments [nb, nt, nf, nc, ns], weights [nb, nt, nf, nc] -> scalar
@@ -58,14 +58,14 @@ class GramDeepClusteringLoss(_GramLoss):
     def of_grams(
         self, within: torch.Tensor, across: torch.Tensor, ideal: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Returns (norm(U'WU)^2 - 2 norm(U'WY)^2 + norm(Y'WY)^2) / (sum of w^2)^2, one value an item."""
+        """Return (norm(U'WU)^2 - 2 norm(U'WY)^2 + norm(Y'WY)^2) / (sum of w^2)^2, one value for each item."""
         norm = weights.square().sum(dim=1).square() + 1e-8  # [nb]
         squares = [gram.square().sum(dim=(1, 2)) for gram in (within, across, ideal)]
         return (squares[0] - 2 * squares[1] + squares[2]) / norm
 
 
 class GramWhitenedKMeansLoss(_GramLoss):
-    """The weighted whitened k-means loss, equal in value and gradient to nussl's ``WhitenedKMeansLoss``.
+    """Compute the weighted whitened k-means loss, equal in value and gradient to nussl's ``WhitenedKMeansLoss``.
 
     Shape:
         embedding [nb, nt, nf, nc, D], assignments [nb, nt, nf, nc, ns], weights [nb, nt, nf, nc] -> scalar
@@ -77,9 +77,9 @@ class GramWhitenedKMeansLoss(_GramLoss):
     def of_grams(
         self, within: torch.Tensor, across: torch.Tensor, ideal: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        """Returns D + ns - 2 tr((U'WU + I)^-1 U'WY (Y'WY + I)^-1 Y'WU), one value an item."""
+        """Return D + ns - 2 tr((U'WU + I)^-1 U'WY (Y'WY + I)^-1 Y'WU), one value for each item."""
         size, ns = across.shape[1:]
-        # Positive definite, both: solving is exact where nussl's inverse loses digits.
+        # Both are positive definite: solving keeps digits that nussl's inverse loses.
         left = torch.linalg.solve_ex(within + torch.eye(size, device=within.device), across)[0]  # [nb, D, ns]
         right = torch.linalg.solve_ex(ideal + torch.eye(ns, device=ideal.device), across.mT)[0]  # [nb, ns, D]
         return size + ns - 2 * (left * right.mT).sum(dim=(1, 2))

@@ -1,8 +1,20 @@
-"""Gram matrices of an embedding and its assignments, and their gradient, piece by piece.
+"""Compute the Gram matrices of an embedding and its assignments, and their gradient, piece by piece.
 
-With rows U = V / norm(V) of the embedding, Y of the assignments, and W = diag(weights^2), they are U'WU, U'WY and
-Y'WY. Where these have the gradients A, B and C, a row u of U has w^2 (u (A + A') + y B'), and v = norm(v) u the
-part of that across u, over norm(v).
+Let the rows of V be the embedding of each point, U = V / norm(V) its unit vectors, Y the assignments (of unit length as well),
+and W = diag(w^2) the squared weights. The matrices are sums over points::
+
+    U'WU = sum w^2 u'u        U'WY = sum w^2 u'y        Y'WY = sum w^2 y'y
+
+Let A, B and C be the gradients of a loss for these matrices. A change du of one row changes the loss by
+<A, w^2 (du'u + u'du)> + <B, w^2 du'y>, so the gradient for u is::
+
+    g = w^2 (u (A + A') + y B')
+
+u = v / norm(v) does not change when v grows longer, so only the part of g across u reaches v, divided by the length::
+
+    dL/dv = (g - (g u') u) / norm(v)
+
+The gradient needs only the two matrices A + A' and B', and one row at a time: no copy of the embedding is kept.
 """
 
 from __future__ import annotations
@@ -11,25 +23,25 @@ from collections.abc import Iterator
 
 import torch
 
-# Points that are worked on at once. On a CPU, temporaries of 16,384 x 20 floats stay in a core's cache; a GPU
-# would rather be asked seldom: 10 s are one piece there, and temporaries of 26 MB.
+# Points of a piece. On a CPU, temporaries of 16,384 x 20 floats stay in a core's cache. On a GPU, few large kernels are
+# faster: 10 s are one piece, with temporaries of 26 MB.
 PIECE = 2**14
 DEVICE_PIECE = 2**19
-TINY = 1e-24  # the square of what nussl's normalisation takes for zero
+TINY = 1e-24  # the square of the length that nussl's normalisation takes for zero
 
 
 def piece_of(device: torch.device) -> int:
-    """Returns how many points to work on at once."""
+    """Return the number of points of a piece."""
     return PIECE if device.type == "cpu" else DEVICE_PIECE
 
 
 def empty_grams(items: int, size: int, ns: int, device: torch.device) -> torch.Tensor:
-    """Returns zeros to add pieces to: float32 [items, size + ns, size + ns]."""
+    """Return zeros to which pieces are added: float32 [items, size + ns, size + ns]."""
     return torch.zeros(items, size + ns, size + ns, device=device)
 
 
 def add_piece(gram: torch.Tensor, rows: torch.Tensor, sources: torch.Tensor, weight: torch.Tensor) -> None:
-    """Adds some points to an item's three matrices, which are the blocks of one.
+    """Add some points to the three matrices of an item, which are blocks of one matrix.
 
     Shape:
         gram [D + ns, D + ns], rows float32 [points, D], sources [points, ns], weight [points, 1]
@@ -39,14 +51,14 @@ def add_piece(gram: torch.Tensor, rows: torch.Tensor, sources: torch.Tensor, wei
 
 
 def blocks(gram: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns U'WU [nb, D, D], U'WY [nb, D, ns] and Y'WY [nb, ns, ns] of what pieces were added to."""
+    """Return U'WU [nb, D, D], U'WY [nb, D, ns] and Y'WY [nb, ns, ns] from the matrix of all pieces."""
     return gram[:, :size, :size].clone(), gram[:, :size, size:].clone(), gram[:, size:, size:].clone()
 
 
 def slope(
     rows: torch.Tensor, sources: torch.Tensor, weight: torch.Tensor, within: torch.Tensor, across: torch.Tensor
 ) -> torch.Tensor:
-    """Returns the gradient for some points of the embedding.
+    """Return the gradient for some points of the embedding (see the top of this module).
 
     Args:
         rows: The embedding.
@@ -67,11 +79,11 @@ def slope(
 
 
 class Grams(torch.autograd.Function):
-    """Embedding [nb, points, D], assignments [nb, points, ns], weights [nb, points] to the matrices of each item."""
+    """From embedding [nb, points, D], assignments [nb, points, ns] and weights [nb, points] to the matrices of each item."""
 
     @staticmethod
     def forward(ctx, embedding, assignments, weights):
-        """Returns U'WU, U'WY, Y'WY; only what was given is kept for the way back."""
+        """Return U'WU, U'WY, Y'WY; only the inputs are kept for the backward pass."""
         size = embedding.shape[-1]
         gram = empty_grams(len(embedding), size, assignments.shape[-1], embedding.device)
         for item, piece in _pieces(embedding):
@@ -82,7 +94,7 @@ class Grams(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, within, across, _):
-        """Returns the gradient of the embedding."""
+        """Return the gradient of the embedding."""
         embedding, assignments, weights = ctx.saved_tensors
         within, across = within + within.mT, across.mT
         gradient = torch.empty_like(embedding)
@@ -97,12 +109,12 @@ def _inverse_length(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _sum(rows: torch.Tensor) -> torch.Tensor:
-    # As a product: sums over a last axis of twenty take torch several times as long.
+    # As a product: torch takes several times as long to sum over a last axis of twenty.
     return rows @ rows.new_ones(rows.shape[-1], 1)
 
 
 def _pieces(points: torch.Tensor) -> Iterator[tuple[int, slice]]:
-    """Yields (item, slice of its points), in an order that never changes: sums are the same on every run."""
+    """Yield (item, slice of its points), in a fixed order, so that sums are the same in every run."""
     size = piece_of(points.device)
     for item in range(points.shape[0]):
         for start in range(0, points.shape[1], size):

@@ -1,8 +1,7 @@
-"""An embedding that its loss makes for itself, frames at a time, and never has in whole on the way back.
+"""Compute the embedding inside its loss, a few frames at a time, so that backward never holds all of its gradient.
 
-The embedding is the largest thing in a step, and its gradient is as large again, once for each activation.
-Where a loss needs Gram matrices alone, both can be made and used up piece by piece; what is kept of the way
-there is the activation's output.
+The embedding is the largest tensor of a training step. Its gradient is as large, and each activation makes another. A loss
+that depends only on Gram matrices can compute both piece by piece. For backward, only the activation's output is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import nn
 
 from .grams import add_piece, blocks, empty_grams, piece_of, slope
 
-# By nussl's names and in the order in which it looks for them: in place, and the slope, given the output.
+# By nussl's names, in nussl's order: the activation in place, and its gradient, given the output.
 ACTIVATIONS = {
     "sigmoid": (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
     "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
@@ -25,12 +24,12 @@ LINEAR = (lambda rows: rows, lambda gradient, output: gradient)
 
 
 class DeferredEmbedding:
-    """What an embedding head is given, and the head.
+    """An embedding that has not been computed: its head, and the head's input.
 
     Args:
-        hidden: What the head is given.
-        head: One for which :meth:`can_be` holds.
-        dtype: In which to compute what the head's linear layer does.
+        hidden: Input of the head.
+        head: A head for which :meth:`can_be` is true.
+        dtype: Type in which the head's linear layer computes.
 
     Shape:
         hidden [nb, nt, hidden]
@@ -41,16 +40,16 @@ class DeferredEmbedding:
 
     @staticmethod
     def can_be(head: nn.Module) -> bool:
-        """Returns whether a head is nussl's, with a linear layer, at most one activation, and unit vectors at the end."""
+        """Return whether a head is nussl's Embedding, with one linear layer and at most one activation before unit_norm."""
         plain = type(head) is Embedding and head.reshape and head.dim_to_embed == [-1]
         return plain and isinstance(head.activation, (list, tuple)) and {*head.activation} <= {*ACTIVATIONS, "unit_norm"}
 
     def make(self) -> torch.Tensor:
-        """Returns the embedding [nb, nt, nf, nc, D], in whole."""
+        """Compute the whole embedding, [nb, nt, nf, nc, D]."""
         return self.head(self.hidden)
 
     def grams(self, assignments: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns the three Gram matrices of each item.
+        """Compute the three Gram matrices of each item.
 
         Shape:
             assignments [nb, nt, nf, nc, ns], weights [nb, nt, nf, nc]
@@ -68,7 +67,7 @@ class _HeadGrams(torch.autograd.Function):
         act = ACTIVATIONS.get(activation, LINEAR)[0]
         nb, nt, _ = hidden.shape
         matrix, offset, data = weight.to(dtype), None if bias is None else bias.to(dtype), hidden.to(dtype)
-        # The only thing of the embedding's size; without a way back, not even that.
+        # The only tensor of the embedding's size; without gradients there is none.
         kept = hidden.new_empty((nb, nt, len(weight)) if keeps else (0,), dtype=dtype)
         gram = empty_grams(nb, size, assignments.shape[-1], hidden.device)
         for item, rows in _pieces(assignments):
@@ -111,9 +110,9 @@ def _points(assignments, weights, item, rows):
 
 
 def _pieces(assignments: torch.Tensor) -> Iterator[tuple[int, slice]]:
-    """Yields (item, slice of its frames), in an order that never changes."""
+    """Yield (item, slice of its frames), in a fixed order."""
     nb, nt, nf, nc = assignments.shape[:4]
-    # Four times as many points as elsewhere: the products with the layer's weights want more rows.
+    # Four times as many points as in `grams`: products with the layer's weights are faster with more rows.
     size = max(1, 4 * piece_of(assignments.device) // (nf * nc))
     for item in range(nb):
         for start in range(0, nt, size):
