@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .options import add_stem_options, add_test_seconds, stem_options
+from .options import add_folders, add_stem_options, add_test_seconds, few_paths, one_or_all, stem_options
 from .parsers import PROGRAM, Parser, integer
 
 
@@ -46,10 +46,10 @@ def check_parser() -> Parser:
         "It changes nothing. The status is 1 if training on the folder would fail.",
         "check my-stems --deep",
     )
-    parser.add_argument("data", metavar="DATA", type=Path, help="folder of stems")
+    add_folders(parser, "data", "DATA")
     parser.add_argument("--deep", action="store_true", help="decode every file: finds silence, NaN, clipping, cut files")
     parser.add_argument("--json", dest="json_", metavar="FILE", type=Path, help="write the result as JSON; - is stdout")
-    add_stem_options(parser, "dataset", "options", "groups", "ignore")
+    add_stem_options(parser, "dataset", "options", "groups", "ignore", "missing", "rest", "use_mixtures")
     rate = integer(1000, 384_000)
     parser.add_argument("--sample-rate", metavar="HZ", type=rate, help="warn about files with a lower rate")
     add_test_seconds(parser, "length of an excerpt, to count excerpts [10]")
@@ -57,13 +57,13 @@ def check_parser() -> Parser:
     return parser
 
 
-def check(data: Path, deep: bool = False, json_: Path | None = None, files: bool = False, **given) -> int:
+def check(data: list[Path], deep: bool = False, json_: Path | None = None, files: bool = False, **given) -> int:
     """Check a folder of stems, and print a table or JSON."""
     from ..datasets.recognise import open_tracks
     from ..datasets.validation.check import check
 
     options = stem_options(given)
-    name, tracks = open_tracks(data, options)
+    name, tracks = open_tracks(one_or_all(data), options)
     if "excerpt_seconds" in given:
         given["seconds"] = given.pop("excerpt_seconds")
     found = check(tracks, deep=deep, options=options, **given)
@@ -71,7 +71,7 @@ def check(data: Path, deep: bool = False, json_: Path | None = None, files: bool
     if json_ == Path("-"):
         print(as_json)
     else:
-        print(f"{data} is read as {name}.\n{found.table(files or None)}")
+        print(f"{few_paths(data)} is read as {name}.\n{found.table(files or None)}")
         if found.untrainable:
             print(f"Training on it is impossible: {found.untrainable}.")
         if json_ is not None:
@@ -88,24 +88,24 @@ def prepare_parser() -> Parser:
         "Run again, it makes only the stems that are missing or have changed.",
         "prepare my-stems --out store --ignore organ",
     )
-    parser.add_argument("data", metavar="DATA", type=Path, help="folder of stems")
+    add_folders(parser, "data", "DATA")
     parser.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store")
     add_stem_options(parser, "dataset", "options", "groups", "ignore")
     parser.add_argument("--sample-rate", metavar="HZ", type=integer(1000, 384_000), help="rate of the store [16000]")
-    add_stem_options(parser, "silent", "missing", "length_tolerance")
+    add_stem_options(parser, "silent", "missing", "rest", "use_mixtures", "length_tolerance")
     parser.add_argument("--workers", metavar="N", type=integer(1, 1024), help="threads; one per core when not given")
     return parser
 
 
-def prepare(data: Path, out: Path, **given) -> None:
+def prepare(data: list[Path], out: Path, **given) -> None:
     """Make a store, and print its labels."""
     from ..datasets.recognise import open_tracks
     from ..store.prepare import prepare
 
     options = stem_options(given)
-    name, tracks = open_tracks(data, options)
+    name, tracks = open_tracks(one_or_all(data), options)
     store = prepare(tracks, out, dataset=name, options=options, **given)
-    print(f"{data} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
+    print(f"{few_paths(data)} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
     for label in store.labels:
         print(f"  {label:<20} {store.minutes(label):6.1f} minutes")
     print(f"Next: {PROGRAM} finetune {out} --out RUN")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .options import add_device, add_seed, add_stem_options, stem_options, take
+from .options import add_device, add_folders, add_seed, add_stem_options, one_or_all, stem_options, take
 from .parsers import PROGRAM, Parser, integer, number
 from .words import parse_list, semitones, tempo
 
@@ -30,11 +30,11 @@ def finetune_parser() -> Parser:
         "Fine-tune a pretrained model on stems.\n\nThe same command again resumes an interrupted run.",
         "finetune my-stems --out run --iterations 400",
     )
-    parser.add_argument("stems", metavar="STEMS", type=Path, help="folder of stems, or a store")
+    add_folders(parser, "stems", "STEMS", "folder of stems, stem list (.csv) or store")
     parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     _add_model_options(parser.add_argument_group("model"))
     stems = parser.add_argument_group("stems")
-    add_stem_options(stems, "groups", "ignore", "dataset", "options", "silent", "missing")
+    add_stem_options(stems, "groups", "ignore", "dataset", "options", "silent", "missing", "rest", "use_mixtures")
     _add_mixture_options(parser.add_argument_group("mixtures"))
     _add_training_options(parser.add_argument_group("training"))
     testing = parser.add_argument_group("cross-validation")
@@ -91,19 +91,19 @@ def _add_training_options(group: Group) -> None:
     add_seed(group, "of new layers, mixtures, validation tracks")
 
 
-def finetune(stems: Path, out: Path, folds: int = 0, repeats: int = 1, **given) -> None:
+def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given) -> None:
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
         raise ConfigError(f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats.")
     if "test" in given and not folds:
         raise ConfigError(f"--test needs --folds. To score a run: {PROGRAM} evaluate RUN STEMS.")
     if folds:
-        cross_validate(stems, out, folds, repeats, arguments(given))
+        cross_validate(one_or_all(stems), out, folds, repeats, arguments(given))
         return
     from ..checkpoints.checkpoint import read_info
     from ..pipelines.finetune import finetune
 
-    run = finetune(stems, out, **arguments(given))
+    run = finetune(one_or_all(stems), out, **arguments(given))
     print(f"Wrote {run.best}, which separates {', '.join(read_info(run.best).labels)}.")
     report = run.folder / "report.txt"
     if report.is_file():
@@ -112,7 +112,7 @@ def finetune(stems: Path, out: Path, folds: int = 0, repeats: int = 1, **given) 
         print(f"Next: {PROGRAM} separate AUDIO --model {out} --out separated")
 
 
-def cross_validate(stems: Path, out: Path, folds: int, repeats: int, how: dict) -> None:
+def cross_validate(stems: Path | list[Path], out: Path, folds: int, repeats: int, how: dict) -> None:
     """Train a network for each fold, and print the table of scores."""
     from ..pipelines.cross_validation import cross_validate
     from ..report.text import folds_table, text_table

@@ -29,7 +29,7 @@ def evaluate_parser() -> Parser:
     add("--incoherent", action="store_true", help="sources of different songs and times; with --count")
     add("--sounding", action="store_true", help="only excerpts in which every source sounds")
     add_test_seconds(parser, "length of an excerpt; the first model's when not given")
-    add_stem_options(parser, "groups", "ignore", "dataset", "options", "silent", "missing")
+    add_stem_options(parser, "groups", "ignore", "dataset", "options", "silent", "missing", "rest", "use_mixtures")
     add("--oracle", action="store_true", help="also score masks made from the references, as a ceiling")
     add("--museval", action="store_true", help="also museval's SDR, SIR and SAR: takes seconds per excerpt")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="excerpts per batch; 80 s of audio when not given")

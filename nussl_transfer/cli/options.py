@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .parsers import integer, number
@@ -43,6 +44,8 @@ def add_stem_options(group: Group, *names: str) -> None:
             "metavar": "HOW",
             "help": "a missing stem: error, skip (its track), silence [error]",
         },
+        "rest": {"action": "store_true", "help": "tracks of one stem and a mixture: the other source is the rest"},
+        "use_mixtures": {"action": "store_true", "help": "the input is each track's mixture file, not the sum of stems"},
         "length_tolerance": {
             "metavar": "SHARE",
             "type": number(0, 1, below=True),
@@ -51,6 +54,21 @@ def add_stem_options(group: Group, *names: str) -> None:
     }
     for name in names:
         group.add_argument(f"--{name.replace('_', '-')}", **known[name])
+
+
+def add_folders(parser: Group, name: str, metavar: str, what: str = "folder of stems, or a stem list (.csv)") -> None:
+    """Add the positional argument of one or several folders of stems."""
+    parser.add_argument(name, metavar=metavar, type=Path, nargs="+", help=f"{what}; several are joined")
+
+
+def one_or_all(paths: list[Path]) -> Path | list[Path]:
+    """Return the path of a list of one, or the list."""
+    return paths[0] if len(paths) == 1 else paths
+
+
+def few_paths(paths: list[Path]) -> str:
+    """Return paths for a message."""
+    return ", ".join(map(str, paths))
 
 
 def add_device(group: Group) -> None:

@@ -26,7 +26,7 @@ UNREAD = frozenset(UNREADABLE_EXTENSIONS) - {".mid", ".midi"}
 # What Finder, Windows and unpacked zip files leave behind.
 _JUNK_FOLDERS = ("__macosx",)
 # The record that separating writes beside its outputs.
-SEPARATED = "separated.json"
+SEPARATED = ".separated.json"
 # The names that separation tools give the three splits.
 SPLIT_NAMES = {
     "train": ("train", "tr"),
@@ -165,11 +165,11 @@ def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Sca
 def own_kind(folder: str | Path) -> str:
     """Return what this program wrote into a folder: 'a store', 'a training run', 'separated stems'; '' for other folders."""
     folder = Path(folder)
-    if (folder / ".parts").is_dir() or _mentions(folder / "manifest.json", b'"sample_rate"'):
+    if os.path.isdir(folder / ".parts") or _mentions(folder / "manifest.json", b'"sample_rate"'):
         return "a store"
-    if (folder / "config.yml").is_file() and (folder / "checkpoints").is_dir():
+    if os.path.isfile(folder / "config.yml") and os.path.isdir(folder / "checkpoints"):
         return "a training run"
-    if (folder / SEPARATED).is_file():
+    if os.path.isfile(folder / SEPARATED):
         return "separated stems"
     return ""
 
@@ -268,7 +268,7 @@ def _census(files: Sequence[PurePosixPath]) -> str:
 
 def _no_folder(folder: Path, error: OSError) -> str:
     """Returns why there is no such folder, with what lies nearest to it."""
-    if folder.is_symlink():
+    if os.path.islink(folder):
         return f"{folder} is a link to {os.readlink(folder)}, which leads nowhere. Give the folder itself."
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return f"{folder} cannot be opened: {error.strerror}. Check the name and its permissions."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from ..errors import ConfigError
 from ..mixing.excerpt import Excerpt, read_excerpt, sounds
-from ..store.manifest import StoredTrack
+from ..store.manifest import MIXTURE, StoredTrack
 from ..store.store import Store
 from .excerpts import MixtureExcerpt
 
@@ -53,7 +54,7 @@ def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.
     """Return the references of equally long excerpts, and which of them sound.
 
     A reference sounds if the manifest says so: if any tenth of a second of it is above -60 dBFS. A label that a track
-    does not have is silent. The mixture is the sum of the references.
+    does not have is silent.
 
     Shape:
         float32 [nb, ns, samples], bool [nb, ns]
@@ -69,6 +70,21 @@ def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.
             references[place] = read_excerpt(nearby, source, excerpt.frames)
             sounding[place] = sounds(source) and np.ptp(references[place]) > 0
     return references, sounding
+
+
+def load_mixtures(store: Store, excerpts: Sequence[MixtureExcerpt], references: np.ndarray) -> np.ndarray:
+    """Return the mixtures of equally long excerpts: given ones where the store has them, else sums of the references.
+
+    Shape:
+        references [nb, ns, samples]; out float32 [nb, samples]
+    """
+    mixtures = references.sum(axis=1)
+    for index, excerpt in enumerate(excerpts):
+        source, *others = excerpt.sources
+        alike = all((one.track.name, one.start) == (source.track.name, source.start) for one in others)
+        if source.track.mixture is not None and alike:
+            mixtures[index] = read_excerpt(store, replace(source, label=MIXTURE), excerpt.frames)
+    return mixtures
 
 
 class _Nearby:

@@ -41,7 +41,7 @@ from ..separation.files import safe_names
 from ..store.manifest import MANIFEST
 from ..store.open import open_store
 from ..store.store import Store, write_stem
-from .batches import load_excerpts
+from .batches import load_excerpts, load_mixtures
 from .excerpts import MixtureExcerpt, make_excerpts, songs_of
 from .jams import read_excerpts, write_excerpts
 from .score import (
@@ -292,7 +292,7 @@ def write_example(
     _check_names(models, {MIXTURE, ORACLE, "references"}, as_folders=True)
     folder, device = Path(folder), resolve_device(device)
     references, sounding = load_excerpts(store, [excerpt])  # [1, ns, samples], [1, ns]
-    mixture = references.sum(axis=1)  # [1, samples]
+    mixture = load_mixtures(store, [excerpt], references)  # [1, samples]
     ratios = {MIXTURE: si_sdr(references[0], mixture)}
     write_stem(folder / "mixture.wav", mixture[0], store.sample_rate)
     names = safe_names(store.labels)

@@ -30,7 +30,7 @@ from ..networks.forward import run_network
 from ..runtime.device import resolve_device
 from ..separation.ensemble import require_trained_masks
 from ..store.store import Store
-from .batches import batches, count_workers, load_excerpts, map_batches
+from .batches import batches, count_workers, load_excerpts, load_mixtures, map_batches
 from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval
 
@@ -167,9 +167,11 @@ def _score_batch(
     places: list[int],
 ) -> _Scores:
     """Read a batch of excerpts and score all estimates on it."""
-    audio, sounding = load_excerpts(store, [excerpts[place] for place in places])  # [nb, ns, samples], [nb, ns]
+    batch = [excerpts[place] for place in places]
+    audio, sounding = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
     references = _on(device, audio)
-    mixtures = references.sum(dim=1)  # [nb, samples]
+    given = _on(device, load_mixtures(store, batch, audio)) if store.has_mixtures else None
+    mixtures = references.sum(dim=1) if given is None else given  # [nb, samples]
     scores = _Scores(places, sounding, _si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
         # The tensors stay on the device: copying them here would wait for it after each batch.

@@ -52,7 +52,7 @@ def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[l
 
 
 def cross_validate(
-    stems: str | Path | Store,
+    stems: str | Path | Store | Sequence[str | Path],
     out: str | Path,
     k: int,
     *,
@@ -79,7 +79,7 @@ def cross_validate(
     the mixtures and the validation tracks.
 
     Args:
-        stems: A folder of stems, a store, or the folder of one.
+        stems: A folder of stems, a stem list (``.csv``), several of these, a store, or the folder of one.
         out: Folder for the runs, ``fold1`` and so on (``repeat1/fold1`` if repeated), and ``scores.json``.
         k: Number of folds.
         repeats: Number of repeats, with seeds from ``seed`` on.

@@ -123,7 +123,7 @@ def paper_finetune(**changes) -> dict:
 
 
 def finetune(
-    stems: str | Path | Store,
+    stems: str | Path | Store | Sequence[str | Path],
     out: str | Path,
     *,
     checkpoint: str | Path | None = "body",
@@ -145,7 +145,7 @@ def finetune(
     and how long the mixtures are. Calling it again with the same arguments resumes an interrupted run.
 
     Args:
-        stems: A folder of stems of any known layout, a store, or the folder of one.
+        stems: A folder of stems of any known layout, a stem list (``.csv``), several of these, a store, or the folder of one.
         out: Folder of the run. The store of a folder of stems is made in ``<out>/store``.
         checkpoint: Pretrained model: a name, a file or a run. None trains from scratch.
         mode: 'whole' trains the whole network; 'mask' trains only the mask head.

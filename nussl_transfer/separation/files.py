@@ -14,8 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
-from ..datasets.folders import find_files
+from ..datasets.folders import SEPARATED, find_files
 from ..errors import ConfigError, DataError
+from ..runtime.files import write_json
 from .ensemble import Checkpoints
 from .streaming import Mixture, Request, StreamSeparator
 
@@ -94,6 +95,7 @@ def separate_files(
     separator = StreamSeparator(checkpoints, request, device, bf16, chunk_seconds)
     targets = {path: output_files(separator.outputs, folder, format) for path, folder in folders.items()}
     check_targets([*folders, *audio_paths], targets, out)
+    own = {folder for folder in folders.values() if not folder.exists() or (folder / SEPARATED).exists()}
     result, started, seconds = Separated(), time.perf_counter(), 0.0
     total = total_seconds(folders) if progress else 0.0
     with ExitStack() as stack:
@@ -111,6 +113,9 @@ def separate_files(
             try:
                 separator.write(Mixture.of_file(path), targets[path], advance)
                 result.written[path] = targets[path]
+                if folders[path] in own:
+                    # By this record, a scan for stems recognises the outputs and passes over them.
+                    write_json(folders[path] / SEPARATED, {"input": str(path)})
             except DataError as error:
                 result.failed[path] = str(error)
     elapsed = time.perf_counter() - started

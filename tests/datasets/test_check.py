@@ -16,7 +16,8 @@ from nussl_transfer.datasets.stem_folder import StemFolder
 from nussl_transfer.datasets.tracks import Track
 from nussl_transfer.datasets.validation.check import check
 from nussl_transfer.datasets.validation.findings import format_errors
-from nussl_transfer.errors import DataError
+from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.store.prepare import prepare
 
 
 @pytest.fixture
@@ -235,3 +236,66 @@ def test_files_are_found_by_absolute_and_relative_paths_alike(folder, monkeypatc
     monkeypatch.chdir(folder)
     assert look("").rows[0].file == "A/bass.wav"
     assert not check([Track("x", {"bass": (folder / "A" / "bass.wav",)})]).fatal
+
+
+# Diagnoses
+
+
+def test_a_stem_that_is_too_quiet_to_be_active_is_a_warning_with_the_threshold(folder):
+    soundfile.write(folder / "A" / "bass.wav", layouts.tone(110) / layouts.tone(110).max() * 10 ** (-65 / 20), 44100, subtype="PCM_24")
+    assert "A, bass: is never above -60 dBFS (over 0.1 s; its RMS is -70 dBFS)" in only(look(folder), "warning")
+
+
+def test_loud_float_stems_are_not_clipped(folder):
+    tone = layouts.tone(110)
+    soundfile.write(folder / "A" / "bass.wav", tone * 1.8 / np.abs(tone).max(), 44100, subtype="FLOAT")
+    inspection = look(folder)
+    assert not said(inspection, "warning") and any("bass.wav peaks at +5.1 dBFS" in line for line in said(inspection, "note"))
+
+
+def test_float_stems_that_stay_at_one_value_above_full_scale_are_clipped(folder):
+    soundfile.write(folder / "A" / "bass.wav", np.clip(20 * layouts.tone(110), -1.5, 1.5), 44100, subtype="FLOAT")
+    assert "bass.wav is clipped at" in only(look(folder), "warning")
+
+
+def test_integers_in_a_float_file_are_told(folder):
+    soundfile.write(folder / "A" / "bass.wav", np.round(32767 * layouts.tone(110)), 44100, subtype="FLOAT")
+    assert "as integer samples in a float file do" in only(look(folder), "warning")
+
+
+def test_channels_that_cancel_are_told_from_silence(folder, tmp_path):
+    tone = layouts.tone(110)
+    layouts.write(folder / "A" / "bass.wav", np.stack([tone, -tone], axis=1))
+    inspection = look(folder)
+    assert "A, bass: has channels that cancel" in only(inspection, "error")
+    with pytest.raises(DataError, match="A, bass: has channels that cancel.*\n.*Invert one channel"):
+        prepare(StemFolder.find_tracks(folder), tmp_path / "store", progress=False)
+    layouts.write(folder / "A" / "bass.wav", np.stack([tone, -0.95 * tone], axis=1))
+    assert "their mean is 32 dB below them" in only(look(folder), "warning")
+
+
+def test_names_that_a_store_cannot_keep_are_an_error_before_anything_is_written(folder, tmp_path):
+    (folder / "A").rename(folder / ("x" * 248))
+    with pytest.raises(DataError, match="a name in it has 248 bytes, more than the 230 that a store can keep"):
+        prepare(StemFolder.find_tracks(folder), tmp_path / "store", progress=False)
+    assert not list((tmp_path / "store").rglob("*.wav"))
+
+
+def test_audio_beside_the_stems_that_is_not_read_is_a_warning(folder):
+    (folder / "A" / "vocals2.m4a").write_bytes(b"")
+    (folder / "A" / ".keys.wav").write_bytes(b"")
+    (folder / "A" / "._bass.wav").write_bytes(b"")
+    sentence = only(look(folder, deep=False), "warning")
+    assert sentence.startswith("warning: A: audio beside its stems is not read: .keys.wav, vocals2.m4a")
+
+
+def test_a_missing_stem_can_be_silence(folder):
+    (folder / "A" / "bass.wav").unlink()
+    assert "--missing silence" in look(folder, deep=False).table() and look(folder, deep=False).fatal
+    assert not look(folder, deep=False, options=StemOptions(missing="silence")).fatal
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": float("nan")}, {"workers": 0}])
+def test_numbers_out_of_range_are_refused(folder, wrong):
+    with pytest.raises(ConfigError):
+        look(folder, deep=False, **wrong)

@@ -209,3 +209,11 @@ def test_it_is_prepared_with_its_splits(folder, tmp_path):
     assert store.labels == ("female", "male")
     assert [track.split for track in store.tracks] == ["train", "train", "train", "test"]
     assert {track.frames for track in store.tracks} == {16000}
+
+
+def test_the_papers_split_is_about_ten_to_one_with_a_warning(tmp_path, caplog):
+    folder = layouts.choirset(tmp_path, takes=[take for take in layouts.ALL_CHOIRSET_TAKES if take[:2] in ("LI", "TP")])
+    tracks = DagstuhlChoirSet.find_tracks(folder, split_scheme="paper")
+    assert [track.split for track in tracks].count("test") == 2 and len(tracks) == 23
+    assert tracks == DagstuhlChoirSet.find_tracks(folder, split_scheme="paper"), "the draw has a seed of its own"
+    assert "2 of 23 takes are for the test" in caplog.text and "scores on them are too good" in caplog.text

@@ -6,9 +6,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 import layouts
+import numcodecs
 import numpy as np
 import nussl
 import pytest
+import zarr
 from nussl.datasets import transforms
 
 from nussl_transfer.audio.io import header
@@ -117,6 +119,30 @@ def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
     sources = 1 if is_pool(hook.items) else len(hook.metadata["labels"])
     assert item["mix_magnitude"].shape == (100, 257, 1)
     assert item["source_magnitudes"].shape == item["ideal_binary_mask"].shape == (100, 257, 1, sources)
+
+
+def test_nussls_cache_gives_the_items_back(dataset, folder, tmp_path):
+    options = {"stft_params": STFT, "sample_rate": 8000, "strict_sample_rate": False, "num_channels": 1}
+    targets = [transforms.MagnitudeSpectrumApproximation(), transforms.ToSeparationModel()]
+    plain = list(dataset(folder, transform=transforms.Compose(targets), **options))
+    cache = transforms.Cache(str(tmp_path / "cache"), cache_size=len(plain), overwrite=True)
+    hook = dataset(folder, transform=transforms.Compose([*targets, cache]), **options)
+    for index in range(len(hook)):
+        hook[index]
+    for path in {path for track in hook.items for path in track.files}:
+        path.unlink()
+    hook.cache_populated = True
+    for index, item in enumerate(plain):
+        cached = hook[index]
+        for name in ("mix_magnitude", "source_magnitudes", "ideal_binary_mask"):
+            assert np.array_equal(cached[name], item[name])
+
+
+def test_a_cache_that_plain_nussl_filled_is_refused(tmp_path):
+    items = zarr.open(str(tmp_path / "cache"), mode="w", shape=(1,), dtype=object, object_codec=numcodecs.JSON())
+    items[0] = {"mix": 1}
+    with pytest.raises(DataError, match="for example by nussl without this package.*Fill it again with overwrite=True"):
+        transforms.Cache(str(tmp_path / "cache"), overwrite=False)
 
 
 def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, folder):

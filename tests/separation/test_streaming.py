@@ -23,6 +23,7 @@ from nussl.separation.deep import DeepMaskEstimation
 from nussl_transfer import cli
 from nussl_transfer.audio import writer as writing
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.datasets.folders import SEPARATED
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.separation import streaming
@@ -52,7 +53,7 @@ def write(path, audio, rate=RATE, **options):
 
 
 def files_under(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != SEPARATED)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (8000, 3), (192000, 8)])

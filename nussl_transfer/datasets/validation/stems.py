@@ -37,7 +37,7 @@ _SILENT_ADVICE = (
 def silent_stem(track: str, label: str, cancels: bool = False) -> Finding:
     """Return the error for a stem in which nothing sounds, or whose channels cancel."""
     if cancels:
-        what = "has channels that cancel: left is right with the opposite sign, so their mean, which a store takes, is silent"
+        what = "has channels that cancel: left is right with the opposite sign, and a store takes their mean, which holds nothing"
         advice = "Invert one channel, or export the stem in mono."
         return Finding("error", track, label, what, advice)
     return Finding("error", track, label, f"is silent (below {SILENCE:g} of full scale throughout)", _SILENT_ADVICE)
@@ -212,7 +212,8 @@ def findings_of_row(row: StemRow) -> list[Finding]:
 
     if abs(row.mean) > DC_OFFSET:
         add("note", f"{name} has a DC offset of {row.mean:.2%} of full scale", "A store has it removed.")
-    if row.clipped:
+    # Samples stored as integers repeat at the top of every slow wave.
+    if row.clipped and row.peak <= _INTEGERS:
         add("warning", f"{name} is clipped at {row.clipped} samples", "Export it with a lower gain.")
     if row.peak > _INTEGERS:
         what = f"{name} peaks at {row.peak:.0f} times full scale, as integer samples in a float file do"
