@@ -123,7 +123,7 @@ def test_given_mixtures_are_the_input_and_the_stems_the_targets(mastered, tmp_pa
 def test_given_mixtures_are_coherent_only(mastered, tmp_path):
     options = StemOptions(use_mixtures=True)
     store = prepare(open_tracks(mastered, options)[1], tmp_path / "store", RATE, options=options, progress=False)
-    with pytest.raises(ConfigError, match="given mixtures.*coherent must be 1"):
+    with pytest.raises(ConfigError, match="its own mixtures.*Set coherent to 1"):
         Mixtures(store, MixtureConfig(0.25, coherent=0.5), 1)
     adapted = adapt_to_data([train_valid_split(store)], MixtureConfig(0.25, coherent=0.5, gain_db=6.0, timbre=0.5))
     assert (adapted.coherent, adapted.gain_db, adapted.timbre) == (1.0, 0.0, 0.0)
