@@ -94,7 +94,8 @@ def header(path: str | Path) -> Header:
         return Header(stream.sample_rate, stream.channels, stream.frames, stream.codec)
     with _opened(path) as file:
         found = Header(file.samplerate, file.channels, file.frames, file.subtype)
-    if found.frames >= _UNKNOWN_FRAMES:  # a FLAC that was written to a pipe does not know its length
+    # A FLAC that was written to a pipe does not know its length; of MPEG layers I and II libsndfile estimates it.
+    if found.frames >= _UNKNOWN_FRAMES or found.subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II"):
         found = Header(found.sample_rate, found.channels, sum(map(len, _decode(path, BLOCK))), found.subtype)
     if found.frames == 0:
         raise AudioFileError(path, "holds no audio (0 samples)", "Export it again, or remove it.")

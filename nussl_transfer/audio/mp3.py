@@ -18,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import AudioFileError
 from .containers import Spliced
 
 # Bit rates in kbit/s by index, for (MPEG version is 1, layer); MPEG 2.5 has the rates of MPEG 2.
@@ -101,7 +100,8 @@ def parse_header(word: int) -> FrameHeader | None:
 
 def looks_like_mp3(head: bytes) -> bool:
     """Tells whether a file that starts with these bytes may be an MPEG audio stream."""
-    if head[:3] == b"ID3":
+    in_wav = head[:4] == b"RIFF" and head[12:16] == b"fmt " and head[20:22] == b"\x55\0"
+    if head[:3] == b"ID3" or in_wav:
         return True
     return len(head) >= 4 and parse_header(int.from_bytes(head[:4], "big")) is not None
 
@@ -262,11 +262,8 @@ def _info_frame(header: bytes, about: Mp3) -> bytes:
     first_version = header[1] >> 3 & 3 == 3
     side = (17 if about.channels == 1 else 32) if first_version else (9 if about.channels == 1 else 17)
     body = bytes(side) + b"Info" + struct.pack(">II", 3, about.frames)
-    # The lowest bit rate whose frame has room; without a CRC, without padding.
-    for bits in range(1, 15):
-        word = bytes([0xFF, header[1] | 1, bits << 4 | header[2] & 0x0C, header[3]])
-        length = parse_header(int.from_bytes(word, "big")).length
-        if length >= len(body) + 8:
-            size = struct.pack(">I", length + total)
-            return word + body + size + bytes(length - 8 - len(body))
-    raise AudioFileError("", "has frames too short for an Info frame", "Convert it to WAV or FLAC.")
+    # The lowest bit rate whose frame has room; without a CRC, without padding. 160 kbit/s has room at every rate.
+    words = [bytes([0xFF, header[1] | 1, bits << 4 | header[2] & 0x0C, header[3]]) for bits in range(1, 15)]
+    lengths = [parse_header(int.from_bytes(word, "big")).length for word in words]
+    word, length = next(pair for pair in zip(words, lengths, strict=True) if pair[1] >= len(body) + 8)
+    return word + body + struct.pack(">I", length + total) + bytes(length - 8 - len(body))

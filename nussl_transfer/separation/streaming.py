@@ -29,7 +29,7 @@ RESIDUAL = "residual"
 BLOCK = 1 << 16
 # Test-time shifts delay the mixture by up to this many seconds.
 SHIFT_SECONDS = 0.5
-MOST_SHIFTS = 32
+MOST_SHIFTS = 64
 MOST_CHANNELS = 64
 
 

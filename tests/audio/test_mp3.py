@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from nussl_transfer.audio.io import header, read
-from nussl_transfer.audio.mp3 import parse_header, scan
+from nussl_transfer.audio.mp3 import open_whole, parse_header, scan
 from nussl_transfer.errors import AudioFileError
 
 SECONDS = 6
@@ -119,10 +119,20 @@ def test_a_vbri_frame_that_promises_more_frames_means_a_cut_too(encoded):
         header(path)
 
 
+@pytest.mark.parametrize(("name", "options"), [("a.wav", ["-c:a", "mp3", "-q:a", "2"]), ("a.mp2", ["-c:a", "mp2"])])
+def test_an_mp3_in_a_wav_and_an_mp2_have_the_length_that_ffmpeg_decodes(encoded, tmp_path, name, options):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    path = tmp_path / name
+    words = ["ffmpeg", "-v", "error", "-i", str(encoded()), "-ar", "44100", "-ac", "2", *options, str(path)]
+    subprocess.run(words, check=True)
+    head = header(path)
+    assert read(path)[0].shape == (2, head.frames)
+    assert abs(length_by_ffmpeg(path, 2) - head.frames) <= 2 * 1152
+
+
 def test_a_seek_reads_the_same_bytes(encoded):
     path = without_info(encoded())
-    from nussl_transfer.audio.mp3 import open_whole
-
     with open_whole(path, scan(path)) as file:
         whole = file.read()
         assert file.seek(-100, 2) == len(whole) - 100 == file.tell()
