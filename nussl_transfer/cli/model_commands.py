@@ -130,6 +130,8 @@ def models_parser() -> Parser:
 
 def models(name: str | None = None) -> None:
     """Print the models, or the card of one."""
+    from tabulate import tabulate
+
     from ..checkpoints import zoo
 
     if name is not None:
@@ -140,7 +142,6 @@ def models(name: str | None = None) -> None:
         size = f"{about['bytes'] / 1e6:.1f}" if "bytes" in about else ""
         others = [about.get(key) or "" for key in ("mode", "parent", "data", "score")]
         rows.append((known, ", ".join(about.get("sources") or ["-"]), *map(str, others), size, about.get("license", "")))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines():
+        print(line.rstrip())
     print(f"\n{PROGRAM} models NAME shows a card. Every option that takes a model also takes a path or an address.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from ..checkpoints.checkpoint import read_info
 from ..errors import DataError
@@ -200,11 +201,8 @@ def as_text(report: dict) -> str:
         improvement = entries[NETWORK, label]["improvement"]
         signed = "-" if improvement is None else f"{improvement:+.1f}"
         rows.append((label or "all", signed, *("-" if mean is None else f"{mean:.1f}" for mean in means)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+    align = ["left"] + ["right"] * (len(rows[0]) - 1)
+    table = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True).splitlines()
     trend = report["trend"]
     lines = [
         f"SI-SDR in dB on {report['excerpts']} mixtures of the validation tracks ({_few(report['tracks'])}):",

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tabulate import tabulate
+
 LEVELS = ("error", "warning", "note")
 # At most this many warnings or notes with the same advice are shown.
 FEW = 4
@@ -164,8 +166,8 @@ def listed(findings: Iterable[Finding]) -> list[str]:
 
 def aligned(lines: list[tuple[str, ...]]) -> list[str]:
     """Return lines of cells as text, in columns."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    table = tabulate(lines, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
+    return [line.rstrip() for line in table.splitlines()]
 
 
 def on_one_line(text: str) -> str:
