@@ -91,22 +91,24 @@ def publish_parser() -> Parser:
     add_test_seconds(parser, "length of an excerpt of these; the model's when not given")
     add_stem_options(parser, "groups", "ignore")
     add("--url", help="where the file is going to be")
+    add("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the Hugging Face hub")
     add_device(parser)
     return parser
 
 
 def publish(model: str, name: str, license: str, out: Path = Path("releases"), test: Path | None = None, **given) -> None:
-    """Make a release, and print its files."""
+    """Make a release, upload it if asked, and print its files."""
     import json
     import tempfile
 
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
-    from ..pipelines.publish import publish
+    from ..pipelines.publish import publish, push
     from ..runtime.device import resolve_device
     from ..store.open import open_store
 
     given["device"] = resolve_device(given.get("device", "auto"))
+    repository = given.pop("push", None)
     options = stem_options(given)
     if "excerpt_seconds" in given:
         given["seconds"] = given.pop("excerpt_seconds")
@@ -119,6 +121,8 @@ def publish(model: str, name: str, license: str, out: Path = Path("releases"), t
         print(path)
     entry = json.loads((made / "zoo.json").read_text(encoding="utf-8"))[name]
     print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you give it away.")
+    if repository is not None:
+        print(f"Uploaded. Anyone can use it as {push(made, repository)}.")
 
 
 def models_parser() -> Parser:

@@ -32,11 +32,11 @@ import torch
 from ..audio.levels import ACTIVITY_DBFS
 from ..audio.si_sdr import si_sdr
 from ..checkpoints.checkpoint import read_info
-from ..checkpoints.zoo import resolve
 from ..datasets.options import StemOptions
 from ..errors import ConfigError, DataError
 from ..runtime.device import resolve_device
 from ..runtime.files import write_json, written_aside
+from ..separation.ensemble import find_checkpoints
 from ..separation.files import safe_names
 from ..store.manifest import MANIFEST
 from ..store.open import open_store
@@ -156,19 +156,8 @@ def _short_name(checkpoint: str | Path) -> str:
 
 
 def _resolved(model: Model) -> Path | list[Path]:
-    if not isinstance(model, str | Path):
-        return [resolve(one) for one in model]
-    runs = runs_below(model)
-    return runs if runs else resolve(model)
-
-
-def runs_below(folder: str | Path) -> list[Path]:
-    """Return the best checkpoints of the folds in a folder of `cross_validate`; an empty list for anything else."""
-    folder = Path(folder)
-    if not folder.is_dir() or (folder / "checkpoints").is_dir():
-        return []
-    found = [*folder.glob("fold*/checkpoints/best.model.pth"), *folder.glob("repeat*/fold*/checkpoints/best.model.pth")]
-    return sorted(found, key=lambda path: [int("0" + "".join(filter(str.isdigit, part))) for part in path.parts[-4:-2]])
+    found = find_checkpoints(model)
+    return found[0] if len(found) == 1 and isinstance(model, str | Path) else found
 
 
 def _open(store: Store | str | Path, out: str | Path | None, first: Any, options: StemOptions | None) -> Store:

@@ -34,13 +34,13 @@ NEAR_ORACLE = 1.0
 
 @dataclass(frozen=True)
 class Trend:
-    """What a learning curve shows.
+    """What a learning curve shows, by the measure that chooses the best network.
 
     Attributes:
-        best: Iteration with the lowest validation loss.
+        best: Iteration of the best network.
         last: Last iteration.
-        overfitting: The validation loss has risen since, while the training loss fell on.
-        falling: The validation loss was still falling at the end.
+        overfitting: The measure has become worse since, while the training loss fell on.
+        falling: The measure was still improving at the end.
     """
 
     best: int
@@ -49,18 +49,23 @@ class Trend:
     falling: bool
 
 
-def read_trend(points: Sequence[dict]) -> Trend | None:
+def read_trend(points: Sequence[dict], choose_by: str = "loss") -> Trend | None:
     """Return what the points of a curve show; None if there are fewer than three.
+
+    Args:
+        points: Points of ``curve.json``.
+        choose_by: As in `FitConfig`.
 
     >>> losses = [1.0, 0.5, 0.4, 0.5, 0.6]
     >>> read_trend([{"iteration": i, "valid_loss": loss, "train_loss": 1 - i / 9} for i, loss in enumerate(losses)])
     Trend(best=2, last=4, overfitting=True, falling=False)
     """
-    known = [point for point in points if point.get("valid_loss") is not None and math.isfinite(point["valid_loss"])]
+    key, sign = {"loss": ("valid_loss", 1), "mask_loss": ("valid_mask_loss", 1), "si_sdr": ("valid_si_sdr", -1)}[choose_by]
+    known = [point for point in points if point.get(key) is not None and math.isfinite(point[key])]
     if len(known) < 3:
         return None
-    losses = [point["valid_loss"] for point in known]
-    lowest = min(range(len(known)), key=losses.__getitem__)
+    losses = [sign * point[key] for point in known]
+    lowest = min(range(1, len(known)), key=losses.__getitem__)  # the network before training is never the best
     fall = max(losses[0] - losses[lowest], 1e-12)
     training = [point["train_loss"] for point in known if point.get("train_loss") is not None]
     risen = losses[-1] - losses[lowest] > RISEN * fall
@@ -95,7 +100,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
     models = {NETWORK: run.best, MIXTURE: MIXTURE, ORACLE: ORACLE}
     scores = score_each(models, split.valid, excerpts, device=device, progress=False, stft_params=info.stft_params)
     summary = [entry for rows in scores.values() for entry in summarise(rows)]
-    trend = read_trend(run.read_curve()["points"])
+    trend = read_trend(run.read_curve()["points"], run.config.get("choose_by", "loss"))
     minutes = {label: round(active_minutes(split.train, label), 1) for label in split.train.labels}
     report = {
         "run": str(run.folder),
@@ -165,7 +170,7 @@ def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, floa
         )
     if trend is not None and trend.falling:
         advice.append(
-            f"More iterations: the validation loss was still falling at iteration {trend.last}. Use --iterations "
+            f"More iterations: the network was still improving at iteration {trend.last}. Use --iterations "
             f"{2 * trend.last} with another --out."
         )
     if trend is not None and trend.overfitting:
@@ -216,8 +221,8 @@ def as_text(report: dict) -> str:
     if (left_out := entries[MIXTURE, None]["left_out"]) > 0:
         lines.append(f"Left out: {left_out} references that are silent or alone in their mixture.")
     if trend is not None:
-        state = "It overfits since then." if trend["overfitting"] else "It was still falling." if trend["falling"] else ""
-        lines += ["", f"The validation loss was lowest at iteration {trend['best']} of {trend['last']}. {state}".rstrip()]
+        state = "It overfits since then." if trend["overfitting"] else "It was still improving." if trend["falling"] else ""
+        lines += ["", f"The best network is that of iteration {trend['best']} of {trend['last']}. {state}".rstrip()]
     lines += ["", "What to try:", *(f"  - {sentence}" for sentence in report["advice"])]
     lines += ["", "Next:", *(f"  {command}" for command in report["next"])]
     lines += ["", f"Curve: {Path(report['run']) / 'curve.png'}"]
@@ -233,7 +238,7 @@ def draw_curve(points: Sequence[dict], trend: Trend | None, path: str | Path) ->
         if known:
             axes.plot(*zip(*known, strict=True), label=name, marker="o" if len(known) <= 40 else None, markersize=3)
     if trend is not None:
-        axes.axvline(trend.best, color="0.6", linewidth=1, linestyle=(0, (4, 3)), label=f"lowest: {trend.best}")
+        axes.axvline(trend.best, color="0.6", linewidth=1, linestyle=(0, (4, 3)), label=f"best: {trend.best}")
     axes.set_xlabel("iteration")
     axes.set_title("loss", loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -202,7 +202,8 @@ def test_the_papers_options_and_the_defaults_are_as_documented():
     assert (training.batch_size, training.frame_step, training.iterations) == (24, 1, PAPER.finetune_iterations)
     assert (mixtures.excerpt_seconds, mixtures.coherent, training.workers) == (10.0, 1.0, 3)
     ours = default_training(iterations=30)
-    assert (ours.batch_size, ours.frame_step, ours.validate_every) == (8, 4, 30)
+    assert (ours.batch_size, ours.frame_step, ours.validate_every, ours.choose_by) == (8, 4, 30, "mask_loss")
+    assert training.choose_by == "loss"
     assert (MixtureConfig().excerpt_seconds, MixtureConfig().coherent) == (None, 0.5)
 
 

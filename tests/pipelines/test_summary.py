@@ -73,6 +73,8 @@ def test_the_trend_tells_overfitting_from_learning_and_from_rest():
     assert read_trend(points(rest)) == Trend(400, 1000, False, False)
     risen = [1.0, 0.5, 0.3, 0.2, 0.25, 0.3, 0.3, 0.35, 0.4, 0.4, 0.45]
     assert read_trend(points(risen, falling)) == Trend(300, 1000, True, False)
+    by_ratio = [{"iteration": i, "valid_si_sdr": ratio, "train_loss": 1 - i / 9} for i, ratio in enumerate([0, 3, 5, 4, 3])]
+    assert read_trend(by_ratio, "si_sdr") == Trend(2, 4, True, False) and read_trend(by_ratio) is None
     assert read_trend(points([1.0, 0.5])) is None and read_trend([]) is None
 
 
