@@ -26,8 +26,9 @@ test-slurm: $(READY) ## Run the smoke study through a SLURM cluster of one node 
 test-hosts: $(READY) ## Train on two hosts in network namespaces (root)
 	tests/cluster/hosts.sh $(PY)
 
-lint: $(READY) ## Check the style of the code
+lint: $(READY) ## Check the style and the types of the code
 	$(PY) -m ruff check .
+	$(PY) -m mypy
 
 bench: $(READY) ## Measure speed and memory beside nussl's
 	for script in benchmarks/[a-z]*.py; do echo "== $$script" && $(PY) "$$script" || exit 1; done
