@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from nussl import STFTParams
@@ -16,7 +16,7 @@ from ..errors import CheckpointError, ConfigError
 from ..networks.forward import needed_connections, run_network
 from ..runtime.device import resolve_device
 
-Checkpoints = str | Path | Sequence[str | Path]
+Checkpoints: TypeAlias = str | Path | Sequence[str | Path]
 
 
 class Member(NamedTuple):

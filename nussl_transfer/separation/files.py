@@ -179,7 +179,8 @@ def check_targets(
         targets: Files to write, by input file.
         out: Folder of all outputs; where it lies in an input folder, it is no part of that input.
     """
-    files, folders = {}, {}
+    files: dict[str, str | Path] = {}
+    folders: dict[str, str | Path] = {}
     for given in inputs:
         (folders if os.path.isdir(given) else files)[os.path.realpath(given)] = given
     real_out = os.path.realpath(out)

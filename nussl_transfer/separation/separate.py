@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from nussl import AudioSignal
@@ -14,7 +14,7 @@ from .ensemble import Checkpoints
 from .files import Progress, check_targets, find_inputs, output_files, output_folders, total_seconds
 from .streaming import Mixture, Request, StreamSeparator
 
-Audio = str | Path | AudioSignal | tuple[np.ndarray, int]
+Audio: TypeAlias = str | Path | AudioSignal | tuple[np.ndarray, int]
 
 
 def separate(
