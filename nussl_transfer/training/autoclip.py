@@ -1,7 +1,6 @@
-"""AutoClip: gradients are clipped at a percentile of the norms that the run has seen so far.
+"""AutoClip: clip gradients at a percentile of their norms so far.
 
-Norms, percentile and factor are computed where the gradients are, and none of them is read here: a GPU is
-not waited for.
+Norms, percentile and factor are computed on the gradients' device and never read, so nothing waits for a GPU.
 """
 
 from __future__ import annotations
@@ -14,17 +13,16 @@ from ..errors import ConfigError
 
 
 class AutoClip:
-    """Clips gradients at the ``percentile`` of the history of their norms, the present one included.
+    """Clip gradients at a percentile of the history of their norms, the present norm included.
 
-    A norm that is not finite stands in the history, and counts for nothing; the gradient that it is of is for
-    the caller to leave out.
+    A norm that is not finite is recorded but does not count. The caller must skip the step of such a gradient.
 
     Args:
-        parameters: Whose gradients are clipped, together.
-        percentile: 0 to 100; the paper takes 10, so that nine steps of ten are shortened.
+        parameters: Their gradients are clipped together.
+        percentile: 0 to 100. The paper takes 10, so nine of ten steps are shortened.
 
     Raises:
-        ConfigError: The percentile is not one.
+        ConfigError: The percentile is out of range.
 
     References:
         Seetharaman, Wichern, Pardo, Le Roux, "AutoClip: adaptive gradient clipping for source separation
@@ -33,7 +31,7 @@ class AutoClip:
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], percentile: float):
         if not 0 <= percentile <= 100:
-            raise ConfigError(f"AutoClip takes a percentile between 0 and 100: got {percentile}.")
+            raise ConfigError(f"percentile must be a number from 0 to 100: got {percentile}.")
         self.parameters = list(parameters)
         self.percentile = percentile
         self._room = torch.empty(0)
@@ -41,33 +39,33 @@ class AutoClip:
 
     @property
     def history(self) -> torch.Tensor:
-        """The norms so far, float32 [steps], on the gradients' device."""
+        """Norms so far, float32 [steps], on the gradients' device."""
         return self._room[: self._seen]
 
     @torch.no_grad()
     def __call__(self, loss: torch.Tensor | None = None) -> torch.Tensor:
-        """Clips what gradients there are now, and returns their norm before, where they are.
+        """Clip the gradients in place, and return their norm before clipping, on their device.
 
         Args:
-            loss: What they are the gradient of. Where it is not finite, the norm is nan, whatever they are.
+            loss: The loss of these gradients. If it is not finite, the norm is NaN.
         """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if loss is not None:
             norm = torch.where(loss.isfinite(), norm, torch.nan)
         self._remember(norm)
-        # As torch.nn.utils.clip_grads_with_norm_, which reads its limit as a float, and waits for it.
+        # torch.nn.utils.clip_grads_with_norm_ would read its limit as a float, and wait for the device.
         factor = (percentile_of(self.history, self.percentile) / (norm + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(factor)
         return norm
 
     def state_dict(self) -> dict:
-        """Returns the history, as a tensor on the CPU."""
+        """Return the history as a tensor on the CPU."""
         return {"history": self.history.cpu().clone()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes up a history that :meth:`state_dict` gave."""
+        """Resume from the result of :meth:`state_dict`."""
         self._room = state["history"].float()
         self._seen = len(self._room)
 
@@ -81,10 +79,12 @@ class AutoClip:
 
 
 def percentile_of(values: torch.Tensor, percentile: float) -> torch.Tensor:
-    """Returns a percentile of those values that are finite, as ``numpy.percentile`` interpolates; nan if none is.
+    """Return a percentile of the finite values, interpolated as by ``numpy.percentile``; NaN if none is finite.
+
+    ``torch.nanquantile`` would count infinite values.
 
     Args:
-        values: In any order; nothing is read from their device.
+        values: In any order. They are not read from their device.
         percentile: 0 to 100.
 
     Shape:

@@ -1,4 +1,4 @@
-"""How far a run is: a bar where there is a terminal, and in any case a line every hundred iterations."""
+"""Show progress: a bar on a terminal, and a log line every hundred iterations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..runtime.log import logger
 from .config import FitConfig
 
 LINE_EVERY = 100
-# A loss on a GPU is waited for when it is looked at, so it is looked at seldom.
+# Reading a loss waits for the GPU, so it is read rarely.
 SECONDS_BETWEEN_LOOKS = 0.5
 BAR = "{n_fmt}/{total_fmt} |{bar}| {desc}"
 
 
 class Progress:
-    """Tells of iterations as they are done.
+    """Show iterations as they are done.
 
     Args:
-        config: How is trained.
-        done: Iterations that are done already.
+        config: How to train.
+        done: Number of iterations done before.
         clock: Gives the time in seconds.
     """
 
@@ -43,7 +43,7 @@ class Progress:
                 initial=self.first,
                 bar_format=BAR,
                 dynamic_ncols=True,
-                disable=None if self.config.progress else True,  # None: not where there is no terminal
+                disable=None if self.config.progress else True,  # None: only on a terminal
             )
         )
         if not self.bar.disable:
@@ -55,12 +55,12 @@ class Progress:
         self._stack.close()
 
     def step(self, iteration: int, loss: float | torch.Tensor, learning_rate: float) -> None:
-        """Counts an iteration that is done.
+        """Count an iteration.
 
         Args:
             iteration: Its number, from 1.
-            loss: Its loss; looked at only when it is shown.
-            learning_rate: The optimizer's.
+            loss: Its loss. It is read only when it is shown.
+            learning_rate: Its learning rate.
         """
         now = self.clock()
         self.busy, self.since = self.busy + now - self.since, now
@@ -68,25 +68,25 @@ class Progress:
         if not self.bar.disable and now - self.looked >= SECONDS_BETWEEN_LOOKS:
             self.looked = now
             self.bar.n = iteration
-            self.bar.set_description_str(self._told(loss, learning_rate), refresh=True)
+            self.bar.set_description_str(self._description(loss, learning_rate), refresh=True)
         if iteration % LINE_EVERY == 0 and iteration % self.config.validate_every:
             self.line(iteration, loss=loss, learning_rate=learning_rate)
 
     def line(self, iteration: int, **values: float | torch.Tensor | None) -> None:
-        """Logs where the run is, with these values, leaving out those that are None."""
+        """Log the iteration and these values, without those that are None."""
         shown = [f"{name} {float(value):.4g}" for name, value in values.items() if value is not None]
         logger.info("iteration %d of %d %s", iteration, self.config.iterations, " ".join([*shown, self._pace()]).rstrip())
         self.items, self.busy = 0, 0.0
 
     def resume(self) -> None:
-        """Leaves out of the items a second what was done since the last iteration: it was not training."""
+        """Call after a validation: its time does not count for the items per second."""
         self.since = self.clock()
 
-    def _told(self, loss: float | torch.Tensor, learning_rate: float) -> str:
+    def _description(self, loss: float | torch.Tensor, learning_rate: float) -> str:
         return f"loss {float(loss):.4g}, lr {learning_rate:.1e}, {self._pace()}"
 
     def _pace(self) -> str:
-        """Returns items a second since the last line, and the time left at the rate of all since the beginning."""
+        """Return items per second since the last line, and the time left at the mean pace so far."""
         done = self.iteration - self.first
         if done <= 0 or not self.busy:
             return ""

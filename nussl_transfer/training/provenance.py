@@ -1,14 +1,14 @@
-"""What a result came from: versions, commit, seed, stores; written beside what decides it."""
+"""Record where a result came from: versions, commit, seed and stores."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from ..runtime.download import sha256
 from ..store.manifest import MANIFEST
 from ..store.store import Store
 
@@ -16,17 +16,16 @@ PACKAGES = ("nussl", "torch", "pytorch-ignite", "numpy", "scipy", "librosa", "so
 
 
 def provenance(stores: Iterable[Store] = (), seed: int | None = None, experiment: dict | None = None) -> dict:
-    """Returns what a run came from, as plain values.
+    """Return where a run came from, as plain values.
 
     Args:
-        stores: What it is trained on.
-        seed: Of all that is random in it.
+        stores: The training data.
+        seed: Seed of the run.
         experiment: The experiment as resolved, if there is one.
 
     Returns:
-        ``versions`` of Python and of packages; ``commit`` of this package's source, None where it is not under git, and
-        ``changed``, whether the source differs from it; ``seed``; ``stores``: the SHA-256 of each manifest, by folder;
-        ``experiment``.
+        ``versions`` of Python and packages; ``commit`` of this package's source (None outside git), and ``changed``:
+        whether the source differs from it; ``seed``; ``stores``: the SHA-256 of each manifest, by folder; ``experiment``.
     """
     from .. import __version__
 
@@ -35,25 +34,25 @@ def provenance(stores: Iterable[Store] = (), seed: int | None = None, experiment
         "versions": {**known, **{name: _version(name) for name in PACKAGES}},
         **commit_of(Path(__file__).parent),
         "seed": seed,
-        "stores": {str(store.folder): _hash(store.folder / MANIFEST) for store in stores},
+        "stores": {str(store.folder): _hash_if_there(store.folder / MANIFEST) for store in stores},
     }
     return found if experiment is None else {**found, "experiment": experiment}
 
 
 def commit_of(folder: Path) -> dict:
-    """Returns the commit that the source in a folder is of, and whether it was changed since; None where there is none.
+    """Return the commit of the source in a folder, and whether the source was changed since; None without one.
 
-    A folder that git does not follow, such as an installed package inside somebody's repository, has no commit.
+    A folder that git does not track, such as an installed package inside somebody's repository, has no commit.
     """
-    followed = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
-    if followed is None:
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+    if tracked is None:
         return {"commit": None, "changed": None}
     status = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
     return {"commit": _git(folder, "rev-parse", "HEAD"), "changed": None if status is None else bool(status)}
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """Returns what git says; None where there is no git, or it says no."""
+    """Return git's output; None if git is missing or fails."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -68,5 +67,5 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _hash(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def _hash_if_there(path: Path) -> str | None:
+    return sha256(path) if path.is_file() else None

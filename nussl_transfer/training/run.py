@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -147,14 +148,28 @@ def lock_run_folder(folder: str | Path) -> Iterator[None]:
     """Keep other processes out of a folder within the block, and append the package's log to its ``run.log``.
 
     Raises:
-        ConfigError: Another process works there.
+        ConfigError: Another process works there; or this is a loader process that runs the training script again.
     """
+    check_not_spawned_by_training()
     with ExitStack() as stack:
         with synchronized():
             if is_main_process():
                 stack.enter_context(locked(folder))
                 stack.enter_context(logged_to(folder))
         yield
+
+
+def check_not_spawned_by_training() -> None:
+    """Raise ConfigError in a spawned process that is importing the script that spawned it.
+
+    Where processes are spawned (Windows, macOS), each imports the main script again, and would start the training again.
+    """
+    # multiprocessing marks such a process by this attribute, and looks at it for the same purpose.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "A loader process ran the script that started it, and would train a second time. Put the training inside "
+            "`if __name__ == '__main__':`, or set workers=0."
+        )
 
 
 def _shown(differences: Iterable[str]) -> str:

@@ -6,6 +6,8 @@ import errno
 import json
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -146,3 +148,43 @@ def test_where_a_run_comes_from_is_written_beside_the_configuration_and_may_chan
     run = Run(tmp_path, CONFIG, {"torch": "2.7"})
     assert run.iteration == 10
     assert yaml.safe_load((tmp_path / "config.yml").read_text()) == {**CONFIG, "provenance": {"torch": "2.7"}}
+
+
+# Spawned loader processes ---------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import multiprocessing
+import sys
+import nussl_transfer, nussl, torch
+from nussl_transfer import FitConfig, MixtureConfig, Mixtures, Store, fit
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo
+from nussl_transfer.networks.chimera import build_transfer_chimera
+
+def main():
+    multiprocessing.set_start_method("spawn", force=True)
+    store = Store(sys.argv[1])
+    size = {"num_features": 33, "hidden_size": 4, "num_layers": 1, "embedding_size": 5}
+    model = nussl.ml.SeparationModel(build_transfer_chimera(3, **size))
+    config = FitConfig(iterations=2, batch_size=2, workers=1, progress=False, device="cpu")
+    info = CheckpointInfo(store.labels, "whole", 8000, nussl.STFTParams(64, 16, "sqrt_hann"), 0.1)
+    fit(model, Mixtures(store, MixtureConfig(0.1, coherent=1.0), 4), config=config, out=sys.argv[2], info=info)
+
+GUARD
+    main()
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_script_that_spawns_its_loaders_needs_a_guard_and_is_told_so(tiny_store, tmp_path, guarded):
+    guard = "if __name__ == '__main__':" if guarded else "if True:"
+    (tmp_path / "script.py").write_text(SCRIPT.replace("GUARD", guard))
+    command = [sys.executable, str(tmp_path / "script.py"), str(tiny_store.folder), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if guarded:
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "run" / "checkpoints" / "best.model.pth").exists()
+    else:
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert "A loader process died at its start" in last and "if __name__ == '__main__':" in last
+        assert "ran the script that started it, and would train a second time" in done.stderr
