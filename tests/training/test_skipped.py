@@ -95,7 +95,7 @@ def test_a_validation_loss_that_is_not_a_number_stops_the_run_before_it_is_saved
             item = super().__getitem__(index)
             return {**item, "mix_audio": item["mix_audio"] * (float("nan") if len(asked) > 6 else 1)}
 
-    with pytest.raises(TransferError, match="validation loss became nan at iteration 8. The last good state is saved"):
+    with pytest.raises(TransferError, match="validation loss is nan at iteration 8. The last good state is saved"):
         train(valid=LaterSpoilt)
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["iteration"] == 4
 
