@@ -110,5 +110,5 @@ def test_the_percentile_leaves_out_what_is_not_finite_and_is_nan_of_nothing():
 
 @pytest.mark.parametrize("percentile", [-1, 101, float("nan")])
 def test_a_percentile_that_is_none_is_refused(percentile):
-    with pytest.raises(ConfigError, match=f"between 0 and 100: got {percentile}"):
+    with pytest.raises(ConfigError, match=f"number from 0 to 100: got {percentile}"):
         AutoClip([], percentile)

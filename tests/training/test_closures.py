@@ -173,7 +173,7 @@ def test_the_weight_of_deep_clustering_can_be_chosen(small_chimera, batches):
 
 def test_a_weight_beyond_0_and_1_is_refused(small_chimera):
     for weight in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ConfigError, match=f"between 0 and 1: got {weight}"):
+        with pytest.raises(ConfigError, match=f"number from 0 to 1: got {weight}"):
             losses_of_mode("whole", weight)
 
 
@@ -353,7 +353,7 @@ def test_an_optimizer_that_holds_a_frozen_parameter_is_refused(small_chimera):
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(ConfigError, match=r"holds 12 frozen .*normalization\.batch_norm\.weight.*trainable_parameters"):
         TransferClosure(optimizer, model, mode="mask")
-    with pytest.raises(ConfigError, match="holds 2 frozen parameters, the first of them embedding"):
+    with pytest.raises(ConfigError, match="holds 2 frozen parameters, first embedding"):
         TransferClosure(optimizer, model, mode="whole", frozen=["embedding"])
     TransferClosure(optimizer, model, mode="whole")
 
