@@ -1,19 +1,20 @@
-"""Pitch and tempo: what each candidate takes, and what it does to signals whose result is known.
+"""Compare pitch shifters and time stretchers by speed, and by their effect on signals whose result is known.
 
-Ten seconds of 16 kHz mono at a pitch within 3 semitones and a tempo of 0.8 to 1.2, both at once, one thread. Measured are
+Each candidate changes ten seconds of 16 kHz mono by up to 3 semitones and to a tempo of 0.8 to 1.2, both at once, in one
+thread. The figures are
 
 * ``ms``: the median time, over noise at three settings;
-* ``cents``: how far a tone of 440 Hz is off over one second, at most;
-* ``purity``: the level of that tone above all else in that second, in dB, at least;
-* ``length``: how far the length is off, in ms, at most;
-* ``end``: the steepest step in the first and last 10 ms of a tone, over the steepest of the tone itself: a click is far
-  above 1;
-* ``onset``: how far bursts of noise are from where they belong, in ms, on average and (``spread``) in standard deviation;
-* ``apart``: how far bursts that were together in two stems come apart, in ms, at most;
-* ``smear``: how long 90 % of a burst's energy takes, in ms; it took 9.
+* ``cents``: the largest pitch error of a 440 Hz tone over one second;
+* ``purity``: the smallest level of that tone above everything else in that second, in dB;
+* ``length``: the largest error of the length, in ms;
+* ``end``: the steepest step in the first and last 10 ms of a tone, divided by the steepest of the tone itself. A click is
+  far above 1;
+* ``onset``: the time error of noise bursts in ms, as mean and standard deviation (``spread``);
+* ``apart``: the largest time in ms between bursts that were simultaneous in two stems;
+* ``smear``: the time that contains 90 % of a burst's energy, in ms; 9 in the original.
 
-SoX is measured where the program ``sox`` is found, Rubber Band where ``pedalboard`` can be imported, torch also on a GPU
-where there is one. The last line is JSON: to each candidate these figures, and ``stems_per_s`` of ``augment``.
+SoX is measured if the program ``sox`` is installed, Rubber Band if ``pedalboard`` is; torch also on a GPU if there is one.
+The last line is JSON: these figures for each candidate, and ``stems_per_s`` of ``augment``.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ Change = Callable[[np.ndarray, float, float], np.ndarray]
 
 
 def ours(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """What the package does; from audio that has a tenth of a second more at either side."""
+    """The package's own augmentation, whose input has an extra tenth of a second at both ends."""
     samples = round((len(audio) - 2 * CONTEXT) / stretch)
     return augment(audio, samples, RATE, pitch, stretch, before=CONTEXT)
 
 
 def cut(change: Change) -> Change:
-    """Return a candidate that is given as much around the excerpt as ours, and gives as much back."""
+    """Return a candidate that gets the same extra audio around the excerpt as ours, and removes it again."""
 
     def of_the_middle(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         changed = change(audio, pitch, stretch)
@@ -61,7 +62,7 @@ def cut(change: Change) -> Change:
 
 
 def signalsmith(cheaper: bool) -> Change:
-    """Signalsmith Stretch for both, at one of its presets."""
+    """Signalsmith Stretch for pitch and tempo, with one of its presets."""
 
     def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         stretcher = Signalsmith.Stretch()
@@ -74,12 +75,12 @@ def signalsmith(cheaper: bool) -> Change:
 
 
 def librosa_both(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """librosa's phase vocoder for tempo, then again for pitch."""
+    """librosa's phase vocoder for tempo, and a second time for pitch."""
     return librosa.effects.pitch_shift(librosa.effects.time_stretch(audio, rate=stretch), sr=RATE, n_steps=pitch)
 
 
 def torch_vocoder(device: str) -> Change:
-    """A plain phase vocoder in torch, as one would write it to run on the device; pitch by soxr."""
+    """A plain phase vocoder in torch, which can run on the GPU; pitch by soxr."""
 
     def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         ratio, length, hop = 2 ** (pitch / 12), 1024, 256
@@ -99,7 +100,7 @@ def torch_vocoder(device: str) -> Change:
 
 
 def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """One chain of SoX, a process a stem, as nussl has it."""
+    """A SoX chain, one process for each stem, as in nussl."""
     raw = ["-t", "f32", "-r", str(RATE), "-c", "1", "-"]
     effects = ["tempo", "-m", str(stretch), "pitch", str(100 * pitch)]
     run = subprocess.run(["sox", *raw, "-t", "f32", "-", *effects], input=audio.tobytes(), capture_output=True, check=True)
@@ -107,7 +108,7 @@ def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
 
 
 def rubber_band(finer: bool) -> Change:
-    """Rubber Band, its faster engine with smooth transients (crisp ones are off by more) or its finer one."""
+    """Rubber Band: the faster engine with smooth transients (crisp ones have larger errors), or the finer engine."""
     import pedalboard
 
     how = {"high_quality": finer, "preserve_formants": False, "transient_mode": "smooth"}
@@ -115,7 +116,7 @@ def rubber_band(finer: bool) -> Change:
 
 
 def candidates() -> dict[str, Change]:
-    """Return all that can be run here."""
+    """Return all candidates that can run on this machine."""
     found: dict[str, Change] = {
         "Signalsmith cheaper, rate by soxr": ours,
         "Signalsmith cheaper, both": cut(signalsmith(True)),
@@ -135,7 +136,7 @@ def candidates() -> dict[str, Change]:
 
 
 def changed(change: Change, make: Callable[[np.ndarray], np.ndarray], seconds: float, *how: float) -> np.ndarray:
-    """Return so many seconds of a signal of time, changed."""
+    """Return a changed excerpt of a signal that is given as a function of time."""
     clock = (np.arange(source_samples(round(seconds * RATE), how[1]) + 2 * CONTEXT) - CONTEXT) / RATE
     return change(make(clock).astype(np.float32), *how)
 
@@ -146,7 +147,7 @@ def tone(clock: np.ndarray) -> np.ndarray:
 
 
 def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a signal of time: bursts of noise, of another for each seed."""
+    """Return a function of time: bursts of noise, which depends on the seed."""
 
     def make(clock: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(seed).standard_normal(len(clock))
@@ -156,7 +157,7 @@ def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def frequency_and_purity(audio: np.ndarray, wanted: float) -> tuple[float, float]:
-    """Return how many cents a tone is off, and the level of what is within 2 % of it above the rest, in dB."""
+    """Return the pitch error of a tone in cents, and the level within 2 % of its frequency above the rest, in dB."""
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 8 * len(audio)))
     peak = int(spectrum.argmax())
     below, at, above = np.log(spectrum[peak - 1 : peak + 2])
@@ -168,7 +169,7 @@ def frequency_and_purity(audio: np.ndarray, wanted: float) -> tuple[float, float
 
 
 def onsets(audio: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how late each burst is, and how long 90 % of it takes, in ms."""
+    """Return the delay of each burst, and the time that contains 90 % of its energy, in ms."""
     late, long = [], []
     for time_of_burst in at:
         first = round((time_of_burst - 0.1) * RATE)
@@ -197,7 +198,7 @@ def measure(change: Change) -> dict[str, float]:
         purity.append(clean)
         length.append(abs(len(heard) - 3 * RATE) / RATE * 1000)
         steps = np.abs(np.diff(np.concatenate([heard[:160], heard[-160:]])))
-        steps[159] = 0  # where the two ends meet
+        steps[159] = 0  # the joint of the two ends
         end.append(steps.max() / (0.5 * 2 * np.pi * wanted / RATE))
         at = np.arange(0.3, 5.5 * stretch, 0.4)
         pair = [onsets(changed(change, bursts(at, seed), 6.0, pitch, stretch), at / stretch) for seed in (1, 2)]
@@ -212,7 +213,7 @@ def measure(change: Change) -> dict[str, float]:
 
 
 def bank() -> float:
-    """Return the ms that ten seconds of a stem take that lies ready in every pitch and tempo."""
+    """Return the ms to read ten seconds of a stem that is stored in every pitch and tempo."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stem.wav"
         soundfile.write(path, np.zeros(240 * RATE, np.float32), RATE, subtype="FLOAT")
@@ -225,7 +226,7 @@ def bank() -> float:
 
 
 def main() -> None:
-    """Measure all, prints a table in Markdown and the line of JSON."""
+    """Measure all candidates; print a Markdown table and the line of JSON."""
     threadpool_limits(1)
     torch.set_num_threads(1)
     found = {}

@@ -1,7 +1,7 @@
-"""The deep clustering loss alone, forward and backward: nussl's beside ours, each in its own process.
+"""Compare nussl's deep clustering loss with ours, forward and backward, each in its own process.
 
-Peak memory is that of the process above what its inputs take. The last line is JSON: ``speed_ratio`` (nussl's time over
-ours), ``memory_ratio`` (our memory over nussl's), and what they were taken at.
+Peak memory is that of the process minus its inputs. The last line is JSON: ``speed_ratio`` (nussl's time over ours),
+``memory_ratio`` (our memory over nussl's), and the conditions of the measurement.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 SHAPE = (24, 1250, 257, 20)  # nb, nt, nf, D: the paper's batch of ten seconds
 SOURCES, REPEATS, THREADS = 4, 3, 2
-COPIES = 12  # of the embedding, all told: as much must be free; otherwise the batch is halved
+COPIES = 12  # copies of the embedding that must fit into free memory; otherwise the batch is halved
 
 
 def shape_that_fits() -> tuple[int, ...]:
-    """Return the paper's shape, or one of fewer items where memory is short."""
+    """Return the paper's shape, or one with fewer items when there is too little memory."""
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
     nb = SHAPE[0]
@@ -31,7 +31,7 @@ def shape_that_fits() -> tuple[int, ...]:
 
 
 def measure(name: str, shape: tuple[int, ...]) -> dict:
-    """Return the median seconds of a step of one loss, and the megabytes that it takes above its inputs."""
+    """Return the median seconds of a step of one loss, and its memory beyond the inputs in megabytes."""
     import nussl_transfer  # noqa: F401  isort: skip
     import nussl
     import torch
@@ -42,7 +42,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict:
     embedding = torch.nn.functional.normalize(torch.randn(nb, nt, nf, 1, size), dim=-1).requires_grad_()
     assignments = torch.nn.functional.one_hot(torch.randint(SOURCES, (nb, nt, nf, 1)), SOURCES).float()
     weights = torch.rand(nb, nt, nf, 1)
-    embedding.grad = torch.zeros_like(embedding)  # the gradient has to be somewhere in either case
+    embedding.grad = torch.zeros_like(embedding)  # both losses need memory for the gradient
     loss = getattr(nussl.ml.train.loss, name)()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
@@ -56,7 +56,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict:
 
 
 def main() -> None:
-    """Run both, one after the other, and prints the ratios."""
+    """Run both, one after the other, and print the ratios."""
     found, shape = {}, shape_that_fits()
     for name in ("DeepClusteringLoss", "GramDeepClusteringLoss"):
         command = [sys.executable, __file__, name, json.dumps(shape)]

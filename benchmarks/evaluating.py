@@ -1,17 +1,17 @@
-"""Scoring 1,000 excerpts: ours beside nussl's `DeepMaskEstimation` and `BSSEvalScale` one by one, each in its own process.
+"""Score 1,000 excerpts with `score`, and with nussl's `DeepMaskEstimation` and `BSSEvalScale`, each in its own process.
 
 The network and the excerpts are those of the study's small size: 2 x 128 units, random weights, three masks, STFT 512/256,
-2 s at 16 kHz; the stems are made up, each track at another level. A measurement goes from stems on disk to scores, and
-begins with opening the checkpoint.
+2 s at 16 kHz. The stems are synthetic, each track at another level. A measurement starts with opening the checkpoint and
+goes from stems on disk to scores.
 
-ours     `score`: SI-SDR, and how far it is above the mixture's, of every excerpt and source
-nussl    as its documentation has it: one separator, which is given one `AudioSignal` after the other, the sum of the stems,
-         read with nussl's own offset and duration, and one `BSSEvalScale` for each, which gives the mixture's, too. It is
-         spared SI-SIR and SI-SAR, which ours does not compute
+ours     `score`: SI-SDR and its improvement over the mixture, for every excerpt and source
+nussl    as in its documentation: one separator gets one `AudioSignal` after the other, the sum of the stems, read with
+         nussl's own offset and duration; one `BSSEvalScale` for each also scores the mixture. SI-SIR and SI-SAR are
+         switched off, because ours does not compute them
 
-Both on as many threads, on one device, in turn, three times; times are medians. The last line is JSON: ``speed_ratio``
-(nussl's time over ours), ``ratios`` (each time's) and ``max_difference_db`` (of any SI-SDR, and of any improvement).
-``--quick`` takes a tiny network and 16 excerpts, once, to see that the script runs.
+Both use the same device and number of threads and take turns, three times; times are medians. The last line is JSON:
+``speed_ratio`` (nussl's time over ours), ``ratios`` (of each round) and ``max_difference_db`` (of all SI-SDR values and
+improvements). ``--quick`` runs a tiny network on 16 excerpts once, to test the script.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.store.store import Store, StoreWriter
 
 LABELS, RATE, STFT = ("bass", "drums", "vocals"), 16000, nussl.STFTParams(512, 256, "sqrt_hann")
-TRACKS, SECONDS, HOP = 8, 2.0, 0.5  # of an excerpt, and from one to the next
+TRACKS, SECONDS, HOP = 8, 2.0, 0.5  # tracks; length and hop of the excerpts
 SMALL = {"hidden_size": 128, "num_layers": 2}
 QUICK = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
 
 def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
-    """Write a store that has so many excerpts, and a checkpoint."""
+    """Write a store with the given number of excerpts, and a checkpoint."""
     generator = np.random.default_rng(0)
     samples = int((SECONDS + HOP * (excerpts // TRACKS - 1)) * RATE)
     writer = StoreWriter(folder / "store", RATE)
@@ -59,7 +59,7 @@ def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
 
 
 def stem(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Return a tone that wanders, in some noise."""
+    """Return a tone with a varying pitch and some noise."""
     pitch = generator.uniform(60, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 4000)
     return np.sin(2 * np.pi * np.cumsum(pitch) / RATE) / 2 + generator.normal(0, 0.05, samples)
 
@@ -71,7 +71,7 @@ def score_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) ->
 
 
 def read_ours(folder: Path, excerpts: Sequence[MixtureExcerpt], device: str) -> np.ndarray:
-    """Return the mixture's SI-SDR: what reading, copying and measuring take, without a network."""
+    """Return the mixture's SI-SDR, to time reading, copying and measuring without a network."""
     return np.array([row["si_sdr"] for row in score(MIXTURE, Store(folder / "store"), excerpts, device=device)])
 
 
@@ -100,14 +100,14 @@ WAYS = {"ours": score_ours, "nussl": score_nussl, "ours, no network": read_ours}
 def measure(
     name: str, folder: Path, excerpts: Sequence[MixtureExcerpt], device: str, threads: int
 ) -> tuple[float, np.ndarray]:
-    """Return the seconds that scoring takes in a process of its own, and the scores."""
-    fork = multiprocessing.get_context("fork")  # with nothing computed yet: what is imported is there
+    """Return the scores, and the seconds that scoring takes in its own process."""
+    fork = multiprocessing.get_context("fork")  # the child has all imports; nothing has been computed yet
     ours, theirs = fork.Pipe(duplex=False)
 
     def run() -> None:
         warnings.simplefilter("ignore")  # nussl warns of a separator without audio
         torch.set_num_threads(threads)
-        torch.zeros(1, device=device)  # a GPU takes a second to begin with
+        torch.zeros(1, device=device)  # a GPU takes a second to initialise
         started = time.perf_counter()
         scores = WAYS[name](folder, excerpts, device)
         theirs.send((time.perf_counter() - started, scores))
@@ -126,22 +126,22 @@ def measure(
 
 
 def main() -> None:
-    """Measure one after the other and prints the ratio."""
+    """Measure one after the other, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 16 excerpts")
-    parser.add_argument("--excerpts", type=int, default=1000, help="how many, a multiple of 8")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--excerpts", type=int, default=1000, help="number of excerpts, a multiple of 8")
+    parser.add_argument("--rounds", type=int, default=3, help="number of measurements of each")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     settings = parser.parse_args()
     count, sizes, rounds = (16, QUICK, 1) if settings.quick else (settings.excerpts, SMALL, settings.rounds)
     if count < TRACKS or count % TRACKS:
-        parser.error(f"{count} excerpts of {TRACKS} tracks were asked for: take a multiple of {TRACKS}")
+        parser.error(f"--excerpts is wrong: got {count}, expected a multiple of {TRACKS}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fork = multiprocessing.get_context("fork")
         writer = fork.Process(target=write_inputs, args=(folder, count, sizes))
-        writer.start()  # apart: what has run threads should not be forked
+        writer.start()  # in its own process: one that has run threads should not be forked
         writer.join()
         excerpts = make_excerpts(Store(folder / "store"), SECONDS, hop=HOP)
         found = [

@@ -1,10 +1,10 @@
-"""Breaks runs off in every way there is, and shows that they end as the one that was left alone.
+"""Interrupt training runs, resume them, and check that they end bit for bit like an uninterrupted run.
 
-SIGKILL at 20 random moments, SIGTERM at 5, a full disk at 3: each time the same call goes on, until the run is done. Then
-every weight of every checkpoint, and the curve, must be those of the unbroken run, bit for bit. After each blow, every
-checkpoint and state in the folder must open.
+Runs get SIGKILL at 20 random moments, SIGTERM at 5, and a full disk at 3. The same call resumes the run each time, until it
+is complete. Then every weight of every checkpoint, and the curve, must equal those of the uninterrupted run bit for bit.
+After each interruption, every checkpoint and state in the folder must open.
 
-The full disk is a tmpfs of its own where one may be mounted (as root); elsewhere a limit to the size of files.
+The full disk is a small tmpfs where one can be mounted (as root), and a file size limit elsewhere.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_store(folder: Path) -> Store:
 
 
 def train(store: Store, out: Path) -> None:
-    """What is called again and again."""
+    """Train the run; each call resumes it."""
     torch.manual_seed(0)
     size = {"num_features": 33, "hidden_size": 16, "num_layers": 2, "embedding_size": 5, "dropout": 0.3}
     model = nussl.ml.SeparationModel(build_transfer_chimera(3, **size))
@@ -75,7 +75,7 @@ def train(store: Store, out: Path) -> None:
 
 
 def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:
-    """Return the run in a process forked from this one, which has imported everything; its status is as a command's."""
+    """Start the run in a process forked from this one, which has all imports; its exit status is that of a command."""
 
     def work():
         os.setpgid(0, 0)
@@ -92,21 +92,21 @@ def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:
 
 
 def kill(process: multiprocessing.Process, out: Path) -> bool:
-    """SIGKILL to the one process, as the kernel does where memory runs out; returns whether it landed."""
+    """Send SIGKILL to the process, as the kernel does when memory runs out; return whether it interrupted the run."""
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL
 
 
 def terminate(process: multiprocessing.Process, out: Path) -> bool:
-    """SIGTERM to all processes of the run, as a scheduler does; returns whether it landed."""
+    """Send SIGTERM to all processes of the run, as a scheduler does; return whether it interrupted the run."""
     os.killpg(process.pid, signal.SIGTERM)
     process.join()
-    return process.exitcode == 0 and not is_complete(out)  # else it was done, or had not begun
+    return process.exitcode == 0 and not is_complete(out)  # otherwise the run was complete, or had not started
 
 
 def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Random, mounted: bool) -> bool:
-    """Leaves no room for the next save, or for some of it; returns whether the run ended by that, and said so."""
+    """Fill the disk before the next save, or during it; return whether the run ended with that error message."""
     room = rng.randrange(100_000)
     if mounted:
         filler = out.parent / FILLER
@@ -118,12 +118,12 @@ def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Ra
     if mounted:
         filler.unlink()
     message = told.read_text(encoding="utf-8")
-    print(f"  {message.splitlines()[-1] if message else None}")  # above it, what ignite says of it
+    print(f"  {message.splitlines()[-1] if message else None}")  # ignite's messages are above it
     return process.exitcode == 2 and ("No space left" in message or "File too large" in message)
 
 
 def is_complete(out: Path) -> bool:
-    """Return whether a run is done."""
+    """Return whether a run is complete."""
     if not (out / "state.pt").exists():
         return False
     state = safe_load(out / "state.pt")
@@ -142,7 +142,7 @@ def unreadable(out: Path) -> list[str]:
 
 
 def contents(out: Path) -> dict:
-    """Return all that has to be the same: every weight, and the curve but for the times."""
+    """Return everything that must be equal: every weight, and the curve without its times."""
     weights = {
         f"{path.name} {name}": tensor.numpy().tobytes()
         for path in sorted((out / "checkpoints").glob("*.pth"))
@@ -153,13 +153,13 @@ def contents(out: Path) -> dict:
 
 
 class Trial:
-    """Blows of one kind to runs, one after the other until all have landed; the last run is then left to end.
+    """Interrupt runs in one way until all interruptions have succeeded, and let the last run end.
 
     Args:
         begin: Starts the run in a folder.
-        expected: What a run has to end as.
-        longest: Seconds up to which a blow is waited for.
-        rng: Draws when.
+        expected: The required final state of a run.
+        longest: Longest time before an interruption in seconds.
+        rng: Random generator for the times.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Trial:
         self.unreadable: list[str] = []
 
     def strike(self, name: str, blow: Callable[[multiprocessing.Process, Path], bool], count: int, folder: Path) -> None:
-        """Have `count` blows land on runs below a folder."""
+        """Interrupt runs below a folder `count` times."""
         of_run, out = 0, folder / "run 0"
         while self.landed < count or of_run:
             process = self.begin(out)
@@ -192,7 +192,7 @@ class Trial:
 
 
 def main() -> None:
-    """Run the trials, and prints what came of them."""
+    """Run the trials, and print the results."""
     torch.set_num_threads(1)
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -203,7 +203,7 @@ def main() -> None:
         begin(folder / "unbroken").join()
         expected, unbroken = contents(folder / "unbroken"), time.monotonic() - since
         times = ITERATIONS // VALIDATE_EVERY
-        print(f"unbroken: {ITERATIONS} iterations, {times} times saved, in {unbroken:.1f} s", flush=True)
+        print(f"uninterrupted: {ITERATIONS} iterations, saved {times} times, in {unbroken:.1f} s", flush=True)
         disk.mkdir()
         mounted = mount(disk)
         if mounted:
@@ -226,14 +226,14 @@ def main() -> None:
         "runs": runs,
         "identical": sum(trial.identical for trial in trials.values()) == runs,
         "unreadable": sum(len(trial.unreadable) for trial in trials.values()),
-        "full_disk_by": "tmpfs" if mounted else "limit to the size of files",
+        "full_disk_by": "tmpfs" if mounted else "file size limit",
         "seconds_unbroken": round(unbroken, 1),
     }
     print(json.dumps(result))
 
 
 def mount(folder: Path) -> bool:
-    """Put a small disk of its own under a folder; return whether that was allowed."""
+    """Mount a small disk at a folder; return whether that succeeded."""
     if os.geteuid() or not shutil.which("mount"):
         return False
     asked = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]

@@ -1,20 +1,20 @@
-"""Loading: mixtures a second from the store, beside nussl's MixSourceFolder and OnTheFly on the same stems.
+"""Compare mixtures a second from the store with nussl's MixSourceFolder and OnTheFly on the same stems.
 
-One process, one thread. Four stems of noise and tones at 16 kHz in tracks of four minutes (the mean of MUSDB18), mixtures
-of ten seconds, everything in the page cache. What each side does for one item:
+The measurements use one process and one thread. Tracks last four minutes (the mean of MUSDB18) and have four stems of noise
+and tones at 16 kHz; mixtures last ten seconds; everything is in the page cache. For one item,
 
-* ours: draws, reads ten seconds of each stem by seek, sums. Spectra are made later, of a whole batch, on the device; to
-  compare like with like there is a line with ``Targets`` of each item made here too.
-* ``MixSourceFolder``: nussl's tutorial. Reads mixture and stems whole, makes the spectra of all of it
+* ours draws an excerpt, reads ten seconds of each stem by seek, and sums them. In training, the spectra are computed later,
+  for a whole batch, on the device. For a fair comparison, one line also computes ``Targets`` of each item here.
+* ``MixSourceFolder``, as in nussl's tutorial, reads whole mixtures and stems, computes all spectra
   (``MagnitudeSpectrumApproximation``, ``MagnitudeWeights``, ``ToSeparationModel``), then takes ``GetExcerpt``.
-* ``OnTheFly``: a closure that reads ten seconds of each stem with nussl's own ``AudioSignal(offset, duration)`` and sums,
-  the quickest that nussl offers; then the same spectra.
-* augmented: ours, each stem at a pitch within 3 semitones and a tempo of 0.8 to 1.2.
+* ``OnTheFly``, the fastest way in nussl, calls a closure that reads ten seconds of each stem with
+  ``AudioSignal(offset, duration)`` and sums them; then it computes the same spectra.
+* augmented: ours, with each stem shifted by up to 3 semitones and stretched to a tempo of 0.8 to 1.2.
 
-Then with worker processes, as many as there are cores: whole batches of eight, as training takes them. The last line is
+A second part loads whole batches of eight with worker processes, up to one a core, as training does. The last line is
 JSON: ``vs_nussl_folder`` and ``vs_nussl_onthefly`` (their time over ours), the same ``_with_spectra``, ``mixtures_per_s``,
-``augmented_per_s``, ``augmented_incoherent_per_s`` and ``workers``: to each number of processes, plain and augmented
-mixtures a second.
+``augmented_per_s``, ``augmented_incoherent_per_s`` and ``workers``: plain and augmented mixtures a second for each number
+of processes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def make_stems(folder: Path) -> Store:
 
 
 def with_spectra(hook: Callable, *args: object, excerpt: bool, **options: object) -> nussl.datasets.BaseDataset:
-    """Return one of nussl's data sets with the transforms that its ChimeraNet trains on."""
+    """Return one of nussl's data sets with the transforms for training a ChimeraNet."""
     steps = [
         nussl.datasets.transforms.MagnitudeSpectrumApproximation(),
         nussl.datasets.transforms.MagnitudeWeights(),
@@ -97,7 +97,7 @@ def read_and_sum(folder: Path) -> Callable:
 
 
 def seconds_an_item(item: Callable[[int], object], repeats: int) -> float:
-    """Return the median seconds that an item takes, after one that does not count."""
+    """Return the median seconds for an item, after one warm-up item."""
     item(0)
     taken = []
     for index in range(1, repeats + 1):
@@ -108,10 +108,10 @@ def seconds_an_item(item: Callable[[int], object], repeats: int) -> float:
 
 
 def with_workers(mixtures: Mixtures, workers: int, batches: int) -> float:
-    """Return mixtures a second out of worker processes, from the first batch on."""
+    """Return mixtures a second from worker processes, after the first batch of each."""
     loader = torch.utils.data.DataLoader(mixtures, BATCH, sampler=range(BATCH * (batches + workers)), num_workers=workers)
     arriving = iter(loader)
-    for _ in range(workers):  # every process has started when each has given one
+    for _ in range(workers):  # every process has started when each has returned a batch
         next(arriving)
     started = time.perf_counter()
     count = sum(len(batch["index"]) for batch in arriving)
@@ -119,7 +119,7 @@ def with_workers(mixtures: Mixtures, workers: int, batches: int) -> float:
 
 
 def main() -> None:
-    """Measure, prints a table and the line of JSON."""
+    """Measure; print a table and the line of JSON."""
     warnings.simplefilter("ignore")
     threadpool_limits(1)
     torch.set_num_threads(1)

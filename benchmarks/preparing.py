@@ -1,9 +1,9 @@
-"""Preparing: minutes of 44.1 kHz stereo that become 16 kHz mono in a second, ours beside librosa's load and resample.
+"""Compare ``prepare`` with librosa's load: minutes of 44.1 kHz stereo converted to 16 kHz mono in a second.
 
-One process, one thread, the same files, all in the page cache. ``prepare`` decodes, averages the channels, resamples
-(soxr, HQ), takes the mean away, measures levels and where the stem sounds, and writes the store; ``librosa.load(sr=16000,
-mono=True)`` decodes, averages and resamples (soxr_hq too), and keeps the result in memory. To compare like with like,
-librosa's result is also written as WAV, in a third line. The last line is JSON, by kind of file: ``minutes_per_s``,
+Both use one process, one thread and the same files in the page cache. ``prepare`` decodes, averages the channels, resamples
+(soxr, HQ), subtracts the mean, measures levels and active passages, and writes the store. ``librosa.load(sr=16000,
+mono=True)`` decodes, averages and resamples (soxr_hq, too), and keeps the result in memory. For a fair comparison, a third
+line also writes librosa's result as WAV. The last line is JSON, by file format: ``minutes_per_s``,
 ``librosa_minutes_per_s``, ``librosa_and_writing_minutes_per_s``, and ``vs_librosa`` and ``vs_librosa_and_writing``, above 1
 where ours is faster.
 """
@@ -45,7 +45,7 @@ def make_stems(folder: Path, kind: str) -> list[Path]:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return what an action takes."""
+    """Return the seconds that an action takes."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
@@ -59,7 +59,7 @@ def ours(stems: Path, out: Path) -> None:
 
 
 def theirs(paths: list[Path], out: Path | None) -> None:
-    """Load with librosa; writes where a folder is given."""
+    """Load with librosa, and write WAV files if a folder is given."""
     for path in paths:
         audio, _ = librosa.load(path, sr=NEW_RATE, mono=True)
         if out is not None:
@@ -68,7 +68,7 @@ def theirs(paths: list[Path], out: Path | None) -> None:
 
 
 def main() -> None:
-    """Measure, in turns, and prints."""
+    """Measure in turns, and print the results."""
     threadpool_limits(1)
     found = {}
     for kind in ("wav", "flac"):

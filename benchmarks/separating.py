@@ -1,23 +1,22 @@
-"""Separating files: ours beside nussl's `DeepMaskEstimation`, alone and inside `OverlapAdd`, and HTDemucs for scale.
+"""Compare `separate` with nussl's `DeepMaskEstimation`, alone and inside `OverlapAdd`, and with HTDemucs for scale.
 
-The paper's network (4 x 500 BLSTM, D = 20, four masks) with random weights, mono at 16 kHz. A measurement is a process of
-its own that goes from a file to files: the checkpoint is opened, the audio read, separated and written; ours is the
-command `separate`. Time is that of the separation, after torch, nussl and the command have been imported ("imports" is the
-time for that); memory is the peak of the whole process, all that it imports included, as the system counts it (VmHWM).
-Where several processes do the same, the median is taken of their times and of their peaks. nussl is not asked for the
-hour: it would take some 26 GB. nussl runs here as this package mends it, with the imports that it does not need put off
-as they are in ours: left as it is, it would take some 140 MB more.
+The network is the paper's (4 x 500 BLSTM, D = 20, four masks) with random weights, for mono at 16 kHz. Each measurement is
+its own process: it opens the checkpoint, reads a file, separates it and writes the stems. Ours is the command `separate`.
+The time is that of the separation, after importing torch, nussl and the command (the time for that is "imports"). The
+memory is the peak of the whole process with all imports, as the system counts it (VmHWM). Repeated measurements give the
+median of the times and of the peaks. nussl is not measured on an hour of audio, which would take about 26 GB. nussl runs
+with this package's patches, and without the imports that it does not need, as in ours; unpatched, it would take about
+140 MB more.
 
-HTDemucs is no competitor but gives a sense of scale: its task is another one, stereo at 44.1 kHz. It is measured on a
-minute of that where pip's `demucs` can be imported (``--demucs-python`` names the Python that can), by
-`demucs.apply.apply_model` with its defaults, one shift and a quarter overlap. The network has the layout of the released
-`htdemucs` (42 million weights: ``bottom_channels=512``, ``dconv_mode=3``, segments of 7.8 s) and random weights, on which
-neither time nor memory depend: nothing is downloaded.
+HTDemucs only gives a sense of scale, because it separates stereo at 44.1 kHz. It is measured on a minute of that if pip's
+`demucs` is installed (``--demucs-python`` names its Python), by `demucs.apply.apply_model` with its defaults: one shift and
+a quarter overlap. The network has the layout of the released `htdemucs` (42 million weights: ``bottom_channels=512``,
+``dconv_mode=3``, segments of 7.8 s) and random weights, which change neither time nor memory: nothing is downloaded.
 
 The last line is JSON: ``speed_ratio_300`` (nussl's time over ours), ``memory_ratio_300`` (our peak over nussl's),
-``rss_mb_300`` and ``rss_mb_3600`` (our peaks), ``rtf_300`` (seconds of audio that ours separates in a second), and all that
-was measured. Some eight minutes on two cores, three of them for the hour. ``--quick`` takes a tiny network and seconds
-instead of minutes, to see that the script runs.
+``rss_mb_300`` and ``rss_mb_3600`` (our peaks), ``rtf_300`` (seconds of audio that ours separates in a second), and all
+measurements. The run takes about eight minutes on two cores, three of them for the hour. ``--quick`` takes a tiny network
+and seconds instead of minutes, to test the script.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from pathlib import Path
 
 LABELS, THREADS = ("alto", "bass", "soprano", "tenor"), 2
 LENGTHS = (60, 300, 3600)  # seconds
-REPEATS = 3  # of the middle length
+REPEATS = 3  # measurements of the middle length
 RATE_OF_DEMUCS = 44100
 TINY = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
@@ -83,7 +82,7 @@ def separate_nussl(audio: Path, model: Path, out: Path) -> None:
 
 
 def separate_overlap_add(audio: Path, model: Path, out: Path) -> None:
-    """Separate windows of what the network was trained on, one after the other, and adds them up."""
+    """Separate overlapping windows of the training length, one after the other, and add them up."""
     import nussl
 
     separator = nussl.separation.deep.DeepMaskEstimation(nussl.AudioSignal(str(audio)), str(model))
@@ -91,14 +90,14 @@ def separate_overlap_add(audio: Path, model: Path, out: Path) -> None:
 
 
 def write_estimates(estimates: list, out: Path) -> None:
-    """Write estimates as nussl's users do."""
+    """Write estimates with nussl's own method."""
     out.mkdir()
     for label, estimate in zip(LABELS, estimates, strict=True):
         estimate.write_audio_to_file(str(out / f"{label}.wav"))
 
 
 def separate_htdemucs(audio: Path, model: Path, out: Path) -> None:
-    """Separate as many seconds of stereo noise at 44.1 kHz with a network like the released one, of random weights."""
+    """Separate the given seconds of stereo noise at 44.1 kHz with the released layout and random weights."""
     import torch
     from demucs.apply import apply_model
     from demucs.htdemucs import HTDemucs
@@ -120,7 +119,7 @@ SEPARATORS = {
 
 
 def run_here(name: str, audio: Path, model: Path, threads: int) -> None:
-    """Separate in this process, and prints what it took."""
+    """Separate in this process, and print its time and memory."""
     started = time.perf_counter()
     import torch
 
@@ -133,7 +132,7 @@ def run_here(name: str, audio: Path, model: Path, threads: int) -> None:
         import nussl
 
         if name != "ours":
-            _ = nussl.core.audio_signal.librosa.load  # what reads audio for nussl; imported now, not while time is taken
+            _ = nussl.core.audio_signal.librosa.load  # nussl's audio reader, imported before the time starts
 
     imported = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=audio.parent) as out:
@@ -144,7 +143,7 @@ def run_here(name: str, audio: Path, model: Path, threads: int) -> None:
 
 
 def peak_megabytes() -> float:
-    """Return the most memory that this process has taken since it was started."""
+    """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1024
@@ -154,13 +153,13 @@ def peak_megabytes() -> float:
 def measure(
     name: str, folder: Path, seconds: int, threads: int, python: str = sys.executable, times: int = 1
 ) -> dict | None:
-    """Return what a separation takes in processes of its own, the median of several; None where one ended badly."""
+    """Return time and memory of a separation in its own process, the median of several; None if one failed."""
     words = [python, __file__, "--one", name, str(folder / f"{seconds}.wav"), str(folder / "model.pth"), str(threads)]
     found = []
     for _ in range(times):
         ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
         if ended.returncode:
-            why = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
+            why = (ended.stderr.strip().splitlines() or ["no message"])[-1]
             print(f"{name:18} {seconds:5} s: ended with status {ended.returncode} ({why})", flush=True)
             return None
         found.append(json.loads(ended.stdout.splitlines()[-1]))
@@ -186,10 +185,10 @@ def can_import_demucs(python: str) -> bool:
 
 
 def main() -> None:
-    """Measure one after the other and prints the ratios."""
+    """Measure one after the other, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 15 and 60 seconds, nussl's 15 alone")
-    parser.add_argument("--lengths", default="", help="seconds, three of them in place of 60,300,3600")
+    parser.add_argument("--lengths", default="", help="three lengths in seconds instead of 60,300,3600")
     parser.add_argument("--demucs-python", default=sys.executable, help="a Python that can import demucs")
     parser.add_argument("--one", nargs=4, metavar=("NAME", "AUDIO", "MODEL", "THREADS"), help=argparse.SUPPRESS)
     settings = parser.parse_args()
@@ -215,7 +214,7 @@ def main() -> None:
             print(f"HTDemucs: demucs is not installed for {settings.demucs_python}, so it is not measured.")
     ours, theirs = found["ours", middle], found["nussl", middle]
     if ours is None or found["ours", long] is None:
-        raise SystemExit("Ours did not end well: see above.")
+        raise SystemExit("A separation by ours failed: see above.")
     figures = {
         "speed_ratio_300": round(theirs["seconds"] / ours["seconds"], 2) if theirs else None,
         "memory_ratio_300": round(ours["megabytes"] / theirs["megabytes"], 3) if theirs else None,

@@ -1,15 +1,15 @@
-"""A step of training: nussl 1.1.9's own way beside ours, on the same stems, network and device, each in its own process.
+"""Compare a training step of nussl 1.1.9 with ours, on the same stems, network and device, each in its own process.
 
-nussl's own way is its ``MixSourceFolder`` with the transforms of its tutorials, its ``DataLoader``, ``TrainClosure``,
-losses and trainer. Ours is ``fit``, with clipping and all. Both train all of a ChimeraNet on 0.01 deep clustering + 0.99
-L1 loss, with Adam.
+nussl's side is its ``MixSourceFolder`` with the transforms of its tutorials, a ``DataLoader``, and its ``TrainClosure``,
+losses and trainer. Ours is ``fit``, with gradient clipping and all checks. Both train a whole ChimeraNet on 0.01 deep
+clustering + 0.99 L1 loss, with Adam.
 
-On a CPU: 2 x 128 units, 8 x 2 s, two threads, and one thread beside it. With ``--device cuda``, which is the default where
-there is a GPU: the paper's 4 x 500 units and 24 x 10 s, the time that its pretraining would take, and what bounds it.
+On a CPU, the size is 2 x 128 units and 8 x 2 s, on two threads and on one. With ``--device cuda``, the default where there
+is a GPU, it is the paper's 4 x 500 units and 24 x 10 s; the result includes the time of its pretraining and the bottleneck.
 
-The last line is JSON. ``speed_ratio`` (our items a second over nussl's) and ``memory_ratio`` (our peak over nussl's,
-above what is there before the network is made) are for the same losses at all frames; ``cut_beforehand`` has the same
-where nussl is spared reading whole tracks: its folder then holds excerpts of the length that is trained on.
+The last line is JSON. ``speed_ratio`` (our items a second over nussl's) and ``memory_ratio`` (our peak over nussl's, minus
+the memory before the network is built) are for the same losses at all frames. ``cut_beforehand`` holds the same figures
+when nussl need not read whole tracks: its folder then holds excerpts of the training length.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRETRAINING = 10_000  # the paper's iterations
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run; seconds of audio, iterations, and a device."""
+    """The size of a comparison: seconds of audio, iterations, and a device."""
 
     device: str = "cpu"
     hidden_size: int = 128
@@ -41,7 +41,7 @@ class Plan:
     seconds: float = 2.0
     batch_size: int = 8
     tracks: int = 8
-    track_seconds: float = 30.0  # Bach10's, the shortest of the paper's data sets
+    track_seconds: float = 30.0  # as in Bach10, the paper's data set with the shortest tracks
     warmup: int = 2
     steps: int = 10
     their_steps: int = 8
@@ -78,11 +78,11 @@ def make_stems(folder: Path, plan: Plan) -> None:
     writer.close()
 
 
-# What is measured -----------------------------------------------------------------------------------------------------
+# Measurements ---------------------------------------------------------------------------------------------------------
 
 
 class Meter:
-    """Times the iterations after the first few, and what of it was waiting for batches; and the peak of memory."""
+    """Measure the time of the iterations after the first few, the wait for batches, and the peak memory."""
 
     def __init__(self, plan: Plan, steps: int):
         import torch
@@ -94,7 +94,7 @@ class Meter:
             torch.cuda.reset_peak_memory_stats()
 
     def attach(self, trainer) -> None:
-        """Listens to a trainer of nussl's."""
+        """Attach to a trainer of nussl."""
         from ignite.engine import Events
 
         trainer.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
@@ -102,7 +102,7 @@ class Meter:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._count)
 
     def read(self) -> dict:
-        """Return what was measured; memory in MB."""
+        """Return the measurements; memory is in MB."""
         import torch
 
         seconds, steps = self.ended - self.began, self.last - self.plan.warmup
@@ -137,7 +137,7 @@ class Meter:
 
 
 def network(plan: Plan):
-    """Return the paper's ChimeraNet at the plan's size, the same for both."""
+    """Return the paper's ChimeraNet at the plan's size; both sides train the same."""
     import nussl
     import torch
 
@@ -149,7 +149,7 @@ def network(plan: Plan):
 
 
 def train_theirs(folder: Path, plan: Plan) -> dict:
-    """Train nussl's own way; the folder holds tracks or excerpts."""
+    """Train with nussl; the folder holds tracks or excerpts."""
     import nussl
     import torch
     from nussl.datasets import transforms as tfm
@@ -218,7 +218,7 @@ def train_ours(folder: Path, plan: Plan, profiled: bool = False, **config) -> di
 
 
 class Profile:
-    """What the last iterations spent their time on: torch's profiler, and its operations in a few groups."""
+    """Profile the last iterations with torch's profiler, and group their operations."""
 
     GROUPS = {"LSTM": ("rnn", "lstm"), "matrix products": ("::mm", "addmm", "bmm", "linear"), "optimizer": ("adam", "Adam")}
     STEPS = 3
@@ -231,7 +231,7 @@ class Profile:
         self.profile = profile(activities=activities)
 
     def attach(self, trainer) -> None:
-        """Listens to a trainer."""
+        """Attach to a trainer."""
         from ignite.engine import Events
 
         first = max(1, self.last - self.STEPS)
@@ -239,7 +239,7 @@ class Profile:
         trainer.add_event_handler(Events.ITERATION_COMPLETED(once=self.last), lambda _: self._stop())
 
     def _start(self) -> None:
-        if self.cuda:  # torch warns of whatever waits for the device
+        if self.cuda:  # torch warns of every synchronisation with the device
             import torch
 
             self.listening = warnings.catch_warnings(record=True)
@@ -254,19 +254,19 @@ class Profile:
 
             torch.cuda.set_sync_debug_mode("default")
             self.listening.__exit__(None, None, None)
-            print(f"the device was waited for {len(self.waits)} times in {self.STEPS} steps")
+            print(f"{len(self.waits)} synchronisations with the device in {self.STEPS} steps")
             print("".join(f"  {wait.filename}:{wait.lineno} {wait.message}\n" for wait in self.waits[:5]), end="")
         self.profile.stop()
 
     def read(self) -> dict[str, float]:
-        """Print the longest operations; return the share of each group in the time of the device."""
+        """Print the longest operations; return the share of each group in the device's time."""
         events = self.profile.key_averages()
         order = "self_device_time_total" if self.cuda else "self_cpu_time_total"
         print(events.table(sort_by=order, row_limit=15, max_name_column_width=45))
         own = {event.key: getattr(event, order) for event in events}
         whole = {event.key: getattr(event, order.removeprefix("self_")) for event in events}
         total = sum(own.values()) or 1
-        # With the products that it is made of, which are also among the matrix products.
+        # It includes matrix products, which also count in their own group.
         loss = sum(time for name, time in whole.items() if name in ("_HeadGrams", "_HeadGramsBackward"))
         shares = {
             group: sum(time for name, time in own.items() if any(part in name for part in parts)) / total
@@ -300,7 +300,7 @@ def measure(name: str, folder: Path, plan: Plan) -> dict:
 
 
 def run_side(name: str, folder: Path, plan: Plan) -> dict:
-    """Run one side in a process of its own, and tells what came of it."""
+    """Run one side in its own process, print its figures, and return them."""
     command = [sys.executable, __file__, "--side", name, "--folder", str(folder), "--plan", json.dumps(asdict(plan))]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     *told, last = run.stdout.splitlines()
@@ -316,7 +316,7 @@ def run_side(name: str, folder: Path, plan: Plan) -> dict:
 
 
 def ratios(ours: dict, theirs: dict) -> dict:
-    """Return how ours compares."""
+    """Return the ratios of ours to theirs."""
     return {
         "speed_ratio": round(ours["items_per_s"] / theirs["items_per_s"], 2),
         "memory_ratio": round(ours["megabytes"] / theirs["megabytes"], 3),
@@ -354,13 +354,13 @@ def compare(plan: Plan, sides: list[str]) -> dict:
 
 
 def main() -> None:
-    """Run all sides that mean something on the device."""
+    """Run all sides that suit the device."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    parser.add_argument("--paper", action="store_true", help="all that is run on a GPU, on whatever device")
-    parser.add_argument("--tiny", action="store_true", help="sizes at which it only shows that it runs")
-    parser.add_argument("--threads", type=int, help="of the training")
-    parser.add_argument("--workers", type=int, help="processes that load")
+    parser.add_argument("--paper", action="store_true", help="run the GPU's sizes and sides on any device")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")
+    parser.add_argument("--threads", type=int, help="threads of the training")
+    parser.add_argument("--workers", type=int, help="worker processes of the DataLoader")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--plan", help=argparse.SUPPRESS)

@@ -1,8 +1,7 @@
-"""The main job, whole: ``python -m recipes.demo`` (``make demo``).
+"""Fine-tune on five minutes of chorales, train the same network from scratch, and compare: ``make demo``.
 
-Five minutes of chorales go in; a network fine-tuned on them and the same network from scratch come out,
-scored on chorales that neither has heard, with a page to look at and listen to. Each step leaves what it made
-in ``demo/``; run again, a step that is finished is not done twice.
+``python -m recipes.demo`` scores both networks on held-out chorales and writes an HTML page with the scores, the curves and
+audio examples. Each step writes its files into ``demo/``; a second call skips finished steps.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 
 TUNED, SCRATCH, SCRATCH_EQUAL = "fine-tuned", "from scratch", "scratch, half-way"
-# What each step makes, and nothing else: it is what `again` throws away.
+# The files of each step, which `again` removes.
 MADE = {
     "corpus": ("corpus", "stores"),
     "fine-tuned": ("runs/fine-tuned",),
@@ -49,12 +48,12 @@ MADE = {
     "scores": ("scores.json",),
     "page": ("separated", "example", "curves.json", "about.json", "curves.png", "page.html"),
 }
-PROBED = 24  # excerpts that the curves are measured on
+PROBED = 24  # number of excerpts that the curves are measured on
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the steps share."""
+    """Settings that the steps share."""
 
     out: Path
     body: str
@@ -67,7 +66,7 @@ class Demo:
 
     @property
     def excerpts(self) -> list[MixtureExcerpt]:
-        """Every held-out excerpt, side by side."""
+        """All held-out excerpts, without overlap."""
         return make_excerpts(self.stores["test"], self.excerpt_seconds)
 
 
@@ -84,22 +83,22 @@ def demo(
     threads: int = os.cpu_count() or 1,
     again: list[Literal["corpus", "fine-tuned", "from-scratch", "scores", "page"]] | None = None,
 ) -> int:
-    """Fine-tune the bundled body on chorales, trains the same network from scratch, and compares them.
+    """Fine-tune the bundled body on chorales, train the same network from scratch, and compare both.
 
-    A step that is finished is not done twice, unless ``again`` names it; those after it then follow.
+    Finished steps are skipped, unless ``again`` names them; the steps that depend on them then run again, too.
 
     Args:
-        out: Folder for everything that is made.
+        out: Folder of all results.
         bach10: Folder of a real Bach10_v1.1; its last piece is held out. Without it, chorales are rendered.
         minutes: Minutes of chorales to render for training.
-        iterations: Of fine-tuning; from scratch, twice as many.
-        batch_size: Mixtures a batch.
+        iterations: Iterations of fine-tuning; training from scratch takes twice as many.
+        batch_size: Mixtures in a batch.
         excerpt_seconds: Length of a mixture, in training and in the test.
-        coherent: Share of training mixtures whose parts play together.
-        body: Checkpoint to fine-tune, by name or path.
-        seed: Every random choice follows from it.
-        threads: Threads that compute.
-        again: Steps whose results are thrown away and made anew.
+        coherent: Share of training mixtures whose parts come from the same time of one piece.
+        body: Pretrained model to fine-tune, by name or path.
+        seed: Seed of every random choice.
+        threads: Number of threads.
+        again: Steps to repeat; their results are removed first.
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
@@ -119,22 +118,20 @@ def demo(
         separate_piece(settings, example.track, tuned.best)
         write_report(settings, {TUNED: tuned, SCRATCH: scratch}, models, example, bach10)
     print(f"\n{text_table(scores)}\n")
-    print(
-        f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}."
-    )
+    print(f"{time.monotonic() - started:.0f} s. Look at {folder / 'page.html'}; listen to {folder / 'separated'}.")
     return 0
 
 
 def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict[str, Store]:
-    """Make or finds the chorales, and prepares the stores 'train' and 'test'."""
+    """Render or read the chorales, and prepare the stores 'train' and 'test'."""
     if bach10 is None:
-        step("Chorales, played by a soundfont in Bach10's own tree")
+        step("Chorales played by a soundfont, in the layout of Bach10")
         trees = render_bach10(folder / "corpus", minutes, seed=seed)
         found = {split: open_tracks(tree) for split, tree in trees.items()}
     else:
         name, tracks = open_tracks(bach10, StemOptions(dataset="Bach10"))
         tracks = sorted(tracks, key=lambda track: track.name)
-        step(f"Chorales, from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
+        step(f"Chorales from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
         found = {"train": (name, tracks[:-1]), "test": (name, tracks[-1:])}
     return {
         split: prepare(tracks, folder / "stores" / split, dataset=name)
@@ -143,7 +140,7 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
 
 
 def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:
-    """Train one of the two networks, measuring it on held-out excerpts as it learns."""
+    """Train one of the two networks, and score it on held-out excerpts at each validation."""
     step(f"Training: {name}, {iterations} iterations")
     store = settings.stores["test"]
     stft_params = read_info(resolve(settings.body)).stft_params
@@ -170,7 +167,7 @@ def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, ke
 
 def compared(settings: Demo, models: dict[str, Path]) -> dict:
     """Score all networks and the mixture on the same held-out excerpts."""
-    step(f"Scores, on {len(settings.excerpts)} held-out excerpts")
+    step(f"Scores on {len(settings.excerpts)} held-out excerpts")
     path = settings.out / "scores.json"
     if is_newer(path, *models.values()):
         return json.loads(path.read_text(encoding="utf-8"))
@@ -185,7 +182,7 @@ def pick_example(settings: Demo) -> MixtureExcerpt:
 
 
 def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
-    """Separate one held-out piece, whole, as a user would: from a WAV of the mixture."""
+    """Separate a whole held-out piece as a user would: from a WAV file of the mixture."""
     store = settings.stores["test"]
     track = next(track for track in store.tracks if track.name == track_name)
     mixture = sum(store.read(track, label) for label in store.labels)
@@ -197,7 +194,7 @@ def separate_piece(settings: Demo, track_name: str, model: Path) -> None:
 def write_report(
     settings: Demo, runs: dict[str, Run], models: dict[str, Path], example: MixtureExcerpt, bach10: str | None
 ) -> None:
-    """Write what the page is made from, the page and the curves."""
+    """Write the example, the curves and the page."""
     shutil.rmtree(settings.out / "example", ignore_errors=True)
     write_example(models, settings.stores["test"], example, settings.out / "example")
     write_json(settings.out / "curves.json", {name: run.read_curve() for name, run in runs.items()})
@@ -206,13 +203,13 @@ def write_report(
     write_json(
         settings.out / "about.json",
         {
-            "title": "Five minutes of chorales, and a separator for them",
+            "title": "A separator from five minutes of chorales",
             "summary": f"A ChimeraNet pretrained on other music, fine-tuned on {minutes['train']:.1f} minutes of stems, "
-            "beside the same network trained on these stems alone.",
+            "compared with the same network trained on these stems alone.",
             "facts": [
                 [
                     "Stems",
-                    "the real Bach10" if bach10 else "rendered: chorales of Bach played by a soundfont",
+                    "the real Bach10" if bach10 else "rendered: chorales by Bach, played by a soundfont",
                 ],
                 [
                     "Training",
@@ -236,12 +233,12 @@ def write_report(
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def step(title: str) -> None:
-    """Say what comes now."""
+    """Print the title of a step."""
     print(f"\n== {title}", flush=True)
 
 

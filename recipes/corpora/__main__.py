@@ -1,4 +1,4 @@
-"""A command for each corpus; see `--help` of each."""
+"""The command line: one command for each corpus. `--help` explains each."""
 
 from __future__ import annotations
 

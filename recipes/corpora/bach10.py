@@ -16,7 +16,7 @@ from .making import sixteen_bit, write_about, write_sound
 from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
 from .synth import RATE, TAIL, Sound, default_soundfont, play
 
-# soprano to bass, as Bach10 has them ("saxphone" is its spelling): General MIDI program, range
+# Soprano to bass, with Bach10's names ("saxphone" is its spelling) and General MIDI programs.
 PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
 STEM_RMS = 0.09  # of every stem of the real Bach10
 SCORES = "scores.json"
@@ -30,24 +30,24 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
                   soundfont: str | None = None) -> dict[str, Path]:
     """Render chorales for training and others for the test; return the two trees, {'train': ..., 'test': ...}.
 
-    These are not the real Bach10: nobody plays, there is no room, no breath, and each part sounds of one sample set.
-    They are in its form, its instruments, its levels, and of the same composer; no chorale of it is among them.
-    What is finished is left as it is; what was stopped goes on.
+    These are not the real Bach10: nobody plays, there is no room and no breath, and one sample set plays each part.
+    They have its layout, instruments, levels and composer, but none of its chorales.
+    A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
-        out: Folder; the trees become <out>/train/Bach10_v1.1 and <out>/test/Bach10_v1.1.
-        minutes: Music to train on: chorales are added until there is at least that much, at most ten.
+        out: Folder. The trees are <out>/train/Bach10_v1.1 and <out>/test/Bach10_v1.1.
+        minutes: Minutes of music to train on. Chorales are added, up to ten, until there is at least this much.
         held_out: Number of other chorales for the test, 1 to 10.
-        seed: Every random choice follows from it.
+        seed: Seed of every random choice.
         soundfont: Path of a General MIDI soundfont; by default the one that comes with pretty_midi.
 
     Raises:
-        ConfigError: The ten chorales are shorter than `minutes`, or `held_out` is not 1 to 10, or the folder holds
-            anything but an unfinished corpus or the finished one of this request.
+        ConfigError: The ten chorales are shorter than `minutes`; `held_out` is not 1 to 10; or the folder holds other
+            files, or a finished corpus made with other options.
     """
     out = Path(out)
     if not 1 <= held_out <= len(DEMO_TEST):
-        raise ConfigError(f"Asked for {held_out} held-out chorales: there are {len(DEMO_TEST)}. Give 1 to 10.")
+        raise ConfigError(f"held_out is wrong: got {held_out}, expected 1 to {len(DEMO_TEST)} chorales.")
     soundfont = soundfont or default_soundfont()
     request = {"kind": "bach10", "minutes": minutes, "held_out": held_out, "seed": seed,
                "soundfont": Path(soundfont).name}
@@ -72,8 +72,8 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
             about["train"].append(made("train", number, title, work, seed))
             bar.update(min(about["train"][-1] / 60, bar.total - bar.n))
     if sum(about["train"]) < minutes * 60:
-        raise ConfigError(f"Asked for {minutes} minutes to train on: the {len(DEMO_TRAIN)} chorales set aside for it "
-                          f"are {sum(about['train']) / 60:.1f} minutes long. Ask for less.")
+        raise ConfigError(f"minutes is wrong: got {minutes}, but the {len(DEMO_TRAIN)} training chorales are "
+                          f"{sum(about['train']) / 60:.1f} minutes long. Give fewer minutes.")
     for number, (title, work) in enumerate(DEMO_TEST[:held_out], start=1):
         about["test"].append(made("test", number, title, work, seed + 1))
     for tree in trees.values():
@@ -83,12 +83,12 @@ def render_bach10(out: str | Path, minutes: float = 5.0, held_out: int = 5, seed
 
 
 def chorale(work: str, out: Path) -> list[np.ndarray]:
-    """Return the parts of a chorale, parsed once for a corpus."""
+    """Return the parts of a chorale. Each corpus parses it once and caches it."""
     return load_scores({work: work_path(work)}, out / SCORES)[work]
 
 
 def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray], seed: int, soundfont: str) -> float:
-    """Write one piece, four stems and their mix, into a tree; return its length in seconds."""
+    """Write one piece, four stems and their mixture, into a tree; return its length in seconds."""
     stems, seconds = play_chorale(parts, np.random.default_rng([seed, number]), soundfont)
     whole, mix = sixteen_bit(stems)
     name = f"{number:02d}-{title}"
@@ -99,7 +99,7 @@ def render_chorale(tree: Path, number: int, title: str, parts: list[np.ndarray],
 
 
 def play_chorale(parts: Sequence[np.ndarray], rng: np.random.Generator, soundfont: str) -> tuple[dict, float]:
-    """Return what each player of a chorale sounds like, at Bach10's level, {player: [frames]}, and its seconds."""
+    """Return the audio of each player of a chorale at Bach10's level, {player: [frames]}, and its length in seconds."""
     to_seconds = beats_to_seconds(list(parts), bpm=rng.uniform(66, 80), hold=rng.uniform(0.5, 1.0))
     breath = rng.uniform(0.1, 0.5)
     played = [perform(part, to_seconds, rng, lag=0.02, length=rng.uniform(0.9, 1.0), breath=breath)

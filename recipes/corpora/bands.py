@@ -1,4 +1,4 @@
-"""Generated band parts: drums, bass, chords, arpeggios, pads and a lead, over random chords or under a fiddle tune."""
+"""Generate band parts: drums, bass, chords, arpeggios, pads and a lead, over random chords or under a fiddle tune."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCALE = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 BEATS = 4
 KICK, SNARE, STICK, HAT, OPEN_HAT, RIDE, CRASH = 36, 38, 37, 42, 46, 51, 49
 TOMS = (45, 47, 50)
-# Where hits fall in a bar of sixteenths: (kick, snare); a pattern is varied by chance when it is played.
+# Positions of the hits in a bar of sixteenths: (kick, snare). Each performance varies the pattern at random.
 GROOVES = (((0, 8), (4, 12)), ((0, 6, 8), (4, 12)), ((0, 4, 8, 12), (4, 12)), ((0, 10), (4, 12)),
            ((0, 3, 8, 11), (4, 12)), ((0, 7, 10), (4, 12, 15)), ((0,), (8,)), ((0, 6, 12), (4, 10)))
 
@@ -26,7 +26,7 @@ def random_chords(rng: np.random.Generator, bars: int) -> list[tuple[int, int]]:
 
 
 def harmonise(tune: np.ndarray, bars: int) -> list[tuple[int, int]]:
-    """Return for each bar of four quarters the major or minor triad that the tune's notes fit best."""
+    """Return the major or minor triad that fits the tune's notes best, for each bar of four quarters."""
     chords = []
     for bar in range(bars):
         inside = tune[(tune[:, 0] >= bar * BEATS) & (tune[:, 0] < (bar + 1) * BEATS)]
@@ -50,12 +50,12 @@ def notes_array(rows: list[tuple[float, float, float]]) -> np.ndarray:
 
 
 def near(pitch_class: int, centre: float) -> int:
-    """Return the pitch of a class that lies nearest to a centre."""
+    """Return the pitch of a pitch class that is nearest to a centre."""
     return int(pitch_class + 12 * round((centre - pitch_class) / 12))
 
 
 def drums(rng: np.random.Generator, bars: int) -> np.ndarray:
-    """Return a drum part: a groove with its hats, ghost notes, a fill every four or eight bars."""
+    """Return a drum part: a groove with hats and ghost notes, and a fill every four or eight bars."""
     kicks, snares = GROOVES[rng.integers(len(GROOVES))]
     cymbal = int(rng.choice([HAT, HAT, RIDE]))
     step = int(rng.choice([1, 2, 2, 4]))
@@ -91,7 +91,7 @@ def bass(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
 
 
 def comp(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Return chords struck in a rhythm that stays the same from bar to bar."""
+    """Return chords struck in the same rhythm in every bar."""
     onsets = sorted(rng.choice(8, size=int(rng.integers(2, 6)), replace=False) / 2)
     lengths = np.diff([*onsets, BEATS])
     spread = rng.uniform(0, 0.04)

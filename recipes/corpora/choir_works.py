@@ -1,10 +1,10 @@
-"""The works that the choir sings: which, and which of them only in the test.
+"""List the works that the choir sings, for training and for the test.
 
-From music21's corpus, four parts or five that lie where voices do, without chords: Bach's chorales and other choruses,
-and Monteverdi's third and fourth books of madrigals. Left out are all works that another test plays, with every other
-setting of their melodies (`scores.tested_works`). A work for the test is one that the body that ships has heard in its
-validation at most (`ensembles.is_for`); works to train on share neither a melody nor a title with one for the test.
-Palestrina's masses would suit, and are left out for their licence.
+They are works in music21's corpus with four or five parts in the range of voices and without chords: Bach's chorales and
+other choruses, and Monteverdi's third and fourth books of madrigals. Works that another test plays are left out, with every
+other setting of their melodies (`scores.tested_works`). The pretrained body was not trained on any test work; it used them
+for validation at most (`ensembles.is_for`). Training works share neither a melody nor a title with a test work.
+Palestrina's masses are left out because of their licence.
 """
 
 from __future__ import annotations

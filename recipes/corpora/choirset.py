@@ -1,4 +1,4 @@
-"""A stand-in for Dagstuhl ChoirSet: choral works sung by a soundfont's voices, under the data set's own names."""
+"""Render a stand-in for Dagstuhl ChoirSet: a soundfont's voices sing choral works, under the data set's file names."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ CHOIR_RATE = 22_050
 TREE, AUDIO = "DagstuhlChoirSet_V1.2.3", "audio_wav_22050_mono"
 SCORES = "scores.json"
 USUAL_SECONDS, LONGEST = 60.0, 120.0
-NOTE = 0.8  # seconds that a note lasts, in the mean
-EVERY_TEST = 5  # one take in so many is for the test
-# Who sings, and who of them has a dynamic microphone.
+NOTE = 0.8  # mean length of a note in seconds
+EVERY_TEST = 5  # every fifth take is for the test
+# The singers, and those of them with a dynamic microphone.
 SETTINGS = {"QuartetA": ("S2", "A1", "T1", "B1"), "QuartetB": ("S1", "A2", "T2", "B2"),
             "FullChoir": ("S1", "S2", "A1", "A2", "T1", "T2", "B1", "B2")}
 MICROPHONES = {"QuartetA": SETTINGS["QuartetA"], "QuartetB": SETTINGS["QuartetB"], "FullChoir": SETTINGS["QuartetB"]}
-# The song stands for the split: the data set is split by song, Locus Iste to train on and Tebe Poem for the test.
+# The data set is split by song: Locus Iste is for training, Tebe Poem for the test.
 SONGS = {"train": ("LI", ("QuartetA", "QuartetB", "FullChoir"), TRAIN), "test": ("TP", ("FullChoir", "QuartetA"), TEST)}
 DYN_RMS = 0.06
-FEWEST_NOTES = 4  # of each voice, in a work that is cut
+FEWEST_NOTES = 4  # notes of each voice in an excerpt of a work
 ROOM_PEAK = 0.7
 
 
 @dataclass(frozen=True)
 class Take:
-    """One take: a work, who sings it and how fast."""
+    """One take: a work, its singers and its tempo."""
 
     name: str
     setting: str
@@ -54,22 +54,22 @@ def render_choirset(out: str | Path, tracks: int | None = None, minutes: float |
                     soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for Dagstuhl ChoirSet; return its tree, <out>/DagstuhlChoirSet_V1.2.3.
 
-    Chorales of Bach and madrigals of Monteverdi, sung on vowels: two quartets and a choir of eight, each singer with a
-    voice, tuning, vibrato and timing of their own, drawn anew for each take. Files are named as the data set's: each voice
-    on a dynamic microphone, and the room. Every take is another work. One in five is named as the song Tebe Poem,
-    which the data set's split tests on, and those works share neither score nor melody with the others.
-    What is finished is left as it is; what was stopped goes on.
+    Two quartets and a choir of eight sing chorales of Bach and madrigals of Monteverdi on vowels. Each take draws a new
+    voice, tuning, vibrato and timing for each singer. Files have the data set's names: a dynamic microphone for each voice,
+    and the room. Every take is a different work. One in five is named as the song Tebe Poem, which is in the data set's test
+    split; these works share neither a score nor a melody with the others.
+    A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
-        out: Folder.
-        tracks: Takes; None for as many as `minutes` needs.
-        minutes: Minutes of music; with `tracks`, each take is cut to its share of them. In any case to two minutes.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, drawn from for each singer; by default all that are found.
-        workers: Processes.
+        out: Folder of the corpus.
+        tracks: Number of takes; None makes as many as `minutes` needs.
+        minutes: Minutes of music. With `tracks`, each take is cut to its share. A take is two minutes long at most.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to draw from for each singer; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: The request is impossible, or the folder holds other things or a finished corpus of another request.
+        ConfigError: An option is wrong, or the folder holds other files or a finished corpus made with other options.
     """
     out = Path(out)
     sizes(tracks, minutes, USUAL_SECONDS)
@@ -82,26 +82,26 @@ def render_choirset(out: str | Path, tracks: int | None = None, minutes: float |
     done = begin(out, request, keep=[SCORES])
     takes = list(plan_takes(out / SCORES, tracks, minutes, seed, fonts, tree / AUDIO, workers))
     write_about(tree, "Dagstuhl ChoirSet", "Bach's chorales and Monteverdi's third and fourth books of madrigals, from "
-                "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. Which work each "
-                "take is, `corpus.json` in the folder above says.", request, DIFFERENCES)
+                "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. `corpus.json` in "
+                "the folder above names the work of each take.", request, DIFFERENCES)
     make_tracks(out, request, done, takes, render_take, workers)
     return tree
 
 
 DIFFERENCES = """\
-* Every take is a work of its own; in the data set, all takes of a song are the same music. LI stands for what is trained
-  on, TP for the test. No work and no melody is in both.
-* Nobody sings words, breathes or coughs. A microphone hears its own singer only, besides some of the room: no bleed.
-* Of the microphones there are DYN (each voice) and Stereo_STM (the room); no annotations. No exercises, no solos.
-* Singers are drawn anew for each take."""
+* Every take is a different work; in the data set, all takes of a song are the same music. LI marks takes for training, TP
+  takes for the test. No work and no melody is in both.
+* Nobody sings words, breathes or coughs. A microphone records only its own singer and some of the room: no bleed.
+* The microphones are DYN (each voice) and Stereo_STM (the room). There are no annotations, exercises or solos.
+* Each take has new singers."""
 
 
 def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int, fonts: Sequence[str], folder: Path,
                workers: int = 1) -> Iterator[Take]:
-    """Yield the takes, the first for training, the second for the test, then one in five for it.
+    """Yield the takes: the first is for training, the second for the test, then one in five.
 
     Raises:
-        ConfigError: There are fewer works than are needed.
+        ConfigError: There are too few works.
     """
     longest = LONGEST if tracks is None or minutes is None else min(LONGEST, minutes * 60 / tracks)
     works = {split: works_in_order(names, cache, seed, workers) for split, (_, _, names) in SONGS.items()}
@@ -112,9 +112,9 @@ def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int
         song, settings, names = SONGS[split]
         work, parts = next(works[split], (None, None))
         if work is None:
-            raise ConfigError(f"Asked for {tracks or minutes} {'takes' if tracks else 'minutes'} of choir: there are "
-                              f"{len(TRAIN)} works to train on and {len(TEST)} for the test, and take {index + 1} would "
-                              f"need another to {split}. Ask for less.")
+            option, value = ("tracks", tracks) if tracks else ("minutes", minutes)
+            raise ConfigError(f"{option} is wrong: got {value}, but take {index + 1} needs another work to {split}, and "
+                              f"there are only {len(TRAIN)} to train and {len(TEST)} to test. Give a smaller number.")
         number, setting = counts[split] // len(settings) + 1, settings[counts[split] % len(settings)]
         counts[split] += 1
         mean_note = np.mean([part[:, 1].mean() for part in parts])  # Monteverdi's are twice as long as Bach's, on paper
@@ -127,7 +127,7 @@ def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int
 
 
 def works_in_order(names: Sequence[str], cache: Path, seed: int, workers: int) -> Iterator[tuple[str, list]]:
-    """Yield (work, its four parts), every work once, shuffled; scores are parsed as they are needed."""
+    """Yield (work, its four parts), every work once, shuffled. Each score is parsed when it is needed."""
     shuffled = [names[i] for i in np.random.default_rng([seed, len(names)]).permutation(len(names))]
     at_once = 1
     while shuffled:
@@ -138,13 +138,13 @@ def works_in_order(names: Sequence[str], cache: Path, seed: int, workers: int) -
 
 
 def four_voices(parts: list[np.ndarray]) -> list[np.ndarray]:
-    """Return soprano, alto, tenor and bass, by mean pitch; of five voices the second sopranos are silent."""
+    """Return soprano, alto, tenor and bass, by mean pitch; of five voices, the second sopranos are left out."""
     ordered = sorted(parts, key=lambda part: -part[:, 2].mean())
     return ordered if len(ordered) == 4 else [ordered[0], *ordered[2:]]
 
 
 def cut_parts(parts: list[np.ndarray], quarters: float) -> tuple[np.ndarray, ...]:
-    """Return the first stretch of so many quarters in which all four voices sing; a longer one where there is none."""
+    """Return the first stretch of a given number of quarters in which all four voices sing, or else a longer one."""
     length = max(float((part[:, 0] + part[:, 1]).max()) for part in parts)
     if quarters >= length:
         return tuple(parts)
@@ -156,7 +156,7 @@ def cut_parts(parts: list[np.ndarray], quarters: float) -> tuple[np.ndarray, ...
 
 
 def render_take(take: Take) -> dict:
-    """Write the files of one take: each voice's dynamic microphone, and the room; return what is to be noted."""
+    """Write the files of one take, each voice's dynamic microphone and the room; return its entry for the progress file."""
     rng = np.random.default_rng(take.seed)
     key = int(rng.integers(-2, 3))
     to_seconds = beats_to_seconds(list(take.parts), take.bpm, hold=rng.uniform(0.3, 1.0))
@@ -169,7 +169,7 @@ def render_take(take: Take) -> dict:
                                  loudness=rng.uniform(75, 95), swing=12.0, breath=breath)
     seconds = max(notes[:, 1].max() for notes in played.values()) + TAIL
     sung = {}
-    vowels = draw_vowels(np.arange(0, seconds, rng.uniform(0.8, 2.0)), rng)  # of all singers: they sing the same words
+    vowels = draw_vowels(np.arange(0, seconds, rng.uniform(0.8, 2.0)), rng)  # the same for all singers
     for singer, notes in played.items():
         audio = sing(notes, singer[0], vowels, seconds, take.soundfonts, rng, CHOIR_RATE)
         audio = colour(audio, room, rng, CHOIR_RATE)

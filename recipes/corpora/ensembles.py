@@ -1,4 +1,4 @@
-"""The corpus of the pretrained body: ensembles of every kind, rendered straight into a store."""
+"""Render the corpus that the body is pretrained on: ensembles of every kind, written into a store."""
 
 from __future__ import annotations
 
@@ -22,33 +22,32 @@ from .scores import body_scores, load_scores, melody, same_melody, tested_works,
 BAND_SHARE = 0.3
 FEWEST_NOTES = 8
 VALID_TRACKS = 30
-VALID_SHARE = 12  # one score in so many is for validation only
+VALID_SHARE = 12  # one score in twelve is for validation only
 
 
 def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,
                      workers: int = 2) -> Path:
     """Render ensembles into a store of `nussl_transfer`, 16 kHz mono; return its folder.
 
-    Each track is half a minute or so of a score of music21's corpus, or of a generated band, as three to six parts;
-    each part is one program of a soundfont drawn at random and gives the stem its label. These are samples played by
-    a program: more kinds of sound than any set of recordings has, and none of what players and rooms do. Good for
-    learning what belongs together; not for measuring how well anything separates music.
-    A finished corpus of the same request is left as it is; an unfinished one is made anew.
+    Each track is about half a minute of a score of music21's corpus, or of a generated band, in three to six parts. A random
+    program of a soundfont plays each part and gives the stem its label. The corpus has more kinds of sound than any set
+    of recordings, but lacks everything that players and rooms add. It is good for pretraining, not for measuring separation.
+    A finished corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
-        out: Folder of the store. The parsed scores are kept beside it, in <out>.scores.json.
+        out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.
         hours: Hours of stems, all tracks and parts together.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, drawn from for each part; by default all that are found.
-        workers: Processes.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to draw from for each part; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: `hours` or `workers` is not positive, or the folder holds anything but an
-            unfinished corpus or the finished one of this request.
+        ConfigError: `hours` or `workers` is not positive, or the folder holds other files or a finished corpus made with
+            other options.
     """
     out = Path(out)
     if hours <= 0 or workers < 1:
-        raise ConfigError(f"Asked for {hours} hours by {workers} processes: both must be positive.")
+        raise ConfigError(f"hours or workers is wrong: got {hours} and {workers}, but both must be positive.")
     fonts = fonts_of(soundfont)
     request = {"kind": "ensembles", "hours": hours, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
     if is_finished(out, request):
@@ -76,7 +75,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
 
 
 def read_material(cache: Path, workers: int) -> tuple[dict, dict]:
-    """Return the scores in parts and the tunes, name -> parts, without a score or a melody that a test plays."""
+    """Return the scores and the tunes as name -> parts, without those whose score or melody a test plays."""
     tested = {f"bach/{work}": work_path(work) for work in sorted(tested_works()) if has_file(work)}
     paths = body_scores()
     tune_paths = tune_scores()
@@ -88,7 +87,7 @@ def read_material(cache: Path, workers: int) -> tuple[dict, dict]:
 
 
 def has_file(work: str) -> bool:
-    """Return whether a chorale of music21's list is in its corpus as a file."""
+    """Return whether music21's corpus has a file of a chorale in its list."""
     try:
         work_path(work)
     except KeyError:
@@ -97,12 +96,12 @@ def has_file(work: str) -> bool:
 
 
 def is_heard(parts: list[np.ndarray], heard: list[np.ndarray]) -> bool:
-    """Return whether any part of a score has one of the melodies; in a cantata the tune may not be the top part."""
+    """Return whether any part of a score has one of the melodies; in a cantata the tune may be in a lower part."""
     return any(same_melody(tune, melody([part])) for part in parts for tune in heard)
 
 
 def draw_pieces(scores: dict, tunes: dict, seed: int, soundfonts: tuple[str, ...], valid: int) -> Iterator[Piece]:
-    """Yield pieces without end, the first `valid` of them from scores that no other piece has."""
+    """Yield pieces endlessly. The first `valid` of them use scores that no other piece uses."""
     pools = {split: ({k: v for k, v in scores.items() if is_for(k, split)},
                      {k: v for k, v in tunes.items() if is_for(k, split)}) for split in ("train", "valid")}
     index = 0
@@ -115,17 +114,17 @@ def draw_pieces(scores: dict, tunes: dict, seed: int, soundfonts: tuple[str, ...
 
 
 def is_for(name: str, split: str) -> bool:
-    """Return whether a score belongs to a split, by a checksum of its name: one in twelve is for validation."""
+    """Return whether a score belongs to a split, decided by a checksum of its name; one in twelve is for validation."""
     return (zlib.crc32(name.encode()) % VALID_SHARE == 0) == (split == "valid")
 
 
 def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str, dict[str, np.ndarray]]:
-    """Return the parts of one piece: about 30 s of a score's, or a band's."""
+    """Return the parts of one piece: about 30 s of a score or of a generated band."""
     if rng.random() < BAND_SHARE:
         tune = tunes[rng.choice(sorted(tunes))][0] if rng.random() < 0.5 else None
         bars = 16 if tune is None else int(np.clip(np.ceil(tune[:, 0].max() / 4), 4, 16))
         return "band", band(rng, bars, tune)
-    # half of the scores drawn are Bach's, of which there are most
+    # Half of the drawn scores are by Bach, who has the most.
     bach = [name for name in sorted(scores) if name.startswith("bach/")]
     others = [name for name in sorted(scores) if not name.startswith("bach/")]
     drawn = bach if rng.random() < 0.5 else others
@@ -140,7 +139,7 @@ def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str
 
 
 def excerpt(parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """Return a stretch of a score in which its busiest part has about 80 notes; parts that rest there are left out."""
+    """Return a stretch of a score in which the busiest part has about 80 notes; parts that rest there are left out."""
     length = max(float((part[:, 0] + part[:, 1]).max()) for part in parts)
     busiest = max(len(np.unique(part[:, 0])) for part in parts)
     window = max(8.0, 80 * length / busiest)

@@ -1,7 +1,7 @@
-"""When a corpus is whole, and what is done of one that is not.
+"""Track the progress of a corpus, so that an interrupted rendering resumes.
 
-The file `unfinished` marks a corpus in the making: its first line is the request, and each track that is whole adds one.
-A rendering that was stopped goes on after the last of them. In the end `corpus.json` is written, and the mark goes.
+The file `unfinished` marks an incomplete corpus. Its first line holds the options; each complete track adds a line. An
+interrupted rendering resumes after the last of them. At the end, `corpus.json` replaces the file.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ UNFINISHED = "unfinished"
 
 
 def is_finished(out: Path, request: dict) -> bool:
-    """Return whether a folder holds the finished corpus of a request; its note is written last.
+    """Return whether a folder holds the finished corpus of these options; `corpus.json` is written last.
 
     Raises:
-        ConfigError: It holds a finished corpus of another request.
+        ConfigError: It holds a finished corpus made with other options.
     """
     if not (out / ABOUT).exists():
         return False
     found = json.loads((out / ABOUT).read_text(encoding="utf-8"))["request"]
     if found != request:
         changed = sorted(key for key in {*found, *request} if found.get(key) != request.get(key))
-        raise ConfigError(f"Asked to render into {out}: it holds a corpus of another request ({', '.join(changed)} "
-                          "differ). Choose another folder or remove this one.")
+        raise ConfigError(f"{out} holds a corpus made with other options ({', '.join(changed)} differ). "
+                          "Choose another folder or remove this one.")
     return True
 
 
 def begin(out: Path, request: dict | None = None, keep: Iterable[str] = ()) -> dict[str, dict]:
-    """Make a folder ready for a corpus and marks it; return what is done of it already, name -> what was noted.
+    """Prepare a folder for a corpus and mark it as unfinished; return its complete tracks, name -> entry.
 
     Args:
         out: The folder.
-        request: What is asked for. An unfinished corpus of the same request goes on; of any other one, or where this is
-            None, all is taken away.
-        keep: Names that stay in any case.
+        request: Options of the corpus. An unfinished corpus of the same options resumes. With other options, or None, its
+            files are removed.
+        keep: Names of files that are never removed.
 
     Raises:
-        ConfigError: The folder holds anything else; nothing of it is touched.
+        ConfigError: The folder holds other files. It is left unchanged.
     """
     found = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if found and UNFINISHED not in found:
-        raise ConfigError(f"Asked to render into {out}: it holds other things ({', '.join(found[:3])}). Choose a "
-                          "folder that is empty or does not exist.")
+        raise ConfigError(f"{out} holds other files ({', '.join(found[:3])}). Choose a folder that is empty or does not "
+                          "exist.")
     if found and request is not None:
         first, *rest = read_lines(out / UNFINISHED) or [None]
         if first == request:
-            for left in out.rglob(".*.part"):  # files that were being written when a rendering was killed
+            for left in out.rglob(".*.part"):  # temporary files of a killed rendering
                 left.unlink()
             return {line["name"]: line["about"] for line in rest}
     out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def begin(out: Path, request: dict | None = None, keep: Iterable[str] = ()) -> d
 
 
 def read_lines(path: Path) -> list[dict]:
-    """Return the lines of a mark; a last one that was cut off is taken away, so that the next starts a line."""
+    """Return the lines of a progress file; remove a truncated last line, so that the next entry starts a new one."""
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         path.write_bytes(b"".join(lines := lines[:-1]))
@@ -74,12 +74,12 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def note(out: Path, name: str, about: dict) -> None:
-    """Note that a track is whole."""
+    """Record that a track is complete."""
     with (out / UNFINISHED).open("a", encoding="utf-8") as mark:
         mark.write(json.dumps({"name": name, "about": about}) + "\n")
 
 
 def finish(out: Path, request: dict, about: dict) -> None:
-    """Note that a corpus is whole: what was asked for and what was made."""
+    """Record that a corpus is complete, with its options and its tracks."""
     write_json(out / ABOUT, {"request": request, **about})
     (out / UNFINISHED).unlink()

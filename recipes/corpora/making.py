@@ -1,4 +1,4 @@
-"""Tracks made by several processes, each whole or not there, and the page that says what they are."""
+"""Render tracks in several processes, write each file atomically, and describe the corpus in a README."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .finished import finish, note
 from .processes import in_order
 from .synth import body_soundfonts, require_file
 
-LOUDEST = 0.98  # of full scale: no stem and no mixture comes above it
+LOUDEST = 0.98  # highest peak of a stem or a mixture, relative to full scale
 MOST_BITS = 32767
 
 
 def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the paths of the soundfonts that were asked for: one, several, or for None all that are found.
+    """Return the paths of the given soundfonts: one, several, or for None all installed ones.
 
     Raises:
-        DataError: One is not there.
+        DataError: A soundfont does not exist.
     """
     if soundfont is None:
         return tuple(body_soundfonts())
@@ -35,11 +35,11 @@ def fonts_of(soundfont: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tuple[int, float]:
-    """Return the number of tracks and the mean length of one in seconds.
+    """Return the number of tracks and their mean length in seconds.
 
     Args:
-        tracks: Tracks, or None for as many of the usual length as `minutes` has.
-        minutes: Minutes of music, all tracks together, or None for tracks of the usual length.
+        tracks: Number of tracks; None makes tracks of the usual length that last `minutes` together.
+        minutes: Minutes of music in all tracks together; None makes tracks of the usual length.
         usual_seconds: Mean length of a track of the data set.
 
     Raises:
@@ -47,22 +47,22 @@ def sizes(tracks: int | None, minutes: float | None, usual_seconds: float) -> tu
     """
     given = [size for size in (tracks, minutes) if size is not None]
     if not given or min(given) <= 0:
-        raise ConfigError(f"Asked for {tracks} tracks and {minutes} minutes: give one or both, above 0.")
+        raise ConfigError(f"tracks or minutes is wrong: got {tracks} and {minutes}. Give one or both, above 0.")
     if tracks is None:
         tracks = max(1, round(minutes * 60 / usual_seconds))
     return tracks, usual_seconds if minutes is None else minutes * 60 / tracks
 
 
 def make_tracks(out: Path, request: dict, done: dict[str, dict], jobs: Sequence, render: Callable, workers: int) -> None:
-    """Render what is not done and notes each track as it is whole; then the corpus is finished.
+    """Render the tracks that are missing, record each when it is complete, and finish the corpus.
 
     Args:
-        out: Folder that `finished.begin` has made ready.
-        request: What was asked for.
-        done: What is done already, as `finished.begin` says.
-        jobs: What is to be rendered, each with a `name`.
-        render: Function of a module that renders one job, and returns what is to be noted of it, with its 'seconds'.
-        workers: Processes.
+        out: Folder that `finished.begin` has prepared.
+        request: Options of the corpus.
+        done: Complete tracks, from `finished.begin`.
+        jobs: The tracks to render, each with a `name`.
+        render: A module-level function that renders one job and returns its entry, with 'seconds'.
+        workers: Number of processes.
     """
     made = dict(done)
     left = [job for job in jobs if job.name not in done]
@@ -78,9 +78,9 @@ def make_tracks(out: Path, request: dict, done: dict[str, dict], jobs: Sequence,
 
 
 def sixteen_bit(stems: dict[str, np.ndarray], loudest: float = LOUDEST) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return stems as 16-bit integers and the mixture, which is their sum to the bit.
+    """Return stems as 16-bit integers, and the mixture, which is exactly their sum.
 
-    All are made softer by one factor where the mixture or a stem would come above `loudest`.
+    Where the mixture or a stem would exceed `loudest`, one factor scales all of them down.
 
     Shape:
         Each stem and the mixture: [frames] or [frames, channels]
@@ -92,28 +92,28 @@ def sixteen_bit(stems: dict[str, np.ndarray], loudest: float = LOUDEST) -> tuple
 
 
 def write_sound(path: Path, audio: np.ndarray, rate: int) -> None:
-    """Write 16-bit audio as WAV or FLAC, by the ending of the name; the file is whole or not there."""
+    """Write 16-bit audio as WAV or FLAC, by its file extension, atomically."""
     with written_aside(path) as aside:
         soundfile.write(aside, audio, rate, format=path.suffix[1:].upper(), subtype="PCM_16")
 
 
 def write_about(tree: Path, data_set: str, sources: str, request: dict, differences: str) -> None:
-    """Write the page that says, in a rendered tree, that it is a stand-in, and of what.
+    """Write a README.md into a rendered tree that calls it a stand-in and lists its differences from the data set.
 
     Args:
         tree: The folder that has the data set's layout.
         data_set: Name of the data set.
-        sources: From which scores, in a sentence.
-        request: What was asked for.
-        differences: What is otherwise than in the data set.
+        sources: The scores, in a sentence.
+        request: Options of the corpus.
+        differences: Differences from the data set, as a Markdown list.
     """
     asked = "\n".join(f"* {key}: {value}" for key, value in request.items())
     text = (
         f"# A rendered stand-in for {data_set}\n\n**This is not {data_set}.** Nobody plays or sings here: a program played "
         "scores on the samples of a General MIDI soundfont and wrote them under the names and in the folders that the data "
-        f"set has, so that software can be tried and networks trained without it. A score measured on these files says "
-        f"nothing of {data_set}.\n\n## From what\n\n{sources}\n\n## What is otherwise\n\n{differences}\n\n"
-        f"## What was asked for\n\n{asked}\n\nMade by `python -m recipes.corpora` of nussl_transfer.\n"
+        f"set has, so that software can be tried and networks trained without it. A score measured on these files does "
+        f"not predict one on {data_set}.\n\n## Sources\n\n{sources}\n\n## Differences\n\n{differences}\n\n"
+        f"## Options\n\n{asked}\n\nMade by `python -m recipes.corpora` of nussl_transfer.\n"
     )
     with written_aside(tree / "README.md") as aside:
         aside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What was played, as a MIDI file."""
+"""Write performances as MIDI files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-RESOLUTION = 960  # ticks a quarter: half a millisecond or less
+RESOLUTION = 960  # ticks a quarter; a tick is half a millisecond or less
 
 
 def midi_file(tracks: Sequence[tuple[np.ndarray, int, bool]], bpm: float) -> bytes:
     """Return a MIDI file.
 
     Args:
-        tracks: Notes [notes, 4] in seconds as of `expression.perform`, General MIDI program, whether it is drums.
+        tracks: For each track: notes [notes, 4] in seconds (see `expression.perform`), General MIDI program, whether it
+            is drums.
         bpm: Tempo.
     """
     import pretty_midi

@@ -1,4 +1,4 @@
-"""A stand-in for MUSDB18-HQ: generated songs of a band and a voice, in the data set's folders and names."""
+"""Render a stand-in for MUSDB18-HQ: generated songs of a band and a voice, with the data set's folders and names."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .synth import RATE
 TREE = "musdb18hq"
 USUAL_SECONDS = 236.0
 TUNE_SHARE = 0.3
-# As in the data set: of 150 songs 50 are for the test, and 14 of the other 100 for validation.
+# As in the data set: 50 of 150 songs are for the test, and 14 of the other 100 for validation.
 TEST_SHARE, VALID_SHARE = 1 / 3, 14 / 150
 STEM_OF = {"drums": "drums", "bass": "bass", "vocals": "vocals", "backing": "vocals"}  # every other role: other
 PANS = {"drums": 0.0, "bass": 0.0, "vocals": 0.0}
-SOURCES = ("Parts made by chance for drums, bass, guitar, piano and more, in about one song of three with a tune of Ryan's "
+SOURCES = ("Randomly generated parts for drums, bass, guitar, piano and more; about one song in three has a tune of Ryan's "
            "Mammoth Collection (1883) from the corpus of music21. Vocals are a melody on the programs Choir Aahs, Voice "
            "Oohs and Synth Voice, with vibrato and swells: nobody sings, and there are no words.")
 DIFFERENCES = """\
-* Songs bear the names that the data set's songs have, so that it is recognised and its split is the usual one. Nothing
-  of those songs is in them.
-* The mixture is the sum of the stems to the bit: no compressor, no mastering.
-* Stems are rendered one by one: no bleed. Levels are alike from song to song."""
+* Songs have the names of the data set's songs, so that it is recognised and its usual split applies. They contain nothing
+  of those songs.
+* The mixture is exactly the sum of the stems: no compressor, no mastering.
+* Stems are rendered one by one: no bleed. Levels are similar in all songs."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one song is made of."""
+    """The plan of one song."""
 
     name: str
     subset: str
@@ -51,24 +51,25 @@ def render_musdb18(out: str | Path, tracks: int | None = None, minutes: float | 
                    soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for MUSDB18-HQ; return its tree, <out>/musdb18hq.
 
-    Songs of verses, choruses and solos in a key, a tempo and patterns of their own, as mixture, drums, bass, other and
-    vocals, stereo at 44.1 kHz. What is finished is left as it is; what was stopped goes on.
+    Each song has verses, choruses and solos, with its own key, tempo and patterns. Its files are mixture, drums, bass, other
+    and vocals, stereo at 44.1 kHz. A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
-        out: Folder.
-        tracks: Songs, at most 150; None for as many of about four minutes as `minutes` has.
-        minutes: Minutes of music, all songs together; None for songs of about four minutes.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, drawn from for each part; by default all that are found.
-        workers: Processes.
+        out: Folder of the corpus.
+        tracks: Number of songs, at most 150; None makes songs of about four minutes that last `minutes` together.
+        minutes: Minutes of music in all songs together; None makes songs of about four minutes.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to draw from for each part; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: The request is impossible, or the folder holds other things or a finished corpus of another request.
+        ConfigError: An option is wrong, or the folder holds other files or a finished corpus made with other options.
     """
     out = Path(out)
     count, seconds = sizes(tracks, minutes, USUAL_SECONDS)
     if count > len(TRACKS):
-        raise ConfigError(f"Asked for {count} songs: MUSDB18 has names for {len(TRACKS)}. Ask for fewer, and longer ones.")
+        raise ConfigError(f"There are too many songs: got {count}, but MUSDB18 has names for {len(TRACKS)}. Give fewer "
+                          "tracks or minutes.")
     fonts = fonts_of(soundfont)
     request = {"kind": "musdb18", "tracks": count, "seconds": seconds, "seed": seed,
                "soundfonts": [Path(font).name for font in fonts]}
@@ -82,7 +83,7 @@ def render_musdb18(out: str | Path, tracks: int | None = None, minutes: float | 
 
 
 def plan_songs(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tree: Path) -> list[Plan]:
-    """Return the songs: one in three for the test, of three or more one for validation; no tune is in two of them."""
+    """Return the songs: one in three for the test, one of three or more for validation. No two songs share a tune."""
     rng = np.random.default_rng([seed, count])
     tests = min(count - 1, max(round(count * TEST_SHARE), 1))
     valids = max(round(count * VALID_SHARE), 1) if count > 2 else 0
@@ -99,7 +100,7 @@ def plan_songs(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tr
 
 
 def render_song(plan: Plan) -> dict:
-    """Write the mixture and the four stems of a song; return what is to be noted."""
+    """Write the mixture and the four stems of a song; return its entry for the progress file."""
     rng = np.random.default_rng([*plan.seed, 1])
     tune = next(iter(read_or_nothing(plan.tune)), None) if plan.tune else None
     more = [role for role in ("pad", "arpeggio", "lead", "backing") if rng.random() < 0.6]

@@ -1,4 +1,4 @@
-"""Results computed by several processes, in order, that all end when the first one is killed."""
+"""Compute results in several processes, in order. The processes end when their parent is killed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from multiprocessing import get_context, parent_process
 
 
 def in_order(function: Callable, arguments: Iterable, workers: int) -> Iterator[tuple]:
-    """Yield (argument, function(argument)) in the order of the arguments, of which there may be no end.
+    """Yield (argument, function(argument)) in the order of the arguments, which may be endless.
 
     Args:
-        function: Of a module, so that other processes find it.
-        arguments: Drawn only a few ahead of what is yielded.
-        workers: Processes; 1 for this one alone.
+        function: A module-level function, so that other processes can import it.
+        arguments: The arguments. Only a few are drawn ahead of the results.
+        workers: Number of processes; 1 computes in this process.
     """
     if workers == 1:
         yield from ((argument, function(argument)) for argument in arguments)
@@ -35,7 +35,7 @@ def in_order(function: Callable, arguments: Iterable, workers: int) -> Iterator[
 
 
 def end_with_parent() -> None:
-    """End this process when its parent is gone: after SIGKILL nobody else tells it that no more work will come."""
+    """End this process when its parent has ended; a parent killed by SIGKILL cannot stop its workers itself."""
 
     def watch() -> None:
         parent_process().join()

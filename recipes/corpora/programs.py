@@ -1,9 +1,9 @@
-"""The sounds of General MIDI that the body hears: their names, ranges, families, and ensembles of them."""
+"""List the General MIDI programs that the body is pretrained on: names, ranges, families and ensembles."""
 
 from __future__ import annotations
 
-# program (0-127): (label, lowest note, highest note, family). Ranges are those that sound like the instrument.
-# Left out: sound effects (120-127), near doubles of a program in the list, pads that sweep (no pitch to follow).
+# program (0-127): (label, lowest note, highest note, family). In its range, a program sounds like the instrument.
+# Left out: sound effects (120-127), near duplicates of a listed program, and sweeping pads (they have no clear pitch).
 PROGRAMS: dict[int, tuple[str, int, int, str]] = {
     0: ("grand-piano", 28, 96, "keys"), 2: ("electric-grand", 28, 96, "keys"), 3: ("honky-tonk-piano", 36, 96, "keys"),
     4: ("electric-piano-1", 33, 96, "keys"), 5: ("electric-piano-2", 33, 96, "keys"),
@@ -41,11 +41,11 @@ PROGRAMS: dict[int, tuple[str, int, int, str]] = {
     107: ("koto", 48, 86, "plucked"), 108: ("kalimba", 48, 84, "mallets"), 109: ("bagpipe", 55, 79, "winds"),
     110: ("fiddle", 55, 93, "strings"), 111: ("shanai", 54, 84, "winds"), 114: ("steel-drums", 52, 84, "mallets"),
 }
-# Drum kits of bank 128 in every soundfont tried: preset -> label.
+# Drum kits of bank 128, which every tested soundfont has: preset -> label.
 KITS = {0: "drums-standard", 8: "drums-room", 16: "drums-power", 24: "drums-electronic", 25: "drums-808",
         32: "drums-jazz", 40: "drums-brush"}
 
-# Families that make up an ensemble; `None` draws each part from all programs. Weights: how often.
+# Families of an ensemble, with their weights; `None` draws each part from all programs.
 ENSEMBLES: tuple[tuple[str, tuple[str, ...] | None, float], ...] = (
     ("random", None, 6.0), ("strings", ("strings",), 1.0), ("winds", ("winds",), 2.0), ("brass", ("brass",), 1.0),
     ("chamber", ("strings", "winds", "brass"), 3.0), ("keys", ("keys", "organ"), 1.0),
@@ -57,7 +57,7 @@ BAND = {"bass": ("bass",), "comp": ("keys", "plucked", "organ"), "arpeggio": ("p
 
 
 def programs_of(families: tuple[str, ...] | None) -> list[int]:
-    """Return the programs of some families, or all of them for None."""
+    """Return the programs of the given families, or all programs for None."""
     return [number for number, entry in PROGRAMS.items() if families is None or entry[3] in families]
 
 
@@ -77,7 +77,7 @@ def family_of(label: str) -> str:
     ['bowed', 'sax', 'bassoon', 'drums', 'voice']
 
     Raises:
-        KeyError: The label is none of `PROGRAMS` or `KITS`.
+        KeyError: The label is neither in `PROGRAMS` nor in `KITS`.
     """
     if label.startswith("drums"):
         return "drums"

@@ -1,4 +1,4 @@
-"""Many chorales played by Bach10's four instruments, a folder of stems each: what the bundled quartet is trained on."""
+"""Render many chorales for Bach10's four instruments, a folder of stems each, to train the bundled quartet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIFFERENCES = """\
 
 @dataclass(frozen=True)
 class Quartet:
-    """One chorale, and how it is played."""
+    """One chorale and its performance."""
 
     name: str
     parts: tuple[np.ndarray, ...]
@@ -44,18 +44,18 @@ def render_quartets(
     """Render chorales as stems of violin, clarinet, saxophone and bassoon; return the folder of stems, <out>/quartets.
 
     Args:
-        out: Folder.
+        out: Folder of the corpus.
         tracks: Number of chorales.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, taken in turn; by default all that are found.
-        workers: Processes.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to use in turn; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: There are fewer chorales, or the folder holds other things.
+        ConfigError: There are fewer chorales, or the folder holds other files.
     """
     out = Path(out)
     if not 1 <= tracks <= len(BACH_TRAIN):
-        raise ConfigError(f"Asked for {tracks} quartets: there are {len(BACH_TRAIN)} chorales. Give 1 to as many.")
+        raise ConfigError(f"tracks is wrong: got {tracks}, expected 1 to {len(BACH_TRAIN)}, the number of chorales.")
     fonts = fonts_of(soundfont)
     request = {"kind": "quartets", "tracks": tracks, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
     tree = out / "quartets"
@@ -68,7 +68,7 @@ def render_quartets(
 
 
 def plan(out: Path, tracks: int, seed: int, fonts: Sequence[str], tree: Path) -> list[Quartet]:
-    """Return what is to be played: chorales in four parts, in an order drawn by the seed, soundfonts in turn.
+    """Return the chorales in four parts, in a random order of the seed, with the soundfonts in turn.
 
     Raises:
         ConfigError: There are fewer chorales in four parts.
@@ -82,14 +82,14 @@ def plan(out: Path, tracks: int, seed: int, fonts: Sequence[str], tree: Path) ->
             quartets.append(Quartet(work, tuple(parts), (seed, len(quartets)), font, str(tree)))
         if len(quartets) == tracks:
             return quartets
-    raise ConfigError(f"Asked for {tracks} quartets: {len(quartets)} of the chorales are in four parts. Ask for less.")
+    raise ConfigError(f"tracks is wrong: got {tracks}, but only {len(quartets)} chorales have four parts. Give fewer.")
 
 
 def render_quartet(quartet: Quartet) -> dict:
-    """Write the stems of one chorale; return what is to be noted."""
+    """Write the stems of one chorale; return its entry for the progress file."""
     stems, seconds = play_chorale(quartet.parts, np.random.default_rng(quartet.seed), quartet.soundfont)
     whole, _ = sixteen_bit(stems)
     for player, stem in whole.items():
-        name = "saxophone" if player == "saxphone" else player  # Bach10's spelling is its own
+        name = "saxophone" if player == "saxphone" else player  # correct Bach10's spelling
         write_sound(Path(quartet.folder) / quartet.name / f"{name}.wav", stem, RATE)
     return {"seconds": seconds, "soundfont": Path(quartet.soundfont).name}

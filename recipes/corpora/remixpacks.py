@@ -1,4 +1,4 @@
-"""A stand-in for Remixpacks: a drum kit's snare, kick drum, cymbals and toms, each apart, in its author's layout."""
+"""Render a stand-in for Remixpacks: the snare, kick drum, cymbals and toms of a drum kit, in its author's layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .synth import RATE
 TREE, PACKS, LINKS = "RemixPacks", "original_files", "symlinks_to_files/fine/Pure"
 USUAL_SECONDS = 240.0
 MOST = 999
-# Folder of a label -> name of the file in a pack, notes of General MIDI's percussion (None: all others).
+# Folder of a label -> name of the file in a pack, General MIDI percussion notes (None: all others).
 PIECES = {"Kick_Drum": ("Kick", (KICK,)), "Snare": ("Snare", (SNARE, STICK)), "Toms": ("Toms", TOMS),
           "Cymbals": ("Cymbals", None)}
 NAMED = {note for _, notes in PIECES.values() for note in notes or ()}
@@ -28,17 +28,17 @@ FIRST = ("Amber", "Broken", "Copper", "Distant", "Electric", "Falling", "Golden"
          "Northern", "Paper", "Quiet", "Silver", "Velvet", "Winter")
 SECOND = ("Avenue", "Bridges", "Circles", "Daylight", "Echoes", "Fires", "Gardens", "Harbour", "Letters", "Mirrors",
           "Oceans", "Rivers", "Shadows", "Signals", "Towers", "Windows")
-SOURCES = "Drum patterns made by chance, on the drum kits of General MIDI; songs and artists are invented."
+SOURCES = "Randomly generated drum patterns on the drum kits of General MIDI; songs and artists are invented."
 DIFFERENCES = """\
 * Remixpacks are parts of commercial recordings; here a program plays a kit's kick drum, snare, toms and cymbals (hi-hats,
   ride and crash) one by one.
-* A pack has the same four files, of one length and in time with each other. Only the folder fine/Pure is there.
-* The files in it are links into `original_files`: copy the tree whole."""
+* Every pack has the same four files, equally long and in time with each other. Only the folder fine/Pure exists.
+* Its files are links into `original_files`, so copy the whole tree."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one pack is made of."""
+    """The plan of one pack."""
 
     name: str
     seconds: float
@@ -51,25 +51,25 @@ def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float
                       soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for Remixpacks; return its tree, <out>/RemixPacks.
 
-    Each pack is a song's drums, kick drum, snare, toms and cymbals (where it has them) in files of their own, 16-bit stereo
-    WAV at 44.1 kHz, in `original_files`; the folders of the labels hold links to them, named as the data set's author did.
-    What is finished is left as it is; what was stopped goes on.
+    Each pack has the kick drum, snare, toms and cymbals of a song (where it has them) as 16-bit stereo WAV files at 44.1 kHz
+    in `original_files`. The folders of the labels hold links to them, with names in the style of the data set's author.
+    A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
-        out: Folder.
-        tracks: Packs; None for as many of four minutes as `minutes` has.
-        minutes: Minutes of music, all packs together; None for packs of four minutes.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, drawn from for each pack; by default all that are found.
-        workers: Processes.
+        out: Folder of the corpus.
+        tracks: Number of packs; None makes packs of four minutes that last `minutes` together.
+        minutes: Minutes of music in all packs together; None makes packs of four minutes.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to draw from for each pack; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: The request is impossible, or the folder holds other things or a finished corpus of another request.
+        ConfigError: An option is wrong, or the folder holds other files or a finished corpus made with other options.
     """
     out = Path(out)
     count, seconds = sizes(tracks, minutes, USUAL_SECONDS)
     if count > MOST:
-        raise ConfigError(f"Asked for {count} packs: at most {MOST} have a name. Ask for fewer, and longer ones.")
+        raise ConfigError(f"There are too many packs: got {count}, expected at most {MOST}. Give fewer tracks or minutes.")
     fonts = fonts_of(soundfont)
     request = {"kind": "remixpacks", "tracks": count, "seconds": seconds, "seed": seed,
                "soundfonts": [Path(font).name for font in fonts]}
@@ -90,7 +90,7 @@ def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float
 
 
 def render_pack(plan: Plan) -> dict:
-    """Write the files of a pack, and the links to them; return what is to be noted."""
+    """Write the files of a pack and the links to them; return its entry for the progress file."""
     rng = np.random.default_rng([*plan.seed, 1])
     song = compose(rng, plan.seconds, ["drums"])
     kit, seconds, room = draw_band(["drums"], rng)["drums"], length_of(song), draw_room(rng)
@@ -111,7 +111,7 @@ def render_pack(plan: Plan) -> dict:
 
 
 def link(place: Path, target: Path) -> None:
-    """Make a link that holds when the whole tree is moved."""
+    """Make a relative link, which stays valid when the whole tree is moved."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
     place.symlink_to(os.path.relpath(target, place.parent))

@@ -1,4 +1,4 @@
-"""One piece of the body's corpus: sounds drawn for its parts, the parts played, each stem with its own colour."""
+"""Render one piece of the pretraining corpus: draw a program for each part, play the parts, colour each stem."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .synth import RATE, Sound, active_rms, play, resample
 
 SAMPLE_RATE = 16_000
 LEVEL = 0.06  # RMS of a stem where it sounds, before a random gain of +-4 dB
-QUIETEST = 5e-4  # RMS below which a program is taken to have no sample there
+QUIETEST = 5e-4  # RMS below which a program is considered silent
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one track is made of: parts by role, before any choice of sound."""
+    """The plan of one track: its parts by role, before any program is chosen."""
 
     name: str
     split: str
@@ -64,9 +64,9 @@ def render_piece(piece: Piece) -> dict[str, np.ndarray]:
 
 
 def play_audibly(notes: np.ndarray, sound: Sound, seconds: float, soundfonts: list[str]) -> np.ndarray | None:
-    """Return a part as the first of the soundfonts plays it that has a sound there, or None.
+    """Return a part played by the first soundfont that is not silent there, or None.
 
-    Some programs are silent or nearly so over part of their range: MuseScore's pianos, TimGM6mb's alto saxophone.
+    Some programs are silent, or nearly so, in part of their range: MuseScore's pianos, TimGM6mb's alto saxophone.
     """
     for soundfont in soundfonts:
         audio = play(notes, replace(sound, soundfont=str(soundfont)), seconds)
@@ -76,7 +76,7 @@ def play_audibly(notes: np.ndarray, sound: Sound, seconds: float, soundfonts: li
 
 
 def draw_programs(piece: Piece, rng: np.random.Generator) -> dict[str, int]:
-    """Return a program for each role, no two alike in one piece."""
+    """Return a program for each role, all different."""
     weights = np.array([weight for _, _, weight in ENSEMBLES])
     families = ENSEMBLES[rng.choice(len(ENSEMBLES), p=weights / weights.sum())][1]
     chosen: dict[str, int] = {}
@@ -92,13 +92,13 @@ def draw_programs(piece: Piece, rng: np.random.Generator) -> dict[str, int]:
 
 
 def draw_tempo(parts: list[np.ndarray], rng: np.random.Generator) -> float:
-    """Return quarter notes a minute at which the mean note lasts 0.5 s, times 0.7 to 1.4, whatever the notation."""
+    """Return a random tempo: 0.7 to 1.4 times the quarter notes a minute at which the mean note lasts 0.5 s."""
     mean_length = np.mean([part[:, 1].mean() for part in parts])
     return float(np.clip(60 * mean_length / 0.5 * rng.uniform(0.7, 1.4), 30, 400))
 
 
 def draw_vibrato(program: int, is_drums: bool, rng: np.random.Generator) -> tuple[float, float]:
-    """Return depth in cents and rate in Hz: half of the parts that a breath or a bow can shake have some."""
+    """Return a vibrato's depth in cents and rate in Hz; half of the parts whose instrument can have one get one."""
     shakes = not is_drums and PROGRAMS[program][3] in ("strings", "winds", "choir", "brass", "synth")
     return (rng.uniform(5, 30) if shakes and rng.random() < 0.5 else 0.0, rng.uniform(4.0, 7.0))
 
@@ -106,7 +106,7 @@ def draw_vibrato(program: int, is_drums: bool, rng: np.random.Generator) -> tupl
 def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator) -> np.ndarray:
     """Return a part transposed by the key and by octaves into the range of a program.
 
-    Among the octaves that hold nine notes of ten, one by chance, near ones rather; what is outside folds back in.
+    The octave is drawn from those that hold nine notes in ten, near ones more often. Notes outside move by octaves.
     """
     _, low, high, _ = PROGRAMS[program]
     pitch = part[:, 2] + key
@@ -120,12 +120,12 @@ def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator
 
 
 def colour(audio: np.ndarray, room: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Return audio as another microphone in a room would take it: a tilt of the spectrum, a light reverberation.
+    """Return audio as if recorded by another microphone in a room: with a spectral tilt and light reverberation.
 
     Args:
         audio: Mono.
         room: Reverberation time in seconds, 0 for none.
-        rng: Source of chance.
+        rng: Random generator.
         rate: Sample rate of the audio.
 
     Shape:

@@ -1,15 +1,15 @@
-"""A second corpus for the pretrained body: ensembles played with recorded notes of real instruments.
+"""Render a second pretraining corpus: ensembles played with recorded notes of real instruments.
 
-The scores, the roles and the performance are those of `ensembles`; each part is played note by note with recordings of
-single notes instead of a program of a soundfont. A note sounds as the nearest recording does, moved by a few semitones,
-cut to its length and faded out. `sampled.json` says which files of which library are which instrument.
+The scores, roles and performances are those of `ensembles`. Recordings of single notes play each part, instead of a program
+of a soundfont. Each note is the nearest recording, shifted by a few semitones, cut to length and faded out. `sampled.json`
+lists the files of each instrument in each library.
 
-The recordings are not part of this project. They are free: CC0 or CC-BY. Who made them, and what must be named where
-they are passed on, is under "libraries" in `sampled.json`: tonejs-instruments (Nick Brosowsky, CC-BY 3.0; most of it
+The recordings are not part of this project. They are free: CC0 or CC-BY. The authors, and the attribution that CC-BY
+requires, are under "libraries" in `sampled.json`: tonejs-instruments (Nick Brosowsky, CC-BY 3.0; most of it
 VSCO 2 Community Edition by Versilian Studios and Karoryfer Samples), Weresax, Bear Sax and War Tuba (Karoryfer Samples,
 CC0), a double bass (D. Smolken, CC0), MTG Solo Saxophones (Music Technology Group and kinwie, CC-BY 4.0), Discord SFZ
-GM Bank (several authors, CC-BY and CC0), MuldjordKit (Lars Muldjord, CC-BY 4.0). The table says where each is expected
-below one folder; a library that is not there is left out.
+GM Bank (several authors, CC-BY and CC0), MuldjordKit (Lars Muldjord, CC-BY 4.0). The table gives the subfolder of each
+library. Missing libraries are left out.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
 from .synth import active_rms
 
 TABLE = Path(__file__).with_name("sampled.json")
-BANK_RATE = 22_050  # recordings are kept at this rate: moved down by four semitones, they still reach 8 kHz
-KEPT_SECONDS = 5.0  # of each recording
-SHIFT = 4  # semitones by which a recording is moved at most, but where an instrument has none so near
-LEAN = 2.0  # a part's notes come from recordings so many semitones off, at most: another body, the same instrument
-BEGINS = 0.1  # share of its peak at which a recording begins
-DRUM_RING = 1.5  # seconds for which a drum sounds
-SOFTEST_HIT = 0.05  # of the loudest hit of a drum; some files of a kit hold next to nothing
+BANK_RATE = 22_050  # sample rate of the recordings in memory: shifted down by four semitones, they still reach 8 kHz
+KEPT_SECONDS = 5.0  # length of each recording in memory
+SHIFT = 4  # largest shift of a recording in semitones, unless the instrument has no nearer one
+LEAN = 2.0  # largest random offset in semitones between a part's notes and their recordings, which varies the timbre
+BEGINS = 0.1  # fraction of its peak at which a recording begins
+DRUM_RING = 1.5  # length of a drum hit in seconds
+SOFTEST_HIT = 0.05  # softest usable hit, relative to the loudest one; some files of a kit are almost silent
 SAXOPHONES = ("soprano-sax", "alto-sax", "tenor-sax", "baritone-sax")
 QUARTET = (("violin",), ("clarinet",), SAXOPHONES, ("bassoon",))  # from the top part down
-QUARTET_SHARE = 0.48  # of the scores; bands never: about a third of all pieces
+QUARTET_SHARE = 0.48  # share of the scores that the quartet plays, but no bands: about a third of all pieces
 NUMBERS = {entry[0]: number for number, entry in PROGRAMS.items()}
 STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recorded note: what sounds, as a MIDI pitch, and where it is."""
+    """A recorded note: its sounding MIDI pitch and its file."""
 
     pitch: int
     path: str
@@ -65,17 +65,17 @@ class Recording:
 
 @dataclass(frozen=True)
 class Voice:
-    """One way in which one instrument was recorded: a library, a loudness, a microphone."""
+    """The recordings of one instrument in one library, loudness and microphone."""
 
     label: str
     name: str
     recordings: tuple[Recording, ...]
-    release: float  # seconds in which a note fades out
+    release: float  # length of a note's fade-out in seconds
 
 
 @dataclass(frozen=True)
 class Bank:
-    """All recordings that were found: voices by label, and drum hits by General MIDI pitch as paths and a gain."""
+    """All available recordings: voices by label, and drum hits by General MIDI pitch, as paths and a gain."""
 
     voices: dict[str, tuple[Voice, ...]]
     drums: dict[int, tuple[tuple[str, ...], float]]
@@ -85,25 +85,25 @@ class Bank:
 def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, seed: int = 0, workers: int = 1) -> Path:
     """Render ensembles of recorded notes into a store of `nussl_transfer`, 16 kHz mono; return its folder.
 
-    Each track is half a minute or so of a score or a generated band, as `render_ensembles` makes them; in about a third
-    of the tracks the parts are violin, clarinet, saxophone and bassoon. Labels are those of `programs`.
-    A finished corpus of the same request is left as it is; an unfinished one is made anew.
+    Each track is about half a minute of a score or a generated band, as in `render_ensembles`. In about a third of the
+    tracks the parts are violin, clarinet, saxophone and bassoon. Labels are those of `programs`.
+    A finished corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
-        out: Folder of the store. The parsed scores are kept beside it, in <out>.scores.json.
+        out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.
         samples: Folder of the libraries of recordings that `sampled.json` names.
         hours: Hours of stems, all tracks and parts together.
-        seed: Every random choice follows from it.
-        workers: Processes.
+        seed: Seed of every random choice.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: `hours` or `workers` is not positive, or the folder holds anything but an
-            unfinished corpus or the finished one of this request.
+        ConfigError: `hours` or `workers` is not positive, or the folder holds other files or a finished corpus made with
+            other options.
         DataError: The folder of recordings is missing, or holds fewer than two instruments of the table.
     """
     out = Path(out)
     if hours <= 0 or workers < 1:
-        raise ConfigError(f"Asked for {hours} hours by {workers} processes: both must be positive.")
+        raise ConfigError(f"hours or workers is wrong: got {hours} and {workers}, but both must be positive.")
     bank = open_bank(str(samples))
     request = {"kind": "sampled", "hours": hours, "seed": seed, "instruments": sorted(bank.voices)}
     if is_finished(out, request):
@@ -111,7 +111,7 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
     begin(out)
     scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
     writer = StoreWriter(out, SAMPLE_RATE, "sampled")
-    # a piece carries the folder of recordings where it would carry soundfonts
+    # The field for soundfonts holds the folder of recordings.
     pieces = draw_pieces(scores, tunes, seed, (str(samples),), valid=max(1, min(VALID_TRACKS, round(hours * 4))))
     seconds = 0.0
     with tqdm(total=hours, desc="playing recordings", unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
@@ -135,11 +135,11 @@ def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: 
     """Add chorales played by recorded notes of violin, clarinet, saxophone and bassoon to a tree; return their number.
 
     Args:
-        tree: Folder of stems, one folder for each chorale, as `render_quartets` makes it. Names end in "-recorded".
+        tree: Folder of stems, one folder for each chorale, from `render_quartets`. The added names end in "-recorded".
         works: Folder in which the parsed scores are cached.
         samples: Folder of the libraries of recordings that `sampled.json` names.
         tracks: Number of chorales.
-        seed: Decides every random choice.
+        seed: Seed of every random choice.
 
     Raises:
         DataError: The recordings lack one of the four instruments.
@@ -147,7 +147,7 @@ def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: 
     bank = open_bank(str(samples))
     lacking = [" or ".join(wanted) for wanted in QUARTET if not any(label in bank.voices for label in wanted)]
     if lacking:
-        raise DataError(f"The recordings in {samples} lack {', '.join(lacking)}. Fetch the libraries {TABLE.name} names.")
+        raise DataError(f"The recordings in {samples} lack {', '.join(lacking)}. Get the libraries in {TABLE.name}.")
     for number, quartet in enumerate(plan(works, tracks, seed, (str(samples),), tree)):
         folder = tree / f"{quartet.name}-recorded"
         if folder.is_dir():
@@ -170,7 +170,7 @@ def label_of(choices: tuple[str, ...], bank: Bank, rng: np.random.Generator) -> 
 
 @contextmanager
 def made_aside(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside another, and rename it to the other when the block succeeds."""
+    """Yield a temporary folder beside another, and rename it to the other when the block succeeds."""
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -185,8 +185,8 @@ def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[
     """Return the stems of a piece, label -> float32 [frames] at 16 kHz, equally long; a silent part is left out.
 
     Args:
-        piece: What is played.
-        labels: The instrument of each role; drawn by default.
+        piece: The piece to play.
+        labels: The instrument of each role; drawn at random by default.
     """
     rng = np.random.default_rng([*piece.seed, 2])
     if not piece.parts:
@@ -223,15 +223,15 @@ def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[
 
 @functools.cache
 def open_bank(samples: str) -> Bank:
-    """Return the recordings of the table that are in a folder; no sound is read yet.
+    """Return the table's recordings that a folder holds. Their audio is not read yet.
 
     Raises:
         DataError: The folder is missing, or holds fewer than two instruments of the table.
     """
     folder = Path(samples)
     if not folder.is_dir():
-        raise DataError(f"Asked to play with the recordings in {folder}: there is no such folder. Fetch the libraries "
-                        f"that {TABLE.name} names and give the folder that holds them.")
+        raise DataError(f"The folder of recordings {folder} does not exist. Get the libraries in {TABLE.name} and give the "
+                        "folder that holds them.")
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     voices: dict[str, tuple[Voice, ...]] = {}
     for entry in table["instruments"]:
@@ -239,21 +239,21 @@ def open_bank(samples: str) -> Bank:
     voices = {label: found for label, found in voices.items() if found}
     if len(voices) < 2:
         raise DataError(f"The recordings in {folder} are too few: got {len(voices)} instruments of {TABLE.name}, "
-                        "expected 2 or more. Fetch more of the libraries that it names.")
+                        "expected 2 or more. Get more of the libraries that it names.")
     hits = {hit["pitch"]: (sorted_paths(folder, hit["files"]), hit["gain"]) for hit in table["drums"]["hits"]}
     return Bank(voices, {pitch: hit for pitch, hit in hits.items() if hit[0]}, table["drums"]["label"])
 
 
 def sorted_paths(folder: Path, pattern: str) -> tuple[str, ...]:
-    """Return the files below a folder that a pattern of `glob` finds, sorted."""
+    """Return the files below a folder that match a `glob` pattern, sorted."""
     return tuple(sorted(str(path) for path in folder.glob(pattern)))
 
 
 def find_voices(folder: Path, entry: dict) -> list[Voice]:
     """Return the voices of one line of the table that a folder holds.
 
-    A file name gives the pitch by the group `note` or `number` of the line's pattern; all other named groups together
-    tell voices apart. What sounds is `above` semitones above that, but where `pitches` names a note: that is misnamed.
+    The group `note` or `number` of the line's pattern gives the pitch; the other named groups identify the voice. The
+    sounding pitch is `above` semitones higher, except for misnamed notes, whose pitch is in `pitches`.
     """
     pattern = re.compile(entry["pattern"])
     found: dict[str, list[Recording]] = {}
@@ -277,7 +277,7 @@ def pitch_of(note: str) -> int:
 
 
 def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str, str]:
-    """Return an instrument for each role, no two alike in one piece; parts beyond the instruments get none."""
+    """Return a different instrument for each role; when there are too few, the last parts get none."""
     roles = [role for role in piece.parts if role != "drums"]
     chosen: dict[str, str] = {}
     if piece.kind == "score" and rng.random() < QUARTET_SHARE:
@@ -299,19 +299,19 @@ def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str,
 
 
 def draw_quartet(parts: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Return the quartet's instruments for the parts from the top down; for fewer parts, some of them."""
+    """Return the quartet's instruments for the parts from the top down; fewer parts get some of them."""
     kept = sorted(rng.choice(len(QUARTET), size=min(parts, len(QUARTET)), replace=False))
     return [QUARTET[i] for i in (kept if rng.random() < 0.8 else rng.permutation(kept))]
 
 
 def labels_of(families: Iterable[str] | None, bank: Bank) -> list[str]:
-    """Return the instruments of some families that the bank has, or all that it has for None."""
+    """Return the bank's instruments of the given families, or all of them for None."""
     numbers = programs_of(None if families is None else tuple(families))
     return [PROGRAMS[number][0] for number in numbers if PROGRAMS[number][0] in bank.voices]
 
 
 def into_voice(part: np.ndarray, voice: Voice, key: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a part transposed into an instrument's range; what its recordings do not reach moves by octaves."""
+    """Return a part transposed into an instrument's range; notes beyond its recordings move by octaves."""
     moved = fit_range(part, NUMBERS[voice.label], key, rng)
     pitches = [recording.pitch for recording in voice.recordings]
     low, high = min(pitches) - SHIFT, max(pitches) + SHIFT
@@ -322,13 +322,13 @@ def into_voice(part: np.ndarray, voice: Voice, key: int, rng: np.random.Generato
 
 
 def play_notes(notes: np.ndarray, voice: Voice, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Return what a part sounds like, mono float32 at 16 kHz, `seconds` long.
+    """Return the audio of a part, mono float32 at 16 kHz, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
         voice: The recordings.
         seconds: Length of the result.
-        rng: Source of chance: tuning, which recordings, slow swells.
+        rng: Random generator for the tuning, the choice of recordings and slow swells.
 
     Shape:
         [notes, 4] -> float32 [seconds * 16000]
@@ -344,9 +344,9 @@ def play_notes(notes: np.ndarray, voice: Voice, seconds: float, rng: np.random.G
 
 
 def choose(recordings: tuple[Recording, ...], pitch: float, lean: float, rng: np.random.Generator) -> Recording:
-    """Return the recording nearest to a pitch plus a lean, among those no farther from the pitch than `SHIFT`.
+    """Return the recording nearest to a pitch plus a lean, among those within `SHIFT` of the pitch.
 
-    Where none is so near, the nearest of all; among equals, one by chance.
+    Where there is none, return the nearest of all. Ties are broken at random.
     """
     pitches = np.array([recording.pitch for recording in recordings])
     away = np.abs(pitches - pitch)
@@ -355,13 +355,13 @@ def choose(recordings: tuple[Recording, ...], pitch: float, lean: float, rng: np
 
 
 def play_note(sound: np.ndarray, shift: float, seconds: float, release: float) -> np.ndarray:
-    """Return a recording moved by some semitones and cut to a note's length, at 16 kHz.
+    """Return a recording shifted by some semitones and cut to a note's length, at 16 kHz.
 
     Args:
         sound: The recording at `BANK_RATE`.
         shift: Semitones; the recording is played 2 ** (shift / 12) times as fast.
-        seconds: How long the note is held.
-        release: Seconds after that in which it fades out.
+        seconds: Length of the note before its fade-out.
+        release: Length of the fade-out in seconds.
 
     Shape:
         [frames] -> [(seconds + release) * 16000], or less where the recording ends
@@ -376,7 +376,7 @@ def play_note(sound: np.ndarray, shift: float, seconds: float, release: float) -
 
 def play_hits(notes: np.ndarray, drums: dict[int, tuple[tuple[str, ...], float]], seconds: float,
               rng: np.random.Generator) -> np.ndarray:
-    """Return what a drum part sounds like, mono float32 at 16 kHz: for each note a hit of about its force."""
+    """Return the audio of a drum part, mono float32 at 16 kHz: each note plays a hit of about its loudness."""
     out = np.zeros(round(seconds * SAMPLE_RATE), dtype=np.float32)
     for start, _, pitch, velocity in notes:
         if int(pitch) not in drums:
@@ -390,7 +390,7 @@ def play_hits(notes: np.ndarray, drums: dict[int, tuple[tuple[str, ...], float]]
 
 
 def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
-    """Add audio at 16 kHz to `out`, from a time in seconds on; what comes after its end is cut."""
+    """Add audio at 16 kHz to `out`, starting at a time in seconds; audio beyond the end is cut."""
     first = round(start * SAMPLE_RATE)
     audio = audio[: max(0, len(out) - first)]
     out[first : first + len(audio)] += audio
@@ -398,7 +398,7 @@ def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
 
 @functools.cache
 def read_recording(path: str) -> np.ndarray:
-    """Return a recording as mono float32 at `BANK_RATE`, from where it begins, at an RMS of 0.1 while it sounds.
+    """Return a recording without leading silence, mono float32 at `BANK_RATE`, with an RMS of 0.1 while it sounds.
 
     Raises:
         DataError: The file cannot be read.
@@ -409,7 +409,7 @@ def read_recording(path: str) -> np.ndarray:
 
 @functools.cache
 def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """Return the hits of one drum from soft to loud, the loudest with a peak of 1; none far softer than that.
+    """Return the usable hits of one drum from soft to loud; the loudest has a peak of 1.
 
     Raises:
         DataError: A file cannot be read.
@@ -420,7 +420,7 @@ def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
 
 
 def read_from_onset(path: str) -> np.ndarray:
-    """Return the first seconds of a file as mono float32 at `BANK_RATE`, from where it begins, faded at both ends.
+    """Return the first seconds of a file without leading silence, mono float32 at `BANK_RATE`, faded at both ends.
 
     Raises:
         DataError: The file cannot be read.
@@ -428,7 +428,7 @@ def read_from_onset(path: str) -> np.ndarray:
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
-        raise DataError(f"The recording {path} cannot be read ({error}). Fetch its library again.") from error
+        raise DataError(f"The recording {path} cannot be read ({error}). Get its library again.") from error
     audio = audio.mean(axis=1)
     loud = np.flatnonzero(np.abs(audio) > BEGINS * np.abs(audio).max(initial=0.0))
     first = max(0, int(loud[0]) - rate // 200) if len(loud) else 0

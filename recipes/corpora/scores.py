@@ -1,8 +1,8 @@
-"""Scores for the stand-in corpora: which ones, which never, and how they become arrays of notes.
+"""Choose scores for the stand-in corpora, and read them as arrays of notes.
 
-The scores are those that music21 ships. `BACH10_WORKS` are the harmonisations of every melody that the real Bach10
-plays; `DEMO_TRAIN` and `DEMO_TEST` are the chorales of the stand-in for it. None of them, no other harmonisation
-of the same melody among them, may be heard by the body that is pretrained: see `body_scores` and `same_melody`.
+The scores come with music21. `BACH10_WORKS` lists all harmonisations of the melodies in the real Bach10; `DEMO_TRAIN` and
+`DEMO_TEST` list the chorales of its stand-in. The body must not be pretrained on any of them, nor on another harmonisation
+of their melodies: see `body_scores` and `same_melody`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from nussl_transfer.runtime.files import written_aside
 
 from .processes import in_order
 
-# The ten melodies of Bach10, in its own numbering: BWV numbers in music21's corpus, every harmonisation of each.
+# The ten melodies of Bach10, in its order, with the BWV numbers of all their harmonisations in music21's corpus.
 BACH10_WORKS: dict[str, tuple[str, ...]] = {
     "Ach Gott und Herr": ("bwv255", "bwv48.3"),
     "Ach lieben Christen, seid getrost": ("bwv256", "bwv114.7", "bwv257", "bwv258", "bwv178.7"),
-    "Christe, der du bist Tag und Licht": ("bwv274", "bwv62.6"),  # music21's bwv62.6 has this tune, not its title's
+    "Christe, der du bist Tag und Licht": ("bwv274", "bwv62.6"),  # music21's bwv62.6 has this tune under another title
     "Christe, du Beistand deiner Kreuzgemeine": ("bwv275",),
     "Die Nacht ist kommen": ("bwv296",),
     "Die Sonn hat sich mit ihrem Glanz gewendet": ("bwv297",),
@@ -33,11 +33,11 @@ BACH10_WORKS: dict[str, tuple[str, ...]] = {
     "Jesus, meine Zuversicht": ("bwv365", "bwv145-a"),
     "Nun bitten wir den heiligen Geist": ("bwv385", "bwv169.7", "bwv197.5"),
 }
-# Other titles under which those melodies go.
+# Other titles of those melodies.
 BACH10_OTHER_TITLES = ("Für deinen Thron tret ich hiermit", "Wo Gott der Herr nicht bei uns hält",
                        "Herr Gott, dich loben wir")
 
-# The stand-in for Bach10: (title, work), 01 to 10 in each tree; no melody twice.
+# The stand-in for Bach10: (title, work), 01 to 10 in each tree. No melody occurs twice.
 DEMO_TRAIN = (
     ("AchBleibBeiUns", "bwv253"), ("ChristusDerIstMeinLeben", "bwv281"), ("WoGottZumHaus", "bwv438"),
     ("StrafMichNicht", "bwv115.6"), ("HerrIchHabeMissgehandelt", "bwv330"), ("DasWaltMeinGott", "bwv291"),
@@ -51,17 +51,17 @@ DEMO_TEST = (
     ("GottesSohnIstKommen", "bwv318"), ("IstGottMeinSchild", "bwv85.6"),
 )
 
-# Folders of music21's corpus that the body may hear. Palestrina is left out for its licence ("rights to all
-# derivative electronic formats reserved"); the collections of tunes come in by `tune_scores`.
+# Folders of music21's corpus for pretraining. Palestrina is left out because of its licence ("rights to all
+# derivative electronic formats reserved"); `tune_scores` reads the collections of tunes.
 BODY_FOLDERS = ("bach", "beethoven", "corelli", "haydn", "monteverdi", "mozart", "schumann_clara",
                 "schumann_robert", "trecento", "weber", "beach", "lusitano", "luca")
-PACKED = {".mxl": 10}  # about how much a compressed score grows when it is read
+PACKED = {".mxl": 10}  # approximate compression ratio
 MELODY_NOTES = 14
 MELODY_DISTANCE = 3
 
 
 def plain(title: str) -> str:
-    """Return a title in small letters a to z only: no umlauts, marks, blanks."""
+    """Return a title in lower-case letters a to z only, without umlauts, punctuation and spaces."""
     title = title.lower().replace("ß", "ss").replace("ä", "a").replace("ö", "o").replace("ü", "u")
     letters = unicodedata.normalize("NFKD", title)
     return "".join(c for c in letters if "a" <= c <= "z")
@@ -76,7 +76,7 @@ def chorale_titles() -> dict[str, str]:
 
 
 def tested_works() -> frozenset[str]:
-    """Return the names of all works that a test plays, with every work of the same title."""
+    """Return the names of all works that a test plays, and of all works with the same titles."""
     works = {work for group in BACH10_WORKS.values() for work in group}
     works |= {work for _, work in DEMO_TRAIN + DEMO_TEST}
     titles = chorale_titles()
@@ -88,9 +88,9 @@ def tested_works() -> frozenset[str]:
 
 
 def score_paths(folders: Iterable[str], suffixes: Iterable[str], largest: int = 700_000) -> dict[str, Path]:
-    """Return name -> file of the scores in some folders of music21's corpus, sorted; none above `largest` bytes of XML.
+    """Return name -> file of the scores in some folders of music21's corpus, sorted, up to `largest` bytes of XML.
 
-    A few quartets of Beethoven and Schumann are larger; music21 takes a minute for each.
+    A few quartets by Beethoven and Schumann are larger; music21 takes a minute to read each.
     """
     from music21 import common
 
@@ -104,7 +104,7 @@ def score_paths(folders: Iterable[str], suffixes: Iterable[str], largest: int = 
 
 
 def body_scores() -> dict[str, Path]:
-    """Return name -> file of the scores in parts that the body may hear: never one that a test plays."""
+    """Return name -> file of the scores in parts for pretraining, without those that a test plays."""
     forbidden = tested_works()
     paths = score_paths(BODY_FOLDERS, (".mxl", ".xml", ".musicxml"))
     return {name: path for name, path in paths.items() if not is_work(name, forbidden)}
@@ -130,7 +130,7 @@ def work_path(work: str) -> Path:
 
 
 def read_score(path: Path) -> list[np.ndarray]:
-    """Return the parts of a score, top first; repeats are played once, grace notes left out.
+    """Return the parts of a score, top first, without repeats and grace notes.
 
     Shape:
         Each part: [notes, 4] float32: onset and duration in quarter notes, MIDI pitch (sounding), 1 at a fermata.
@@ -153,10 +153,10 @@ def read_score(path: Path) -> list[np.ndarray]:
 
 
 def load_scores(paths: dict[str, Path], cache: Path, workers: int = 1) -> dict[str, list[np.ndarray]]:
-    """Return name -> parts, parsing only what the cache file has not; a score that cannot be read is left out.
+    """Return name -> parts; parse only scores missing from the cache file, and leave out those that cannot be read.
 
-    music21 takes 0.05 to 2 s a score: a cache makes the second rendering start at once. It is written every
-    hundred scores, so that a broken run goes on where it was.
+    music21 takes 0.05 to 2 s a score, so the cache lets the second rendering start at once. It is written every hundred
+    scores, so that an interrupted run resumes.
     """
     known = json.loads(cache.read_text()) if cache.exists() else {}
     missing = {name: path for name, path in paths.items() if name not in known}
@@ -171,7 +171,7 @@ def load_scores(paths: dict[str, Path], cache: Path, workers: int = 1) -> dict[s
 
 
 def read_or_nothing(path: Path) -> list[list]:
-    """Return the parts of a score, or none where music21 cannot make sense of the file."""
+    """Return the parts of a score, or none where music21 cannot parse the file."""
     from xml.etree.ElementTree import ParseError
 
     from music21.exceptions21 import Music21Exception
@@ -179,20 +179,20 @@ def read_or_nothing(path: Path) -> list[list]:
     try:
         return [part.tolist() for part in read_score(path)]
     except (Music21Exception, ParseError, ValueError, TypeError, AttributeError, IndexError, KeyError, ZeroDivisionError):
-        return []  # some tunes in the collections have broken bars: nothing is lost with one of a thousand
+        return []  # a few of a thousand tunes have broken bars
 
 
 def melody(parts: list[np.ndarray]) -> np.ndarray:
-    """Return the first steps of the top part in semitones, repeated notes taken as one: the tune's fingerprint."""
+    """Return the tune's fingerprint: the first steps of the top part in semitones, with repeated notes merged."""
     pitches = parts[0][:, 2]
     pitches = pitches[np.concatenate([[True], np.diff(pitches) != 0])]
     return np.diff(pitches)[:MELODY_NOTES]
 
 
 def same_melody(one: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether two fingerprints are one tune, a passing note or two apart (edit distance at most 3)."""
+    """Return whether two fingerprints are the same tune, give or take a passing note or two (edit distance at most 3)."""
     if sum((Counter(one.tolist()) - Counter(other.tolist())).values()) > MELODY_DISTANCE:
-        return False  # so many steps must change in any alignment; this spares most of the work below
+        return False  # a lower bound of the edit distance, which avoids most of the work below
     row = np.arange(len(other) + 1)
     for i, step in enumerate(one, start=1):
         before, row = row, np.empty_like(row)

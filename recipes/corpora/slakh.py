@@ -1,4 +1,4 @@
-"""A stand-in for Slakh2100-redux: generated songs, a stem for each instrument, with MIDI and metadata.yaml."""
+"""Render a stand-in for Slakh2100-redux: generated songs, a stem for each instrument, with MIDI and metadata.yaml."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from .synth import RATE
 TREE = "slakh2100_flac_redux"
 USUAL_SECONDS = 249.0
 TUNE_SHARE = 0.3
-TWIN_SHARE = 390 / 2100  # tracks that have the MIDI file of another one; redux keeps them in the folder omitted
+TWIN_SHARE = 390 / 2100  # share of tracks with another track's MIDI file; redux keeps them in the folder omitted
 VALID_SHARE, TEST_SHARE = 270 / 1710, 151 / 1710
 MORE_ROLES = ("pad", "lead", "arpeggio", "guitar 2", "piano 2", "pad 2", "lead 2")
 UNRENDERED = 122  # General MIDI's seashore: a stem of MIDI without audio, as some tracks of Slakh have
-SOURCES = ("Parts made by chance for drums, bass, guitar, piano and more, in about one song of three with a tune of Ryan's "
+SOURCES = ("Randomly generated parts for drums, bass, guitar, piano and more; about one song in three has a tune of Ryan's "
            "Mammoth Collection (1883) from the corpus of music21; the MIDI files are in the tree.")
 DIFFERENCES = """\
-* Slakh's MIDI files are songs that people arranged, its stems are played by sampled instruments of studios. Here both are
-  made by chance and by General MIDI.
-* Tracks bear numbers that Slakh has, in the folder of the split that they are in there; in `omitted` are those that play
-  the MIDI file of another track with other sounds.
-* The mixture is the sum of the stems to the bit. Some tracks have a stem of MIDI without audio, as in Slakh."""
+* Slakh's MIDI files are songs that people arranged, and sampled studio instruments play its stems. Here the songs are
+  random, and General MIDI plays them.
+* Tracks have Slakh's numbers, in the folders of its splits. Those in `omitted` play the MIDI file of another track with
+  other sounds.
+* The mixture is exactly the sum of the stems. Some tracks have a stem of MIDI without audio, as in Slakh."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one track is made of; tracks of one `song` share their MIDI file."""
+    """The plan of one track; tracks of one `song` share their MIDI file."""
 
     name: str
     song: int
@@ -56,25 +56,25 @@ def render_slakh(out: str | Path, tracks: int | None = None, minutes: float | No
                  soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for Slakh2100-redux; return its tree, <out>/slakh2100_flac_redux.
 
-    Each track has drums, bass, guitar, piano and some more, mono FLAC at 44.1 kHz, MIDI and metadata.yaml. Of three tracks
-    or more, some play the MIDI file of another one with other sounds. Numbers have gaps.
-    What is finished is left as it is; what was stopped goes on.
+    Each track has drums, bass, guitar, piano and more as mono FLAC at 44.1 kHz, with MIDI and metadata.yaml. With three
+    tracks or more, some play the MIDI file of another track with other sounds. The track numbers have gaps.
+    A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
-        out: Folder.
-        tracks: Tracks, at most 1000; None for as many of about four minutes as `minutes` has.
-        minutes: Minutes of music, all tracks together; None for tracks of about four minutes.
-        seed: Every random choice follows from it.
-        soundfont: Path of a General MIDI soundfont, or several, drawn from for each stem; by default all that are found.
-        workers: Processes.
+        out: Folder of the corpus.
+        tracks: Number of tracks, at most 1000; None makes tracks of about four minutes that last `minutes` together.
+        minutes: Minutes of music in all tracks together; None makes tracks of about four minutes.
+        seed: Seed of every random choice.
+        soundfont: Path of a General MIDI soundfont, or several to draw from for each stem; by default all installed ones.
+        workers: Number of processes.
 
     Raises:
-        ConfigError: The request is impossible, or the folder holds other things or a finished corpus of another request.
+        ConfigError: An option is wrong, or the folder holds other files or a finished corpus made with other options.
     """
     out = Path(out)
     count, seconds = sizes(tracks, minutes, USUAL_SECONDS)
     if count > 1000:
-        raise ConfigError(f"Asked for {count} tracks: at most 1000 have a number. Ask for fewer, and longer ones.")
+        raise ConfigError(f"There are too many tracks: got {count}, expected at most 1000. Give fewer tracks or minutes.")
     fonts = fonts_of(soundfont)
     request = {"kind": "slakh", "tracks": count, "seconds": seconds, "seed": seed,
                "soundfonts": [Path(font).name for font in fonts]}
@@ -88,7 +88,7 @@ def render_slakh(out: str | Path, tracks: int | None = None, minutes: float | No
 
 
 def plan_tracks(count: int, seconds: float, seed: int, fonts: tuple[str, ...], tree: Path) -> Iterator[Plan]:
-    """Yield the tracks: songs in the folders of the splits, then those in `omitted` that share the MIDI file of one."""
+    """Yield the tracks: songs in the folders of the splits, then those in `omitted`, which share another's MIDI file."""
     rng = np.random.default_rng([seed, count])
     twins = max(round(count * TWIN_SHARE), 1) if count > 2 else 0
     songs = count - twins
@@ -106,8 +106,8 @@ def plan_tracks(count: int, seconds: float, seed: int, fonts: tuple[str, ...], t
 
 
 def numbers_of(split: str) -> Iterator[int]:
-    """Yield the numbers of a split of redux; every seventh is passed over, and those of which something bad is known."""
-    if split == "omitted":  # from all over, so that there are tracks of one MIDI file on two sides of the original split
+    """Yield the track numbers of a split of redux, without every seventh and without tracks with known defects."""
+    if split == "omitted":  # from all numbers, so that the original split separates some tracks of one MIDI file
         numbers = sorted(OMITTED)
         yield from (number for pair in zip(numbers, reversed(numbers), strict=True) for number in pair)
         return
@@ -118,8 +118,8 @@ def numbers_of(split: str) -> Iterator[int]:
 
 
 def render_track(plan: Plan) -> dict:
-    """Write a track's MIDI, stems, mixture and metadata.yaml; return what is to be noted."""
-    written = np.random.default_rng([plan.seed, plan.song, 0])  # what is alike in tracks of one MIDI file
+    """Write a track's MIDI, stems, mixture and metadata.yaml; return its entry for the progress file."""
+    written = np.random.default_rng([plan.seed, plan.song, 0])  # the same for all tracks of one MIDI file
     tune = next(iter(read_or_nothing(plan.tune)), None) if plan.tune else None
     some = written.choice(len(MORE_ROLES), size=int(written.integers(1, len(MORE_ROLES))), replace=False)
     roles = ["guitar", "drums", "piano", "bass", *(MORE_ROLES[i] for i in sorted(some))]

@@ -1,4 +1,4 @@
-"""What lies in a track of Slakh beside its sound: metadata.yaml, and what it says of loudness and instruments."""
+"""Write the metadata.yaml of a Slakh track: the loudness and the instruments of its stems."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .midi import program_name
 from .synth import RATE
 
 DRUMS = 128
-LOUDNESS, PEAK = -13.0, -1.0  # LUFS of each stem before the gain of all; dB of the mixture's peak after it
-# Slakh's names of the families of eight programs; two are spelt alike but for a capital.
+LOUDNESS, PEAK = -13.0, -1.0  # each stem in LUFS before the common gain; the mixture's peak in dB after it
+# Slakh's names of the families of eight programs; two differ only in a capital letter.
 CLASSES = ("Piano", "Chromatic Percussion", "Organ", "Guitar", "Bass", "Strings", "Strings (continued)", "Brass", "Reed",
            "Pipe", "Synth Lead", "Synth Pad", "Sound Effects", "Ethnic", "Percussive", "Sound effects")
 
@@ -26,7 +26,7 @@ def class_name(program: int) -> str:
 
 
 def normalised(audio: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a stem at -13 LUFS (ITU-R BS.1770-4), and its loudness before."""
+    """Return a stem scaled to -13 LUFS (ITU-R BS.1770-4), and its original loudness."""
     import pyloudnorm
 
     loudness = float(pyloudnorm.Meter(RATE).integrated_loudness(audio))
@@ -34,7 +34,7 @@ def normalised(audio: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def entry(program: int, drums: bool, loudness: float | None = None, plugin: str = "None") -> dict:
-    """Return the entry of a stem in metadata.yaml; without a loudness, it is one of MIDI without audio."""
+    """Return the entry of a stem in metadata.yaml; a stem without a loudness has MIDI but no audio."""
     number = DRUMS if drums else program
     loud = {} if loudness is None else {"integrated_loudness": loudness}
     return {"audio_rendered": loudness is not None, "inst_class": class_name(number), **loud, "is_drum": drums,
@@ -43,7 +43,7 @@ def entry(program: int, drums: bool, loudness: float | None = None, plugin: str 
 
 
 def write_metadata(folder: Path, gain: float, entries: dict[str, dict]) -> None:
-    """Write metadata.yaml with all of Slakh's fields; `all_src.mid` must be there already."""
+    """Write metadata.yaml with all of Slakh's fields; `all_src.mid` must exist already."""
     uuid = hashlib.md5((folder / "all_src.mid").read_bytes(), usedforsecurity=False).hexdigest()
     about = {"UUID": uuid, "audio_dir": f"{folder.name}/stems", "lmd_midi_dir": f"generated/{uuid}.mid",
              "midi_dir": f"{folder.name}/MIDI", "normalization_factor": LOUDNESS, "normalized": True, "overall_gain": gain,
@@ -53,6 +53,6 @@ def write_metadata(folder: Path, gain: float, entries: dict[str, dict]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is whole or not there."""
+    """Write a file atomically."""
     with written_aside(path) as aside:
         aside.write_bytes(content)

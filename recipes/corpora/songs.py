@@ -1,7 +1,7 @@
-"""Generated songs: sections that come back, each with its chords, and the parts of a band, some of which rest in some.
+"""Generate songs: repeated sections with their own chords, and the parts of a band, which may rest in some sections.
 
-A song's verse is the same music every time, its chorus another; drums fill at the end of a section. With a tune, a fiddle
-tune of music21's corpus, harmonised, is one of the sections.
+Each repetition of a verse or a chorus is the same music; drums play a fill at the end of a section. One of the sections can
+be a harmonised fiddle tune of music21's corpus.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .expression import perform
 LETTERS = "IVCBS"  # introduction, verse, chorus, bridge, solo
 FORMS = ("IVVCVCBCC", "IVCVCSCC", "VVCVCBSC", "IVCSVCBC", "VCVCSCVC")
 BARS = {"I": 4, "V": 8, "C": 8, "B": 4, "S": 8}
-SHORTEST_FORM = 16  # bars: a shorter song is a chorus, in which all play
-# How often a part plays in each section.
+SHORTEST_FORM = 16  # bars; a shorter song is one chorus, in which all play
+# Probability that a part plays in each section.
 PRESENCE = {"drums": (0.5, 1, 1, 0.8, 1), "bass": (0.5, 1, 1, 0.9, 1), "guitar": (0.8, 0.8, 1, 0.8, 0.9),
             "piano": (0.7, 0.8, 1, 0.8, 0.8), "pad": (0.6, 0.3, 0.9, 0.8, 0.5), "arpeggio": (0.6, 0.4, 0.6, 0.5, 0.5),
             "lead": (0.4, 0, 0.3, 0.4, 1), "vocals": (0, 1, 1, 0.7, 0), "backing": (0, 0, 0.9, 0.3, 0)}
@@ -27,7 +27,7 @@ PHRASE = 2  # bars a singer sings before a breath
 
 @dataclass(frozen=True)
 class Song:
-    """What a band plays: parts by role, [notes, 4] of quarters, and how fast."""
+    """A song: its parts by role, [notes, 4] in quarters, and its tempo."""
 
     parts: dict[str, np.ndarray]
     bpm: float
@@ -35,19 +35,19 @@ class Song:
     form: str
 
     def seconds(self, beats: np.ndarray) -> np.ndarray:
-        """Return when beats (quarters) are, in seconds; with swing, the second eighth of each is late."""
+        """Return the times of beats (quarters) in seconds; swing delays the second eighth of each."""
         whole = np.floor(beats)
         return (whole + np.interp(beats - whole, [0, 0.5, 1], [0, 0.5 + self.swing, 1])) * 60 / self.bpm
 
 
 def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune: np.ndarray | None = None) -> Song:
-    """Return a song of about so many seconds; every role plays in it.
+    """Return a song of about the given length, in which every role plays.
 
     Args:
-        rng: Source of chance: key, tempo, form, chords, patterns.
-        seconds: Length, to a bar.
-        roles: Of `PRESENCE`; a second one of a kind has a number, 'guitar 2'.
-        tune: Notes [notes, 4] of a tune in four quarters a bar, which makes the solos; or None.
+        rng: Random generator for the key, tempo, form, chords and patterns.
+        seconds: Length, rounded to a bar.
+        roles: Roles in `PRESENCE`; a second one of a kind has a number, 'guitar 2'.
+        tune: Notes [notes, 4] of a tune with four quarters a bar, used for the solos; or None.
     """
     roles = list(roles)
     bpm = float(rng.uniform(72, 150))
@@ -66,14 +66,14 @@ def compose(rng: np.random.Generator, seconds: float, roles: Iterable[str], tune
         at, letters = at + length, letters + letter
     swing = float(rng.uniform(0.05, 0.16)) if rng.random() < 0.25 else 0.0
     whole = {role: cut(notes, bars) for role, notes in parts.items()}
-    # whoever was left out by chance plays a chorus at the start
+    # A role that plays in no section plays the first chorus.
     whole = {role: notes if len(notes) else cut([sections["C"][1][role]], bars) for role, notes in whole.items()}
     return Song(whole, bpm, swing, letters)
 
 
 def write_section(rng: np.random.Generator, letter: str, scale: tuple[str, int], roles: Iterable[str],
                   tune: np.ndarray | None) -> tuple[int, dict[str, np.ndarray]]:
-    """Return how many bars a section has, and what each role plays in it."""
+    """Return the number of bars of a section, and the part of each role in it."""
     if tune is not None:
         bars = int(np.clip(np.ceil(tune[:, 0].max() / BEATS), 4, 16))
         chords = harmonise(tune, bars)
@@ -97,7 +97,7 @@ def kind_of(role: str) -> str:
 
 
 def draw_chords(rng: np.random.Generator, mode: str, key: int, bars: int) -> list[tuple[int, int]]:
-    """Return a chord for each bar, (root pitch class, 1 if minor), that begins on the tonic and changes with each bar."""
+    """Return a chord for each bar, (root pitch class, 1 if minor); they begin on the tonic and change with each bar."""
     degrees = DIATONIC[mode]
     found = [0]
     while len(found) < bars:
@@ -118,7 +118,7 @@ def strum(rng: np.random.Generator, chords: list[tuple[int, int]]) -> np.ndarray
 
 
 def phrases(melody: np.ndarray) -> np.ndarray:
-    """Return a melody with breaths: the last beat of every second bar is silent, and a note ends before it."""
+    """Return a melody with breaths: the last beat of every second bar is silent."""
     inside = melody[:, 0] % (PHRASE * BEATS)
     sung = melody[inside < PHRASE * BEATS - 1].copy()
     sung[:, 1] = np.minimum(sung[:, 1], PHRASE * BEATS - 0.75 - sung[:, 0] % (PHRASE * BEATS))
@@ -126,7 +126,7 @@ def phrases(melody: np.ndarray) -> np.ndarray:
 
 
 def below(melody: np.ndarray, chords: list[tuple[int, int]]) -> np.ndarray:
-    """Return a second voice: to each note the nearest tone of its chord, three semitones or more below."""
+    """Return a second voice: for each note, the nearest chord tone at least three semitones below."""
     second = melody.copy()
     for note in second:
         tones = triad(chords[int(note[0] // BEATS)])
@@ -140,13 +140,13 @@ def later(notes: np.ndarray, bars: int) -> np.ndarray:
 
 
 def cut(pieces: list[np.ndarray], bars: int) -> np.ndarray:
-    """Return the notes of all pieces that begin within so many bars."""
+    """Return the notes of all pieces that begin within the first bars."""
     notes = np.concatenate([np.empty((0, 4), dtype=np.float32), *pieces])
     return notes[notes[:, 0] < bars * BEATS]
 
 
 def play_part(part: np.ndarray, song: Song, rng: np.random.Generator, **how) -> np.ndarray:
-    """Return a part as a player of the band plays it, beats louder than what lies between: see `perform`."""
+    """Return a part as a player of the band performs it, with louder notes on the beats: see `perform`."""
     sixteenth = np.round(part[:, 0] * 4).astype(int) % 16
     accent = np.select([sixteenth % 8 == 0, sixteenth % 4 == 0, sixteenth % 2 == 0], [8.0, 4.0, -3.0], -10.0)
     return perform(part, song.seconds, rng, accent=accent, **how)

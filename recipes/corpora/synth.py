@@ -1,6 +1,6 @@
-"""Notes in, sound out: one part played by one program of a soundfont, as mono float32.
+"""Play one part with one program of a soundfont.
 
-Tinysoundfont plays some thousand times faster than real time and gives the same samples for the same notes.
+Tinysoundfont is about a thousand times faster than real time and gives the same samples for the same notes.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import soxr
 
 from nussl_transfer.errors import DataError
 
-RATE = 44_100  # soundfonts hold samples at 44.1 kHz: played there, resampled once by soxr
-TAIL = 1.5  # seconds after the last note for it to fade
+RATE = 44_100  # the sample rate of soundfonts; the result is resampled once by soxr
+TAIL = 1.5  # seconds for the last note to fade out
 DRUM_BANK = 128
-BEND_STEP = 0.015  # seconds between two bends of the pitch: they are not heard as steps
+BEND_STEP = 0.015  # seconds between two pitch bends, too short to be heard as steps
 
 
 @dataclass(frozen=True)
 class Sound:
-    """How one part is played.
+    """The program and tuning of one part.
 
     Args:
         soundfont: Path of the .sf2 or .sf3 file.
         program: General MIDI program 0-127, or the preset of the drum bank.
         drums: Whether the program is a drum kit.
         detune: Tuning of the whole part in cents.
-        vibrato: Depth of a vibrato in cents, its rate in Hz; depth 0 for none.
-        bends: How the pitch moves instead of that, as rows of time in seconds and cents: see `expression.voice_bends`.
+        vibrato: Depth of a vibrato in cents and its rate in Hz; depth 0 for none.
+        bends: A pitch curve that replaces the vibrato, rows of time in seconds and cents: see `expression.voice_bends`.
     """
 
     soundfont: str
@@ -49,10 +49,10 @@ def default_soundfont() -> str:
 
 
 def body_soundfonts() -> list[str]:
-    """Return every General MIDI soundfont found for the body: the default, and those of the system.
+    """Return every installed General MIDI soundfont: the default, and those of the system.
 
-    Debian's and Ubuntu's `fluid-soundfont-gm` (FluidR3, MIT) and `musescore-general-soundfont-small` (MIT) lie in
-    /usr/share/sounds; the one that pretty_midi ships is always there.
+    Debian's and Ubuntu's `fluid-soundfont-gm` (FluidR3, MIT) and `musescore-general-soundfont-small` (MIT) are in
+    /usr/share/sounds; the one that comes with pretty_midi is always available.
     """
     system = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General_Lite.sf3")
     return [default_soundfont(), *(path for path in system if Path(path).exists())]
@@ -60,7 +60,7 @@ def body_soundfonts() -> list[str]:
 
 @functools.cache
 def open_soundfont(path: str):
-    """Return a synthesizer with a soundfont loaded; loading takes 0.02 to 2 s, so once a process.
+    """Return a synthesizer with a soundfont loaded. Loading takes 0.02 to 2 s, so each process caches it.
 
     Raises:
         DataError: The file is missing or is no soundfont.
@@ -72,25 +72,24 @@ def open_soundfont(path: str):
     try:
         synth.sfload(path)
     except RuntimeError as error:
-        raise DataError(f"Asked to play with the soundfont {path}: it cannot be read ({error}). "
-                        "Give an .sf2 or .sf3 file.") from error
+        raise DataError(f"The soundfont {path} cannot be read ({error}). Give an .sf2 or .sf3 file.") from error
     return synth
 
 
 def require_file(path: str) -> None:
-    """Raise a DataError where there is no such soundfont."""
+    """Raise a DataError if the soundfont does not exist."""
     if not Path(path).is_file():
-        raise DataError(f"Asked to play with the soundfont {path}: there is no such file. Give the path of an .sf2.")
+        raise DataError(f"The soundfont {path} does not exist. Give the path of an .sf2 or .sf3 file.")
 
 
 def play(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Return what `play_stereo` does, as mono float32 [frames]."""
+    """Return the audio of `play_stereo` as mono float32 [frames]."""
     left, right = play_stereo(notes, sound, seconds).T
     return (left + right) * np.float32(0.5)
 
 
 def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
-    """Return what a part sounds like, stereo at 44.1 kHz as the soundfont places it, `seconds` long.
+    """Return the audio of a part, stereo at 44.1 kHz with the soundfont's panning, `seconds` long.
 
     Args:
         notes: Onset in seconds, end in seconds, MIDI pitch, velocity 1-127.
@@ -102,9 +101,9 @@ def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
     """
     synth = open_soundfont(sound.soundfont)
     channel = 9 if sound.drums else 0
-    synth.sounds_off()  # on all channels: what sounded before dies away in the next tenth of a second
+    synth.sounds_off()  # on all channels: earlier notes fade out within the next tenth of a second
     synth.generate(RATE // 10)
-    synth.control_change(channel, 121, 0)  # all controllers to their defaults
+    synth.control_change(channel, 121, 0)  # reset all controllers
     synth.program_select(channel, 0, DRUM_BANK if sound.drums else 0, sound.program, sound.drums)
     synth.pitchbend_range(channel, 2.0)
     synth.pitchbend(channel, 8192)
@@ -128,7 +127,7 @@ def play_stereo(notes: np.ndarray, sound: Sound, seconds: float) -> np.ndarray:
 
 
 def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
-    """Return (frame, 'on' | 'off' | 'bend', value, velocity), in time; at one frame, offs come before ons."""
+    """Return (frame, 'on' | 'off' | 'bend', value, velocity) in time order; in one frame, offs come before ons."""
     found = []
     for start, end, pitch, velocity in notes:
         found.append((round(start * RATE), 2, "on", int(pitch), int(velocity)))
@@ -146,12 +145,12 @@ def events(notes: np.ndarray, sound: Sound) -> list[tuple[int, str, int, int]]:
 
 
 def resample(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Return audio [frames] played at 44.1 kHz at another rate, float32."""
+    """Return audio [frames] at 44.1 kHz resampled to another rate, float32."""
     return audio if rate == RATE else soxr.resample(audio, RATE, rate, quality="HQ").astype(np.float32)
 
 
 def active_rms(audio: np.ndarray, rate: int) -> float:
-    """Return the RMS over the tenths of a second that are within 40 dB of the loudest; 0 for silence."""
+    """Return the RMS over all tenths of a second within 40 dB of the loudest one; 0 for silence."""
     block = rate // 10
     power = np.square(audio[: len(audio) // block * block].reshape(-1, block)).mean(axis=1)
     loud = power > power.max(initial=0.0) * 1e-4

@@ -1,4 +1,4 @@
-"""Singers, stood in for by the voices of a soundfont: vowels that change, a vibrato and a tuning of their own."""
+"""Synthesize singers from the voices of a soundfont: changing vowels, and each its own vibrato and tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .expression import swells, voice_bends
 from .rendering import play_audibly
 from .synth import Sound, resample
 
-SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs, synth voice: how often
+SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs and synth voice, with their probabilities
 # The first three formants of each voice's vowels in Hz, as in the Csound manual's appendix.
 FORMANTS = {
     "S": {"a": (800, 1150, 2900), "e": (350, 2000, 2800), "o": (450, 800, 2830), "u": (325, 700, 2700)},
@@ -21,30 +21,30 @@ FORMANTS = {
     "T": {"a": (650, 1080, 2650), "e": (400, 1700, 2600), "o": (400, 800, 2600), "u": (350, 600, 2700)},
     "B": {"a": (600, 1040, 2250), "e": (400, 1620, 2400), "o": (400, 750, 2400), "u": (350, 600, 2400)},
 }
-WIDTH = 160.0  # Hz, of a formant
-CHANGE = 0.06  # seconds from one vowel to the next
+WIDTH = 160.0  # bandwidth of a formant in Hz
+CHANGE = 0.06  # length of the transition between two vowels in seconds
 
 
 def draw_vowels(times: np.ndarray, rng: np.random.Generator) -> list[tuple[float, str]]:
-    """Return a vowel for each of some times, at which it begins."""
+    """Return a random vowel for each of the given start times."""
     return [(float(time), str(rng.choice(list("aeou")))) for time in times]
 
 
 def sing(notes: np.ndarray, voice: str, vowels: Sequence[tuple[float, str]], seconds: float, soundfonts: Sequence[str],
          rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Return what one singer sounds like, dry, mono float32 [seconds * rate].
+    """Return one singer's audio without reverberation, mono float32 [seconds * rate].
 
     Args:
-        notes: [notes, 4] as of `perform`, one at a time.
-        voice: S, A, T or B: whose formants.
-        vowels: What is sung from when on, in seconds; from the start, the first.
-        seconds: Length.
-        soundfonts: Paths of soundfonts; one is drawn.
-        rng: Source of chance: program, soundfont, tuning, vibrato, loudness, the size of the throat.
+        notes: [notes, 4] from `perform`, one at a time.
+        voice: S, A, T or B; selects the formants.
+        vowels: Vowels and their start times in seconds; the first is sung from the beginning.
+        seconds: Length of the result.
+        soundfonts: Paths of soundfonts, from which one is drawn.
+        rng: Random generator for the program, soundfont, tuning, vibrato, loudness and throat size.
         rate: Sample rate of the result.
 
     Raises:
-        ConfigError: No soundfont has the program that was drawn.
+        ConfigError: The drawn program is silent in all soundfonts.
     """
     programs, weights = zip(*SYLLABLES, strict=True)
     bends = voice_bends(notes, seconds, rng, rng.uniform(8, 40), rng.uniform(4.6, 6.6))
@@ -60,14 +60,14 @@ def sing(notes: np.ndarray, voice: str, vowels: Sequence[tuple[float, str]], sec
 
 def shape(audio: np.ndarray, formants: dict[str, tuple], vowels: Sequence[tuple[float, str]], size: float, strength: float,
           rate: int) -> np.ndarray:
-    """Return audio with formants: what lies around each is louder, vowel after vowel, at the level it had.
+    """Return audio with the formants of each vowel amplified, at its original level.
 
     Args:
-        audio: Mono.
+        audio: Mono audio.
         formants: vowel -> its formants in Hz.
-        vowels: Which begins when.
-        size: Factor of the formants: above 1 for a short throat.
-        strength: How much of what lies around a formant is added.
+        vowels: Vowels and their start times.
+        size: Factor of the formant frequencies: above 1 for a short throat.
+        strength: Gain of the added frequencies around a formant.
         rate: Sample rate.
 
     Shape:
@@ -82,7 +82,7 @@ def shape(audio: np.ndarray, formants: dict[str, tuple], vowels: Sequence[tuple[
             peak = scipy.signal.iirpeak(formant * size, formant * size / WIDTH, fs=rate)
             louder += np.float32(strength) * scipy.signal.lfilter(*peak, audio).astype(np.float32)
         level = np.sqrt(np.square(audio).mean() / max(np.square(louder).mean(), 1e-12))
-        # this vowel's share: 1 while it is sung, in between it comes and goes within CHANGE
+        # This vowel's share: 1 while it is sung, with a transition of CHANGE seconds.
         share = np.array([letter == vowel for letter in letters], dtype=float)
         times = np.concatenate([starts[:1], np.repeat(starts[1:], 2) + np.tile([0.0, CHANGE], len(starts) - 1)])
         curve = np.interp(np.arange(len(audio)) / rate, times, np.repeat(share, 2)[:-1])

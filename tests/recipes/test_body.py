@@ -78,6 +78,6 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     first, second = json.loads((tmp_path / "weights" / "body.json").read_text())["stages"]
     assert "--start" not in first["command"] and f"--start {runs[0]}" in second["command"]
     assert [point["iteration"] for point in first["points"]] == [0, 1, 2]
-    # The second run starts from the best network of the first, so on the same mixtures its loss starts there.
+    # The second run starts from the best network of the first, so it starts with that network's loss.
     best = min(point["valid_loss"] for point in first["points"][1:])
     assert second["points"][0]["valid_loss"] == pytest.approx(best, rel=1e-3)

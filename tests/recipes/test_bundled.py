@@ -1,4 +1,4 @@
-"""The recipe of the separators that ship: from tiny stand-ins to a file, a card and an entry in a package of one's own."""
+"""Test the recipe of the bundled separators on tiny stand-ins: checkpoint, model card and entry in the list of models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recipes import bundled
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The package's folder, after a tiny quartet was bundled into it."""
+    """Return the package's folder after a tiny quartet was bundled into it."""
     folder = tmp_path_factory.mktemp("bundled")
     package = folder / "package"
     (package / "checkpoints" / "weights").mkdir(parents=True)
@@ -39,24 +39,24 @@ def made(tmp_path_factory):
     return package
 
 
-def test_the_file_separates_what_it_was_trained_on(made):
+def test_the_checkpoint_has_the_labels_of_its_training_stems(made):
     info = read_info(made / "checkpoints" / "weights" / "quartet.pth")
     assert info.labels == ("bassoon", "clarinet", "saxophone", "violin") and info.parent == "body" and info.mode == "whole"
 
 
-def test_the_card_says_what_it_is_and_how_it_does_on_recordings(made):
+def test_the_model_card_describes_the_model_and_its_scores_on_recordings(made):
     card = (made / "checkpoints" / "weights" / "quartet.md").read_text(encoding="utf-8")
     assert "# quartet\n\nFour players" in card and "**Mind**: Tiny." in card and "rendered chorales" in card
     assert "**On two pieces** (2 pieces, " in card and "python -m recipes.bundled --model quartet" in card
 
 
-def test_the_entry_is_beside_those_that_were_there(made):
+def test_the_new_entry_keeps_the_existing_ones(made):
     known = json.loads((made / "checkpoints" / "zoo.json").read_text(encoding="utf-8"))
     assert {"body", "quartet"} <= set(known)
     assert known["quartet"]["file"] == "quartet.pth" and known["quartet"]["license"] == "MIT"
 
 
-def test_the_quartet_trains_on_no_chorale_that_a_test_plays():
+def test_no_test_chorale_is_in_the_training_data_of_the_quartet():
     from recipes.corpora.choir_works import BACH_TRAIN
     from recipes.corpora.scores import is_work, tested_works
 

@@ -1,4 +1,4 @@
-"""The stand-in corpora: what is played sounds as written, and no test piece is among what the body hears."""
+"""Test the stand-in corpora: the audio matches the score, and the body is pretrained on no test piece."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def small_bach10(tmp_path_factory):
 
 @pytest.fixture
 def material(monkeypatch):
-    """Make two scores and two tunes, one of each for each split, stand for music21's corpus."""
+    """Replace music21's corpus by two scores and two tunes, one of each for each split."""
     names = {split: next(f"made/{i}" for i in range(999) if is_for(f"made/{i}", split)) for split in ("train", "valid")}
     part = notes([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
     lower = part - np.array([0, 0, 12, 0], dtype=np.float32)
@@ -83,7 +83,7 @@ def line(pitches, length: float = 0.5) -> np.ndarray:
 
 
 def cents_off(audio: np.ndarray, pitch: float) -> float:
-    """Return how far the fundamental is from a MIDI pitch, by the strongest bin within a quarter tone of it."""
+    """Return the distance in cents between the strongest bin near a MIDI pitch and that pitch."""
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 2**18))
     hertz = np.fft.rfftfreq(2**18, 1 / RATE)
     expected = 440 * 2 ** ((pitch - 69) / 12)
@@ -92,7 +92,7 @@ def cents_off(audio: np.ndarray, pitch: float) -> float:
     return float(1200 * np.log2(hertz[near][spectrum[near].argmax()] / expected))
 
 
-# --- what is played ---------------------------------------------------------------------------------------------------
+# --- synthesis --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("program, lowest", [(40, 60), (71, 60), (66, 54), (70, 43)])
@@ -101,10 +101,10 @@ def test_a_scale_sounds_at_the_pitches_of_its_notes(program, lowest):
     audio = play(line(scale), Sound(default_soundfont(), program), seconds=4.5)
     for i, pitch in enumerate(scale):
         note = audio[round((i * 0.5 + 0.1) * RATE) : round((i * 0.5 + 0.45) * RATE)]
-        assert abs(cents_off(note, pitch)) < 12  # the soundfont's own samples are that far from true
+        assert abs(cents_off(note, pitch)) < 12  # the soundfont's own samples are up to this far out of tune
 
 
-def test_detuning_moves_the_pitch_by_so_many_cents():
+def test_detuning_shifts_the_pitch_by_the_given_cents():
     note = line([69], length=1.0)
     plain_pitch, higher = (
         cents_off(play(note, Sound(default_soundfont(), 71, detune=cents), 1.0)[RATE // 5 : RATE * 4 // 5], 69)
@@ -113,7 +113,7 @@ def test_detuning_moves_the_pitch_by_so_many_cents():
     assert higher - plain_pitch == pytest.approx(30.0, abs=2.0)
 
 
-def test_a_part_sounds_the_same_whatever_was_played_before():
+def test_a_part_sounds_the_same_after_any_other_part():
     note = line([62, 64, 65])
     violin = Sound(default_soundfont(), 40, detune=5.0, vibrato=(30.0, 5.0))
     first = play(note, violin, 2.0)
@@ -129,11 +129,11 @@ def test_two_programs_give_two_sounds():
 
 
 def test_a_missing_soundfont_is_named(tmp_path):
-    with pytest.raises(DataError, match="no-such.sf2: there is no such file"):
+    with pytest.raises(DataError, match="no-such.sf2 does not exist"):
         play(line([60]), Sound(str(tmp_path / "no-such.sf2"), 0), 0.5)
 
 
-def test_a_file_that_is_no_soundfont_is_refused(tmp_path):
+def test_a_file_that_is_no_soundfont_is_an_error(tmp_path):
     (tmp_path / "text.sf2").write_text("not a soundfont")
     with pytest.raises(DataError, match="cannot be read"):
         play(line([60]), Sound(str(tmp_path / "text.sf2"), 0), 0.5)
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_soundfont_is_refused(tmp_path):
 # --- performance ------------------------------------------------------------------------------------------------------
 
 
-def test_time_waits_at_a_fermata_and_only_there():
+def test_only_a_fermata_delays_the_time():
     part = np.array([(0, 1, 60, 0), (1, 1, 62, 0), (2, 2, 64, 1), (4, 4, 60, 0)], dtype=np.float32)
     steady, waiting = (beats_to_seconds([part], bpm=60, hold=hold) for hold in (0.0, 0.75))
     beats = np.arange(0, 8.1, 0.25)
@@ -173,7 +173,7 @@ def test_players_breathe_after_a_fermata():
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def test_no_piece_that_a_test_plays_is_among_the_scores_of_the_body():
+def test_no_test_piece_is_among_the_scores_for_pretraining():
     names, titles = body_scores(), chorale_titles()
     tested = {work for group in BACH10_WORKS.values() for work in group}
     tested |= {work for _, work in DEMO_TRAIN + DEMO_TEST}
@@ -181,11 +181,11 @@ def test_no_piece_that_a_test_plays_is_among_the_scores_of_the_body():
     assert not {f"bach/{work}" for work in tested} & set(names)
     tested_titles = {plain(title) for title in BACH10_WORKS} | {plain(titles[work]) for work in tested if work in titles}
     heard_titles = {plain(titles[name[5:]]) for name in names if name[5:] in titles}
-    # 'Christus' alone would be found in many titles: only whole ones count
+    # Compare whole titles: many contain 'Christus'.
     assert not tested_titles & heard_titles
 
 
-def test_the_list_of_bach10_says_what_music21_says():
+def test_the_list_of_bach10_agrees_with_music21():
     titles = chorale_titles()
     for title, works in BACH10_WORKS.items():
         assert plain(titles[works[0]]).startswith(plain(title)[:12]), title
@@ -199,7 +199,7 @@ def test_the_stand_in_plays_no_melody_of_bach10_and_none_twice():
     assert all(PIECE.match(f"01-{title}") for title, _ in DEMO_TRAIN + DEMO_TEST)
 
 
-def test_the_same_melody_is_known_under_another_number(chorales):
+def test_the_same_melody_is_recognised_under_another_number(chorales):
     assert same_melody(melody(chorales["bwv255"]), melody(chorales["bwv48.3"]))
     assert same_melody(melody(chorales["bwv274"]), melody(chorales["bwv62.6"]))
     assert not same_melody(melody(chorales["bwv255"]), melody(chorales["bwv253"]))
@@ -212,7 +212,7 @@ def test_the_melody_is_found_below_the_trumpets(chorales):
     assert not is_heard(chorales["bwv253"], tune)
 
 
-def test_a_score_is_read_as_music21_has_it(chorales):
+def test_a_score_is_read_as_music21_reads_it(chorales):
     parts = chorales["bwv253"]
     assert len(parts) == 4
     assert [part[:, 2].mean() for part in parts] == sorted([part[:, 2].mean() for part in parts], reverse=True)
@@ -266,12 +266,12 @@ def test_stems_are_level_balanced_and_sum_to_the_mix_without_clipping(small_bach
     assert 0.04 < rms[0] <= 0.0901
 
 
-def test_a_finished_corpus_is_left_as_it_is_and_a_half_one_made_anew(small_bach10, tmp_path, monkeypatch):
+def test_a_finished_corpus_is_not_rendered_again_and_an_unfinished_one_is_completed(small_bach10, tmp_path, monkeypatch):
     out, trees = small_bach10
     (whole,) = trees["train"].glob("[01]*")
     monkeypatch.setattr(bach10, "render_chorale", lambda *args: pytest.fail("played again"))
     assert render_bach10(out, minutes=0.1, held_out=1) == trees
-    with pytest.raises(ConfigError, match=r"another request \(seed differ"):
+    with pytest.raises(ConfigError, match=r"other options \(seed differ"):
         render_bach10(out, minutes=0.1, held_out=1, seed=5)
     monkeypatch.undo()
     half = tmp_path / "train" / "Bach10_v1.1" / "09-Left"
@@ -282,20 +282,20 @@ def test_a_finished_corpus_is_left_as_it_is_and_a_half_one_made_anew(small_bach1
     assert not half.exists()
     (piece,) = again["train"].glob("[01]*")
     assert piece.name == whole.name
-    for path in piece.iterdir():  # and the same to the bit
+    for path in piece.iterdir():  # and identical samples
         assert path.read_bytes() == (whole / path.name).read_bytes()
 
 
 @pytest.mark.parametrize("render", [render_bach10, render_ensembles])
-def test_a_folder_with_other_things_in_it_is_not_touched(tmp_path, render):
+def test_a_folder_with_other_files_is_left_unchanged(tmp_path, render):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"holds other things \(train\)"):
+    with pytest.raises(ConfigError, match=r"holds other files \(train\)"):
         render(tmp_path)
     assert (tmp_path / "train" / "thesis.txt").exists()
 
 
-def test_another_seed_plays_otherwise(small_bach10, tmp_path):
+def test_another_seed_gives_another_performance(small_bach10, tmp_path):
     shutil.copy(small_bach10[0] / "scores.json", tmp_path)
     (tmp_path / "unfinished").touch()
     path = render_bach10(tmp_path, minutes=0.1, held_out=1, seed=1)["train"]
@@ -304,17 +304,17 @@ def test_another_seed_plays_otherwise(small_bach10, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, message", [({"held_out": 0}, "Give 1 to 10"), ({"minutes": 0.1, "held_out": 11}, "Give 1 to 10")]
+    "options, message", [({"held_out": 0}, "expected 1 to 10"), ({"minutes": 0.1, "held_out": 11}, "expected 1 to 10")]
 )
-def test_impossible_requests_are_refused(tmp_path, options, message):
+def test_impossible_options_are_errors(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         render_bach10(tmp_path, **options)
 
 
-def test_more_minutes_than_there_are_chorales_are_refused(tmp_path, monkeypatch):
+def test_more_minutes_than_the_chorales_last_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(bach10, "render_chorale", lambda *args: 30.0)
     monkeypatch.setattr(bach10, "chorale", lambda work, out: [])
-    with pytest.raises(ConfigError, match="are 5.0 minutes long. Ask for less"):
+    with pytest.raises(ConfigError, match="are 5.0 minutes long. Give fewer minutes"):
         render_bach10(tmp_path, minutes=5.5)
     assert not (tmp_path / "corpus.json").exists()
 
@@ -322,7 +322,7 @@ def test_more_minutes_than_there_are_chorales_are_refused(tmp_path, monkeypatch)
 # --- the ensembles ----------------------------------------------------------------------------------------------------
 
 
-def test_programs_are_many_without_sound_effects_each_with_its_own_label():
+def test_there_are_many_programs_with_different_labels_and_no_sound_effects():
     labels = [entry[0] for entry in PROGRAMS.values()] + list(KITS.values())
     assert len(PROGRAMS) >= 60 and max(PROGRAMS) < 120 and len(set(labels)) == len(labels)
     assert all(high - low >= 20 for _, low, high, _ in PROGRAMS.values())
@@ -346,7 +346,7 @@ def test_a_band_has_drums_and_bass_and_plays_in_its_bars():
             assert part[:, 0].min() >= 0 and part[:, 0].max() < 32 and (part[:, 1] > 0).all()
 
 
-def test_a_tune_gets_the_chords_that_its_notes_fit():
+def test_a_tune_gets_the_chords_that_fit_its_notes():
     tune = notes([(i, 1.0, pitch) for i, pitch in enumerate([60, 64, 67, 72, 57, 60, 64, 69, 67, 71, 74, 67])])
     assert harmonise(tune, 3) == [(0, 0), (9, 1), (7, 0)]  # C, A minor, G
     assert triad((9, 1)) == (9, 0, 4)
@@ -361,7 +361,7 @@ def test_an_excerpt_starts_at_zero_and_leaves_resting_parts_out():
     assert len(cut) == 1 and cut[0][0, 0] == 0.0 and len(cut[0]) == 80
 
 
-def test_a_piece_is_the_same_in_any_order_and_its_stems_are_sound(material):
+def test_a_piece_does_not_depend_on_the_order_and_its_stems_are_valid_audio(material):
     fonts = (default_soundfont(),)
     pieces = [piece for piece, _ in zip(draw_pieces(*material, 0, fonts, valid=2), range(4), strict=False)]
     backwards = {piece.name: render_piece(piece) for piece in reversed(pieces)}
@@ -375,7 +375,7 @@ def test_a_piece_is_the_same_in_any_order_and_its_stems_are_sound(material):
             assert 0.005 < np.sqrt(np.square(stem).mean()) < 0.12
 
 
-def test_the_corpus_is_a_store_with_a_validation_split_and_is_made_once(material, tmp_path, monkeypatch):
+def test_the_corpus_is_a_store_with_a_validation_split_and_is_rendered_once(material, tmp_path, monkeypatch):
     out = render_ensembles(tmp_path / "body", hours=0.06, soundfont=default_soundfont(), workers=1)
     store = Store(out)
     assert store.sample_rate == 16000 and store.dataset == "ensembles"
@@ -389,7 +389,7 @@ def test_the_corpus_is_a_store_with_a_validation_split_and_is_made_once(material
         render_ensembles(tmp_path / "body", hours=0.1, soundfont=default_soundfont())
 
 
-def test_validation_pieces_come_from_scores_of_their_own(material):
+def test_validation_pieces_share_no_score_with_training_pieces(material):
     scores, tunes = material
     only = {split: {name for name in scores if is_for(name, split)} for split in ("train", "valid")}
     assert len(only["train"]) == len(only["valid"]) == 1
@@ -402,14 +402,14 @@ def test_validation_pieces_come_from_scores_of_their_own(material):
             assert (highest > 100) == (piece.split == "valid")
 
 
-def test_two_processes_give_what_one_gives_in_order():
+def test_two_processes_give_the_ordered_results_of_one():
     endless = in_order(math.sqrt, itertools.count(), workers=2)
     assert [next(endless) for _ in range(9)] == [(i, math.sqrt(i)) for i in range(9)]
     endless.close()
     assert list(in_order(math.sqrt, range(3), workers=2)) == list(in_order(math.sqrt, range(3), workers=1))
 
 
-def test_processes_end_when_the_first_is_killed(tmp_path):
+def test_processes_end_when_their_parent_is_killed(tmp_path):
     script = (
         "import itertools, time\n"
         "from recipes.corpora.processes import in_order\n"
@@ -433,7 +433,7 @@ def test_processes_end_when_the_first_is_killed(tmp_path):
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process is there and has not ended (a zombie has)."""
+    """Return whether a process is running (a zombie is not)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -442,11 +442,11 @@ def is_running(pid: int) -> bool:
     return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
-def test_nothing_to_render_is_refused(tmp_path):
+def test_hours_that_are_not_positive_are_an_error(tmp_path):
     with pytest.raises(ConfigError, match="both must be positive"):
         render_ensembles(tmp_path, hours=0)
 
 
-def test_the_command_says_what_is_wrong_and_returns_two(tmp_path, capsys):
+def test_the_command_prints_the_error_and_returns_two(tmp_path, capsys):
     assert main(["bach10", "--out", str(tmp_path), "--held_out", "12"]) == 2
-    assert "Asked for 12 held-out chorales" in capsys.readouterr().err
+    assert "held_out is wrong: got 12" in capsys.readouterr().err

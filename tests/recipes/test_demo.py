@@ -1,4 +1,4 @@
-"""The demo on a fake Bach10: every file it promises is there, and doing it again does nothing twice."""
+"""Test the demo on a fake Bach10: it writes all its files, and a second call repeats no step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def done(small_chimera, tmp_path_factory):
     return folder / "out", settings
 
 
-def test_it_leaves_checkpoints_audio_curves_and_a_page(done):
+def test_it_writes_checkpoints_audio_curves_and_a_page(done):
     out, _ = done
     for file in ("page.html", "curves.png", "scores.json", "curves.json", "about.json"):
         assert (out / file).stat().st_size > 0, file
@@ -41,7 +41,7 @@ def test_it_leaves_checkpoints_audio_curves_and_a_page(done):
     assert separated == ["bassoon", "clarinet", "saxophone", "violin"]
 
 
-def test_the_last_piece_is_held_out_of_both_trainings(done):
+def test_both_runs_hold_out_the_last_piece(done):
     out, _ = done
     tested = {
         source["track"]
@@ -53,7 +53,7 @@ def test_the_last_piece_is_held_out_of_both_trainings(done):
     assert len(trained - {".parts"}) == 2 and not tested & trained
 
 
-def test_scratch_gets_twice_the_iterations_and_is_also_scored_at_equal_ones(done):
+def test_scratch_trains_for_twice_the_iterations_and_is_also_scored_halfway(done):
     out, _ = done
     curves = json.loads((out / "curves.json").read_text())
     assert curves[demo.TUNED]["points"][-1]["iteration"] == 2
@@ -63,7 +63,7 @@ def test_scratch_gets_twice_the_iterations_and_is_also_scored_at_equal_ones(done
     assert scores["models"][demo.SCRATCH_EQUAL].endswith("iteration2.model.pth")
 
 
-def test_its_separated_stems_add_up_to_the_mixture_it_was_given(done):
+def test_its_separated_stems_sum_to_the_mixture(done):
     out, _ = done
     (mixture_path,) = (out / "separated").glob("*.wav")
     mixture, rate = soundfile.read(mixture_path)
@@ -71,7 +71,7 @@ def test_its_separated_stems_add_up_to_the_mixture_it_was_given(done):
     assert rate == 16000 and abs(sum(stems) - mixture).max() < 1e-5  # the masks are a softmax
 
 
-def test_again_it_trains_nothing_and_prints_the_same_table(done, capsys):
+def test_a_second_call_trains_nothing_and_prints_the_same_table(done, capsys):
     out, settings = done
     before = (out / "runs" / "fine-tuned" / "state.pt").stat().st_mtime_ns
     scores = (out / "scores.json").read_bytes()

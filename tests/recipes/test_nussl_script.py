@@ -1,4 +1,4 @@
-"""Test the pipeline in nussl's own terms on a tiny set."""
+"""Test the script that uses nussl's own API, on a tiny data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_stems(folder, seed):
     return folder
 
 
-def test_it_pretrains_finetunes_and_writes_stems_that_sum_to_the_song(tmp_path):
+def test_it_pretrains_fine_tunes_and_writes_stems_that_sum_to_the_song(tmp_path):
     music, stems = write_stems(tmp_path / "music", 0), write_stems(tmp_path / "stems", 1)
     song, _ = soundfile.read(stems / "song0" / "alto.wav")
     soundfile.write(tmp_path / "song.wav", song, RATE)

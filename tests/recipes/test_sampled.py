@@ -1,4 +1,4 @@
-"""The corpus of recorded notes, with sine tones for recordings: what is played has the written pitch and length."""
+"""Test the corpus of recorded notes, with sine tones as recordings: the audio has the written pitches and lengths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RATE = 44_100
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NAMES = ("C", "Cs", "D", "Ds", "E", "F", "Fs", "G", "Gs", "A", "As", "B")
 PITCHES = {"violin": range(55, 92, 4), "clarinet": range(50, 90, 4), "bassoon": range(43, 73, 4)}
-OCTAVE_LOW = ("clarinet", "bassoon")  # their files name octaves one below what sounds, as in the real library
+OCTAVE_LOW = ("clarinet", "bassoon")  # their file names are an octave below the sounding pitch, as in the real library
 
 
 def tone(pitch: float, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
@@ -48,7 +48,7 @@ def write(path, audio) -> None:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """A folder in which three instruments and two drums were recorded, all of them sines."""
+    """Return a folder of recordings of three instruments and two drums, all of them sines."""
     folder = tmp_path_factory.mktemp("samples")
     for label, pitches in PITCHES.items():
         for pitch in pitches:
@@ -75,7 +75,7 @@ def test_names_of_notes_are_midi_pitches(note, pitch):
     assert pitch_of(note) == pitch
 
 
-def test_each_line_of_the_table_names_an_instrument_of_the_other_corpus_and_a_free_library():
+def test_each_line_of_the_table_names_a_known_instrument_and_a_free_library():
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     labels = {entry[0] for entry in PROGRAMS.values()}
     for entry in table["instruments"]:
@@ -83,7 +83,7 @@ def test_each_line_of_the_table_names_an_instrument_of_the_other_corpus_and_a_fr
         assert table["libraries"][entry["library"]]["licence"].startswith("CC")
 
 
-def test_recordings_are_found_with_the_pitch_that_sounds_and_told_apart_by_loudness(samples):
+def test_recordings_get_their_sounding_pitch_and_are_grouped_by_loudness(samples):
     bank = open_bank(str(samples))
     assert set(bank.voices) == {*PITCHES, "tenor-sax"}
     for label, pitches in PITCHES.items():
@@ -95,7 +95,7 @@ def test_recordings_are_found_with_the_pitch_that_sounds_and_told_apart_by_loudn
 
 
 @pytest.mark.parametrize("shift", [-4.0, -1.0, 0.0, 0.5, 3.0])
-def test_a_note_is_the_recording_moved_by_semitones_and_cut_to_its_length(shift):
+def test_a_note_is_the_recording_shifted_by_semitones_and_cut_to_its_length(shift):
     audio = play_note(tone(60, rate=sampled.BANK_RATE), shift, seconds=0.5, release=0.1)
     assert len(audio) == round(0.6 * SAMPLE_RATE)
     expected = 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((60 + shift - 69) / 12) * np.arange(len(audio)) / SAMPLE_RATE)
@@ -104,7 +104,7 @@ def test_a_note_is_the_recording_moved_by_semitones_and_cut_to_its_length(shift)
     assert abs(audio[-1]) < 1e-3 and np.abs(audio[round(0.55 * SAMPLE_RATE) :]).max() < 0.3
 
 
-def test_a_short_recording_ends_a_long_note():
+def test_a_long_note_ends_with_its_recording():
     audio = play_note(tone(60, 0.4, sampled.BANK_RATE), 0.0, seconds=1.0, release=0.1)
     assert len(audio) == round(0.4 * SAMPLE_RATE)
 
@@ -119,7 +119,7 @@ def test_every_note_sounds_as_written(samples, label):
         assert np.abs(audio[:1500]).max() == 0
 
 
-def test_a_drum_is_hit_as_hard_as_asked_and_an_empty_recording_is_left_out(tmp_path):
+def test_a_drum_hit_matches_its_velocity_and_silent_recordings_are_left_out(tmp_path):
     for name, peak in (("empty", 0.001), ("loud", 0.8), ("soft", 0.2)):
         write(tmp_path / f"{name}.wav", peak * 2 * tone(72, 0.3))
     drums = {38: (tuple(str(tmp_path / f"{name}.wav") for name in ("empty", "loud", "soft")), 0.5)}
@@ -131,7 +131,7 @@ def test_a_drum_is_hit_as_hard_as_asked_and_an_empty_recording_is_left_out(tmp_p
     np.testing.assert_allclose(peaks, [0.5, 0.125, 0.0], atol=0.01)
 
 
-def test_a_leaning_part_plays_other_recordings_but_none_too_far():
+def test_a_lean_selects_other_recordings_but_none_too_far():
     recordings = tuple(Recording(pitch, str(pitch)) for pitch in range(50, 60))
     rng = np.random.default_rng(0)
     assert choose(recordings, 55, 0.0, rng).pitch == 55
@@ -142,7 +142,7 @@ def test_a_leaning_part_plays_other_recordings_but_none_too_far():
         assert abs(choose(recordings, pitch, rng.uniform(-2, 2), rng).pitch - pitch) <= SHIFT
 
 
-def test_a_part_moves_by_octaves_into_what_was_recorded(samples):
+def test_a_part_moves_by_octaves_into_the_recorded_range(samples):
     voice = Voice("bassoon", "made", (Recording(48, "a"), Recording(60, "b")), 0.1)
     part = notes_array([(i, 1.0, pitch) for i, pitch in enumerate(range(30, 90))])
     moved = into_voice(part, voice, 0, np.random.default_rng(0))
@@ -152,7 +152,7 @@ def test_a_part_moves_by_octaves_into_what_was_recorded(samples):
 
 @pytest.fixture
 def material(monkeypatch):
-    """Make a score and a tune for each split stand for music21's corpus."""
+    """Replace music21's corpus by a score and a tune for each split."""
     part = notes_array([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
     four = [part - np.array([0, 0, down, 0], dtype=np.float32) for down in (0, 5, 12, 17)]
     names = {split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split))
@@ -161,7 +161,7 @@ def material(monkeypatch):
     monkeypatch.setattr(sampled, "read_material", lambda cache, workers: given)
 
 
-def test_a_store_of_equally_long_stems_with_the_labels_of_the_other_corpus(samples, material, tmp_path):
+def test_the_store_has_equally_long_stems_and_known_labels(samples, material, tmp_path):
     store = Store(render_sampled(tmp_path / "store", samples, hours=0.1, seed=3))
     known = {entry[0] for entry in PROGRAMS.values()} | {"drums-standard"}
     assert set(store.labels) <= known and {"violin", "clarinet", "tenor-sax", "bassoon"} <= set(store.labels)
@@ -172,7 +172,7 @@ def test_a_store_of_equally_long_stems_with_the_labels_of_the_other_corpus(sampl
         assert all(np.abs(stem).max() > 0.01 for stem in stems) and np.sqrt(np.mean(sum(stems) ** 2)) > 0.01
 
 
-def test_the_same_seed_gives_the_same_store_and_a_finished_one_is_left_alone(samples, material, tmp_path):
+def test_the_same_seed_gives_the_same_store_and_a_finished_one_is_not_rendered_again(samples, material, tmp_path):
     one = Store(render_sampled(tmp_path / "one", samples, hours=0.02, seed=1))
     two = Store(render_sampled(tmp_path / "two", samples, hours=0.02, seed=1))
     assert [track.name for track in one.tracks] == [track.name for track in two.tracks]
@@ -182,7 +182,7 @@ def test_the_same_seed_gives_the_same_store_and_a_finished_one_is_left_alone(sam
     before = (tmp_path / "one" / "corpus.json").stat().st_mtime_ns
     render_sampled(tmp_path / "one", samples, hours=0.02, seed=1)
     assert (tmp_path / "one" / "corpus.json").stat().st_mtime_ns == before
-    with pytest.raises(ConfigError, match="another request"):
+    with pytest.raises(ConfigError, match="other options"):
         render_sampled(tmp_path / "one", samples, hours=0.02, seed=2)
 
 
@@ -197,8 +197,8 @@ def test_no_two_parts_of_a_piece_share_an_instrument(samples):
             assert len(set(chosen)) == len(chosen) == min(parts, len(bank.voices))
 
 
-def test_a_missing_folder_or_one_without_recordings_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(DataError, match=r"there is no such folder\. Fetch the libraries"):
+def test_a_missing_folder_or_one_without_recordings_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"does not exist\. Get the libraries"):
         render_sampled(tmp_path / "store", tmp_path / "nowhere", hours=0.1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="got 0 instruments of sampled.json, expected 2 or more"):
@@ -207,6 +207,6 @@ def test_a_missing_folder_or_one_without_recordings_is_refused_in_a_sentence(tmp
 
 
 @pytest.mark.parametrize("wrong", [{"hours": 0}, {"workers": 0}])
-def test_sizes_that_are_not_positive_are_refused(tmp_path, wrong):
+def test_sizes_that_are_not_positive_are_errors(tmp_path, wrong):
     with pytest.raises(ConfigError, match="both must be positive"):
         render_sampled(tmp_path / "store", tmp_path, **wrong)

@@ -1,4 +1,4 @@
-"""Generated songs and their singers: sections that come back, breaths, a pitch that is where it should be."""
+"""Test generated songs and their singers: repeated sections, breaths, and correct pitch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_role_plays_in_a_song_of_any_length_within_its_bars():
             assert part[:, 2].min() >= 24 and part[:, 2].max() <= 100
 
 
-def test_a_section_that_comes_back_is_the_same_music():
+def test_a_repeated_section_is_the_same_music():
     song = compose(np.random.default_rng(0), 240.0, ["drums", "bass", "piano"])
     lengths = {"I": 4, "V": 8, "C": 8, "B": 4, "S": 8}
     starts = np.cumsum([0, *(lengths[letter] for letter in song.form)]) * BEATS
@@ -42,14 +42,14 @@ def test_a_section_that_comes_back_is_the_same_music():
     assert np.array_equal(first, second)
 
 
-def test_keys_tempi_and_forms_vary_with_the_seed_and_only_with_it():
+def test_only_the_seed_changes_keys_tempi_and_forms():
     songs = [compose(np.random.default_rng(seed), 200.0, ["bass"]) for seed in (*range(20), 0)]
     assert np.array_equal(songs[0].parts["bass"], songs[-1].parts["bass"]) and songs[0].bpm == songs[-1].bpm
     assert len({song.form for song in songs}) > 3 and len({round(song.bpm) for song in songs}) > 10
     assert len({int(song.parts["bass"][0, 2]) % 12 for song in songs}) > 5
 
 
-def test_a_tune_is_what_the_solo_plays():
+def test_the_solo_plays_the_tune():
     tune = notes([(i, 1.0, pitch) for i, pitch in enumerate([60, 64, 67, 72] * 4)])
     for seed in range(20):
         song = compose(np.random.default_rng(seed), 240.0, ["drums", "bass", "lead"], tune)
@@ -84,7 +84,7 @@ def test_swing_makes_the_second_eighth_late_and_no_other():
     assert straight == pytest.approx([0, 0.5, 1, 1.5]) and swung == pytest.approx([0, 0.6, 1, 1.6])
 
 
-def test_the_first_beat_of_a_bar_is_louder_than_what_lies_between():
+def test_the_first_beat_of_a_bar_is_louder_than_offbeat_notes():
     part = notes([(i / 4, 0.25, 60) for i in range(1600)])
     played = play_part(part, Song({"bass": part}, 100.0, 0.0, "C"), np.random.default_rng(0), swing=0.0)
     loud = [played[at::16, 3].mean() for at in range(16)]
@@ -109,7 +109,7 @@ def test_a_singer_is_in_tune_and_in_time():
     assert np.abs(audio[: RATE // 6]).max() < 0.02 * np.abs(audio).max()
 
 
-def test_a_vowel_is_louder_at_its_formants_and_no_louder_in_all():
+def test_a_vowel_is_louder_at_its_formants_but_not_overall():
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
     shaped = shape(noise, FORMANTS["B"], [(0.0, "a"), (2.0, "u")], 1.0, 2.0, RATE)
     for start, vowel in ((0.2, "a"), (2.2, "u")):
@@ -155,7 +155,7 @@ def test_a_band_has_no_program_twice_and_another_patch_is_of_the_same_family():
     assert {program // 8 for program in PROGRAMS_OF["guitar"]} == {3} and {p // 8 for p in PROGRAMS_OF["piano"]} == {0}
 
 
-def test_panning_keeps_the_power_and_a_room_sounds_on_after_the_sound():
+def test_panning_keeps_the_power_and_a_room_adds_a_tail():
     audio = np.zeros(RATE, dtype=np.float32)
     audio[:100] = 1.0
     for pan in (-1.0, 0.0, 0.4):

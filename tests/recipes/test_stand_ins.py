@@ -1,4 +1,4 @@
-"""The stand-ins for the paper's data sets: known by their loaders, sound, and the same again from the same seed."""
+"""Test the stand-ins for the paper's data sets: loaders recognise them, audio is valid, seeds reproduce them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def trees(tmp_path_factory) -> dict[str, Path]:
 
 
 def contents(tree: Path) -> dict[str, str]:
-    """Return the MD5 sum of each file of a tree, and where each link points."""
+    """Return the MD5 sum of each file of a tree, and the target of each link."""
     return {str(path.relative_to(tree)): str(path.readlink()) if path.is_symlink() else
             hashlib.md5(path.read_bytes()).hexdigest() for path in tree.rglob("*") if path.is_symlink() or path.is_file()}
 
@@ -60,7 +60,7 @@ def read(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stand_in_is_recognised_as_the_data_set_that_it_stands_for(trees, kind):
+def test_a_stand_in_is_recognised_as_its_data_set(trees, kind):
     for folder in (trees[kind], trees[kind].parent):
         name, tracks = open_tracks(folder)
         assert name == NAMES[kind]
@@ -71,7 +71,7 @@ def test_a_stand_in_is_recognised_as_the_data_set_that_it_stands_for(trees, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_sound_has_the_format_of_the_data_set_and_is_neither_silent_nor_clipped(trees, kind):
+def test_the_audio_has_the_format_of_the_data_set_and_is_neither_silent_nor_clipped(trees, kind):
     expected = {"choirset": (22050, 1, "WAV"), "musdb18": (44100, 2, "WAV"), "remixpacks": (44100, 2, "WAV"),
                 "slakh": (44100, 1, "FLAC")}
     files = [path for path in trees[kind].rglob("*") if path.suffix in (".wav", ".flac")]
@@ -86,7 +86,7 @@ def test_the_sound_has_the_format_of_the_data_set_and_is_neither_silent_nor_clip
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rendering_that_was_stopped_goes_on_and_gives_the_same_to_the_bit(trees, tmp_path, monkeypatch, kind):
+def test_an_interrupted_rendering_resumes_bit_exactly(trees, tmp_path, monkeypatch, kind):
     module, whole = MODULES[kind], getattr(MODULES[kind], RENDER_ONE[kind])
     played = []
 
@@ -108,10 +108,10 @@ def test_a_rendering_that_was_stopped_goes_on_and_gives_the_same_to_the_bit(tree
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_finished_stand_in_is_left_as_it_is_and_another_request_refused(trees, monkeypatch, kind):
+def test_a_finished_stand_in_is_not_rendered_again_and_other_options_are_an_error(trees, monkeypatch, kind):
     monkeypatch.setattr(MODULES[kind], RENDER_ONE[kind], lambda job: pytest.fail("rendered again"))
     assert render(kind, trees[kind].parent) == trees[kind]
-    with pytest.raises(ConfigError, match=r"another request \(seed differ"):
+    with pytest.raises(ConfigError, match=r"other options \(seed differ"):
         render(kind, trees[kind].parent, seed=1)
 
 
@@ -121,7 +121,7 @@ def test_another_seed_gives_another_song(trees, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_in_the_tree_says_that_it_is_none_of_the_data_set(trees, kind):
+def test_the_readme_says_that_the_tree_is_not_the_data_set(trees, kind):
     text = (trees[kind] / "README.md").read_text()
     assert "stand-in" in text and "**This is not " in text and "TimGM6mb.sf2" in text and "seed: 0" in text
     assert ("music21" in text) == (kind != "remixpacks")
@@ -129,38 +129,38 @@ def test_a_page_in_the_tree_says_that_it_is_none_of_the_data_set(trees, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [{"tracks": 0}, {"minutes": -1.0}, {"tracks": None, "minutes": None}])
-def test_sizes_that_are_none_are_refused(tmp_path, kind, size):
-    with pytest.raises(ConfigError, match="give one or both, above 0"):
+def test_sizes_that_are_not_positive_are_an_error(tmp_path, kind, size):
+    with pytest.raises(ConfigError, match="Give one or both, above 0"):
         render(kind, tmp_path / "none", **size)
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("kind, size, message", [
-    ("musdb18", {"tracks": 151}, "names for 150"), ("slakh", {"tracks": 1001}, "at most 1000"),
+    ("musdb18", {"tracks": 151}, "names for 150"), ("slakh", {"tracks": 1001}, "expected at most 1000"),
     ("remixpacks", {"tracks": 1000}, "at most 999")])
-def test_more_tracks_than_there_are_names_are_refused(tmp_path, kind, size, message):
+def test_more_tracks_than_names_are_an_error(tmp_path, kind, size, message):
     with pytest.raises(ConfigError, match=message):
         render(kind, tmp_path, **size)
 
 
-def test_more_choir_than_there_are_works_is_refused(tmp_path, monkeypatch):
+def test_more_takes_than_works_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(choirset, "SONGS", {split: (song, settings, works[:1])
                                             for split, (song, settings, works) in choirset.SONGS.items()})
-    with pytest.raises(ConfigError, match="take 3 would need another to train"):
+    with pytest.raises(ConfigError, match="take 3 needs another work to train"):
         render("choirset", tmp_path, tracks=3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_soundfont_is_named_before_anything_is_made(tmp_path, capsys, kind):
+def test_a_missing_soundfont_is_an_error_before_anything_is_written(tmp_path, capsys, kind):
     assert main([kind, "--out", str(tmp_path / "out"), "--tracks", "2", "--soundfont", "no-such.sf2"]) == 2
-    assert "no-such.sf2: there is no such file" in capsys.readouterr().err
+    assert "no-such.sf2 does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-# --- going on ---------------------------------------------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_that_was_cut_off_counts_for_nothing(tmp_path):
+def test_a_truncated_progress_line_is_ignored(tmp_path):
     assert begin(tmp_path, {"seed": 0}) == {}
     note(tmp_path, "one", {"seconds": 1.0})
     with (tmp_path / UNFINISHED).open("a") as mark:
@@ -176,7 +176,7 @@ def test_a_line_that_was_cut_off_counts_for_nothing(tmp_path):
     assert is_finished(tmp_path, {"seed": 0})
 
 
-def test_an_unfinished_corpus_of_another_request_is_made_anew_but_for_what_is_kept(tmp_path):
+def test_other_options_restart_an_unfinished_corpus_but_keep_the_named_files(tmp_path):
     begin(tmp_path, {"seed": 0})
     note(tmp_path, "one", {})
     (tmp_path / "scores.json").touch()
@@ -189,7 +189,7 @@ def test_an_unfinished_corpus_of_another_request_is_made_anew_but_for_what_is_ke
 # --- MUSDB18 ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_mixture_of_a_song_is_the_sum_of_its_four_stems_to_the_bit(trees):
+def test_the_mixture_of_a_song_is_exactly_the_sum_of_its_four_stems(trees):
     songs = [path.parent for path in trees["musdb18"].glob("*/*/mixture.wav")]
     assert len(songs) == 3
     for song in songs:
@@ -212,7 +212,7 @@ def test_songs_have_the_usual_split(trees):
 # --- Slakh ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_mixture_of_a_track_is_the_sum_of_its_stems_and_its_files_are_those_of_slakh(trees):
+def test_the_mixture_of_a_track_is_the_sum_of_its_stems_and_its_files_match_slakh(trees):
     tracks = sorted(trees["slakh"].glob("*/Track*"))
     assert [track.parent.name for track in tracks] == ["omitted", "test", "train", "validation"]
     for track in tracks:
@@ -226,7 +226,7 @@ def test_the_mixture_of_a_track_is_the_sum_of_its_stems_and_its_files_are_those_
         assert about["audio_dir"] == f"{track.name}/stems"
 
 
-def test_metadata_has_the_fields_of_a_real_one(trees):
+def test_metadata_has_the_fields_of_real_slakh_metadata(trees):
     about = yaml.safe_load(next(trees["slakh"].rglob("metadata.yaml")).read_text())
     assert set(about) == {"UUID", "audio_dir", "lmd_midi_dir", "midi_dir", "normalization_factor", "normalized",
                           "overall_gain", "stems", "target_peak"}
@@ -234,7 +234,7 @@ def test_metadata_has_the_fields_of_a_real_one(trees):
                                           "midi_program_name", "midi_saved", "plugin_name", "program_num"}
 
 
-def test_some_stem_has_midi_and_no_audio(trees):
+def test_some_stem_has_midi_but_no_audio(trees):
     tracks = [yaml.safe_load(path.read_text())["stems"] for path in trees["slakh"].rglob("metadata.yaml")]
     silent = [stem for stems in tracks for stem in stems.values() if not stem["audio_rendered"]]
     assert silent and all(stem["plugin_name"] == "None" and "integrated_loudness" not in stem for stem in silent)
@@ -251,7 +251,7 @@ def test_two_tracks_play_one_midi_file_with_other_sounds_and_lie_in_one_split(tr
         assert splits[twins[0]] == splits[twins[1]]
 
 
-def test_the_midi_file_says_what_is_heard(trees):
+def test_the_midi_file_matches_the_audio(trees):
     import pretty_midi
 
     for track in trees["slakh"].glob("*/Track*"):
@@ -267,7 +267,7 @@ def test_the_midi_file_says_what_is_heard(trees):
                 assert first - 0.005 < sounding < first + 0.35, (track, name)
 
 
-def test_numbers_have_gaps_and_none_that_something_bad_is_known_of():
+def test_numbers_have_gaps_and_leave_out_defective_tracks():
     plans = list(slakh.plan_tracks(100, 1.0, 0, (), Path("/tree")))
     numbers = {int(plan.name[5:]) for plan in plans}
     assert len(numbers) == 100 and not numbers & {5, 12, 22, 157}
@@ -284,7 +284,7 @@ def test_families_of_programs_are_spelt_as_in_slakh():
 # --- Dagstuhl ChoirSet ------------------------------------------------------------------------------------------------
 
 
-def test_a_take_has_four_voices_and_the_room_of_one_length(trees):
+def test_the_four_voices_and_the_room_of_a_take_are_equally_long(trees):
     audio = trees["choirset"] / "audio_wav_22050_mono"
     names = {"DCS_LI_QuartetA_Take01": ("S2", "A1", "T1", "B1"), "DCS_TP_FullChoir_Take01": ("S1", "A2", "T2", "B2")}
     files = {f"{take}_{voice}_DYN.wav" for take, voices in names.items() for voice in voices}
@@ -295,7 +295,7 @@ def test_a_take_has_four_voices_and_the_room_of_one_length(trees):
         assert np.ptp(levels) < 8
 
 
-def test_no_work_is_in_two_splits_and_none_that_another_test_plays():
+def test_no_work_is_in_two_splits_or_in_another_test():
     assert len(set(TRAIN)) == len(TRAIN) > 250 and len(set(TEST)) == len(TEST) > 20
     assert not set(TRAIN) & set(TEST)
     assert not {work.split("/")[1] for work in (*TRAIN, *TEST)} & works_under_test()
@@ -309,7 +309,7 @@ def test_no_work_is_in_two_splits_and_none_that_another_test_plays():
 # --- Remixpacks -------------------------------------------------------------------------------------------------------
 
 
-def test_the_links_hold_when_the_tree_is_moved(trees, tmp_path):
+def test_the_links_stay_valid_when_the_tree_is_moved(trees, tmp_path):
     shutil.copytree(trees["remixpacks"], tmp_path / "moved", symlinks=True)
     links = [path for path in (tmp_path / "moved").rglob("*(symlink).wav") if path.is_symlink()]
     assert len(links) >= 9
@@ -319,7 +319,7 @@ def test_the_links_hold_when_the_tree_is_moved(trees, tmp_path):
         assert link.name == f"{target.parent.name} {target.stem}(symlink).wav"
 
 
-def test_a_kick_drum_is_lower_than_a_snare_and_that_than_cymbals(trees):
+def test_a_kick_drum_is_lower_than_a_snare_and_a_snare_lower_than_cymbals(trees):
     def brightness(label: str) -> float:
         means = []
         for path in (trees["remixpacks"] / "symlinks_to_files/fine/Pure" / label).iterdir():
@@ -330,7 +330,7 @@ def test_a_kick_drum_is_lower_than_a_snare_and_that_than_cymbals(trees):
     assert 3 * brightness("Kick_Drum") < brightness("Snare") < brightness("Cymbals")
 
 
-def test_a_file_that_is_no_soundfont_is_refused(tmp_path):
+def test_a_text_file_is_not_a_soundfont(tmp_path):
     (tmp_path / "text.sf2").write_text("not a soundfont")
     with pytest.raises(DataError, match="cannot be read"):
         render("remixpacks", tmp_path / "out", soundfont=str(tmp_path / "text.sf2"))

@@ -34,7 +34,7 @@ def write_bach10_like(folder):
     return folder
 
 
-def test_every_track_is_held_out_once_and_the_table_names_all_candidates(tmp_path, make_small_body, capsys):
+def test_each_track_is_held_out_once_and_the_table_names_all_candidates(tmp_path, make_small_body, capsys):
     folder = write_bach10_like(tmp_path / "stems")
     path = transfer_trial.trial(
         [str(make_small_body(tmp_path / "small.pth"))], bach10=str(folder), out=str(tmp_path / "out"), at=[1, 2], seeds=1
@@ -51,7 +51,7 @@ def test_every_track_is_held_out_once_and_the_table_names_all_candidates(tmp_pat
     assert "| bach10 | small | 0 |" in shown and "of 4)" in shown
 
 
-def test_the_difference_is_that_of_paired_means():
+def test_the_difference_is_a_difference_of_paired_means():
     rows = [{"excerpt": e, "track": "abc"[e], "start": 0, "label": "x", "si_sdr": 1.0 + e} for e in range(3)]
     others = [{**row, "si_sdr": row["si_sdr"] - 0.5} for row in rows]
     assert transfer_trial.difference(rows, others).startswith("+0.50 (p ")
