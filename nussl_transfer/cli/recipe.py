@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .status import recipe_status
 
+if TYPE_CHECKING:
+    from ..pipelines.experiment import Experiment
+    from ..training.run import Run
 
-def run_recipe(about: str, modes: Sequence[str], argv: Sequence[str] | None = None) -> int:
-    """Run the experiment that the command line names, and return the exit status.
+
+def run_recipe(
+    about: str, train: Callable[[Experiment, Path], Run], modes: Sequence[str], argv: Sequence[str] | None = None
+) -> int:
+    """Train the experiment that the command line names, and return the exit status.
 
     Args:
         about: The recipe's help.
+        train: Trains an experiment in a run folder.
         modes: The modes that this recipe trains in.
-        argv: The words after the program's name; None takes those of this process.
+        argv: The arguments of the command line; None takes those of this process.
     """
     values = _parser(about).parse_args(argv)
-    return recipe_status(lambda: _conduct(values.experiment, values.out, values.override, modes))
+    return recipe_status(lambda: _train(train, modes, values.experiment, values.out, values.override))
 
 
-def _conduct(file: Path, out: Path, overrides: Sequence[str], modes: Sequence[str]) -> int:
-    from ..pipelines.experiment import conduct
+def _train(
+    train: Callable[[Experiment, Path], Run], modes: Sequence[str], file: Path, out: Path, overrides: Sequence[str]
+) -> int:
     from ..pipelines.experiment_reading import read_experiment
     from ..runtime.process_group import is_main_process, synchronized
 
@@ -36,7 +45,7 @@ def _conduct(file: Path, out: Path, overrides: Sequence[str], modes: Sequence[st
                 f"{file} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Use {recipe}, or change "
                 "training.mode."
             )
-    run = conduct(experiment, out)
+    run = train(experiment, out)
     if is_main_process():
         print(f"Wrote {run.best}.")
     return 0

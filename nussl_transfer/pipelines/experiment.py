@@ -1,11 +1,13 @@
-"""Experiments: what decides a run, section by section, with the paper's values as defaults; and training one.
+"""Experiments: all options of a run, section by section, with the paper's values as defaults.
 
-`nussl_transfer.pipelines.experiment_reading` reads an experiment from YAML.
+`nussl_transfer.pipelines.experiment_reading` reads an experiment from YAML; ``recipes/pretrain.py`` and
+``recipes/finetune.py`` train one with the functions below.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -20,14 +22,13 @@ from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
 from ..evaluation.score import SourceSeparationProbe
 from ..mixing.config import MixtureConfig
-from ..mixing.split import VALID_ITEMS, train_valid_split
+from ..mixing.split import VALID_ITEMS, TrainValidSplit, train_valid_split
 from ..networks.chimera import PAPER, build_transfer_chimera
 from ..runtime.process_group import is_main_process, synchronized
 from ..store.open import open_store
 from ..store.store import Store
 from ..training.config import FitConfig
-from ..training.run import Run, lock_run_folder, plain
-from .finetune import Start, check_trainable, train_on
+from .finetune import Start, check_trainable
 
 
 @dataclass(frozen=True)
@@ -196,16 +197,11 @@ class Experiment:
         return "scratch" if self.start.checkpoint is None else "finetune"
 
 
-def conduct(experiment: Experiment, out: str | Path) -> Run:
-    """Train what an experiment describes, and return the run. Called again, it resumes.
-
-    Args:
-        experiment: As from :func:`~nussl_transfer.pipelines.experiment_reading.read_experiment`.
-        out: Folder of the run.
+def start_of(experiment: Experiment) -> tuple[Start, FitConfig]:
+    """Return the network that an experiment starts from and how it trains, after all checks that need no stems.
 
     Raises:
-        ConfigError: The experiment cannot work, or the folder holds another run.
-        DataError: The stems cannot be trained on.
+        ConfigError: The experiment cannot work.
         CheckpointError: The pretrained model cannot be read or does not fit.
     """
     with synchronized():
@@ -215,14 +211,7 @@ def conduct(experiment: Experiment, out: str | Path) -> Run:
     start = plan_of(experiment.network) if checkpoint is None else Start.read(checkpoint)
     with synchronized():
         check_trainable(start, config)
-    data = experiment.data
-    with lock_run_folder(out):
-        stores = open_stores(experiment, start.info.sample_rate)
-        with synchronized():
-            shares = [about.share for _, about in sorted(data.stores.items())]
-            materials = [train_valid_split(store, config.seed, share) for store, share in zip(stores, shares, strict=True)]
-            probe = _probe(stores[0], experiment, start) if experiment.test.probed and is_main_process() else None
-        return train_on(materials, start, data.mixture_config(), config, out, probe, data.valid_items, plain(asdict(experiment)))
+    return start, config
 
 
 def open_stores(experiment: Experiment, sample_rate: int) -> list[Store]:
@@ -235,6 +224,16 @@ def open_stores(experiment: Experiment, sample_rate: int) -> list[Store]:
     """
     prepared = Path(experiment.data.prepared)
     return [_open(about, prepared / name, sample_rate) for name, about in sorted(experiment.data.stores.items())]
+
+
+def split_stores(experiment: Experiment, stores: Sequence[Store], seed: int) -> list[TrainValidSplit]:
+    """Return the tracks to train on and those to validate on, for each store of :func:`open_stores`.
+
+    Raises:
+        DataError: A store has too few tracks.
+    """
+    shares = [about.share for _, about in sorted(experiment.data.stores.items())]
+    return [train_valid_split(store, seed, share) for store, share in zip(stores, shares, strict=True)]
 
 
 def plan_of(network: NetworkConfig) -> Start:
@@ -284,6 +283,12 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
     return [listed[place] for place in chosen]
 
 
-def _probe(store: Store, experiment: Experiment, start: Start) -> SourceSeparationProbe:
+def probe_of(experiment: Experiment, store: Store, start: Start) -> SourceSeparationProbe | None:
+    """Return the scorer of the network at each validation, on test excerpts of the store; None if none is wanted.
+
+    Only the main process has one.
+    """
+    if not experiment.test.probed or not is_main_process():
+        return None
     excerpts = excerpts_of(store, experiment, experiment.test.probed)
     return SourceSeparationProbe(store.select(split="test"), excerpts, start.info.stft_params)

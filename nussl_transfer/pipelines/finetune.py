@@ -236,7 +236,6 @@ def train_on(
     out: str | Path,
     probe: Callable[[SeparationModel], float] | None = None,
     valid_items: int = VALID_ITEMS,
-    experiment: dict | None = None,
 ) -> Run:
     """Train a network on one or several train/validation splits, and return the run.
 
@@ -248,7 +247,6 @@ def train_on(
         out: Folder of the run.
         probe: A function that scores the network at each validation, for the curve.
         valid_items: Number of validation mixtures.
-        experiment: The experiment as plain values, kept in the run's ``config.yml``.
 
     Raises:
         ConfigError: An option is wrong.
@@ -259,26 +257,17 @@ def train_on(
             drawing = adapt_to_data(materials, drawing)
             train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
             labels = () if config.mode == "pretrain" else train.labels
-            model = _network(start, labels, config)
-            info = CheckpointInfo(
-                labels=labels,
-                mode=config.mode,
-                sample_rate=start.info.sample_rate,
-                stft_params=start.info.stft_params,
-                excerpt_seconds=drawing.excerpt_seconds,
-                parent=start.name,
-                data={
-                    "name": "+".join(material.train.dataset for material in materials),
-                    "minutes": round(sum(material.train.minutes() for material in materials), 1),
-                    "tracks": sum(len(material.train.tracks) for material in materials),
-                },
-            )
-            came_from = provenance([material.train for material in materials], config.seed, experiment)
+            model = network_for(start, labels, config)
+            info = checkpoint_info(start, labels, materials, drawing, config)
+            came_from = provenance([material.train for material in materials], config.seed)
         return fit(model, train, valid, config=config, out=out, info=info, probe=probe, provenance=came_from)
 
 
-def _network(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:
-    """Return the network to train; mode 'pretrain' keeps the mask head that is there, untrained."""
+def network_for(start: Start, labels: Sequence[str], config: FitConfig) -> SeparationModel:
+    """Return the network to train, with a mask head for the labels.
+
+    Without labels, a pretrained network keeps its mask head, and a new one gets an untrained head.
+    """
     if not labels and start.name is not None:
         return start.network
     with preserve_random_state():
@@ -287,6 +276,25 @@ def _network(start: Start, labels: Sequence[str], config: FitConfig) -> Separati
         network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)
     logger.info("Network: %s.", report)
     return network
+
+
+def checkpoint_info(
+    start: Start, labels: Sequence[str], splits: Sequence[TrainValidSplit], mixtures: MixtureConfig, config: FitConfig
+) -> CheckpointInfo:
+    """Return what the checkpoints of a run say: labels, sample rate, STFT, pretrained model and training stems."""
+    return CheckpointInfo(
+        labels=tuple(labels),
+        mode=config.mode,
+        sample_rate=start.info.sample_rate,
+        stft_params=start.info.stft_params,
+        excerpt_seconds=mixtures.excerpt_seconds,
+        parent=start.name,
+        data={
+            "name": "+".join(split.train.dataset for split in splits),
+            "minutes": round(sum(split.train.minutes() for split in splits), 1),
+            "tracks": sum(len(split.train.tracks) for split in splits),
+        },
+    )
 
 
 def _name_of(checkpoint: Path) -> str:

@@ -1,4 +1,4 @@
-"""An experiment is conducted: by a recipe's words, from the stems to the folder of a run, and again."""
+"""Test the recipes that train experiments, from the command line and stems to the folder of a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import yaml
 import nussl_transfer
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.pipelines import experiment
-from nussl_transfer.pipelines.experiment import NetworkConfig, conduct, plan_of
+from nussl_transfer.pipelines.experiment import NetworkConfig, plan_of
 from nussl_transfer.pipelines.experiment_reading import read_experiment
 from nussl_transfer.store.store import StoreWriter
+from recipes.finetune import finetune
+from recipes.pretrain import pretrain
 
 CONF = Path(__file__).parents[2] / "recipes" / "conf"
 TINY = {
@@ -74,7 +75,7 @@ def ask(tmp_path, store):
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory, store):
-    """The folder of a run of recipes.pretrain."""
+    """Return the folder of a run of recipes.pretrain."""
     folder = tmp_path_factory.mktemp("pretrained")
     path = folder / "tiny.yml"
     difference = {"base": str(CONF / "smoke.yml"), **TINY, "training": {"mode": "pretrain"}}
@@ -85,7 +86,7 @@ def pretrained(tmp_path_factory, store):
     return folder / "run"
 
 
-def test_a_pretrained_network_has_the_sizes_asked_for_and_separates_nothing_yet(pretrained):
+def test_a_pretrained_network_has_the_given_sizes_and_no_labels(pretrained):
     network, info = read_checkpoint(pretrained / "checkpoints" / "best.model.pth")
     assert (info.mode, info.labels, info.parent, info.sample_rate) == ("pretrain", (), None, 8000)
     assert tuple(info.stft_params[:2]) == (64, 16) and info.excerpt_seconds == 0.25
@@ -96,7 +97,7 @@ def test_a_pretrained_network_has_the_sizes_asked_for_and_separates_nothing_yet(
     assert [point["iteration"] for point in points] == [0, 2, 4]
 
 
-def test_what_a_run_came_from_stands_beside_what_decides_it(pretrained, store):
+def test_the_config_of_a_run_has_its_provenance(pretrained, store):
     config = yaml.safe_load((pretrained / "config.yml").read_text())
     found = config["provenance"]
     assert found["seed"] == config["seed"] == 3
@@ -108,16 +109,16 @@ def test_what_a_run_came_from_stands_beside_what_decides_it(pretrained, store):
     assert asked["data"]["stores"]["stems"]["folder"] == str(store.folder)
 
 
-def test_what_was_resolved_is_itself_an_experiment_that_gives_the_same(pretrained, tmp_path):
+def test_the_recorded_experiment_reproduces_the_run(pretrained, tmp_path):
     asked = yaml.safe_load((pretrained / "config.yml").read_text())["provenance"]["experiment"]
     (tmp_path / "again.yml").write_text(yaml.safe_dump(asked))
-    again = conduct(read_experiment(tmp_path / "again.yml"), tmp_path / "run")
+    again = pretrain(read_experiment(tmp_path / "again.yml"), tmp_path / "run")
     before, _ = read_checkpoint(pretrained / "checkpoints" / "latest.model.pth")
     after, _ = read_checkpoint(again.latest)
     assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
 
 
-def test_a_fine_tuning_starts_from_a_run_and_goes_on_by_the_same_words(pretrained, ask, tmp_path, capsys):
+def test_fine_tuning_starts_from_a_run_and_the_same_command_resumes_it(pretrained, ask, tmp_path, capsys):
     words = [str(ask(start={"checkpoint": str(pretrained)})), "--out", str(tmp_path / "run")]
     assert main_of("finetune", words) == 0
     said = capsys.readouterr()
@@ -134,7 +135,7 @@ def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
     before = read_checkpoint(body)[0].state_dict()
     for mode, frozen, kept in (("mask", [], {"recurrent_stack", "embedding"}), ("whole", ["embedding"], {"embedding"})):
         training = {"mode": mode, "frozen": frozen}
-        run = conduct(read_experiment(ask(start={"checkpoint": str(body)}, training=training)), tmp_path / mode)
+        run = finetune(read_experiment(ask(start={"checkpoint": str(body)}, training=training)), tmp_path / mode)
         after = read_checkpoint(run.latest)[0].state_dict()
         same = {name.split(".")[1] for name in before if before[name].shape == after[name].shape}
         changed = {name.split(".")[1] for name in before if name in after and before[name].shape == after[name].shape
@@ -142,15 +143,15 @@ def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
         assert kept <= same - changed, mode
 
 
-def test_an_unknown_layer_is_refused_before_a_store_is_opened(body, ask, tmp_path):
+def test_an_unknown_layer_is_an_error_before_a_store_is_opened(body, ask, tmp_path):
     nowhere = {"stores": {"stems": {"folder": "nowhere"}}}
     path = ask(start={"checkpoint": str(body)}, training={"frozen": ["body"]}, data=nowhere)
     with pytest.raises(ConfigError, match="Layers body cannot be frozen: the network has .*recurrent_stack"):
-        conduct(read_experiment(path), tmp_path / "run")
+        finetune(read_experiment(path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_stems_are_prepared_once_where_the_experiment_says(ask, tmp_path):
+def test_stems_are_prepared_in_the_folder_of_the_experiment(ask, tmp_path):
     for song in ("one", "two"):
         for number, label in enumerate(("bass", "organ", "tenor", "voice")):
             (tmp_path / "songs" / song).mkdir(parents=True, exist_ok=True)
@@ -158,24 +159,24 @@ def test_stems_are_prepared_once_where_the_experiment_says(ask, tmp_path):
             soundfile.write(tmp_path / "songs" / song / f"{label}.wav", audio, 8000)
     choir = {"folder": str(tmp_path / "songs"), "groups": {"low": ["bass", "tenor"], "high": ["voice"]}}
     path = ask(data={"stores": {"stems": None, "choir": choir}, "prepared": str(tmp_path / "stores")})
-    run = conduct(read_experiment(path), tmp_path / "run")
+    run = finetune(read_experiment(path), tmp_path / "run")
     assert read_info(run.best).labels == ("high", "low")
     assert (tmp_path / "stores" / "choir" / "manifest.json").is_file() and not (tmp_path / "run" / "store").exists()
 
 
-def test_two_stores_are_joined_by_their_shares(ask, store, tmp_path):
+def test_two_stores_are_mixed_by_their_shares(ask, store, tmp_path):
     long = make_store(tmp_path / "long", seconds=3.0)
     stores = {"stems": {"folder": str(store.folder)}, "long": {"folder": str(long.folder)}}
-    run = conduct(read_experiment(ask(data={"stores": stores})), tmp_path / "run")
+    run = finetune(read_experiment(ask(data={"stores": stores})), tmp_path / "run")
     assert run.config["training"]["shares"] == [0.75, 0.25], "stores come in the order of their names, shares by minutes"
     assert read_info(run.best).data["name"] == "long+one"
     given = {name: {**about, "share": 1.0} for name, about in stores.items()}
-    run = conduct(read_experiment(ask(data={"stores": given})), tmp_path / "equal")
+    run = finetune(read_experiment(ask(data={"stores": given})), tmp_path / "equal")
     assert run.config["training"]["shares"] == [0.5, 0.5]
 
 
-def test_augmentation_reaches_training_alone(ask, tmp_path):
-    run = conduct(read_experiment(ask(data={"augment": ["pitch"], "coherent": 0.5, "gain_db": 2.0})), tmp_path / "run")
+def test_only_training_mixtures_are_augmented(ask, tmp_path):
+    run = finetune(read_experiment(ask(data={"augment": ["pitch"], "coherent": 0.5, "gain_db": 2.0})), tmp_path / "run")
     training, validation = run.config["training"], run.config["validation"]
     assert training["pitch"] == [-3.0, 3.0] and validation["pitch"] == [0.0, 0.0]
     assert training["stretch"] == validation["stretch"] == [1.0, 1.0]
@@ -183,8 +184,8 @@ def test_augmentation_reaches_training_alone(ask, tmp_path):
     assert (training["length"], validation["length"]) == (8, 2)
 
 
-def test_the_curve_has_the_si_sdr_of_test_tracks_where_that_is_asked_for(ask, tmp_path):
-    run = conduct(read_experiment(ask(test={"probed": 2})), tmp_path / "run")
+def test_the_curve_has_the_si_sdr_of_test_tracks_with_the_option_probed(ask, tmp_path):
+    run = finetune(read_experiment(ask(test={"probed": 2})), tmp_path / "run")
     points = run.read_curve()["points"]
     assert all(isinstance(point["test_si_sdr"], float) for point in points)
 
@@ -198,22 +199,22 @@ def test_the_curve_has_the_si_sdr_of_test_tracks_where_that_is_asked_for(ask, tm
         ({"training": {"iterations": 0}}, "iterations must be a whole number from 1"),
     ],
 )
-def test_what_cannot_work_is_refused(ask, tmp_path, sections, said):
+def test_an_impossible_experiment_is_an_error(ask, tmp_path, sections, said):
     with pytest.raises(ConfigError, match=said):
-        conduct(read_experiment(ask(**sections)), tmp_path / "run")
+        finetune(read_experiment(ask(**sections)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_recipe_that_is_stopped_says_how_to_go_on(ask, tmp_path, capsys, monkeypatch):
-    def stopped(*_):
+def test_an_interrupted_recipe_says_how_to_resume(ask, tmp_path, capsys, monkeypatch):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "conduct", stopped)
+    monkeypatch.setattr("nussl_transfer.training.fit.fit", stopped)
     assert main_of("finetune", [str(ask()), "--out", str(tmp_path / "run")]) == 130
     assert "Give the same command again" in capsys.readouterr().err
 
 
-def test_a_recipe_refuses_the_modes_of_the_other_and_says_which_to_take(ask, tmp_path, capsys):
+def test_a_recipe_rejects_the_modes_of_the_other_and_names_it(ask, tmp_path, capsys):
     for recipe, mode, other in (("finetune", "pretrain", "pretrain"), ("pretrain", "whole", "finetune")):
         words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
         assert main_of(recipe, words) == 2

@@ -29,6 +29,7 @@ from nussl_transfer.runtime import process_group as processes
 from nussl_transfer.runtime import reduce
 from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
+from recipes.pretrain import pretrain
 
 SECONDS = 0.1
 PLAN = {"iterations": 20, "batch_size": 4, "validate_every": 5, "frame_step": 2, "progress": False}
@@ -389,7 +390,7 @@ def test_a_recipe_prints_everything_once(tiny_store, tmp_path):
             out, err = io.StringIO(), io.StringIO()
             words = [str(experiment), "--out", str(tmp_path / "run"), *words]
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                status = run_recipe("Pretrains::\n\n    pretrain\n", ("pretrain",), words)
+                status = run_recipe("Pretrains::\n\n    pretrain\n", pretrain, ("pretrain",), words)
             return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 
         return say(*overrides)
