@@ -84,7 +84,7 @@ def _add_training_options(group: Group) -> None:
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
     best = ("loss", "mask_loss", "si_sdr")
-    add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [loss]")
+    add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [mask_loss]")
     add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop after N without a better one; 0: never [0]")
     add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights; 0: off [0.99]")
     add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
