@@ -228,7 +228,7 @@ def put(release: Path, name: str, package: Path) -> Path:
     shutil.copyfile(release / f"{name}.pth", path)
     card = (release / "README.md").read_text(encoding="utf-8")
     card = card.replace(f"--model {name}.pth", f"--model {name}")
-    card = card.replace(f'"{name}.pth"', f'"nussl_transfer/checkpoints/weights/{name}.pth"')
+    card = card.replace(f'"{name}.pth"', f'"{name}"')
     # The full network does not ship; `body` does.
     card = card.replace(f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n", "")
     with written_aside(path.with_suffix(".md")) as aside:
