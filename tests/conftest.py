@@ -23,6 +23,14 @@ torch.set_num_threads(1)
 REGRESSION = Path(__file__).parent / "regression"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Escape file names that are not UTF-8 in captured logs: pytest-xdist cannot send them from its workers."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode("utf-8")) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture
 def old_checkpoint() -> Path:
     """A checkpoint that nussl 1.1.9 saved on Python 3.8 and torch 1.8.1: see regression/README.md."""
