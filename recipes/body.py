@@ -225,7 +225,7 @@ def command_of(**arguments) -> str:
 
 
 def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Path:
-    """Write the last run's best network, in half precision, its entry in ``zoo.json`` and all curves; return the checkpoint.
+    """Write the last run's best network (half precision), its entry in ``zoo.json`` and all curves; return the checkpoint.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
@@ -244,8 +244,8 @@ def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Pat
     known = json.loads(registry.read_text(encoding="utf-8")) if registry.is_file() else {}
     layers = model.layers["recurrent_stack"].rnn
     known[name] = {
-        "what": f"ChimeraNet {layers.num_layers} x {layers.hidden_size} BLSTM, pretrained by deep clustering and on masks of "
-        "instrument families, on rendered ensembles; to be fine-tuned",
+        "what": f"ChimeraNet {layers.num_layers} x {layers.hidden_size} BLSTM, pretrained by deep clustering and on masks "
+        "of instrument families, on rendered ensembles; to be fine-tuned",
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "bytes": path.stat().st_size,
@@ -276,7 +276,9 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
         render_sampled(stores[1], samples, hours / 2)
     first, second = f"{runs}/body", f"{runs}/body-cooled"
     pretrain(stores, first, shares)
-    pretrain(stores, second, shares, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2)
+    pretrain(
+        stores, second, shares, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2
+    )
     return publish([first, second])
 
 

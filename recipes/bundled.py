@@ -124,8 +124,8 @@ BUNDLED = {
         "A quartet of violin, clarinet, saxophone and bassoon, playing chorales",
         quartet_stores,
         quartet_recordings,
-        "It has heard single notes put together by a program, not players in a room, and nothing but these four instruments, "
-        "the violin highest and the bassoon lowest.",
+        "It has heard single notes put together by a program, not players in a room, and nothing but these four "
+        "instruments, the violin highest and the bassoon lowest.",
         f"chorales of music21's corpus, rendered with {SOUNDFONTS} and {NOTES}",
     ),
     "choir": Bundled(
@@ -196,8 +196,8 @@ def bundle(
             recorded(trained, about.recordings(Path(recordings), folder), recordings_are, folder / "recorded" / model)
         )
     notes.append(
-        f"Fine-tuned from `{checkpoint}` for {iterations:,} iterations of {batch_size} mixtures of {excerpt_seconds:g} s; the "
-        f"weights are averaged. Most stems had a random equalizer, and some a random room. "
+        f"Fine-tuned from `{checkpoint}` for {iterations:,} iterations of {batch_size} mixtures of {excerpt_seconds:g} s; "
+        "the weights are averaged. Most stems had a random equalizer, and some a random room. "
         f"`python -m recipes.bundled --model {model}` renders the data and makes this model."
     )
     shutil.rmtree(folder / "releases" / model, ignore_errors=True)
@@ -217,8 +217,8 @@ def recorded(run: Run, store: Store, what: str, out: Path) -> str:
     means = {name: mean_of(scores, name) for name in ("mixture", "model", "oracle")}
     return (
         f"**On {what}** ({len(store.tracks)} pieces, {len(excerpts)} excerpts of {seconds:g} s, none of them heard in "
-        f"training): mean SI-SDR {means['model']:.2f} dB. The mixture has {means['mixture']:.2f} dB, oracle magnitude masks "
-        f"have {means['oracle']:.2f} dB."
+        f"training): mean SI-SDR {means['model']:.2f} dB. The mixture has {means['mixture']:.2f} dB, oracle magnitude "
+        f"masks have {means['oracle']:.2f} dB."
     )
 
 

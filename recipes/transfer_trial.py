@@ -1,4 +1,4 @@
-"""Measure what a pretrained model is worth: ``python -m recipes.transfer_trial --bach10 DIR --choir DIR --checkpoints body``.
+"""Measure the gain from a pretrained model: ``python -m recipes.transfer_trial --bach10 DIR --choir DIR --checkpoints body``.
 
 One protocol for all models. Four folds over the recorded pieces of Bach10 and three over choir songs (female and male
 voices), every track held out once. Each pretrained model is fine-tuned, and a network of the same size and one of the size
@@ -7,8 +7,8 @@ excerpts of 2 s of the held-out tracks. The table gives the mean SI-SDR in dB, m
 network of the same size from scratch, its one-sided Wilcoxon p-value over excerpts and sources, and on how many tracks
 the pretrained model is ahead.
 
-No choice is made on the held-out tracks: every listed run is reported, and the network at each count is the last one, not the
-best. Runs resume; finished folds are not repeated.
+No choice is made on the held-out tracks: every listed run is reported, and the network at each count is the last one, not
+the best. Runs resume; finished folds are not repeated.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def trial(
                 scored = run_folds(store, candidate, k, seed, Path(out) / name, training, mixtures, counts)
                 results.append({"set": name, "candidate": candidate.name, "seed": seed, **scored})
         excerpts = make_excerpts(store, EXCERPT_SECONDS)
-        results += [{"set": name, "candidate": what, "rows": {"0": score(what, store, excerpts)}} for what in (MIXTURE, ORACLE)]
+        results += [
+            {"set": name, "candidate": what, "rows": {"0": score(what, store, excerpts)}} for what in (MIXTURE, ORACLE)
+        ]
     path = Path(out) / "results.json"
     write_json(path, {"at": counts, "results": results})
     print(table(results, counts))
@@ -162,7 +164,9 @@ def table(results: Sequence[dict], counts: Sequence[int]) -> str:
         rows = result["rows"]
         means = [f"{mean_of(rows[str(count)]):.2f}" if str(count) in rows else "" for count in counts]
         if "0" in rows:
-            lines.append(f"| {result['set']} | {result['candidate']} | | {mean_of(rows['0']):.2f}" + " |" * (len(counts) + 2))
+            lines.append(
+                f"| {result['set']} | {result['candidate']} | | {mean_of(rows['0']):.2f}" + " |" * (len(counts) + 2)
+            )
             continue
         minutes = [sum(result["seconds"][str(count)]) / len(result["seconds"][str(count)]) / 60 for count in counts]
         other = next((row for row in results if row.get("seed") == result["seed"] and row["set"] == result["set"]
@@ -180,7 +184,9 @@ def difference(rows: Sequence[dict], others: Sequence[dict]) -> str:
     """Return the mean difference in dB, its p-value, and on how many tracks it is above 0."""
     found = compare(rows, others)
     tracks = sorted({row["track"] for row in rows})
-    ahead = sum(mean_of([r for r in rows if r["track"] == t]) > mean_of([r for r in others if r["track"] == t]) for t in tracks)
+    ahead = sum(
+        mean_of([r for r in rows if r["track"] == t]) > mean_of([r for r in others if r["track"] == t]) for t in tracks
+    )
     p_value = "-" if found["p_value"] is None else f"{found['p_value']:.1e}"
     return f"{found['mean_a'] - found['mean_b']:+.2f} (p {p_value}, {ahead} of {len(tracks)})"
 

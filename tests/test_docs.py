@@ -86,7 +86,11 @@ def _restructured(text: str) -> Iterator[Block]:
 def _guess(code: str) -> str:
     """Return the language of a literal block without one."""
     first = code.split(maxsplit=1)[0] if code.split() else ""
-    return "sh" if first in ("nussl-transfer", "make", "pip", "python", "torchrun", "python3.11", "snakemake", "tensorboard") else ""
+    return (
+        "sh"
+        if first in ("nussl-transfer", "make", "pip", "python", "torchrun", "python3.11", "snakemake", "tensorboard")
+        else ""
+    )
 
 
 # Data sets that pages name, as small trees of the same form.
@@ -105,7 +109,9 @@ def reader(tmp_path, monkeypatch):
     for folder, tracks in (("my-stems", ("first song", "second song")), ("my-test-stems", ("third song",))):
         for shift, track in enumerate(tracks):
             for number, label in enumerate(LABELS):
-                write(tmp_path / folder / track / f"{label}.wav", tone(110.0 * 2**number * (1 + shift / 12), 3.0, RATE), RATE)
+                write(
+                    tmp_path / folder / track / f"{label}.wav", tone(110.0 * 2**number * (1 + shift / 12), 3.0, RATE), RATE
+                )
     mixture = sum(tone(110.0 * 2**number, 3.0, RATE) for number in range(4)) / 4
     for name in ("chorale.wav", "concert.wav", "song.wav"):
         soundfile.write(tmp_path / name, mixture.astype(np.float32), RATE)
@@ -198,7 +204,8 @@ def test_blocks_are_found_in_both_formats(tmp_path):
     markdown, rst = tmp_path / "a.md", tmp_path / "a.rst"
     markdown.write_text("Text\n\n```python\nx = 1\n```\n\n<!-- parsed only: no network -->\n```sh\nmake demo\n```\n")
     rst.write_text(
-        "Text::\n\n    make demo\n    make test\n\n.. parsed only: no network\n\n.. code-block:: python\n   :linenos:\n\n   x = 1\n\nEnd.\n"
+        "Text::\n\n    make demo\n    make test\n\n.. parsed only: no network\n\n.. code-block:: python\n   :linenos:\n\n  "
+        " x = 1\n\nEnd.\n"
     )
     assert [(one.kind, one.code, one.parsed_only) for one in blocks_of(markdown)] == [
         ("python", "x = 1\n", False), ("sh", "make demo\n", True),

@@ -1,8 +1,8 @@
 """Change the pitch and the tempo of a stem, each on its own or both at once.
 
 Signalsmith Stretch (``python-stretch``), a phase vocoder, scales time with its faster preset; resampling the result
-(``soxr``) changes the pitch. Together they change both by any amount. ``benchmarks/augmenting.py`` compares seven methods on
-ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was chosen because
+(``soxr``) changes the pitch. Together they change both by any amount. ``benchmarks/augmenting.py`` compares seven methods
+on ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was chosen because
 
 * stems stay aligned: simultaneous bursts in two stems end up less than a millisecond apart, whatever else sounds. SoX
   (nussl's own method, and somewhat faster) cuts and joins segments where each stem's waveform fits, and moves them up to
@@ -111,8 +111,8 @@ def _check_size(pitch: float, stretch: float) -> None:
     speed = stretch / 2 ** (pitch / 12) if abs(pitch) <= 24 else math.inf
     if not (SLOWEST <= speed <= FASTEST and SLOWEST <= stretch <= FASTEST):
         raise ConfigError(
-            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} is too large a change: together they scale time "
-            f"by {speed:.2f}, expected {SLOWEST:g} to {FASTEST:g}. Use a smaller change."
+            f"A pitch of {pitch:+g} semitones with a stretch of {stretch:g} is too large a change: together they scale "
+            f"time by {speed:.2f}, expected {SLOWEST:g} to {FASTEST:g}. Use a smaller change."
         )
 
 

@@ -97,8 +97,8 @@ def written_audio(
         except soundfile.LibsndfileError as error:
             raise DataError(
                 f"{path} cannot be written: {format_name} does not support {channels} "
-                f"{'channel' if channels == 1 else 'channels'} at {sample_rate} Hz ({error.error_string.rstrip('. ')}). Use "
-                "wav, or flac for up to 8 channels, or do not keep the rate."
+                f"{'channel' if channels == 1 else 'channels'} at {sample_rate} Hz ({error.error_string.rstrip('. ')}). "
+                "Use wav, or flac for up to 8 channels, or do not keep the rate."
             ) from error
         with file:
             writer = AudioWriter(file, path)
@@ -112,4 +112,6 @@ def written_audio(
 
 
 def _unwritten(path: Path, why: object) -> OSError:
-    return OSError(f"{path} could not be written ({str(why) or 'not all of it arrived'}). Check the free space on its disk.")
+    return OSError(
+        f"{path} could not be written ({str(why) or 'not all of it arrived'}). Check the free space on its disk."
+    )

@@ -147,7 +147,8 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
     except Exception as error:  # a configuration may name any layer, and give it any argument
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"Checkpoint {path} is wrong: its weights do not fit its configuration ({first_line}). Download or train it again."
+            f"Checkpoint {path} is wrong: its weights do not fit its configuration ({first_line}). Download or train it "
+            "again."
         ) from error
     return model.eval(), info
 
@@ -232,8 +233,8 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     if not isinstance(metadata, dict) or "state_dict" not in content:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path} is not a checkpoint of nussl: got {found}, expected state_dict and metadata. Give a file that nussl or "
-            "nussl-transfer saved."
+            f"{path} is not a checkpoint of nussl: got {found}, expected state_dict and metadata. Give a file that nussl "
+            "or nussl-transfer saved."
         )
     stft_params, sample_rate = metadata.get("stft_params"), metadata.get("sample_rate")
     if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
@@ -255,15 +256,18 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
         )
         window, hop = int(info.stft_params.window_length), int(info.stft_params.hop_length)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"Checkpoint {path} is wrong: its metadata is damaged ({error!r}). Download or train it again.") from error
+        raise CheckpointError(
+            f"Checkpoint {path} is wrong: its metadata is damaged ({error!r}). Download or train it again."
+        ) from error
     if not (0 < sample_rate <= MOST_HZ and 0 < info.excerpt_seconds <= MOST_SECONDS and 0 < hop <= window <= MOST_HZ):
         raise CheckpointError(
-            f"Checkpoint {path} is wrong: its metadata is impossible: got a sample rate of {sample_rate} Hz, a window of {window} "
-            f"and a hop of {hop} samples, and mixtures of {info.excerpt_seconds} s. Download or train it again."
+            f"Checkpoint {path} is wrong: its metadata is impossible: got a sample rate of {sample_rate} Hz, a window of "
+            f"{window} and a hop of {hop} samples, and mixtures of {info.excerpt_seconds} s. Download or train it again."
         )
     if info.labels and len(info.labels) != masks:
         raise CheckpointError(
-            f"Checkpoint {path} is wrong: it names {len(info.labels)} sources and has {masks} masks. Download or train it again."
+            f"Checkpoint {path} is wrong: it names {len(info.labels)} sources and has {masks} masks. Download or train it "
+            "again."
         )
     return info
 

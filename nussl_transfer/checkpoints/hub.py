@@ -171,8 +171,8 @@ def _check_hash(address: str, path: Path, expected: str | None) -> None:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{address}: {path.name} has the wrong hash: got {found}, expected {expected}. It was deleted. Try again; if it "
-            "stays so, tell its author."
+            f"{address}: {path.name} has the wrong hash: got {found}, expected {expected}. It was deleted. Try again; if "
+            "it stays so, tell its author."
         )
 
 
@@ -201,7 +201,8 @@ def _from_cache(address: str, wanted: HubAddress, cache: Path, error: Exception)
         ) from error
     chosen = _choose(address, wanted, names)
     for name in chosen:
-        stored = (folder / name).resolve().name  # the client stores a file under its hash and links to it, where links exist
+        # The client stores a file under its hash and links to it, where links exist.
+        stored = (folder / name).resolve().name
         if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", stored):
             _check_hash(address, folder / name, stored)
     logger.info("%s: the hub cannot be reached; using the earlier download of commit %s.", address, commit)

@@ -136,8 +136,8 @@ def _fetched(url: str, path: Path, digest: str | None, most_bytes: int) -> Path:
         raise CheckpointError(str(error)) from error
     except OSError as error:
         raise CheckpointError(
-            f"{url} cannot be downloaded into {path.parent}: {error}. Set NUSSL_TRANSFER_HOME to a folder that can be written "
-            "and has room."
+            f"{url} cannot be downloaded into {path.parent}: {error}. Set NUSSL_TRANSFER_HOME to a folder that can be "
+            "written and has room."
         ) from error
 
 

@@ -45,7 +45,9 @@ def separate(model: list[str], out: Path, audio: Sequence[Path] = (), **given) -
     if not audio:  # `separate --model run song.wav`: only the first word after --model is a model
         model, audio = model[:1], [Path(word) for word in model[1:]]
     if not audio:
-        raise ConfigError("AUDIO is missing. Name the files or folders to separate: nussl-transfer separate AUDIO --model ...")
+        raise ConfigError(
+            "AUDIO is missing. Name the files or folders to separate: nussl-transfer separate AUDIO --model ..."
+        )
     from ..runtime.memory import return_freed_memory
     from ..separation.files import separate_files
 

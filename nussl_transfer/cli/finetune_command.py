@@ -38,7 +38,9 @@ def finetune_parser() -> Parser:
     _add_mixture_options(parser.add_argument_group("mixtures"))
     _add_training_options(parser.add_argument_group("training"))
     testing = parser.add_argument_group("cross-validation")
-    testing.add_argument("--folds", metavar="N", type=integer(2, 1000), help="train N networks, each scored on other tracks")
+    testing.add_argument(
+        "--folds", metavar="N", type=integer(2, 1000), help="train N networks, each scored on other tracks"
+    )
     testing.add_argument("--repeats", metavar="N", type=integer(1, 1000), help="repeat the folds with other seeds [1]")
     testing.add_argument("--test", metavar="STEMS", type=Path, help="score all networks together on these other stems")
     computing = parser.add_argument_group("computing")
@@ -94,7 +96,9 @@ def _add_training_options(group: Group) -> None:
 def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given) -> None:
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
-        raise ConfigError(f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats.")
+        raise ConfigError(
+            f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats."
+        )
     if "test" in given and not folds:
         raise ConfigError(f"--test needs --folds. To score a run: {PROGRAM} evaluate RUN STEMS.")
     if folds:

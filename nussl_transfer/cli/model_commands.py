@@ -51,7 +51,9 @@ def evaluate(models: list[str], stems: Path, out: Path = Path("scores"), excerpt
 
     given["device"] = resolve_device(given.get("device", "auto"))  # before a store is made
     found = [find_checkpoints(model) for model in models]  # several in a folder of runs: one ensemble
-    checkpoints = {name: paths if len(paths) > 1 else paths[0] for name, paths in zip(short_names(models), found, strict=True)}
+    checkpoints = {
+        name: paths if len(paths) > 1 else paths[0] for name, paths in zip(short_names(models), found, strict=True)
+    }
     first = read_info(found[0][0])
     store = open_store(stems, out / "store", first.sample_rate, stem_options(given))
     if any(track.split == "test" for track in store.tracks):

@@ -38,7 +38,11 @@ def add_stem_options(group: Group, *names: str) -> None:
             "type": parse_list,
             "help": "stems, files and folders to pass over: organ,piano",
         },
-        "silent": {"choices": ("error", "keep", "skip"), "metavar": "HOW", "help": "a silent stem: error, keep, skip (its track) [error]"},
+        "silent": {
+            "choices": ("error", "keep", "skip"),
+            "metavar": "HOW",
+            "help": "a silent stem: error, keep, skip (its track) [error]",
+        },
         "missing": {
             "choices": ("error", "skip", "silence"),
             "metavar": "HOW",

@@ -11,4 +11,15 @@ from .stem_folder import StemFolder
 from .stem_list import StemList
 from .tracks import Track
 
-__all__ = ["Bach10", "DagstuhlChoirSet", "MUSDB18", "Remixpacks", "Slakh", "StemDataset", "StemFolder", "StemList", "StemOptions", "Track"]
+__all__ = [
+    "Bach10",
+    "DagstuhlChoirSet",
+    "MUSDB18",
+    "Remixpacks",
+    "Slakh",
+    "StemDataset",
+    "StemFolder",
+    "StemList",
+    "StemOptions",
+    "Track",
+]

@@ -84,8 +84,8 @@ class Bach10(StemDataset):
         absent = [label for label in cls.LABELS if label not in labels_of(tracks) and not ignore.fits(label)]
         if absent and not groups:
             raise DataError(
-                f"No piece of Bach10 in {folder} has a {' or a '.join(absent)} (of {len(tracks)} pieces). Copy the data set "
-                "again, or name the stem in `ignore`."
+                f"No piece of Bach10 in {folder} has a {' or a '.join(absent)} (of {len(tracks)} pieces). Copy the data "
+                "set again, or name the stem in `ignore`."
             )
         return tracks if held_out is None else _held_out(tracks, held_out)
 
@@ -113,7 +113,9 @@ def _track(folder: Path, files: Sequence[Path]) -> Track:
             label = match["label"].lower()
             label = _SPELLING.get(label, label)
             if label in stems:
-                raise DataError(f"Piece {name} has two files for {label}, {stems[label][0].name} and {path.name}. Remove one.")
+                raise DataError(
+                    f"Piece {name} has two files for {label}, {stems[label][0].name} and {path.name}. Remove one."
+                )
             stems[label] = (path,)
     return Track(name, dict(sorted(stems.items())), mixture=mixture, left_out=tuple(left_out))
 

@@ -82,7 +82,9 @@ class StemDataset(nussl.datasets.BaseDataset):
         self.metadata.update(labels=list(self.labels), split=split)
 
     @classmethod
-    def find_tracks(cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options) -> list[Track]:
+    def find_tracks(
+        cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options
+    ) -> list[Track]:
         """Return the tracks of a folder, sorted by name; no audio is read.
 
         Audio that is passed over, and patterns of ``ignore`` that fit nothing, are logged.

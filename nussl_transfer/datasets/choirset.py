@@ -125,8 +125,8 @@ class DagstuhlChoirSet(StemDataset):
         wanted = {voice for voice in VOICES.values() if not ignore.fits(voice)}
         if absent := wanted - set(labels_of(tracks)):
             raise DataError(
-                f"None of the {len(tracks)} takes in {folder} has a microphone {microphone} of {few(absent)}. Copy the data "
-                "set again, or name these voices in `ignore`."
+                f"None of the {len(tracks)} takes in {folder} has a microphone {microphone} of {few(absent)}. Copy the "
+                "data set again, or name these voices in `ignore`."
             )
         return tracks if sources == "voices" else [_sections(track, wanted) for track in tracks]
 
@@ -135,11 +135,14 @@ def _check_options(sources: str, microphone: str, split_scheme: str) -> None:
     check_choice("sources", sources, SOURCES)
     if microphone == "HSM":
         raise ConfigError(
-            "microphone is 'HSM', and no soprano of Dagstuhl ChoirSet wore a headset, so no take has all four voices on it. "
-            "Choose 'DYN' (dynamic) or 'LRX' (larynx)."
+            "microphone is 'HSM', and no soprano of Dagstuhl ChoirSet wore a headset, so no take has all four voices on "
+            "it. Choose 'DYN' (dynamic) or 'LRX' (larynx)."
         )
     if microphone not in MICROPHONES:
-        raise ConfigError(f"microphone is {microphone!r}. Choose one of {', '.join(MICROPHONES)}: the others record the room or the piano.")
+        raise ConfigError(
+            f"microphone is {microphone!r}. Choose one of {', '.join(MICROPHONES)}: the others record the room or the "
+            "piano."
+        )
     check_choice("split_scheme", split_scheme, SPLIT_SCHEMES)
 
 
@@ -176,8 +179,8 @@ def _track(folder: Path, take: str, files: Sequence[Path], microphone: str, spli
     if microphone == "DYN" and twice:
         names = " and ".join(path.name for path in twice[0])
         raise DataError(
-            f"Take {take} in {folder} has two dynamic microphones of one voice, {names}; in Dagstuhl ChoirSet each voice has "
-            "one. Remove the file that the data set does not have."
+            f"Take {take} in {folder} has two dynamic microphones of one voice, {names}; in Dagstuhl ChoirSet each voice "
+            "has one. Remove the file that the data set does not have."
         )
     used = {path for paths in stems.values() for path in paths}
     left = tuple(path for path in files if path not in used)
@@ -219,8 +222,8 @@ def _drawn(tracks: Sequence[Track]) -> list[Track]:
     random.Random(0).shuffle(names)
     test = set(names[: max(1, round(_PAPER_SHARE * len(names)))])
     logger.warning(
-        "split_scheme='paper': %d of %d takes are for the test (%s), and training has the same songs and singers: scores on "
-        "them are too good. 'song' and 'quartet' have fewer in common.",
+        "split_scheme='paper': %d of %d takes are for the test (%s), and training has the same songs and singers: scores "
+        "on them are too good. 'song' and 'quartet' have fewer in common.",
         len(test), len(names), few(test),
     )  # fmt: skip
     return [replace(track, split="test" if track.name in test else "train") for track in tracks]

@@ -80,10 +80,13 @@ ARCHIVES = {
 }
 # Data sets that must be requested, or cannot be given to anyone.
 ON_REQUEST = {
-    "Bach10": "Request it by a form: https://labsites.rochester.edu/air/resource.html. Unpack it, and give the folder Bach10_v1.1.",
-    "MUSDB18": "Request it at https://zenodo.org/records/1117372, which publishes no checksum. MUSDB18-HQ has the same songs "
+    "Bach10": "Request it by a form: https://labsites.rochester.edu/air/resource.html. Unpack it, and give the folder "
+    "Bach10_v1.1.",
+    "MUSDB18": "Request it at https://zenodo.org/records/1117372, which publishes no checksum. MUSDB18-HQ has the same "
+    "songs "
     "as WAV files and can be fetched.",
-    "Remixpacks": "It is not available: its stems come from commercial remix packs, which nobody may redistribute. Sort your "
+    "Remixpacks": "It is not available: its stems come from commercial remix packs, which nobody may redistribute. "
+    "Sort your "
     "own stems into a folder for each source.",
 }
 

@@ -132,8 +132,8 @@ def find_audio(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
         others = "; ".join(told_of_passed_over(found))
         raise DataError(
             f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Found {_census(found.files)}"
-            f"{f' ({others})' if others else ''}. Give the folder that holds the tracks, unpack an archive first, or convert "
-            "the audio to one of these formats."
+            f"{f' ({others})' if others else ''}. Give the folder that holds the tracks, unpack an archive first, or "
+            "convert the audio to one of these formats."
         )
     return found.audio
 
@@ -163,7 +163,7 @@ def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Sca
 
 
 def own_kind(folder: str | Path) -> str:
-    """Return what this program wrote into a folder: 'a store', 'a training run', 'separated stems'; '' for other folders."""
+    """Return what this program wrote into a folder: 'a store', 'a training run', 'separated stems'; '' for others."""
     folder = Path(folder)
     if os.path.isdir(folder / ".parts") or _mentions(folder / "manifest.json", b'"sample_rate"'):
         return "a store"
@@ -178,7 +178,9 @@ def told_of_passed_over(found: Scan) -> list[str]:
     """Return a sentence for each kind of audio that a scan passed over."""
     told = []
     if found.unread:
-        told.append(f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC")
+        told.append(
+            f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC"
+        )
     if found.hidden:
         told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
     for place, kind in sorted(found.own.items()):

@@ -82,7 +82,7 @@ def closest(asked: Iterable[str], known: Iterable[str]) -> list[str]:
 def fitting_names(asked: str, known: Iterable[str]) -> list[str]:
     """Return the known name that is spelt like this, in any case and punctuation, else all names that contain it.
 
-    >>> fitting_names("dagstuhl", ["DagstuhlChoirSet", "Slakh", "BabySlakh"]), fitting_names("slakh", ["Slakh", "BabySlakh"])
+    >>> fitting_names("dagstuhl", ["DagstuhlChoirSet", "Slakh"]), fitting_names("slakh", ["Slakh", "BabySlakh"])
     (['DagstuhlChoirSet'], ['Slakh'])
     """
     plain = {name: normalise(name).replace("_", "") for name in known}

@@ -60,7 +60,10 @@ class MUSDB18(StemDataset):
     LABELS = ("accompaniment", "vocals")
     LICENSE = "for academic use only; each song has its own: CC BY-NC-SA (48), restricted (102)"
     URL = "https://doi.org/10.5281/zenodo.3338373"
-    CITATION = "Z. Rafii, A. Liutkus, F.-R. Stoeter, S. I. Mimilakis and R. Bittner, 'The MUSDB18 corpus for music separation', 2017"
+    CITATION = (
+        "Z. Rafii, A. Liutkus, F.-R. Stoeter, S. I. Mimilakis and R. Bittner, 'The MUSDB18 corpus for music separation', "
+        "2017"
+    )
 
     def __init__(self, folder: str | Path, sources: str = "paper", **kwargs):
         super().__init__(folder, find={"sources": sources}, **kwargs)

@@ -53,7 +53,9 @@ class StemOptions:
         if not 0 <= self.length_tolerance < 1:
             raise ConfigError(f"length_tolerance={self.length_tolerance} is out of range. Give a share from 0 to below 1.")
         if self.rest and self.use_mixtures:
-            raise ConfigError("rest and use_mixtures exclude each other: with rest, stem and rest already sum to the mixture. Choose one.")
+            raise ConfigError(
+                "rest and use_mixtures exclude each other: with rest, stem and rest already sum to the mixture. Choose one."
+            )
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:

@@ -153,7 +153,8 @@ KINDRED = (
         "MUSDB18",
         r"\.stem\.mp4$",
         {"a folder train or test": r"(^|/)(train|test)/[^/]*\.stem\.mp4$"},
-        "train/Artist - Title.stem.mp4, test/Artist - Title.stem.mp4, the streams in the order mixture, drums, bass, other, vocals",
+        "train/Artist - Title.stem.mp4, test/Artist - Title.stem.mp4, the streams in the order mixture, drums, bass, "
+        "other, vocals",
     ),
 )
 # Data sets that are not supported, and that StemFolder would misread: pattern -> (name, what to do).
@@ -213,7 +214,9 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     fitting = {
         "<track>/<stem>.wav": [file for file in files if _depth(file) in (1, 2) and _is_stem(file.stem, names)],
         "<stem>/<track>.wav": [file for file in files if _depth(file) == 1 and _is_stem(file.parent.name, {})],
-        "<stem>.wav": [file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)],
+        "<stem>.wav": [
+            file for file in files if len(file.parts) == 1 and _is_stem(file.stem, {}) and not _track_in(file.stem)
+        ],
         "<track>_<stem>.wav, which is not supported: make each track a folder": [
             file for file in files if _track_in(file.stem) and beside[file.parent, _track_in(file.stem)] > 1
         ],
@@ -241,8 +244,8 @@ def _what_is_missing(folder: Path, kin: DatasetSignature, signed: list[PurePosix
         said.append(f"To read it alone, {where}say --dataset {kin.dataset}.")
     else:
         said.append(
-            f"Copy it again as unpacked; to read the files as they are, say --dataset {kin.dataset}, or --dataset StemFolder "
-            "for your own stems."
+            f"Copy it again as unpacked; to read the files as they are, say --dataset {kin.dataset}, or --dataset "
+            "StemFolder for your own stems."
         )
     return " ".join(said)
 

@@ -168,7 +168,9 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
     for kind in kinds:
         alike = kinds[kind] & chosen
         if len(alike) > 1:
-            raise DataError(f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them.")
+            raise DataError(
+                f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them."
+            )
     left = sorted(str(root) for roots in kinds.values() for root in roots - chosen)
     if left:
         logger.info("Remixpacks: passed over %s", ", ".join(left))
@@ -231,8 +233,8 @@ def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
     unknown = sum(not songs[track.name] for track in tracks)
     if unknown:
         logger.warning(
-            "the names of %d of %d files do not tell their song, and each counts as a song of its own; the option `song`, a "
-            "regular expression, finds it", unknown, len(tracks),
+            "the names of %d of %d files do not tell their song, and each counts as a song of its own; the option `song`, "
+            "a regular expression, finds it", unknown, len(tracks),
         )  # fmt: skip
     if all(track.split is None for track in tracks):
         return split_by_song(tracks, songs)

@@ -120,8 +120,8 @@ class Slakh(StemDataset):
         places = _with_stems(find_track_files(folder, ignore)[0])
         if not places:
             raise DataError(
-                f"{folder} holds no track of Slakh, a folder such as Track00001 with metadata.yaml and stems/S00.flac. Give "
-                "the folder that holds the tracks, or their splits, as unpacked."
+                f"{folder} holds no track of Slakh, a folder such as Track00001 with metadata.yaml and stems/S00.flac. "
+                "Give the folder that holds the tracks, or their splits, as unpacked."
             )
         check_unique(folder, places)
         about = _metadata(folder, places)
@@ -133,9 +133,15 @@ class Slakh(StemDataset):
             logger.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
         used = [place for place in places if place.number in splits]
         if not used:
-            raise DataError(f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use split_scheme='grouped'.")
+            raise DataError(
+                f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use "
+                "split_scheme='grouped'."
+            )
         _log_audio(used, about)
-        return [replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number]) for place in used]
+        return [
+            replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number])
+            for place in used
+        ]
 
 
 def _with_stems(places: Sequence[TrackFiles]) -> list[TrackFiles]:
@@ -217,13 +223,17 @@ def label_of_programs(sources: str | Mapping[str, Iterable[int]]) -> dict[int, s
     """
     if isinstance(sources, str):
         if sources not in SOURCES:
-            raise ConfigError(f"sources is {sources!r}. Choose one of {', '.join(SOURCES)}, or give the program numbers of each label.")
+            raise ConfigError(
+                f"sources is {sources!r}. Choose one of {', '.join(SOURCES)}, or give the program numbers of each label."
+            )
         sources = SOURCES[sources]
     labels: dict[int, str] = {}
     for label, programs in sources.items():
         for program in programs:
             if program not in range(DRUMS + 1):
-                raise ConfigError(f"Source {label!r} has program {program!r}, which is no number from 0 to 127, nor 128 for drums.")
+                raise ConfigError(
+                    f"Source {label!r} has program {program!r}, which is no number from 0 to 127, nor 128 for drums."
+                )
             if labels.setdefault(program, normalise(label)) != normalise(label):
                 both = f"{labels[program]!r} and {label!r}"
                 raise ConfigError(f"Program {program} is in two sources, {both}. Choose one.")
@@ -287,7 +297,9 @@ def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
     seen: dict[str, Path] = {}
     for place in places:
         if place.name in seen:
-            raise DataError(f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy.")
+            raise DataError(
+                f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy."
+            )
         seen[place.name] = place.folder
 
 
@@ -327,7 +339,9 @@ def read_metadata(path: Path) -> Metadata:
     if not isinstance(about, dict) or not isinstance(about.get("stems"), dict):
         raise DataError("has a metadata.yaml that lists no stems")
     uuid = str(about.get("UUID") or "")
-    return Metadata({str(name): _entry(str(name), stem) for name, stem in about["stems"].items()}, "" if uuid == "None" else uuid)
+    return Metadata(
+        {str(name): _entry(str(name), stem) for name, stem in about["stems"].items()}, "" if uuid == "None" else uuid
+    )
 
 
 def midi_md5(path: Path | None) -> str:

@@ -61,7 +61,8 @@ def split_of_tracks(midi: Mapping[int, str], scheme: str, seed: int = 0) -> dict
 def _listed(number: int, scheme: str) -> str:
     if not 1 <= number <= LAST["test"]:
         raise DataError(
-            f"split_scheme={scheme!r} covers Track00001 to Track{LAST['test']:05d}, and not Track{number:05d}. Use split_scheme='grouped'."
+            f"split_scheme={scheme!r} covers Track00001 to Track{LAST['test']:05d}, and not Track{number:05d}. Use "
+            "split_scheme='grouped'."
         )
     moved = next((split for split, numbers in MOVED.items() if number in numbers), None) if scheme == "split2" else None
     return moved or next(split for split, last in LAST.items() if number <= last)

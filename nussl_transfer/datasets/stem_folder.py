@@ -86,7 +86,9 @@ class StemFolder(StemDataset):
         tracks = _with_submixes(tracks)
         tracks = [track for track in tracks if track.stems]
         if not tracks:
-            raise DataError(f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well.")
+            raise DataError(
+                f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well."
+            )
         return tracks
 
 
@@ -133,8 +135,9 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
         return stem_major
     raise LayoutError(
         f"{folder} has folders such as {few(folders)} with files such as {few(names)}, and which of them name the stems is "
-        "not clear. Say with check or prepare: --options layout=track-major where each folder is one track; layout=stem-major "
-        "where each folder is one stem and the same file name in each is one track; layout=pool where each folder is one "
+        "not clear. Say with check or prepare: --options layout=track-major where each folder is one track; "
+        "layout=stem-major where each folder is one stem and the same file name in each is one track; layout=pool where "
+        "each folder is one "
         "stem and the files do not belong together. In Python: StemOptions(options={'layout': 'pool'})."
     )
 
@@ -173,9 +176,9 @@ def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapp
 def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
     if len(unit.files) > _MOST_STEMS:
         raise LayoutError(
-            f"{folder / unit.name} has {len(unit.files)} audio files ({few(path.name for path in unit.files)}): too many for "
-            "the stems of one track. Put each track, or each stem, into a folder of its own; if these are all of one stem, "
-            "say --options layout=pool (check, prepare)."
+            f"{folder / unit.name} has {len(unit.files)} audio files ({few(path.name for path in unit.files)}): too many "
+            "for the stems of one track. Put each track, or each stem, into a folder of its own; if these are all of one "
+            "stem, say --options layout=pool (check, prepare)."
         )
     stems: dict[str, tuple[Path, ...]] = {}
     mixtures: dict[str, Path] = {}
@@ -202,8 +205,8 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
     for unit in units:
         if len(unit.place.parts) != 1:
             raise LayoutError(
-                f"{folder} should have a folder for each stem: {unit.name or folder} does not lie directly in it, or in its "
-                "splits. Give the folder whose folders are the stems."
+                f"{folder} should have a folder for each stem: {unit.name or folder} does not lie directly in it, or in "
+                "its splits. Give the folder whose folders are the stems."
             )
         label = _label_of(folder / unit.name, unit.place.name)
         reserved = is_reserved(label) and group_of(label, members) is None
@@ -220,7 +223,9 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
                 stems.setdefault(name, {})[label] = (path,)
     names = list(dict.fromkeys([*stems, *left_out]))
     return [
-        Track(name, dict(sorted(stems.get(name, {}).items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ())))
+        Track(
+            name, dict(sorted(stems.get(name, {}).items())), splits[name], mixtures.get(name), tuple(left_out.get(name, ()))
+        )
         for name in names
     ]
 

@@ -67,7 +67,9 @@ def cut(signal: np.ndarray, sample_rate: int, span: tuple[float, float | None] |
     # Half a millisecond of rounding is no error.
     if round(start * sample_rate) >= frames or last > frames + sample_rate // 2000:
         until = "its end" if end is None else f"{end:g} s"
-        raise DataError(f"the part from {start:g} s to {until} lies outside the file, which has {frames / sample_rate:.2f} s")
+        raise DataError(
+            f"the part from {start:g} s to {until} lies outside the file, which has {frames / sample_rate:.2f} s"
+        )
     return signal[..., round(start * sample_rate) : last]
 
 
@@ -103,7 +105,8 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
             close = closest(asked, labels)
             hint = f"Did you mean {', '.join(close)}?" if close else "Name the stems of the group as they are."
             raise DataError(
-                f"Group {group!r} is empty: no track has a stem {', '.join(asked)}. The stems are {counted(labels, len(tracks))}. {hint}"
+                f"Group {group!r} is empty: no track has a stem {', '.join(asked)}. The stems are "
+                f"{counted(labels, len(tracks))}. {hint}"
             )
     used = set(labels) | {without_number(label) for label in labels}
     for member in members:

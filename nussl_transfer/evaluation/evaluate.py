@@ -14,8 +14,8 @@
      "left_out": 3,                                                references that no model is scored on
      "left_out_references": [{"excerpt", "track", "start", "label", "why", "estimate"}, ...]}  estimate null: all
 
-A comparison pairs excerpts: the score of an excerpt is the mean over its sources that count. `nussl_transfer.evaluation.score`
-says which references are left out.
+A comparison pairs excerpts: the score of an excerpt is the mean over its sources that count.
+`nussl_transfer.evaluation.score` says which references are left out.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ def make_excerpts(
     frames = round(excerpt_seconds * store.sample_rate)
     if frames < 2 or (hop is not None and hop * store.sample_rate < 1):
         raise ConfigError(
-            f"Excerpts of {excerpt_seconds:g} s{'' if hop is None else f' every {hop:g} s'} are shorter than the samples at "
-            f"{store.sample_rate} Hz. Give seconds, such as 2."
+            f"Excerpts of {excerpt_seconds:g} s{'' if hop is None else f' every {hop:g} s'} are shorter than the samples "
+            f"at {store.sample_rate} Hz. Give seconds, such as 2."
         )
     if not coherent and count is None:
         raise ConfigError("Incoherent excerpts are drawn, not cut side by side. Say how many, with count.")
@@ -107,8 +107,8 @@ def make_excerpts(
         found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
         if not found:
             raise DataError(
-                f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take longer "
-                "ones, or set sounding to False."
+                f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take "
+                "longer ones, or set sounding to False."
             )
     logger.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
     return found

@@ -83,8 +83,8 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
         labels = [source.label for source in excerpt.sources]
         if excerpt.frames < 1 or not labels or labels != sorted(set(labels)):
             raise DataError(
-                f"{path} lists a wrong mixture: got {excerpt.frames} samples and the labels {labels}, expected at least one "
-                "sample and one source, each label once, in alphabetical order. Make the list again."
+                f"{path} lists a wrong mixture: got {excerpt.frames} samples and the labels {labels}, expected at least "
+                "one sample and one source, each label once, in alphabetical order. Make the list again."
             )
     if _fingerprint(excerpts) != stems:
         logger.warning("%s was made from stems with other levels or lengths than those in %s.", path, store.folder)

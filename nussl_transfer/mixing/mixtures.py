@@ -71,7 +71,14 @@ class Mixtures(Dataset):
     ):
         missing = store.missing if missing is None else missing
         _check(config, store, seed, span, missing)
-        self.store, self.config, self.length, self.seed, self.span, self.missing = store, config, length, seed, span, missing
+        self.store, self.config, self.length, self.seed, self.span, self.missing = (
+            store,
+            config,
+            length,
+            seed,
+            span,
+            missing,
+        )
         self.labels, self.given_mixtures = store.labels, store.has_mixtures
         self.samples = round(config.excerpt_seconds * store.sample_rate)
         self.coherent, self.sounding = config.coherent, config.sounding
@@ -86,7 +93,9 @@ class Mixtures(Dataset):
         # The shortest excerpt of a stem: a stem that is active in it is active in a longer one from the same start.
         self._shortest = source_samples(self.samples, self.stretch[0])
         self._coherent_pools = self._pools_of_tracks() if self.coherent > 0 else []
-        self._stem_pools = {label: self._pool(self._tracks_with(label), label) for label in self.labels if self.coherent < 1}
+        self._stem_pools = {
+            label: self._pool(self._tracks_with(label), label) for label in self.labels if self.coherent < 1
+        }
 
     def __len__(self) -> int:
         return self.length
@@ -172,7 +181,7 @@ class Mixtures(Dataset):
         return [track for track in self.store.tracks if label in track.stems]
 
     def _pools_of_tracks(self) -> list[Pool]:
-        """Return the pools that coherent mixtures are drawn from: one, or one for each label where tracks may lack labels."""
+        """Return the pools that coherent mixtures are drawn from: one, or one for each label if tracks may lack labels."""
         tracks = self._tracks()
         complete = all(len(track.stems) == len(self.labels) for track in tracks)
         if self.missing != "silence" or complete:
@@ -274,10 +283,13 @@ def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, fl
             f"config is {config!r}. Give a MixtureConfig: Mixtures(store, MixtureConfig(excerpt_seconds=2.0), length)."
         )
     if config.excerpt_seconds is None:
-        raise ConfigError("excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length.")
+        raise ConfigError(
+            "excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length."
+        )
     if round(config.excerpt_seconds * store.sample_rate) < 1:
         raise ConfigError(
-            f"excerpt_seconds is {config.excerpt_seconds}: less than one sample at {store.sample_rate} Hz. Give a longer one."
+            f"excerpt_seconds is {config.excerpt_seconds}: less than one sample at {store.sample_rate} Hz. Give a longer "
+            "one."
         )
     if config.num_sources is not None and config.num_sources > len(store.labels):
         raise ConfigError(
@@ -287,8 +299,9 @@ def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, fl
     changed = config.coherent < 1 or config.gain_db > 0 or config.timbre > 0 or config.num_sources is not None
     if store.has_mixtures and changed:
         raise ConfigError(
-            f"{store.folder} was prepared with its own mixtures (use_mixtures), which fit only stems as they are in the track. "
-            "Set coherent to 1, gain_db and timbre to 0, and num_sources to None; or prepare it without use_mixtures."
+            f"{store.folder} was prepared with its own mixtures (use_mixtures), which fit only stems as they are in the "
+            "track. Set coherent to 1, gain_db and timbre to 0, and num_sources to None; or prepare it without "
+            "use_mixtures."
         )
     if not 0 <= span[0] < span[1] <= 1:
         raise ConfigError(f"span is {span}. Give two fractions of a track, from 0 to 1, the start before the end.")

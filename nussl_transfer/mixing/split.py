@@ -63,8 +63,8 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
     rest = store.select(names=[track.name for track in free])
     if len(rest.labels) < 2:
         raise DataError(
-            f"{store.folder} has only the stem {rest.labels[0]!r}, and there is nothing to separate it from. Give the stems of "
-            "at least two sources."
+            f"{store.folder} has only the stem {rest.labels[0]!r}, and there is nothing to separate it from. Give the "
+            "stems of at least two sources."
         )
     if names["valid"]:
         valid = store.select(names=names["valid"])

@@ -87,10 +87,10 @@ def build_transfer_chimera(
     """Return the configuration of the paper's ChimeraNet, for ``nussl.ml.SeparationModel``.
 
     The arguments are those of ``nussl.ml.networks.builders.build_recurrent_chimera``, with the paper's values as
-    defaults. The paper gives neither dropout nor activations. Here there is no dropout. Embeddings are unit vectors of a tanh,
-    as in the paper on deep clustering. nussl's usual sigmoid keeps all of them in one orthant: after 100 iterations on one
-    batch of four sounds the loss was 0.23 with a sigmoid and 0.03 with tanh. Masks are a softmax, so that the estimates
-    always add up to the mixture.
+    defaults. The paper gives neither dropout nor activations. Here there is no dropout. Embeddings are unit vectors of a
+    tanh, as in the paper on deep clustering. nussl's usual sigmoid keeps all of them in one orthant: after 100 iterations
+    on one batch of four sounds the loss was 0.23 with a sigmoid and 0.03 with tanh. Masks are a softmax, so that the
+    estimates always add up to the mixture.
 
     Args:
         num_sources: Number of masks.
@@ -177,8 +177,8 @@ def transplant(
         if name not in given or given[name].shape != tensor.shape:
             found = tuple(given[name].shape) if name in given else "no such tensor"
             raise CheckpointError(
-                f"Layer {_layer(name)!r} does not fit: {name} has {found}, expected shape {tuple(tensor.shape)}. Only the mask head "
-                "may differ. Use a checkpoint whose weights fit its configuration."
+                f"Layer {_layer(name)!r} does not fit: {name} has {found}, expected shape {tuple(tensor.shape)}. Only the "
+                "mask head may differ. Use a checkpoint whose weights fit its configuration."
             )
         state[name] = given[name].clone()
         copied.append(name)

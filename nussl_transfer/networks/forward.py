@@ -35,8 +35,8 @@ from .losses.heads import DeferredEmbedding
 # What to use in place of a layer: a function of the layer's inputs, or its output.
 Override = Callable[..., torch.Tensor] | torch.Tensor
 
-# Frames of a block of a recurrent layer. Torch reorders the weights for each block: at 64 frames that takes a quarter of the
-# time of the paper's network. 640 frames save a twentieth of the time and need 25 MB more. A chunk has four blocks.
+# Frames of a block of a recurrent layer. Torch reorders the weights for each block: at 64 frames that takes a quarter of
+# the time of the paper's network. 640 frames save a twentieth of the time and need 25 MB more. A chunk has four blocks.
 BLOCK = 320
 # Frames of a block of a head that must give nussl's very bits: it makes several copies.
 HEAD_BLOCK = 64
@@ -211,8 +211,8 @@ class ForwardPass:
             return batch
         if self.targets is None:
             raise ConfigError(
-                f"The batch has {', '.join(sorted(batch))} and no mix_magnitude, and the closure makes no spectra. Give the "
-                "data set nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
+                f"The batch has {', '.join(sorted(batch))} and no mix_magnitude, and the closure makes no spectra. Give "
+                "the data set nussl's MagnitudeSpectrumApproximation, or the closure `targets=Targets(stft_params)`."
             )
         return self.targets(batch)
 

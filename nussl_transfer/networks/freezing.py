@@ -99,7 +99,8 @@ def parameter_groups(
         if not trained:
             besides = f" with {', '.join(frozen)} frozen" if frozen else ""
             raise ConfigError(
-                f"body_learning_rate is {body_learning_rate:g}, and mode {mode!r}{besides} trains nothing of the {part}. Leave it out."
+                f"body_learning_rate is {body_learning_rate:g}, and mode {mode!r}{besides} trains nothing of the {part}. "
+                "Leave it out."
             )
         groups.append({"params": trained, "lr": rate})
     return groups
@@ -114,9 +115,9 @@ def freeze(model: SeparationModel, layers: Sequence[str]) -> None:
 def freeze_buffers_and_dropout(model: SeparationModel, layers: Sequence[str]) -> None:
     """Keep the buffers of frozen layers unchanged and their dropout off. Call this after ``model.train()``.
 
-    ``requires_grad`` does not do that: batch normalisation would still update its running statistics. A recurrent layer stays
-    in training mode, with dropout 0, because cuDNN cannot take gradients through one in evaluation mode. Its dropout rate is
-    restored when it is unfrozen.
+    ``requires_grad`` does not do that: batch normalisation would still update its running statistics. A recurrent layer
+    stays in training mode, with dropout 0, because cuDNN cannot take gradients through one in evaluation mode. Its dropout
+    rate is restored when it is unfrozen.
     """
     for name, layer in model.layers.items():
         for module in layer.modules():

@@ -1,8 +1,8 @@
 """Compute spectra and training targets of a batch of audio, on the batch's device.
 
 They equal those of nussl's ``MagnitudeSpectrumApproximation`` (or ``PhaseSensitiveSpectrumApproximation``),
-``MagnitudeWeights`` and ``ToSeparationModel`` on each item, computed for the whole batch in torch: only the audio is copied to
-the device.
+``MagnitudeWeights`` and ``ToSeparationModel`` on each item, computed for the whole batch in torch: only the audio is copied
+to the device.
 """
 
 from __future__ import annotations

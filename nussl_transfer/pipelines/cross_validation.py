@@ -141,8 +141,8 @@ def cross_validate(
         scores = {name: _averaged(rows), MIXTURE: score(MIXTURE, store, excerpts)}
         result = {**collect(scores, store, excerpts, {name: out}), "folds": about}
         result["use"] = (
-            f"Use all {len(networks)} networks together, as one ensemble: nussl-transfer separate AUDIO --model {out}. A test "
-            "of the ensemble needs tracks that none of them was trained on."
+            f"Use all {len(networks)} networks together, as one ensemble: nussl-transfer separate AUDIO --model {out}. A "
+            "test of the ensemble needs tracks that none of them was trained on."
         )
         if test is not None:
             models = {ENSEMBLE: list(networks.values()), **networks}

@@ -259,8 +259,8 @@ def _check(experiment: Experiment) -> None:
         raise ConfigError("The experiment has no stems: give a folder, as data.stores.NAME.folder.")
     if experiment.test.probed and (experiment.kind == "pretrain" or len(experiment.data.stores) > 1):
         raise ConfigError(
-            "test.probed scores the network while it trains. In mode 'pretrain' no masks are trained, and with several stores "
-            "it is not clear which one to test on. Set it to 0."
+            "test.probed scores the network while it trains. In mode 'pretrain' no masks are trained, and with several "
+            "stores it is not clear which one to test on. Set it to 0."
         )
 
 

@@ -73,8 +73,8 @@ class Start:
 def default_training(**changes) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
-    They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame with a tenth of the paper's
-    weight, twice its learning rate, averaged weights, and the network kept whose masks have the lowest loss on the
+    They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame with a tenth of the
+    paper's weight, twice its learning rate, averaged weights, and the network kept whose masks have the lowest loss on the
     validation mixtures. ``FitConfig()`` itself has the paper's values.
 
     Args:
@@ -147,7 +147,8 @@ def finetune(
     and how long the mixtures are. Calling it again with the same arguments resumes an interrupted run.
 
     Args:
-        stems: A folder of stems of any known layout, a stem list (``.csv``), several of these, a store, or the folder of one.
+        stems: A folder of stems of any known layout, a stem list (``.csv``), several of these, a store, or the folder of
+            one.
         out: Folder of the run. The store of a folder of stems is made in ``<out>/store``.
         checkpoint: Pretrained model: a name, a file or a run. None trains from scratch.
         mode: 'whole' trains the whole network; 'mask' trains only the mask head.
@@ -222,8 +223,8 @@ def check_trainable(start: Start, config: FitConfig) -> None:
     """
     if config.mode == "mask" and start.name is None:
         raise ConfigError(
-            "Mode 'mask' needs a pretrained model: got none, and a mask head on an untrained body learns nothing. Take mode "
-            "'whole', or give a checkpoint."
+            "Mode 'mask' needs a pretrained model: got none, and a mask head on an untrained body learns nothing. Take "
+            "mode 'whole', or give a checkpoint."
         )
     parameter_groups(start.network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 

@@ -37,7 +37,11 @@ def write_card(path: str | Path, release: Release) -> None:
 
 def _fields(release: Release) -> str:
     name = release.license.lower()
-    known = {"license": name} if name in HUB_LICENSES else {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name)}
+    known = (
+        {"license": name}
+        if name in HUB_LICENSES
+        else {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name)}
+    )
     fields = {
         **known,
         "library_name": "nussl",

@@ -161,12 +161,14 @@ def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, floa
     scored = {label: value for label, value in improvements.items() if value is not None}
     advice = []
     if not scored:
-        return ["No validation mixture could be scored: use longer mixtures (--excerpt-seconds), or more validation tracks."]
+        return [
+            "No validation mixture could be scored: use longer mixtures (--excerpt-seconds), or more validation tracks."
+        ]
     whole = network[None]["improvement"]
     if whole <= 0:
         advice.append(
-            "The network is no better than the mixture. Check the stems (nussl-transfer check STEMS --deep): are the labels "
-            "right, and do the stems of one track belong together?"
+            "The network is no better than the mixture. Check the stems (nussl-transfer check STEMS --deep): are the "
+            "labels right, and do the stems of one track belong together?"
         )
     if trend is not None and trend.falling:
         advice.append(
@@ -181,14 +183,18 @@ def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, floa
         )
     worst = min(scored, key=scored.__getitem__)
     if len(scored) > 1 and scored[worst] < whole - 1.5:
-        advice.append(f"More stems of {worst}: it improves least ({scored[worst]:+.1f} dB), from {minutes[worst]:g} minutes.")
+        advice.append(
+            f"More stems of {worst}: it improves least ({scored[worst]:+.1f} dB), from {minutes[worst]:g} minutes."
+        )
     if oracle[None]["mean"] is not None and oracle[None]["mean"] - network[None]["mean"] < NEAR_ORACLE:
         advice.append(
             "The network is close to the oracle mask. More is possible only with targets that respect phase: "
             "--phase-sensitive."
         )
     if not advice:
-        advice.append(f"Nothing stands out. Listen to the result; more stems or more iterations may help. The run is {folder}.")
+        advice.append(
+            f"Nothing stands out. Listen to the result; more stems or more iterations may help. The run is {folder}."
+        )
     return advice
 
 

@@ -24,7 +24,8 @@ class Example:
     Attributes:
         track: Name of the track.
         start_seconds: Where the excerpt starts.
-        audio: [samples] at 16 kHz by (estimate, label): ('mixture', ''), ('references', 'violin'), ('fine-tuned', 'violin').
+        audio: [samples] at 16 kHz by (estimate, label): ('mixture', ''), ('references', 'violin'), ('fine-tuned',
+            'violin').
         masks: [nf, nt] from 0 to 1, by (estimate, label).
         si_sdr: dB by estimate, then by label; None if the reference is silent.
         checkpoints: File name of each model, if example.json has it.
@@ -63,7 +64,9 @@ def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
         points = curve["points"] if isinstance(curve, dict) else curve
         found = [(p["iteration"], p["test_si_sdr"]) for p in points if p.get("test_si_sdr") is not None]
         if not found:
-            raise DataError(f"{path}: the curve {name!r} has no point with a test_si_sdr. Train with test excerpts to probe.")
+            raise DataError(
+                f"{path}: the curve {name!r} has no point with a test_si_sdr. Train with test excerpts to probe."
+            )
         curves[name] = sorted(found)
         if isinstance(curve, dict) and curve.get("mixture_si_sdr") is not None:
             mixture = curve["mixture_si_sdr"]

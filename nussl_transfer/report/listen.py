@@ -46,7 +46,8 @@ def listening_part(
     spectra = {key: figures.spectrogram_db(signal) for key, signal in audio.items()}
     loudest = max(float(spectrum.max()) for spectrum in spectra.values())
     masks = {
-        key: mask[:, : int(np.ceil(mask.shape[1] * samples / len(example.audio[key])))] for key, mask in example.masks.items()
+        key: mask[:, : int(np.ceil(mask.shape[1] * samples / len(example.audio[key])))]
+        for key, mask in example.masks.items()
     }
     for label in labels if masks else ():
         # The oracle magnitude mask min(|source| / |mixture|, 1).

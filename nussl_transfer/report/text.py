@@ -149,7 +149,10 @@ def text_table(scores: dict) -> str:
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table; a column is as wide as its cells, and long names are wrapped to that."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    heads = ["\n".join(textwrap.wrap(name, max(width, *map(len, name.split())))) for name, width in zip(names, widths, strict=True)]
+    heads = [
+        "\n".join(textwrap.wrap(name, max(width, *map(len, name.split()))))
+        for name, width in zip(names, widths, strict=True)
+    ]
     align = ["left"] + ["right"] * (len(names) - 1)
     return tabulate(rows, heads, "simple", colalign=align, disable_numparse=True).splitlines()
 
@@ -164,7 +167,8 @@ def folds_table(scores: dict) -> str:
     repeats = sorted({row["repeat"] for row in rows})
     several = len(repeats) > 1
     cells = [
-        [*([row["repeat"]] if several else []), row["fold"], decibels(row["mean"]), ", ".join(row["tracks"])] for row in rows
+        [*([row["repeat"]] if several else []), row["fold"], decibels(row["mean"]), ", ".join(row["tracks"])]
+        for row in rows
     ]
     head = [*(["repeat"] if several else []), "fold", "SI-SDR/dB", "tested on"]
     align = ["left"] * (len(head) - 2) + ["right", "left"]

@@ -38,8 +38,8 @@ class Chunking:
     def __post_init__(self):
         if self.frames < 1 or self.batch < 1 or not 0 <= self.overlap <= self.frames // 2:
             raise ConfigError(
-                f"Chunks of {self.frames} frames with an overlap of {self.overlap}, {self.batch} in a batch, are impossible: "
-                "frames and batch must be at least 1, and the overlap at most half a chunk."
+                f"Chunks of {self.frames} frames with an overlap of {self.overlap}, {self.batch} in a batch, are "
+                "impossible: frames and batch must be at least 1, and the overlap at most half a chunk."
             )
 
     @property

@@ -24,7 +24,9 @@ LOG = logging.getLogger(__name__)
 # Letters, marks, digits and symbols of any script stay in a file name; of ASCII, these besides letters and digits.
 _KEPT = frozenset(" _.,+&()'-")
 # Names that Windows keeps for devices.
-_DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))])
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
+)
 # Most file systems allow 255 bytes; a temporary file's name is longer than the final one.
 _MOST_CHARACTERS, _MOST_BYTES = 100, 180
 

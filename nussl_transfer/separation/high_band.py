@@ -5,8 +5,9 @@ own low band. Each source gets a share of it: the share that its mask has, in po
 hears, smoothed over a few frames. The shares of all sources sum to one, so the high bands of the sources sum to that of the
 mixture.
 
-This restores brightness; it does not separate the high band. On 30 s of three pieces of Bach10 at 44.1 kHz (03, 05, 06) with
-the shipped ``quartet``, whose stems lie 39 to 54 dB lower above 8 kHz than in all, the mean SI-SDR of the four stems is
+This restores brightness; it does not separate the high band. On 30 s of three pieces of Bach10 at 44.1 kHz (03, 05, 06)
+with the shipped ``quartet``, whose stems lie 39 to 54 dB lower above 8 kHz than in all, the mean SI-SDR of the four stems
+is
 
 =====================  =========  ===========
 estimate               full band  above 8 kHz
@@ -16,8 +17,8 @@ with it                -1.57 dB   -7.1 dB
 the mixture itself     -4.72 dB   -6.3 dB
 =====================  =========  ===========
 
-A share is one number for the whole high band: where two sources sound there at once, both get the same sound at other levels.
-Smoothing over 0, 2 or 6 frames on either side changes the second column by 0.04 dB.
+A share is one number for the whole high band: where two sources sound there at once, both get the same sound at other
+levels. Smoothing over 0, 2 or 6 frames on either side changes the second column by 0.04 dB.
 """
 
 from __future__ import annotations

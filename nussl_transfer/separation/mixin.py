@@ -130,7 +130,9 @@ class ChunkedMixin:
         """
         estimates = super().make_audio_signals()
         if not all(np.isfinite(estimate.audio_data).all() for estimate in estimates):
-            raise DataError("The estimates are not finite numbers. Where the signal is far above full scale, scale it down.")
+            raise DataError(
+                "The estimates are not finite numbers. Where the signal is far above full scale, scale it down."
+            )
         rate, length = self._given
         for number, estimate in enumerate(estimates):
             if estimate.signal_length != self._samples:

@@ -245,8 +245,8 @@ class StreamSeparator:
                 outputs.append(whole - sum(outputs))
             if not all(np.isfinite(output).all() for output in outputs):
                 raise DataError(
-                    f"{mixture.name} cannot be separated: the estimates are not finite numbers from {done / rate:.1f} s on. "
-                    f"Its samples reach {read.peak:.3g}; where that is far above 1, scale the audio down."
+                    f"{mixture.name} cannot be separated: the estimates are not finite numbers from {done / rate:.1f} s "
+                    f"on. Its samples reach {read.peak:.3g}; where that is far above 1, scale the audio down."
                 )
             done += len(piece)
             yield outputs

@@ -41,13 +41,13 @@ def open_store(
         store.missing = "silence" if options.missing == "silence" else store.missing
         if options.groups or options.ignore:
             raise ConfigError(
-                f"{store.folder} is a store, and its labels are fixed: groups and ignore apply to a folder of stems. Give the "
-                "folder that the store was prepared from."
+                f"{store.folder} is a store, and its labels are fixed: groups and ignore apply to a folder of stems. Give "
+                "the folder that the store was prepared from."
             )
         if store.sample_rate != sample_rate:
             raise DataError(
-                f"{store.folder} is a store at {store.sample_rate} Hz: the model needs {sample_rate} Hz. Give the folder that "
-                f"the store was prepared from, or prepare it again at {sample_rate} Hz."
+                f"{store.folder} is a store at {store.sample_rate} Hz: the model needs {sample_rate} Hz. Give the folder "
+                f"that the store was prepared from, or prepare it again at {sample_rate} Hz."
             )
         return store
 

@@ -46,8 +46,8 @@ def prepare(
 ) -> Store:
     """Prepare a store of mono stems at one rate; a second run only prepares what is missing or stale.
 
-    A stem is the sum of its files, each averaged over its channels and resampled. Stems that are shorter than others of their
-    track get zeros at the end. The mean of each stem is removed. The folder is locked while it is written.
+    A stem is the sum of its files, each averaged over its channels and resampled. Stems that are shorter than others of
+    their track get zeros at the end. The mean of each stem is removed. The folder is locked while it is written.
 
     Args:
         tracks: Tracks of a data set.
@@ -133,7 +133,10 @@ def _write(
     if errors:
         raise _refusal(out, errors)
     if not writer.tracks:
-        raise DataError(f"No track is left for a store in {out}: all are left out. See the warnings above, or run `nussl-transfer check`.")
+        raise DataError(
+            f"No track is left for a store in {out}: all are left out. See the warnings above, or run `nussl-transfer "
+            "check`."
+        )
     store = writer.close()
     drop_other_parts(out, {track.name for track in tracks})
     return store
@@ -143,7 +146,9 @@ def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Fin
     """Read every file of these tracks and return all errors."""
     LOGGER.warning("the data set has errors; reading all of it to list them at once")
     errors = [finding for finding in check(tracks, deep=True, **looking).findings if finding.level == "error"]
-    allowed = [] if silent == "error" else [silent_stem(f.track, f.label, cancels) for f in errors for cancels in (False, True)]
+    allowed = (
+        [] if silent == "error" else [silent_stem(f.track, f.label, cancels) for f in errors for cancels in (False, True)]
+    )
     return [finding for finding in errors if finding not in allowed]
 
 
@@ -226,9 +231,13 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, 
 def _check_numbers(sample_rate: int, workers: int | None) -> None:
     lowest, highest = SAMPLE_RATES
     if not lowest <= sample_rate <= highest or sample_rate != int(sample_rate):
-        raise ConfigError(f"sample_rate is {sample_rate}. Give a whole number of Hz from {lowest} to {highest}, such as 16000.")
+        raise ConfigError(
+            f"sample_rate is {sample_rate}. Give a whole number of Hz from {lowest} to {highest}, such as 16000."
+        )
     if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}. Give a number of threads of at least 1, or None to choose by the machine.")
+        raise ConfigError(
+            f"workers is {workers}. Give a number of threads of at least 1, or None to choose by the machine."
+        )
 
 
 def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset: str) -> None:

@@ -77,7 +77,8 @@ class Store:
             asked = f"split {split!r}" if wanted is None else f"tracks {sorted(wanted)}"
             splits = sorted({str(track.split) for track in self.tracks})
             raise DataError(
-                f"{self.folder} has no {asked}: it has {len(self.tracks)} tracks, splits {', '.join(splits)}. Name some of these."
+                f"{self.folder} has no {asked}: it has {len(self.tracks)} tracks, splits {', '.join(splits)}. Name some of "
+                "these."
             )
         return view if labels is None else view._with_labels(sorted(set(labels)))
 
@@ -119,8 +120,8 @@ class Store:
             raise DataError(f"{path} of the store cannot be read: {error}. Prepare the store again.") from error
         if frames >= 0 and len(audio) != frames:
             raise DataError(
-                f"{path} ends early: got {len(audio)} of {frames} samples from {start}. It was cut after the manifest was written. "
-                "Prepare the store again."
+                f"{path} ends early: got {len(audio)} of {frames} samples from {start}. It was cut after the manifest was "
+                "written. Prepare the store again."
             )
         return audio
 

@@ -119,7 +119,9 @@ class FitConfig:
         if self.choose_by not in CHOOSE_BY:
             raise ConfigError(f"choose_by must be one of {', '.join(CHOOSE_BY)}: got {self.choose_by!r}.")
         if self.mode == "pretrain" and self.choose_by != "loss":
-            raise ConfigError(f"choose_by must be 'loss' in mode 'pretrain', which trains no masks: got {self.choose_by!r}.")
+            raise ConfigError(
+                f"choose_by must be 'loss' in mode 'pretrain', which trains no masks: got {self.choose_by!r}."
+            )
         if self.mode == "mask" and self.thaw_after:
             raise ConfigError(f"thaw_after must be 0 in mode 'mask', which never trains the body: got {self.thaw_after}.")
         if self.accumulate > self.batch_size:

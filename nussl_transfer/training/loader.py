@@ -154,7 +154,9 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
         ]
         reason = str(error).splitlines()[0].strip(" .")
         if what:
-            advice = "If memory ran out, take fewer workers or smaller batches; if a file is at fault, `workers=0` names it."
+            advice = (
+                "If memory ran out, take fewer workers or smaller batches; if a file is at fault, `workers=0` names it."
+            )
         else:
             advice = SPAWN_ADVICE
         raise DataError(

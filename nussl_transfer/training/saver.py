@@ -67,8 +67,8 @@ class Saver:
             kept = f"The save of iteration {before} is intact" if before else "Nothing was saved before"
             found = f"{error.strerror}, writing {error.filename}" if error.filename else str(error)
             raise CheckpointError(
-                f"Iteration {iteration} cannot be saved in {self.folder.folder}: {found}. {kept}. Free some space, then give "
-                "the same command again to resume."
+                f"Iteration {iteration} cannot be saved in {self.folder.folder}: {found}. {kept}. Free some space, then "
+                "give the same command again to resume."
             ) from error
 
     def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:

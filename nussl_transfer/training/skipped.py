@@ -64,9 +64,9 @@ class SkippedSteps:
         if count > limit:
             shown = "; ".join(f"iteration {number}, items {self._items(number)}" for number in self.iterations)
             raise main_rank_error(TransferError(
-                f"Too many steps were skipped because their loss or gradient was not finite: got {count} ({shown}), expected "
-                f"at most {limit}. The last good state is saved. Look at these items, lower the learning rate, or raise "
-                "skip_limit."
+                f"Too many steps were skipped because their loss or gradient was not finite: got {count} ({shown}), "
+                f"expected at most {limit}. The last good state is saved. Look at these items, lower the learning rate, or "
+                "raise skip_limit."
             ))  # fmt: skip
 
     def _items(self, iteration: int) -> str:

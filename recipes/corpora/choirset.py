@@ -56,8 +56,8 @@ def render_choirset(out: str | Path, tracks: int | None = None, minutes: float |
 
     Two quartets and a choir of eight sing chorales of Bach and madrigals of Monteverdi on vowels. Each take draws a new
     voice, tuning, vibrato and timing for each singer. Files have the data set's names: a dynamic microphone for each voice,
-    and the room. Every take is a different work. One in five is named as the song Tebe Poem, which is in the data set's test
-    split; these works share neither a score nor a melody with the others.
+    and the room. Every take is a different work. One in five is named as the song Tebe Poem, which is in the data set's
+    test split; these works share neither a score nor a melody with the others.
     A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
@@ -82,8 +82,8 @@ def render_choirset(out: str | Path, tracks: int | None = None, minutes: float |
     done = begin(out, request, keep=[SCORES])
     takes = list(plan_takes(out / SCORES, tracks, minutes, seed, fonts, tree / AUDIO, workers))
     write_about(tree, "Dagstuhl ChoirSet", "Bach's chorales and Monteverdi's third and fourth books of madrigals, from "
-                "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. `corpus.json` in "
-                "the folder above names the work of each take.", request, DIFFERENCES)
+                "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. `corpus.json` "
+                "in the folder above names the work of each take.", request, DIFFERENCES)
     make_tracks(out, request, done, takes, render_take, workers)
     return tree
 

@@ -29,10 +29,10 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
                      workers: int = 2) -> Path:
     """Render ensembles into a store of `nussl_transfer`, 16 kHz mono; return its folder.
 
-    Each track is about half a minute of a score of music21's corpus, or of a generated band, in three to six parts. A random
-    program of a soundfont plays each part and gives the stem its label. The corpus has more kinds of sound than any set
-    of recordings, but lacks everything that players and rooms add. It is good for pretraining, not for measuring separation.
-    A finished corpus of the same options is not rendered again; an unfinished one starts again.
+    Each track is about half a minute of a score of music21's corpus, or of a generated band, in three to six parts. A
+    random program of a soundfont plays each part and gives the stem its label. The corpus has more kinds of sound than any
+    set of recordings, but lacks everything that players and rooms add. It is good for pretraining, not for measuring
+    separation. A finished corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
         out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.

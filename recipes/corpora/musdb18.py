@@ -51,8 +51,8 @@ def render_musdb18(out: str | Path, tracks: int | None = None, minutes: float | 
                    soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for MUSDB18-HQ; return its tree, <out>/musdb18hq.
 
-    Each song has verses, choruses and solos, with its own key, tempo and patterns. Its files are mixture, drums, bass, other
-    and vocals, stereo at 44.1 kHz. A finished corpus is not rendered again; an interrupted one resumes.
+    Each song has verses, choruses and solos, with its own key, tempo and patterns. Its files are mixture, drums, bass,
+    other and vocals, stereo at 44.1 kHz. A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:
         out: Folder of the corpus.

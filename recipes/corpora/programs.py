@@ -62,8 +62,23 @@ def programs_of(families: tuple[str, ...] | None) -> list[int]:
 
 
 # Families of instruments that a pretrained model tells apart, in the order of its masks.
-FAMILIES = ("bass", "bassoon", "bowed", "brass", "clarinet", "drums", "flute", "keys", "mallets", "oboe", "organ", "plucked",
-            "sax", "synth", "voice")
+FAMILIES = (
+    "bass",
+    "bassoon",
+    "bowed",
+    "brass",
+    "clarinet",
+    "drums",
+    "flute",
+    "keys",
+    "mallets",
+    "oboe",
+    "organ",
+    "plucked",
+    "sax",
+    "synth",
+    "voice",
+)
 _FAMILY_OF_LABEL = {"bassoon": "bassoon", "clarinet": "clarinet", "oboe": "oboe", "english-horn": "oboe", "shanai": "oboe",
                     "bagpipe": "oboe", "timpani": "drums"}
 _FAMILY_OF_GROUP = {"strings": "bowed", "winds": "flute", "choir": "voice", "percussion": "drums"}

@@ -51,8 +51,8 @@ def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float
                       soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for Remixpacks; return its tree, <out>/RemixPacks.
 
-    Each pack has the kick drum, snare, toms and cymbals of a song (where it has them) as 16-bit stereo WAV files at 44.1 kHz
-    in `original_files`. The folders of the labels hold links to them, with names in the style of the data set's author.
+    Each pack has the kick drum, snare, toms and cymbals of a song (where it has them) as 16-bit stereo WAV files at 44.1
+    kHz in `original_files`. The folders of the labels hold links to them, with names in the style of the data set's author.
     A finished corpus is not rendered again; an interrupted one resumes.
 
     Args:

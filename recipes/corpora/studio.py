@@ -22,7 +22,12 @@ PROGRAMS_OF = {
     "arpeggio": (8, 10, 11, 12, 46, 48, 80, 81, 84, 90, 104, 105, 107),
     "lead": (*programs_of(("winds",)), 40, 42, 56, 57, 59, 60, 80, 81, 84, 87, 110),
 }
-LEVELS = {"drums": 0.075, "bass": 0.065, "vocals": 0.07, "lead": 0.05}  # RMS where it sounds, before a random gain of +-2 dB
+LEVELS = {
+    "drums": 0.075,
+    "bass": 0.065,
+    "vocals": 0.07,
+    "lead": 0.05,
+}  # RMS where it sounds, before a random gain of +-2 dB
 LEVEL = 0.035  # the same for every other role
 SINGERS = {"S": (59, 81), "A": (55, 77), "T": (48, 70), "B": (43, 65)}  # lowest and highest note of a voice
 

@@ -13,7 +13,8 @@ from .expression import swells, voice_bends
 from .rendering import play_audibly
 from .synth import Sound, resample
 
-SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))  # General MIDI's choir aahs, voice oohs and synth voice, with their probabilities
+# General MIDI's choir aahs, voice oohs and synth voice, with their probabilities.
+SYLLABLES = ((52, 0.5), (53, 0.3), (54, 0.2))
 # The first three formants of each voice's vowels in Hz, as in the Csound manual's appendix.
 FORMANTS = {
     "S": {"a": (800, 1150, 2900), "e": (350, 2000, 2800), "o": (450, 800, 2830), "u": (325, 700, 2700)},

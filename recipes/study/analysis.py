@@ -1,13 +1,13 @@
 """Analyse the scores of a study: means for the paper's tables, tests of its hypotheses, learning curves.
 
-The unit of a test is the excerpt, as in the paper: two models on the same excerpt, each by its mean SI-SDR over the sources.
-With several seeds it is the mean over them; the excerpts of all folds are pooled. The questions:
+The unit of a test is the excerpt, as in the paper: two models on the same excerpt, each by its mean SI-SDR over the
+sources. With several seeds it is the mean over them; the excerpts of all folds are pooled. The questions:
 
 * H1: is each network that was fine-tuned whole, from a body without augmentation, better than the one from scratch?
 * H1_equal: the same against a network from scratch that trained for as many iterations as the fine-tuned one.
 * H2: is each network whose body was pretrained with an augmentation better than the one without?
-* R1: does the best pretraining set of a downstream set differ from each other one? The best is chosen from the same scores, so
-  the test is two-sided; that it was chosen still makes its p-values too small.
+* R1: does the best pretraining set of a downstream set differ from each other one? The best is chosen from the same scores,
+  so the test is two-sided; that it was chosen still makes its p-values too small.
 * R2: is fine-tuning the mask head alone better than fine-tuning the whole network?
 
 ``analysis.json``::

@@ -260,7 +260,9 @@ class Grid:
         known |= {*self.study.downstreams, *self.size.folders}
         for name in folders:
             if name not in known:
-                raise ConfigError(f"There is no data set {name!r} to give a folder for: expected {', '.join(sorted(known))}.")
+                raise ConfigError(
+                    f"There is no data set {name!r} to give a folder for: expected {', '.join(sorted(known))}."
+                )
 
 
 def _choose(

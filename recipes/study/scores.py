@@ -1,8 +1,8 @@
 """Write and read the scores of a study: one file for each model, all models of a set on the same list of excerpts.
 
-``scores/<model>.json`` has the scores of a model, ``scores/<set>-mixture.json`` and ``-oracle.json`` those of the mixture and
-of the oracle magnitude mask. All files of one downstream set and fold must be of the same list of excerpts: otherwise their
-pairs would be different sounds.
+``scores/<model>.json`` has the scores of a model, ``scores/<set>-mixture.json`` and ``-oracle.json`` those of the mixture
+and of the oracle magnitude mask. All files of one downstream set and fold must be of the same list of excerpts: otherwise
+their pairs would be different sounds.
 
 A file has a column for each label, with a value for each excerpt::
 

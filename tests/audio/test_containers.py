@@ -61,11 +61,22 @@ def riff(size, name=b"RIFF", extra=b"", data_size=None):
     """Return a WAV of mono 16-bit noise with any size in its header."""
     pcm = (NOISE * 32767).astype("<i2").tobytes()
     form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
-    return name + struct.pack("<I", min(size + 36, 0xFFFFFFFF)) + b"WAVE" + extra + form + b"data" + struct.pack("<I", size) + pcm
+    return (
+        name
+        + struct.pack("<I", min(size + 36, 0xFFFFFFFF))
+        + b"WAVE"
+        + extra
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + pcm
+    )
 
 
 # As left by programs that write to a pipe: ffmpeg, sox, arecord (two ways), lame.
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0xFFFFFFFF - 44, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFFF - 44, 0x80000000, 0x7FFFFFD8])
+@pytest.mark.parametrize(
+    "size", [0, 0xFFFFFFFF, 0xFFFFFFFF - 44, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFFF - 44, 0x80000000, 0x7FFFFFD8]
+)
 def test_sizes_of_a_wav_written_to_a_pipe_are_taken_as_unknown(tmp_path, size):
     path = tmp_path / "piped.wav"
     path.write_bytes(riff(size))

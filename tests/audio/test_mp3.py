@@ -54,7 +54,9 @@ def length_by_ffmpeg(path, channels):
 def id3(size):
     """Return an ID3v2 tag with a cover of bytes that look like frame headers."""
     sizes = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
-    return b"ID3\3\0\0" + sizes + b"APIC" + struct.pack(">I", size - 10) + b"\0\0" + b"\xff\xfb\x90\x64" * ((size - 10) // 4)
+    return (
+        b"ID3\3\0\0" + sizes + b"APIC" + struct.pack(">I", size - 10) + b"\0\0" + b"\xff\xfb\x90\x64" * ((size - 10) // 4)
+    )
 
 
 BEHIND = {

@@ -86,7 +86,9 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def info(tiny_stft) -> CheckpointInfo:
-    return CheckpointInfo(("bass", "drums", "voice"), "whole", 8000, tiny_stft, 2.5, "body", {"name": "tiny", "minutes": 5.5})
+    return CheckpointInfo(
+        ("bass", "drums", "voice"), "whole", 8000, tiny_stft, 2.5, "body", {"name": "tiny", "minutes": 5.5}
+    )
 
 
 @pytest.fixture
@@ -151,7 +153,9 @@ def test_a_file_is_downloaded_once(hub):
     assert all("/api/models/" in asked or asked.startswith("HEAD") for asked in again), again
 
 
-def test_a_branch_that_moved_on_gives_the_new_model_and_a_commit_stays(hub, caplog, published, tmp_path, small_chimera, info):
+def test_a_branch_that_moved_on_gives_the_new_model_and_a_commit_stays(
+    hub, caplog, published, tmp_path, small_chimera, info
+):
     caplog.set_level("INFO")
     old = read_checkpoint(zoo.resolve("hf://somebody/band"))[0].state_dict()
     assert f"To use exactly this one again, write hf://somebody/band@{FIRST}." in caplog.text

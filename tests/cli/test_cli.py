@@ -170,7 +170,14 @@ def test_the_package_runs_as_a_module(monkeypatch, capsys):
 # ---------------------------------------------------------------- start
 
 
-LIGHT = ["--help", "--version", *(f"{name} --help" for name in cli.COMMANDS), "finetun", "check . --depe", "check . --seconds 0"]
+LIGHT = [
+    "--help",
+    "--version",
+    *(f"{name} --help" for name in cli.COMMANDS),
+    "finetun",
+    "check . --depe",
+    "check . --seconds 0",
+]
 
 
 def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
@@ -251,7 +258,9 @@ def numeric_options() -> list[tuple[str, str]]:
 
 def test_all_numeric_options_are_found():
     assert len(numeric_options()) >= 25
-    assert {("check", "--excerpt-seconds"), ("finetune", "--seed"), ("separate", "--chunk-seconds")} <= set(numeric_options())
+    assert {("check", "--excerpt-seconds"), ("finetune", "--seed"), ("separate", "--chunk-seconds")} <= set(
+        numeric_options()
+    )
 
 
 @pytest.mark.parametrize(("command", "option"), numeric_options())
@@ -433,7 +442,9 @@ def test_folds_are_asked_for_and_told_in_one_table(monkeypatch, tmp_path, capsys
 
 def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = f"finetune stems --out run --checkpoint {body.name} --iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0"
+    command = (
+        f"finetune stems --out run --checkpoint {body.name} --iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0"
+    )
     assert run(command) == 0
     captured = capsys.readouterr()
     assert "separates bass, flute" in captured.out

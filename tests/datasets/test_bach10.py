@@ -104,7 +104,9 @@ def test_the_hook_leaves_level_and_offset_as_they_are(folder):
 
 
 def test_parts_can_be_grouped(folder):
-    _, tracks = open_tracks(folder, StemOptions(groups={"winds": ["clarinet", "saxophone", "bassoon"], "strings": "violin"}))
+    _, tracks = open_tracks(
+        folder, StemOptions(groups={"winds": ["clarinet", "saxophone", "bassoon"], "strings": "violin"})
+    )
     assert {label: len(files) for label, files in tracks[0].stems.items()} == {"strings": 1, "winds": 3}
 
 
@@ -125,7 +127,9 @@ def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
 def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
     for piece in folder.iterdir():
         (piece / f"{piece.name}-bassoon.wav").unlink()
-    with pytest.raises(DataError, match="No piece of Bach10 in .* has a bassoon .of 2 pieces.. Copy the data set again, or name the stem"):
+    with pytest.raises(
+        DataError, match="No piece of Bach10 in .* has a bassoon .of 2 pieces.. Copy the data set again, or name the stem"
+    ):
         open_tracks(folder)
     assert labels_of(open_tracks(folder, StemOptions(ignore=["bassoon"]))[1]) == ("clarinet", "saxophone", "violin")
     assert labels_of(open_tracks(folder, StemOptions(groups={"high": "violin", "low": "saxophone"}))[1]) == ("high", "low")

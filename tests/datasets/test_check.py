@@ -242,7 +242,9 @@ def test_files_are_found_by_absolute_and_relative_paths_alike(folder, monkeypatc
 
 
 def test_a_stem_that_is_too_quiet_to_be_active_is_a_warning_with_the_threshold(folder):
-    soundfile.write(folder / "A" / "bass.wav", layouts.tone(110) / layouts.tone(110).max() * 10 ** (-65 / 20), 44100, subtype="PCM_24")
+    soundfile.write(
+        folder / "A" / "bass.wav", layouts.tone(110) / layouts.tone(110).max() * 10 ** (-65 / 20), 44100, subtype="PCM_24"
+    )
     assert "A, bass: is never above -60 dBFS (over 0.1 s; its RMS is -70 dBFS)" in only(look(folder), "warning")
 
 
@@ -250,7 +252,9 @@ def test_loud_float_stems_are_not_clipped(folder):
     tone = layouts.tone(110)
     soundfile.write(folder / "A" / "bass.wav", tone * 1.8 / np.abs(tone).max(), 44100, subtype="FLOAT")
     inspection = look(folder)
-    assert not said(inspection, "warning") and any("bass.wav peaks at +5.1 dBFS" in line for line in said(inspection, "note"))
+    assert not said(inspection, "warning") and any(
+        "bass.wav peaks at +5.1 dBFS" in line for line in said(inspection, "note")
+    )
 
 
 def test_float_stems_that_stay_at_one_value_above_full_scale_are_clipped(folder):

@@ -135,7 +135,11 @@ def test_voices_can_be_grouped_or_passed_over(folder):
     assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
     (track, *_) = DagstuhlChoirSet.find_tracks(folder, ignore=["bass"])
     assert [path.stem.split("_")[4] for path in track.stems["male"]] == ["T2"]
-    assert labels_of(DagstuhlChoirSet.find_tracks(folder, sources="voices", ignore=["bass"])) == ("alto", "soprano", "tenor")
+    assert labels_of(DagstuhlChoirSet.find_tracks(folder, sources="voices", ignore=["bass"])) == (
+        "alto",
+        "soprano",
+        "tenor",
+    )
 
 
 def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
@@ -159,7 +163,9 @@ def test_a_voice_that_no_take_has_is_missed(folder):
 def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
     first = folder / AUDIO / "DCS_LI_FullChoir_Take01_S1_DYN.wav"
     shutil.copy(first, first.with_name(first.name.replace("S1", "S2")))
-    with pytest.raises(DataError, match="Take LI_FullChoir_Take01 in .* has two .*_S1_DYN.wav and .*_S2_DYN.wav; .* Remove the file"):
+    with pytest.raises(
+        DataError, match="Take LI_FullChoir_Take01 in .* has two .*_S1_DYN.wav and .*_S2_DYN.wav; .* Remove the file"
+    ):
         DagstuhlChoirSet.find_tracks(folder)
 
 
@@ -188,7 +194,9 @@ def test_a_part_without_songs_says_what_is_there(tmp_path):
     said = r"None of the 3 takes in .* \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*use exercises=True"
     with pytest.raises(DataError, match=said):
         open_tracks(root)
-    assert [track.name for track in DagstuhlChoirSet.find_tracks(root, exercises=True)] == ["SE_QuartetA_CadenceMajorPiano01"]
+    assert [track.name for track in DagstuhlChoirSet.find_tracks(root, exercises=True)] == [
+        "SE_QuartetA_CadenceMajorPiano01"
+    ]
 
 
 def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
@@ -205,7 +213,9 @@ def test_other_audio_is_refused_with_what_was_looked_for(tmp_path):
 
 
 def test_it_is_prepared_with_its_splits(folder, tmp_path):
-    store = prepare(DagstuhlChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="DagstuhlChoirSet", progress=False)
+    store = prepare(
+        DagstuhlChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="DagstuhlChoirSet", progress=False
+    )
     assert store.labels == ("female", "male")
     assert [track.split for track in store.tracks] == ["train", "train", "train", "test"]
     assert {track.frames for track in store.tracks} == {16000}

@@ -63,7 +63,9 @@ def offered(shelf, monkeypatch):
         folder, url = shelf
         path = PACKERS[name](folder / name, files)
         known_hash = f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
-        archive = replace(ARCHIVES["DagstuhlChoirSet"], url=f"{url}/{name}?download=1", known_hash=known_hash, gigabytes=0.001)
+        archive = replace(
+            ARCHIVES["DagstuhlChoirSet"], url=f"{url}/{name}?download=1", known_hash=known_hash, gigabytes=0.001
+        )
         monkeypatch.setitem(ARCHIVES, "DagstuhlChoirSet", replace(archive, **{"folder": "inner", **changes}))
         return path
 

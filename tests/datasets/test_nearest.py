@@ -44,7 +44,10 @@ def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):
     touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
     message = said(tmp_path)
     assert "resembles Slakh: 3 files are named as there" in message
-    assert "Not found: any audio of stems, in a folder stems right below the track's. The layout of Slakh is Track00001/" in message
+    assert (
+        "Not found: any audio of stems, in a folder stems right below the track's. The layout of Slakh is Track00001/"
+        in message
+    )
 
 
 def test_slakh_without_audio_says_so(tmp_path):

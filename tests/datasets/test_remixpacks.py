@@ -117,9 +117,14 @@ def test_usual_names_of_the_papers_sources_are_one_label(tmp_path, kick):
 
 def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
     touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
-    with pytest.raises(DataError, match=r"has no cymbals of Remixpacks, only hihat \(1 files\), .*Choose labels by `sources`"):
+    with pytest.raises(
+        DataError, match=r"has no cymbals of Remixpacks, only hihat \(1 files\), .*Choose labels by `sources`"
+    ):
         open_tracks(tmp_path)
-    assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": ["kick", "Snare"]}))[1]) == ("kick_drum", "snare")
+    assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": ["kick", "Snare"]}))[1]) == (
+        "kick_drum",
+        "snare",
+    )
     assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "kick+Snare"}))[1]) == ("kick_drum", "snare")
     assert labels_of(open_tracks(tmp_path, StemOptions(ignore=["cymbals"]))[1]) == ("kick_drum", "snare")
     assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "all"}))[1]) == ("hihat", "kick_drum", "snare")

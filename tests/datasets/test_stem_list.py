@@ -62,7 +62,8 @@ def test_a_part_outside_its_file_is_an_error_of_that_track(listed, tmp_path):
 
 
 def test_every_wrong_row_is_told_at_once(listed):
-    path = listed("A,,x/take 1.wav,,,", "A,piano,y/keys.wav,nowhere,,", "A,vocals,x/take 1.wav,,2,1", "../A,b,y/keys.wav,,,",
+    path = listed("A,,x/take 1.wav,,,", "A,piano,y/keys.wav,nowhere,,", "A,vocals,x/take 1.wav,,2,1",
+                  "../A,b,y/keys.wav,,,",
                   "A,---,y/keys.wav,,,", "A,c,y/keys.wav,,soon,", "D,a,x/take 1.wav,,,", "D,b,x/take 1.wav,,,")  # fmt: skip
     with pytest.raises(DataError) as error:
         open_tracks(path)

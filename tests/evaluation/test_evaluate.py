@@ -269,7 +269,10 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
         (row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None
     ]
     assert silent == [("one", 0, "bass"), ("one", 0, "voice"), ("two", 0, "bass"), ("two", 0, "voice")]
-    assert [row["left_out"] for row in scores["scores"]["a"] if row["si_sdr"] is None] == ["alone in its mixture", "silent"] * 2
+    assert [row["left_out"] for row in scores["scores"]["a"] if row["si_sdr"] is None] == [
+        "alone in its mixture",
+        "silent",
+    ] * 2
     assert scores["left_out"] == 4
     entries = {entry["label"]: entry for entry in scores["summary"] if entry["estimate"] == "a"}
     assert {label: (entry["n"], entry["left_out"]) for label, entry in entries.items()} == {
@@ -277,7 +280,9 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
     }  # fmt: skip
     assert scores["comparisons"][0]["n"] == 1
     table = text.text_table(scores)
-    assert "Left out of 6 references: 2 alone in its mixture (bass of one at 0.0 s; bass of two at 0.0 s), 2 silent" in table
+    assert (
+        "Left out of 6 references: 2 alone in its mixture (bass of one at 0.0 s; bass of two at 0.0 s), 2 silent" in table
+    )
 
 
 def test_what_stands_for_infinity_is_in_no_mean_no_improvement_and_no_test(tmp_path, checkpoint):

@@ -250,7 +250,9 @@ def test_the_papers_verdict_and_ours_stand_side_by_side():
     differences = rng.normal(0.5, 1.0, 200)
     one_song = describe_differences(differences, [["only"] * 200])
     found = verdicts(one_song)
-    assert found["paper"]["shown"] is True and "Wilcoxon signed-rank test over excerpts, p < 0.001" in found["paper"]["test"]
+    assert (
+        found["paper"]["shown"] is True and "Wilcoxon signed-rank test over excerpts, p < 0.001" in found["paper"]["test"]
+    )
     assert found["ours"]["shown"] is None and "needs two songs" in found["ours"]["why"]
     # Songs that disagree: the paper's test counts 200 excerpts, ours 4 songs.
     songs = [number % 4 for number in range(200)]

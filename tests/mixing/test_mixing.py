@@ -26,7 +26,9 @@ from nussl_transfer.store.store import Store, StoreWriter, write_stem
 RATE = 1000
 
 
-def draw_from(store: Store, seconds: float, length: int, seed: int = 0, span=(0.0, 1.0), missing=None, **config) -> Mixtures:
+def draw_from(
+    store: Store, seconds: float, length: int, seed: int = 0, span=(0.0, 1.0), missing=None, **config
+) -> Mixtures:
     """Build mixtures that are coherent, unless the options say otherwise."""
     return Mixtures(store, MixtureConfig(seconds, **{"coherent": 1.0, **config}), length, seed, span, missing)
 
@@ -648,7 +650,10 @@ def mastered(tmp_path) -> Store:
     writer = StoreWriter(tmp_path / "mastered", 8000)
     time = np.arange(16000) / 8000
     for number in (1, 2):
-        stems = {"bass": 0.2 * np.sin(2 * np.pi * 100 * number * time), "voice": 0.2 * np.sin(2 * np.pi * 1000 * number * time)}
+        stems = {
+            "bass": 0.2 * np.sin(2 * np.pi * 100 * number * time),
+            "voice": 0.2 * np.sin(2 * np.pi * 1000 * number * time),
+        }
         writer.add(f"song {number}", None, stems, mixture=np.clip(2 * sum(stems.values()), -0.5, 0.5))
     return writer.close()
 

@@ -131,7 +131,9 @@ def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
 def test_stores_without_shares_have_that_of_their_minutes(tmp_path):
     stores = [make_store(tmp_path / str(n), {"a": (None, n + 1.0, LABELS)}) for n in range(3)]
     assert shares_of([TrainValidSplit(store, store) for store in stores]) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
-    assert shares_of([TrainValidSplit(store, store, share=share) for store, share in zip(stores, (1, 1, 2), strict=True)]) == [
+    assert shares_of(
+        [TrainValidSplit(store, store, share=share) for store, share in zip(stores, (1, 1, 2), strict=True)]
+    ) == [
         0.25,
         0.25,
         0.5,
@@ -149,7 +151,9 @@ def test_a_config_is_changed_to_what_the_material_allows(tmp_path, said):
     pool = make_store(tmp_path / "pool", {"a": (None, 1.0, ("bass",)), "b": (None, 1.0, ("drums",))})
     config = MixtureConfig(0.5, coherent=0.5)
     assert adapt_to_data([TrainValidSplit(whole, whole)], config) == config and not said.text
-    assert adapt_to_data([TrainValidSplit(whole, whole), TrainValidSplit(pool, pool)], MixtureConfig(9.0, 0.5)) == MixtureConfig(1.0, 0.0)
+    assert adapt_to_data(
+        [TrainValidSplit(whole, whole), TrainValidSplit(pool, pool)], MixtureConfig(9.0, 0.5)
+    ) == MixtureConfig(1.0, 0.0)
     assert "has all of bass, drums: every mixture is incoherent" in said.text
 
 

@@ -1,7 +1,7 @@
 """Training, validation, scoring and separation run on torch's meta device, which has no values to read.
 
-Tensors on two devices do not mix there, and reading a value (`.item()`, `bool()`, `.cpu()`, an index of booleans) raises. So
-these tests show, without a GPU, that each path stays on its device and that a step never waits for it.
+Tensors on two devices do not mix there, and reading a value (`.item()`, `bool()`, `.cpu()`, an index of booleans) raises.
+So these tests show, without a GPU, that each path stays on its device and that a step never waits for it.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ def test_called_again_nothing_is_trained_again(twice, store, body, caplog):
 
 
 def test_one_repeat_of_a_network_from_scratch_has_its_folds_side_by_side(store, body, tmp_path):
-    result = cross_validate(store, tmp_path, 2, checkpoint=None, like=body, mixtures=MixtureConfig(excerpt_seconds=0.25), **SHORT)
+    result = cross_validate(
+        store, tmp_path, 2, checkpoint=None, like=body, mixtures=MixtureConfig(excerpt_seconds=0.25), **SHORT
+    )
     assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2"]
     assert list(result["scores"]) == ["from scratch", "mixture"]
     assert all(excerpt["frames"] == 2000 for excerpt in result["excerpts"])

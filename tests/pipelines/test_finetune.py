@@ -214,7 +214,11 @@ def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5})
     wrong = [
         ({"mode": "pretrain"}, ConfigError, "mode is wrong: got 'pretrain', expected 'whole' or 'mask'"),
-        ({"checkpoint": None, "mode": "mask", "like": body}, ConfigError, "'mask' needs a pretrained model.*Take mode 'whole'"),
+        (
+            {"checkpoint": None, "mode": "mask", "like": body},
+            ConfigError,
+            "'mask' needs a pretrained model.*Take mode 'whole'",
+        ),
         ({"checkpoint": "no such model"}, CheckpointError, "no model 'no such model'.*Published models: .*body"),
         ({"training": short(frozen=("mark",))["training"]}, ConfigError, "mark.*recurrent_stack"),
         ({"seed": -1}, ConfigError, "seed is wrong: got -1, expected 0 or more"),

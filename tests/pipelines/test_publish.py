@@ -193,7 +193,9 @@ def test_the_folder_is_a_model_repository_of_the_hub_as_it_stands(run, tmp_path,
     assert (card.data.pipeline_tag, card.data.license, card.data.datasets) == ("audio-to-audio", "cc-by-4.0", ["tiny"])
     scores = json.loads((folder / "scores.json").read_text())
     entry = next(e for e in scores["summary"] if (e["estimate"], e["label"]) == ("tiny-band", None))
-    found = {result.metric_type: result.metric_value for result in card.data.eval_results if result.metric_name.endswith("all")}
+    found = {
+        result.metric_type: result.metric_value for result in card.data.eval_results if result.metric_name.endswith("all")
+    }
     assert found == {"si-sdr": round(entry["mean"], 2), "si-sdri": round(entry["improvement"], 2)}
     network, info = read_checkpoint(folder / "model.safetensors")
     of_nussl, same_info = read_checkpoint(folder / "tiny-band.pth")
@@ -224,12 +226,16 @@ def hub(monkeypatch):
                     return self.answer({"error": "You have no rights here"}, 403)
                 return self.answer({"url": f"http://{self.headers['Host']}/somebody/band"})
             if "/preupload/" in self.path:
-                return self.answer({"files": [{**one, "uploadMode": "regular", "shouldIgnore": False} for one in given[0]["files"]]})
+                return self.answer(
+                    {"files": [{**one, "uploadMode": "regular", "shouldIgnore": False} for one in given[0]["files"]]}
+                )
             if "/commit/" in self.path:
                 for line in given:
                     if line["key"] == "file":
                         files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                return self.answer({"commitUrl": "https://huggingface.co/somebody/band/commit/" + "1" * 40, "commitOid": "1" * 40})
+                return self.answer(
+                    {"commitUrl": "https://huggingface.co/somebody/band/commit/" + "1" * 40, "commitOid": "1" * 40}
+                )
             return self.answer({"errors": [], "warnings": []})  # api/validate-yaml
 
         def answer(self, value, status=200):

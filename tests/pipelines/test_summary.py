@@ -82,7 +82,9 @@ def entries(network, oracle=(9.0, 9.0)):
     def rows(estimate, means, mixture=-3.0):
         every = [*zip("ab", means, strict=True), (None, sum(means) / 2)]
         fixed = {"estimate": estimate, "n": 9, "left_out": 0}
-        return [{**fixed, "label": label, "mean": mean, "median": mean, "improvement": mean - mixture} for label, mean in every]
+        return [
+            {**fixed, "label": label, "mean": mean, "median": mean, "improvement": mean - mixture} for label, mean in every
+        ]
 
     return rows("network", network) + rows("mixture", (-3.0, -3.0)) + rows("oracle", oracle)
 

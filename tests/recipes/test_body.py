@@ -61,7 +61,14 @@ def test_mixtures_take_their_shares_from_the_stores(tmp_path):
 
 def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeypatch):
     monkeypatch.setattr(body, "VALID_ITEMS", 4)
-    small = {"iterations": 2, "batch_size": 2, "excerpt_seconds": 0.25, "hidden_size": 4, "num_layers": 1, "validate_every": 1}
+    small = {
+        "iterations": 2,
+        "batch_size": 2,
+        "excerpt_seconds": 0.25,
+        "hidden_size": 4,
+        "num_layers": 1,
+        "validate_every": 1,
+    }
     stores, runs = [str(make_store(tmp_path / "store"))], [str(tmp_path / "one"), str(tmp_path / "two")]
     body.pretrain(stores, runs[0], **small)
     body.pretrain(stores, runs[1], start=runs[0], learning_rate=2e-4, **small)

@@ -247,7 +247,9 @@ def test_two_tracks_play_one_midi_file_with_other_sounds_and_lie_in_one_split(tr
     first, second = (next(trees["slakh"].glob(f"*/{name}")) for name in twins)
     assert not np.array_equal(read(first / "mix.flac"), read(second / "mix.flac"))
     for seed in range(5):
-        splits = {track.name: track.split for track in open_tracks(trees["slakh"], StemOptions(options={"split_seed": seed}))[1]}
+        splits = {
+            track.name: track.split for track in open_tracks(trees["slakh"], StemOptions(options={"split_seed": seed}))[1]
+        }
         assert splits[twins[0]] == splits[twins[1]]
 
 

@@ -19,7 +19,9 @@ def make_small_body(small_chimera):
 
     def make(path):
         stft_params = nussl.STFTParams(512, 128, "sqrt_hann")
-        return write_checkpoint(path, small_chimera(2, num_features=257), CheckpointInfo((), "pretrain", 16000, stft_params))
+        return write_checkpoint(
+            path, small_chimera(2, num_features=257), CheckpointInfo((), "pretrain", 16000, stft_params)
+        )
 
     return make
 

@@ -303,7 +303,9 @@ def test_a_mask_file_with_a_pickle_is_an_error(folder):
 def test_long_clips_are_shortened_until_the_page_is_small_enough(made, folder):
     (folder / "listening.html").write_text('{% from "listen.html" import listen %}{{ listen(part) }}')
     example = inputs.read_example(made / "example", MODELS, LABELS, masks=False)
-    page = Page(report.render("listening.html", folder, title="", part=listen.listening_part(example, MODELS, LABELS, 100_000)))
+    page = Page(
+        report.render("listening.html", folder, title="", part=listen.listening_part(example, MODELS, LABELS, 100_000))
+    )
     # Without masks a picture a clip.
     assert len(page.find("img")) == len(page.find("audio")) and "mask" not in page.find("p")[0]["text"]
     players = page.find("audio")

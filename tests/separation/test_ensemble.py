@@ -80,7 +80,9 @@ def test_runs_are_in_the_order_of_their_numbers(tmp_path):
 
 def test_networks_of_other_sources_are_refused(tmp_path, make_checkpoint, checkpoint, short_checkpoint):
     other = make_checkpoint(tmp_path / "other.pth", labels=("bass", "drums"))
-    with pytest.raises(ConfigError, match=r"cannot separate together: the labels of the one is bass, drums, of the other bass, voice"):
+    with pytest.raises(
+        ConfigError, match=r"cannot separate together: the labels of the one is bass, drums, of the other bass, voice"
+    ):
         Ensemble([checkpoint, other])
     assert Ensemble([checkpoint, short_checkpoint]).excerpt_seconds == 0.5
 

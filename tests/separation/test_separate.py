@@ -55,7 +55,10 @@ def test_a_folder_gives_one_entry_per_file_at_any_depth_and_behind_links(tmp_pat
     (tmp_path / "music" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "music" / "loop").symlink_to(tmp_path / "music")
     found = separate(tmp_path / "music", checkpoint)
-    assert {name: estimates["bass"].signal_length for name, estimates in found.items()} == {"a.wav": 2000, "link/deep/b.wav": 3000}
+    assert {name: estimates["bass"].signal_length for name, estimates in found.items()} == {
+        "a.wav": 2000,
+        "link/deep/b.wav": 3000,
+    }
     out = tmp_path / "music" / "separated"
     for _ in range(2):  # the first time's outputs are no inputs the second time
         found = separate(tmp_path / "music", checkpoint, out=out)
@@ -114,7 +117,9 @@ def test_audio_that_cannot_be_separated_is_refused_in_a_sentence(checkpoint, aud
 @pytest.mark.parametrize("keep_rate", [False, True])
 def test_an_input_that_overflows_is_refused_and_leaves_no_file(tmp_path, checkpoint, noise, keep_rate):
     path = write(tmp_path / "loud.wav", 1e30 * noise(1, 20000), 22050)
-    with pytest.raises(DataError, match=r"loud.wav cannot be separated: the estimates are not finite .* samples reach [\d.]+e\+29"):
+    with pytest.raises(
+        DataError, match=r"loud.wav cannot be separated: the estimates are not finite .* samples reach [\d.]+e\+29"
+    ):
         separate(path, checkpoint, out=tmp_path / "out", keep_rate=keep_rate)
     assert files_under(tmp_path / "out") == []
 

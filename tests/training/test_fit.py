@@ -402,7 +402,9 @@ def test_a_run_on_any_torch_data_set_resumes_exactly(small_chimera, info, tmp_pa
 
     Failing.__name__ = "Plain"
     whole = fit_plain(Plain(), tmp_path / "whole", info, small_chimera(num_layers=2, dropout=0.5))
-    with pytest.raises(DataError, match=r"Item 13 of the training data \(item \d of Plain\) cannot be made: OSError: the disk"):
+    with pytest.raises(
+        DataError, match=r"Item 13 of the training data \(item \d of Plain\) cannot be made: OSError: the disk"
+    ):
         fit_plain(Failing(), tmp_path / "run", info, small_chimera(num_layers=2, dropout=0.5))
     resumed = fit_plain(Plain(), tmp_path / "run", info, small_chimera(num_layers=2, dropout=0.5))
     assert_same_runs(resumed.folder, whole.folder)
@@ -563,7 +565,9 @@ def test_the_body_is_frozen_until_it_thaws_and_resumes_exactly(train, small_chim
         assert same(train(make(), out=out, **plan)[0].state_dict(), trained.state_dict())
 
 
-@pytest.mark.parametrize(("choose_by", "key", "sign"), [("mask_loss", "valid_mask_loss", 1), ("si_sdr", "valid_si_sdr", -1)])
+@pytest.mark.parametrize(
+    ("choose_by", "key", "sign"), [("mask_loss", "valid_mask_loss", 1), ("si_sdr", "valid_si_sdr", -1)]
+)
 def test_the_best_network_is_that_of_the_best_mask_loss_or_si_sdr(train, choose_by, key, sign):
     _, run = train(choose_by=choose_by, validate_every=1, keep_at=tuple(range(1, 13)), learning_rate=0.05)
     points = run.read_curve()["points"][1:]

@@ -232,8 +232,8 @@ def test_a_disk_that_is_full_leaves_what_was_saved_before_and_is_told(train, unb
     path = folder / ["checkpoints/latest.model.pth", "state.pt"][file]
     kept = f"The save of iteration {4 * saved} is intact" if saved else "Nothing was saved before"
     assert str(told.value) == (
-        f"Iteration {4 * saved + 4} cannot be saved in {folder}: No space left on device, writing {path}. {kept}. Free some "
-        "space, then give the same command again to resume."
+        f"Iteration {4 * saved + 4} cannot be saved in {folder}: No space left on device, writing {path}. {kept}. Free "
+        "some space, then give the same command again to resume."
     )
     assert_same_runs(train()[1].folder, unbroken)
 

@@ -49,7 +49,8 @@ class Stepper:
         closure = TransferClosure(self.optimizer, model, mode, targets=targets, as_floats=False, **options)
         self.trainer, _ = create_train_and_validation_engines(closure)
         self.trainer.add_event_handler(
-            BackwardsEvents.BACKWARDS_COMPLETED, lambda engine: self.stepping.clip_and_check(engine.state.model_output["loss"])
+            BackwardsEvents.BACKWARDS_COMPLETED,
+            lambda engine: self.stepping.clip_and_check(engine.state.model_output["loss"]),
         )
         self.closure = closure
 

@@ -1,7 +1,7 @@
 """Check a data set before training: what it holds, and what is wrong with it.
 
-A check of headers finds unreadable files, missing stems, and files that do not fit together. A deep check decodes every file
-as well, and finds cut files, NaN, silence, DC offsets, clipping, and mixtures that are not the sum of their stems.
+A check of headers finds unreadable files, missing stems, and files that do not fit together. A deep check decodes every
+file as well, and finds cut files, NaN, silence, DC offsets, clipping, and mixtures that are not the sum of their stems.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check the tracks: whether their files fit together, whether they have all labels, whether a mixture is the sum of stems."""
+"""Check the tracks: whether their files fit together, have all labels, and sum to the mixture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MIXTURE_RESIDUAL = -20.0
 # The longest name in bytes: a store writes files beside it whose names are up to 25 bytes longer; file systems take 255.
 LONGEST_NAME = 230
 _UNEQUAL = (
-    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool (check, prepare)."
+    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool "
+    "(check, prepare)."
 )
 _TAKEN_AS = {"skip": "It is left out.", "silence": "Its missing stems count as silent."}
 

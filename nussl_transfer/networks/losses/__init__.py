@@ -1,8 +1,8 @@
 """Compute nussl's losses on the embedding without its copies of the embedding.
 
-nussl keeps several normalised and weighted copies of [nb, nt * nf, D]; at the paper's size each copy takes 620 MB. Both of its
-losses depend only on Gram matrices of at most D x D, whose gradient has a closed form. Here these matrices are summed piece
-by piece.
+nussl keeps several normalised and weighted copies of [nb, nt * nf, D]; at the paper's size each copy takes 620 MB. Both of
+its losses depend only on Gram matrices of at most D x D, whose gradient has a closed form. Here these matrices are summed
+piece by piece.
 
     grams.py    the matrices of an embedding
     heads.py    the matrices of the embedding that a head would compute, without keeping it

@@ -1,7 +1,7 @@
 """Compute the Gram matrices of an embedding and its assignments, and their gradient, piece by piece.
 
-Let the rows of V be the embedding of each point, U = V / norm(V) its unit vectors, Y the assignments (of unit length as well),
-and W = diag(w^2) the squared weights. The matrices are sums over points::
+Let the rows of V be the embedding of each point, U = V / norm(V) its unit vectors, Y the assignments (of unit length as
+well), and W = diag(w^2) the squared weights. The matrices are sums over points::
 
     U'WU = sum w^2 u'u        U'WY = sum w^2 u'y        Y'WY = sum w^2 y'y
 
@@ -79,7 +79,7 @@ def slope(
 
 
 class Grams(torch.autograd.Function):
-    """From embedding [nb, points, D], assignments [nb, points, ns] and weights [nb, points] to the matrices of each item."""
+    """Map embedding [nb, points, D], assignments [nb, points, ns], weights [nb, points] to the matrices of each item."""
 
     @staticmethod
     def forward(ctx, embedding, assignments, weights):

@@ -224,8 +224,8 @@ def _second_hypothesis(study: Study) -> Answer:
     if paper.BEST_CONDITION in gains and gains[best] > gains[paper.BEST_CONDITION]:
         contrary.append(
             f"{study.plan['conditions'][best].lower()} has the largest gain in the middle network "
-            f"({decibels(gains[best], True)} dB; incoherent mixing {decibels(gains[paper.BEST_CONDITION], True)} dB; which is "
-            "the largest is not tested)"
+            f"({decibels(gains[best], True)} dB; incoherent mixing {decibels(gains[paper.BEST_CONDITION], True)} dB; which "
+            "is the largest is not tested)"
         )
     statement = (
         "The paper found the effect \u201cambiguous at best\u201d, and incoherent mixing the best with a gain of "
@@ -252,8 +252,8 @@ def _first_question(study: Study) -> Answer:
             sentence = f"The best is {best}: {listed(others)}."
         parts.append(_part(study, name, compared, sentence))
     statement = (
-        "The paper tests no pretraining set against another; for Dagstuhl ChoirSet only Slakh helped, which it explains by the "
-        "distance between the domains."
+        "The paper tests no pretraining set against another; for Dagstuhl ChoirSet only Slakh helped, which it explains by "
+        "the distance between the domains."
     )
     return _answer("R1", parts, statement, contrary)
 

@@ -98,7 +98,10 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
         axes.axvline(0, color=INK[ground], linewidth=1)
         undone = dict(places)
         for entry in study.comparisons("H2", downstream=downstream):
-            row, style = undone.pop((entry["condition"], entry["pretraining"])), series_style(study, entry["pretraining"], ground)
+            row, style = (
+                undone.pop((entry["condition"], entry["pretraining"])),
+                series_style(study, entry["pretraining"], ground),
+            )
             value = entry["median_difference"]
             if entry["interval"]:
                 axes.plot(entry["interval"], [row, row], color=style.colour, linewidth=1.6, solid_capstyle="butt")

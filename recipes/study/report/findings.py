@@ -15,16 +15,17 @@ RULES = (
     "p < {threshold:g}, without a correction; it is worse if the test in the other direction does. The test takes excerpts "
     "as independent, but excerpts of one song are not, so its p is too small if there are few songs.",
     "Our rule: one model is better than another if p < {threshold:g} after Holm\u2019s correction over all tests of the "
-    "study, and the {confidence} interval of the median difference, from a bootstrap that draws whole songs, lies above zero. "
+    "study, and the {confidence} interval of the median difference, from a bootstrap that draws whole songs, lies above "
+    "zero. "
     "It is worse if that interval lies below zero and the test in the other direction gives p < {threshold:g}. With fewer "
     "than about ten songs the interval is too narrow. With one test song there is no interval: then our rule can never say "
     "\u201cshown\u201d, whatever the scores are.",
-    "H1, H2 and R2 are tested one-sided, as in the paper. R1 is tested two-sided, and the paper has no test for it: the best "
-    "pretraining set is chosen from the same scores, which makes its p too small under both rules.",
-    "A statement about several comparisons is shown if all of them are better, partly shown if some are, and not shown if none "
-    "is; the contrary is shown if all of them are worse. What was not measured is left out and named.",
-    "A star and bold type mark p < {threshold:g} before any correction, as in the paper; a dagger (\u2020) beside them means "
-    "that it is not significant after Holm\u2019s correction.",
+    "H1, H2 and R2 are tested one-sided, as in the paper. R1 is tested two-sided, and the paper has no test for it: the "
+    "best pretraining set is chosen from the same scores, which makes its p too small under both rules.",
+    "A statement about several comparisons is shown if all of them are better, partly shown if some are, and not shown if "
+    "none is; the contrary is shown if all of them are worse. What was not measured is left out and named.",
+    "A star and bold type mark p < {threshold:g} before any correction, as in the paper; a dagger (\u2020) beside them "
+    "means that it is not significant after Holm\u2019s correction.",
 )
 
 

@@ -143,8 +143,8 @@ def data_table(study: Study) -> Table:
         })
     head = ["data set", "training", "paper", "testing", "paper", "sources", "paper"]
     caption = (
-        "Table 1. Minutes of music to train and to test on, measured in the files that were read, and the sources; beside each "
-        "the paper\u2019s."
+        "Table 1. Minutes of music to train and to test on, measured in the files that were read, and the sources; beside "
+        "each the paper\u2019s."
     )
     return Table("table1", caption, head, rows, records)
 
@@ -224,8 +224,8 @@ def iteration_table(study: Study) -> Table:
             record = {"downstream": downstream, "pretraining": pretraining, "best_db": curve["best"]}
             records.append({**record, "reaches_baseline_at": at, "iterations": last})
     caption = (
-        "Best test SI-SDR during training, in dB, and the iteration at which each network first reached the best of the one "
-        f"from scratch. The paper, on Dagstuhl ChoirSet: 5 dB in {paper.REACHED_IN:,} iterations, from scratch in "
+        "Best test SI-SDR during training, in dB, and the iteration at which each network first reached the best of the "
+        f"one from scratch. The paper, on Dagstuhl ChoirSet: 5 dB in {paper.REACHED_IN:,} iterations, from scratch in "
         f"{paper.BASELINE_REACHED_IN:,}. Iterations are those on the downstream set, without pretraining."
     )
     head = ["downstream", "model", "best", "reaches the baseline\u2019s best at"]
@@ -272,7 +272,10 @@ def statistics_table(study: Study) -> Table:
         interval = DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
         by_paper, by_ours = (judge(entry, study.threshold) for judge in (finding_by_paper, finding))
         rows.append([
-            Cell(f"{entry['question'].partition('_')[0]}, {study.in_sentence(entry['downstream'])}: {_SIDES[entry['question']]}"),
+            Cell(
+                f"{entry['question'].partition('_')[0]}, {study.in_sentence(entry['downstream'])}: "
+                f"{_SIDES[entry['question']]}"
+            ),
             Cell(_what(study, entry)),
             decibel_cell(entry["mean_difference"], signed=True),
             decibel_cell(entry["median_difference"], signed=True),
@@ -303,9 +306,10 @@ def statistics_table(study: Study) -> Table:
             "finding_our_rule": by_ours,
         })
     caption = (
-        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; bootstrap interval of the median over "
-        "songs; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the Wilcoxon signed-rank test over "
-        "excerpts, and after Holm\u2019s correction over all comparisons; the finding by the paper\u2019s rule and by ours."
+        "All comparisons: difference in SI-SDR in dB, mean and median over the excerpts; bootstrap interval of the median "
+        "over songs; effect size (matched-pairs rank-biserial correlation, \u22121 to 1); p of the Wilcoxon signed-rank "
+        "test over excerpts, and after Holm\u2019s correction over all comparisons; the finding by the paper\u2019s rule "
+        "and by ours."
     )
     head = [
         "question", "comparison", "mean", "median", "interval", "effect", "excerpts", "songs", "p", "Holm p",

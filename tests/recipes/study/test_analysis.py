@@ -358,7 +358,8 @@ NAME = "choir-slakh-none-whole-0"
     ({"labels": ["female"]}, "got songs of other labels, expected female"),
     ({"labels": []}, "got labels [], expected one name for each source"),
     ({"labels": ["male", "female"]}, "got the sources male, female, expected those of choir-mixture.json, female, male"),
-    ({"si_sdr": {"female": [1.0], "male": [1.0, 2.0]}}, "got lists of 1, 2, 24, expected as many songs as scores for each source"),
+    ({"si_sdr": {"female": [1.0], "male": [1.0, 2.0]}},
+     "got lists of 1, 2, 24, expected as many songs as scores for each source"),
     ({"si_sdr": {"female": [1.0] * 23, "male": [1.0] * 23}, "songs": {"female": ["a"] * 23, "male": ["a"] * 23}},
      "it has 23 excerpts, not 24"),
     ({"songs": {"female": ["a"] * 24, "male": ["a"] * 24}}, "it has other songs"),
@@ -393,7 +394,10 @@ def test_a_study_without_a_plan_and_a_plan_that_repeats_itself_are_refused(folde
     plan = plan_of()
     for models, message in (
         ([*plan["models"], plan["models"][0]], "'choir-scratch-0', or another model of the same kind, is there twice"),
-        ([*plan["models"], {**plan["models"][0], "name": "other"}], "'other', or another model of the same kind, is there twice"),
+        (
+            [*plan["models"], {**plan["models"][0], "name": "other"}],
+            "'other', or another model of the same kind, is there twice",
+        ),
         ([{"name": "a"}], "a model lacks downstream, pretraining, condition, mode, seed, fold"),
     ):
         (folder / "study.json").write_text(json.dumps({**plan, "models": models}))

@@ -88,7 +88,9 @@ def test_the_jobs_of_a_study_have_their_data_sets_and_say_which_are_missing(stud
     }  # fmt: skip
     table = jobs_table(grid)
     lines = {tuple(line.split()[:2]): line for line in table.splitlines()}
-    assert lines["MUSDB18", "data/musdb18hq"].endswith("missing") and lines["Bach10", str(tmp_path / "bach10")].endswith("there")
+    assert lines["MUSDB18", "data/musdb18hq"].endswith("missing") and lines["Bach10", str(tmp_path / "bach10")].endswith(
+        "there"
+    )
     assert "MUSDB18 (missing)" in lines["pretrain", "musdb-pitch-1"] and "10,000" in lines["pretrain", "musdb-pitch-1"]
     assert "Remixpacks" not in table
     said = left_to_do(grid)
@@ -180,7 +182,10 @@ def test_jobs_left_to_do_are_counted_and_their_time_estimated_from_the_finished_
     write(tmp_path / "runs" / "bach10-scratch-0" / "curve.json", {"points": [{"iteration": 8, "seconds": 7200.0}]})
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bach10-scratch-0.pth").touch()
-    assert "1 of 1 bodies, 2 of 3 models, 3 of 3 scores: about 3.0 hours of jobs, estimated from the finished ones" in left_to_do(grid)
+    assert (
+        "1 of 1 bodies, 2 of 3 models, 3 of 3 scores: about 3.0 hours of jobs, estimated from the finished ones"
+        in left_to_do(grid)
+    )
     write(tmp_path / "scores" / "bach10-scratch-0.json", {"seconds": 1800.0})
     assert "2 of 3 scores: about 4.0 hours" in left_to_do(grid)
     for name in ("bodies/musdb-none-0.pth", "models/bach10-musdb-none-whole-0.pth", "models/bach10-musdb-none-mask-0.pth"):

@@ -310,7 +310,9 @@ def test_an_unfinished_study_says_what_is_missing_and_what_was_done(tmp_path, qu
         assert f"* {name}\n" in answered and name in page
     assert "* **Remixpacks: not measured.**" in answered and "There is no example yet" in page
     lines = as_markdown(all_tables(read_study(folder))["table2"])
-    assert re.search("\\| Pitch shift +\\| MUSDB +\\| +\u2013 \\| +\u22123.78 \\| +\u2013 \\| +\\*\\*\\+1.16\\*\\* \\|", lines)
+    assert re.search(
+        "\\| Pitch shift +\\| MUSDB +\\| +\u2013 \\| +\u22123.78 \\| +\u2013 \\| +\\*\\*\\+1.16\\*\\* \\|", lines
+    )
 
 
 def test_parts_outside_the_plan_are_named_as_such(tmp_path, quick):
@@ -338,7 +340,9 @@ def test_a_downstream_set_of_several_folds_stands_beside_its_like():
     # Its paper's values are those of Bach10.
     assert paper.mask_minus_whole("bach10_recorded", "slakh", "none") == -3.43
     first, _, _, fourth = answers(study)
-    assert all("Bach10 (recorded)" in each.detail for each in first.verdicts) and "MUSDB for Bach10 (recorded)" in first.paper
+    assert (
+        all("Bach10 (recorded)" in each.detail for each in first.verdicts) and "MUSDB for Bach10 (recorded)" in first.paper
+    )
     # What was not planned of it is not missed.
     assert not [each for each in fourth.verdicts if "recorded" in each.detail or "not measured" in each.detail]
     assert "recorded" not in as_markdown(all_tables(study)["table2"])
