@@ -1,4 +1,4 @@
-"""Measure the gain from a pretrained model: ``python -m recipes.transfer_trial --bach10 DIR --choir DIR --checkpoints body``.
+"""Measure what a pretrained model gains: ``python -m recipes.transfer_trial --bach10 DIR --choir DIR --checkpoints body``.
 
 One protocol for all models. Four folds over the recorded pieces of Bach10 and three over choir songs (female and male
 voices), every track held out once. Each pretrained model is fine-tuned, and a network of the same size and one of the size
