@@ -67,7 +67,8 @@ def check_finite(path: object, state: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: A weight is not finite.
     """
-    spoilt = [name for name, tensor in state.items() if torch.is_tensor(tensor) and not tensor.isfinite().all()]
+    tensors = {name: tensor for name, tensor in state.items() if torch.is_tensor(tensor) and not tensor.is_meta}
+    spoilt = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if spoilt:
         raise CheckpointError(
             f"{path} has weights that are NaN or infinite, in {', '.join(sorted(spoilt)[:3])}. The training that wrote it "

@@ -111,11 +111,11 @@ ALONE = {
     "silence with an offset": (rewritten(lambda samples: np.full_like(samples, 0.02)), "error.*is silent"),
     "an offset": (rewritten(lambda samples: 0.5 * samples + 0.05), "note.*DC offset"),
     "clipping": (rewritten(lambda samples: np.clip(40 * samples, -1, 1)), "warning.*clipped"),
-    "too loud": (rewritten(lambda samples: 40 * samples, **FLOAT), "warning.*clipped"),
+    "too loud": (rewritten(lambda samples: 40 * samples, **FLOAT), "note.*peaks at"),
 }
 # those that are seen beside other files of the track
 BESIDE = {
-    "gone": (no_file, "error.*lacks"),
+    "gone": (no_file, "(error.*lacks|error.*is not there)"),
     "a folder in its place": (a_folder, "error.*(lacks|is no file)"),
     "a pipe in its place": (a_pipe, "error.*(lacks|is no file)"),
     "a broken link": (a_broken_link, "error.*(lacks|broken link)"),

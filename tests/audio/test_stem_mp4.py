@@ -132,7 +132,7 @@ def test_a_folder_of_that_name_is_a_folder(tmp_path, without_programs):
          r"bass cannot be decoded \(ffmpeg: Invalid data found\). Copy it again"),
         ({"status": 9}, "bass", r"cannot be decoded \(ffmpeg: status 9\)"),
         ({"streams": 4}, "bass", "has 4 audio streams, where MUSDB18's files have 5"),
-        ({"no_rate": True}, "bass", "does not say what its streams are .*sample_rate"),
+        ({"no_rate": True}, "bass", "does not describe its streams .*sample_rate"),
         ({}, "guitar", "guitar is no stream of a stem file. Its streams are mixture, drums"),
     ],
 )  # fmt: skip

@@ -218,7 +218,7 @@ def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
         ("prepare a --out b --workers 1.5", "--workers: expected a whole number from 1 to 1024, got '1.5'."),
         ("prepare a --out", "expected one argument"),
         ("finetune a --out b --repeats 3", "--repeats 3 needs --folds."),
-        ("check a b", "'b' is one word too many."),
+        ("check a b", "a: there is no such folder."),
         ("check . --groups tenor", "'tenor' is not NAME=STEM+STEM."),
         ("check . --groups a=b=c", "'a=b=c' is not NAME=STEM+STEM."),
         ("check . --options layout", "'layout' is not NAME=VALUE."),

@@ -61,7 +61,7 @@ def test_the_network_without_its_embedding_makes_the_same_masks(small_chimera):
 
 def test_a_network_of_embeddings_alone_has_no_masks_to_keep():
     config = nussl.ml.networks.builders.build_recurrent_dpcl(33, 4, 1, True, 0.0, 5, ["sigmoid"])
-    with pytest.raises(CheckpointError, match="its masks are not made beside an embedding"):
+    with pytest.raises(CheckpointError, match="its masks depend on the embedding"):
         without_embedding(nussl.ml.SeparationModel(config))
 
 

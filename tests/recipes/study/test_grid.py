@@ -95,7 +95,7 @@ def test_the_jobs_of_a_study_have_their_data_sets_and_say_which_are_missing(stud
     assert "Remixpacks" not in table
     said = left_to_do(grid)
     assert "Left out: Slakh, MUSDB+Slakh, Remixpacks." in said
-    assert "Missing data sets: MUSDB18 (data/musdb18hq), ChoirSet" in said and "Bach10 (" not in said
+    assert "Missing data sets: MUSDB18 (data/musdb18hq), DagstuhlChoirSet" in said and "Bach10 (" not in said
     # What a study renders itself is not missing.
     small = Grid(study, "small", tmp_path, CONF)
     assert [job.name for job in list_jobs(small) if job.rule == "corpus"] == [
