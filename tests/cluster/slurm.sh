@@ -49,7 +49,11 @@ KillWait=5
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/Mem:/ {print int($2 * 0.8)}') State=UNKNOWN
 PartitionName=gpu Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
+# Jobs start without SLURM_CONF and look in the usual place.
+[ ! -e /etc/slurm/slurm.conf ] || fail "/etc/slurm/slurm.conf exists. Run this on a machine that is no cluster's."
+mkdir -p /etc/slurm && ln -s "$SLURM_CONF" /etc/slurm/slurm.conf
 stop() {
+  rm -f /etc/slurm/slurm.conf
   pkill -KILL -f "snakemake.*$work" || true
   for daemon in slurmd slurmctld; do [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" || true; done
   if [ "${KEEP:-}" ]; then say "kept $work"; else rm -rf "$work"; fi
