@@ -46,7 +46,7 @@ def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[l
     count = sum(map(len, groups))
     if not 2 <= k <= len(groups):
         among = f", which are {len(groups)} different ones," if len(groups) < count else ""
-        raise ConfigError(f"{k} folds of {count} tracks{among} were asked for: there are 2 at least, and a track for each.")
+        raise ConfigError(f"{k} folds of {count} tracks{among} cannot be made. Give 2 folds or more, and a track for each.")
     order = np.random.default_rng(seed).permutation(len(groups))
     return [sorted(name for index in part for name in groups[index]) for part in np.array_split(order, k)]
 
@@ -117,7 +117,7 @@ def cross_validate(
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):
             raise ConfigError(
-                f"Folds of {store.folder} were asked for: {len(store.tracks) - len(whole)} of {len(store.tracks)} tracks "
+                f"Folds of {store.folder} cannot be made: {len(store.tracks) - len(whole)} of {len(store.tracks)} tracks "
                 f"lack some of {', '.join(store.labels)}. Leave those tracks or stems out, or keep test tracks of your own."
             )
         groups_of_names = [[track.name for track in group] for group in store.tracks_by_origin()]

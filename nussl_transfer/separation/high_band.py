@@ -62,7 +62,7 @@ class BandShares:
         return self._interpolated(self._smoothed(sums))
 
     def finish(self, samples: int) -> np.ndarray:
-        """Return the shares of the last samples, of which there are ``samples``.
+        """Return the shares of the last ``samples`` samples.
 
         Shape:
             float32 [samples, ns, rows x nc]

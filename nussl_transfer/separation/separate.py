@@ -138,7 +138,7 @@ def _as_mixture(audio: Audio) -> Mixture:
 
 
 def _reporter(progress: Progress | None, total: float) -> Callable[[float], None]:
-    """Returns a function that is told of more seconds, and tells `progress` of all so far."""
+    """Return a function that adds up seconds and passes the total to `progress`."""
     done = 0.0
 
     def advance(seconds: float) -> None:

@@ -268,7 +268,7 @@ class Grid:
 def _choose(
     pretrainings: Mapping[str, str], downstreams: Mapping[str, Downstream], sets: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, Downstream]]:
-    """Return the sets that are named. Of a kind of which none is named, all are kept."""
+    """Return the named sets; all sets of a kind where none of that kind is named."""
     for name in sets:
         if name not in pretrainings and not any(name in (key, about.experiment) for key, about in downstreams.items()):
             raise ConfigError(f"There is no set {name!r}: this size has {', '.join([*pretrainings, *downstreams])}.")

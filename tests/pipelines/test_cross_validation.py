@@ -62,13 +62,13 @@ def test_tracks_of_one_song_are_in_one_fold():
         parts = folds([["b1", "b2"], "a", ["c1", "c2", "c3"]], 2, seed)
         assert sorted(sum(parts, [])) == ["a", "b1", "b2", "c1", "c2", "c3"]
         assert all(("b1" in part) == ("b2" in part) and ("c1" in part) == ("c3" in part) for part in parts)
-    with pytest.raises(ConfigError, match="3 folds of 5 tracks, which are 2 different ones, were asked for"):
+    with pytest.raises(ConfigError, match="3 folds of 5 tracks, which are 2 different ones, cannot be made"):
         folds([["b1", "b2"], ["c1", "c2", "c3"]], 3)
 
 
 @pytest.mark.parametrize("k", [0, 1, 4])
 def test_fewer_than_two_folds_or_more_than_tracks_are_refused(k):
-    with pytest.raises(ConfigError, match=f"{k} folds of 3 tracks were asked for: there are 2 at least"):
+    with pytest.raises(ConfigError, match=f"{k} folds of 3 tracks cannot be made. Give 2 folds or more"):
         folds(["a", "b", "c"], k)
 
 
