@@ -37,7 +37,7 @@ _SILENT_ADVICE = (
 def silent_stem(track: str, label: str, cancels: bool = False) -> Finding:
     """Return the error for a stem in which nothing sounds, or whose channels cancel."""
     if cancels:
-        what = "has channels that cancel: left is the negative of right, and their mean, which a store takes, is silent"
+        what = "has channels that cancel: left is the negative of right, and a store takes their mean, which is zero"
         advice = "Invert one channel, or export the stem in mono."
         return Finding("error", track, label, what, advice)
     return Finding("error", track, label, f"is silent (below {SILENCE:g} of full scale throughout)", _SILENT_ADVICE)
