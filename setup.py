@@ -1,4 +1,5 @@
 """Everything about this package is in setup.cfg."""
+
 from setuptools import setup
 
 setup()

@@ -133,10 +133,7 @@ def corpora(folder: Path, bach10: str | None, minutes: float, seed: int) -> dict
         tracks = sorted(tracks, key=lambda track: track.name)
         step(f"Chorales from {bach10}: {len(tracks)} pieces, held out: {tracks[-1].name}")
         found = {"train": (name, tracks[:-1]), "test": (name, tracks[-1:])}
-    return {
-        split: prepare(tracks, folder / "stores" / split, dataset=name)
-        for split, (name, tracks) in found.items()
-    }
+    return {split: prepare(tracks, folder / "stores" / split, dataset=name) for split, (name, tracks) in found.items()}
 
 
 def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, keep: tuple[int, ...] = ()) -> Run:

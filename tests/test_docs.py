@@ -158,8 +158,17 @@ def check_other(words: list[str]) -> None:
             if word.startswith("recipes/conf/") and word.endswith(".yml"):
                 assert read_experiment(ROOT / word)
     else:
-        known = ("pip", "python3.11", ".venv/bin/python", "tensorboard", "snakemake", "torchrun", "python", "docker",
-                 "kubectl")
+        known = (
+            "pip",
+            "python3.11",
+            ".venv/bin/python",
+            "tensorboard",
+            "snakemake",
+            "torchrun",
+            "python",
+            "docker",
+            "kubectl",
+        )
         assert words[0] in known, f"The test knows no command {words[0]!r}."
 
 

@@ -106,9 +106,7 @@ def written_audio(
         if frames and not aside.stat().st_size:
             raise _unwritten(path, "nothing arrived")
     if writer.clipped:
-        LOG.warning(
-            "%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped
-        )
+        LOG.warning("%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped)
 
 
 def _unwritten(path: Path, why: object) -> OSError:

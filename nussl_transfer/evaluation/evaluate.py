@@ -233,9 +233,7 @@ def collect(
         "excerpts": [excerpt.plain() for excerpt in excerpts],
         "scores": dict(scores),
         "summary": [entry for rows in scores.values() for entry in summarise(rows)],
-        "comparisons": [
-            {**entry, "p_holm": p_holm} for entry, p_holm in zip(comparisons, corrected, strict=True)
-        ],
+        "comparisons": [{**entry, "p_holm": p_holm} for entry, p_holm in zip(comparisons, corrected, strict=True)],
         "left_out": reasons.total(),
         "left_out_references": _left_out_references(scores),
     }

@@ -152,9 +152,7 @@ def _has_silence(excerpt: MixtureExcerpt, store: Store) -> bool:
     return {source.label for source in excerpt.sources if sounds(source)} != set(store.labels)
 
 
-def _of_tracks(
-    store: Store, frames: int, count: int | None, seed: int, hop: float | None
-) -> list[MixtureExcerpt]:
+def _of_tracks(store: Store, frames: int, count: int | None, seed: int, hop: float | None) -> list[MixtureExcerpt]:
     """Return coherent excerpts, side by side or drawn."""
     tracks = {track.name: track for track in store.tracks}
     lengths = {track.name: min(frames, track.frames) for track in store.tracks}
@@ -170,7 +168,5 @@ def _of_tracks(
         weights = np.array([track.frames for track in store.tracks], dtype=np.float64)
         drawn = generator.choice(len(store.tracks), size=count, p=weights / weights.sum())
         chosen = [store.tracks[index] for index in drawn]
-        found = [
-            (track.name, int(generator.integers(track.frames - lengths[track.name] + 1))) for track in chosen
-        ]
+        found = [(track.name, int(generator.integers(track.frames - lengths[track.name] + 1))) for track in chosen]
     return [of_track(tracks[name], start, lengths[name]) for name, start in sorted(found)]

@@ -76,8 +76,7 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
         )
     tracks = {track.name: track for track in store.tracks}
     excerpts = [
-        MixtureExcerpt(frames, tuple(_excerpt(path, value, store, tracks) for value in values))
-        for frames, values in listed
+        MixtureExcerpt(frames, tuple(_excerpt(path, value, store, tracks) for value in values)) for frames, values in listed
     ]
     for excerpt in excerpts:
         labels = [source.label for source in excerpt.sources]

@@ -290,9 +290,7 @@ def paired_means(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return means[0], means[1], pairs
 
 
-def compare(
-    rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, Sequence[str]] | None = None
-) -> dict:
+def compare(rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, Sequence[str]] | None = None) -> dict:
     """Test whether a is better than b, on pairs of excerpts.
 
     Args:

@@ -45,21 +45,14 @@ def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()
     by_mode = {"pretrain": [MASK_HEAD], "mask": [name for name in names if name != MASK_HEAD]}.get(mode, [])
     held = [name for name in names if name in by_mode or name in frozen]
     if not any(True for name in names if name not in held for _ in model.layers[name].parameters()):
-        raise ConfigError(
-            f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers."
-        )
+        raise ConfigError(f"Mode {mode!r} with {', '.join(frozen)} frozen leaves nothing to train. Freeze fewer layers.")
     return held
 
 
 def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
     """Return the parameters that a mode trains: those that the optimizer must hold."""
     held = layers_of_mode(model, mode, frozen)
-    return [
-        parameter
-        for name, layer in model.layers.items()
-        if name not in held
-        for parameter in layer.parameters()
-    ]
+    return [parameter for name, layer in model.layers.items() if name not in held for parameter in layer.parameters()]
 
 
 def parameter_groups(

@@ -196,8 +196,7 @@ def _draw_curves(curves: figures.Curves, models: list[str]) -> Drawings:
 
 def _describe_curves(curves: figures.Curves) -> str:
     ends = "; ".join(
-        f"{name} {decibels(points[0][1])} dB at iteration {points[0][0]}, "
-        f"{decibels(points[-1][1])} dB at {points[-1][0]}"
+        f"{name} {decibels(points[0][1])} dB at iteration {points[0][0]}, {decibels(points[-1][1])} dB at {points[-1][0]}"
         for name, points in curves.items()
     )
     return f"Test SI-SDR against iteration: {ends}."

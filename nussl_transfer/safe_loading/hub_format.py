@@ -44,9 +44,7 @@ def content_of(
         "sample_rate": sample_rate,
         "stft_params": stft_params,
         # What a separator of nussl must do to audio before the network, whatever the training did.
-        "transforms": tfm.Compose(
-            [tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()]
-        ),
+        "transforms": tfm.Compose([tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()]),
     }
     metadata = {
         "config": config,

@@ -153,9 +153,7 @@ def _check_torch_wrote_it(path: Path) -> None:
         raise CheckpointError(f"Checkpoint {path} is empty. Copy or download it again.")
     # torch >= 1.6 writes a zip archive; before that it wrote pickles, and first its magic number.
     if start != b"PK\x03\x04" and start != LEGACY_START[:4]:
-        raise CheckpointError(
-            f"Checkpoint {path} was not saved by PyTorch: it begins with {start!r}. Give a .pth file."
-        )
+        raise CheckpointError(f"Checkpoint {path} was not saved by PyTorch: it begins with {start!r}. Give a .pth file.")
 
 
 def _check_declarations(path: Path) -> None:

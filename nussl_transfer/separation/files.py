@@ -169,9 +169,7 @@ def output_files(outputs: Iterable[str], folder: Path, format: str) -> dict[str,
     return {name: folder / f"{file}.{format}" for name, file in safe_names(list(outputs)).items()}
 
 
-def check_targets(
-    inputs: Iterable[str | Path], targets: Mapping[Path, Mapping[str, Path] | None], out: str | Path
-) -> None:
+def check_targets(inputs: Iterable[str | Path], targets: Mapping[Path, Mapping[str, Path] | None], out: str | Path) -> None:
     """Raise ConfigError where an output would replace an input file, or lie in an input folder and become an input.
 
     Paths are compared with all links resolved.

@@ -86,9 +86,7 @@ def separate(
     return _separate_one(mixture, separator, targets, _reporter(progress, mixture.head.seconds))
 
 
-def _separate_paths(
-    audio: Path, separator: StreamSeparator, out: Path | None, progress: Progress | None
-) -> dict[str, Any]:
+def _separate_paths(audio: Path, separator: StreamSeparator, out: Path | None, progress: Progress | None) -> dict[str, Any]:
     """Separates a file or a folder of files."""
     targets: dict[Path, dict[str, Path] | None] = dict.fromkeys(find_inputs([audio], out))
     if out is not None:

@@ -185,9 +185,7 @@ class StreamSeparator:
                 advance(len(pieces[0]) / rate)
             self._check_length(mixture, writers[0].frames)
 
-    def collect(
-        self, mixture: Mixture, advance: Callable[[float], None] = lambda seconds: None
-    ) -> dict[str, np.ndarray]:
+    def collect(self, mixture: Mixture, advance: Callable[[float], None] = lambda seconds: None) -> dict[str, np.ndarray]:
         """Return each output as an array.
 
         Shape:

@@ -96,8 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
         about = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{folder} is not a store: it holds no {MANIFEST}. Make one with "
-            f"`nussl-transfer prepare DATA --out {folder}`."
+            f"{folder} is not a store: it holds no {MANIFEST}. Make one with `nussl-transfer prepare DATA --out {folder}`."
         ) from None
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}. Prepare the store again.") from error

@@ -85,9 +85,7 @@ class Store:
     def _with_labels(self, labels: list[str]) -> Store:
         unknown = sorted(set(labels) - set(self.labels))
         if unknown or not labels:
-            raise DataError(
-                f"{self.folder} has no labels {labels}: it has {', '.join(self.labels)}. Name some of these."
-            )
+            raise DataError(f"{self.folder} has no labels {labels}: it has {', '.join(self.labels)}. Name some of these.")
         kept = [
             replace(track, stems={label: stem for label, stem in track.stems.items() if label in labels})
             for track in self.tracks
@@ -201,9 +199,7 @@ class StoreWriter:
         audio_of = stems if mixture is None else {**stems, MIXTURE: mixture}
         lengths = {label: len(audio) for label, audio in audio_of.items()}
         if len(set(lengths.values())) != 1:
-            raise DataError(
-                f"The stems of track {name!r} differ in length: {lengths}. Trim them first."
-            )
+            raise DataError(f"The stems of track {name!r} differ in length: {lengths}. Trim them first.")
         if 0 in lengths.values():
             raise DataError(f"The stems of track {name!r} have no samples. Leave it out.")
         if any(track.name == name for track in self.tracks):

@@ -39,9 +39,7 @@ class Curve:
         """Add the loss of an iteration. A loss on a GPU is read later."""
         self._losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
 
-    def add(
-        self, iteration: int, measures: Measures, learning_rate: float, test_si_sdr: float | None = None
-    ) -> dict:
+    def add(self, iteration: int, measures: Measures, learning_rate: float, test_si_sdr: float | None = None) -> dict:
         """Add a point, and return it.
 
         Args:

@@ -82,9 +82,7 @@ def analyse(folder: str | Path) -> dict:
         "missing": [name for name in models if name not in scores],
         "missing_ceilings": [name for name, of_set in estimates.items() if name not in scores and of_set in started],
         "ceilings": _ceilings(plan["downstreams"], mixtures, oracles),
-        "cells": [
-            {**kind._asdict(), **cell.describe(mixtures.get(kind.downstream, {}))} for kind, cell in cells.items()
-        ],
+        "cells": [{**kind._asdict(), **cell.describe(mixtures.get(kind.downstream, {}))} for kind, cell in cells.items()],
         "comparisons": _corrected(list(_comparisons(plan, cells)), plan["threshold"]),
         "curves": analyse_curves(folder, plan["models"]),
     }

@@ -214,9 +214,7 @@ def read_curve(path: Path) -> dict[int, float]:
     points = read_json(path, ("points",), advice)["points"]
     try:
         return {
-            int(point["iteration"]): float(point["test_si_sdr"])
-            for point in points
-            if point.get("test_si_sdr") is not None
+            int(point["iteration"]): float(point["test_si_sdr"]) for point in points if point.get("test_si_sdr") is not None
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a curve: {type(error).__name__} {error}. {advice}") from error

@@ -313,10 +313,7 @@ def test_a_closed_pipe_ends_silently():
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
 def test_a_table_prints_where_stdout_lacks_its_characters(encoding):
-    code = (
-        "from nussl_transfer.cli.status import exit_status\n"
-        "print(exit_status(lambda: print('−1.50 … ♪ fl\\udcf6te')))"
-    )
+    code = "from nussl_transfer.cli.status import exit_status\nprint(exit_status(lambda: print('−1.50 … ♪ fl\\udcf6te')))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, cwd=ROOT, timeout=60,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},

@@ -112,9 +112,7 @@ def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
             transforms.GetExcerpt(100),
         ]
     )
-    hook = dataset(
-        folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False, num_channels=1
-    )
+    hook = dataset(folder, transform=chain, stft_params=STFT, sample_rate=16000, strict_sample_rate=False, num_channels=1)
     item = hook[0]
     sources = 1 if is_pool(hook.items) else len(hook.metadata["labels"])
     assert item["mix_magnitude"].shape == (100, 257, 1)

@@ -36,9 +36,7 @@ def stem(seed, samples=int(2.5 * RATE), rate=RATE):
     """A tone that wanders, in a little noise: sources that masks can partly tell apart."""
     generator = np.random.default_rng(seed)
     pitch = generator.uniform(100, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 2000)
-    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype(
-        "f4"
-    )
+    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype("f4")
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +51,8 @@ def store(tmp_path_factory):
 
 def make_checkpoint(path, labels=LABELS, mode="whole", seed=0, rate=RATE, channels=1):
     torch.manual_seed(seed)
-    config = build_transfer_chimera(
-        len(labels), hidden_size=8, num_layers=1, embedding_size=4, num_audio_channels=channels
-    )
-    return write_checkpoint(
-        path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT)
-    )
+    config = build_transfer_chimera(len(labels), hidden_size=8, num_layers=1, embedding_size=4, num_audio_channels=channels)
+    return write_checkpoint(path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT))
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +82,7 @@ def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(st
     np.random.seed(1)
     first = make_excerpts(store, 1.0, count=200, seed=3)
     np.random.seed(2)
-    assert (
-        make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
-    )
+    assert make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
     lengths = {track.name: track.frames for track in store.tracks}
     assert all(0 <= e.start and e.start + e.frames <= lengths[e.track] for e in first)
     # A track is drawn as often as it is long: 40000 of 89000 samples.
@@ -265,9 +257,7 @@ def gappy(tmp_path):
 
 def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path):
     scores = evaluate({"a": checkpoint}, gappy, excerpts=make_excerpts(gappy, 1.0), out=tmp_path / "run", progress=False)
-    silent = [
-        (row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None
-    ]
+    silent = [(row["track"], row["start"], row["label"]) for row in scores["scores"]["a"] if row["si_sdr"] is None]
     assert silent == [("one", 0, "bass"), ("one", 0, "voice"), ("two", 0, "bass"), ("two", 0, "voice")]
     assert [row["left_out"] for row in scores["scores"]["a"] if row["si_sdr"] is None] == [
         "alone in its mixture",
@@ -428,9 +418,7 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
 def test_a_checkpoint_that_does_not_fit_the_store_is_refused_before_any_scoring(store, checkpoint, tmp_path):
     excerpts = make_excerpts(store, 1.0)
     wrong = {
-        "separates guitar, voice, the store holds bass, voice": make_checkpoint(
-            tmp_path / "a", ("guitar", "voice")
-        ),
+        "separates guitar, voice, the store holds bass, voice": make_checkpoint(tmp_path / "a", ("guitar", "voice")),
         "works at 44100 Hz, the store at 16000 Hz": make_checkpoint(tmp_path / "b", rate=44100),
         "separates 2 channels together": make_checkpoint(tmp_path / "c", channels=2),
         "mask head was never trained": make_checkpoint(tmp_path / "d", mode="pretrain"),

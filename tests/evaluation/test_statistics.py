@@ -215,8 +215,7 @@ def test_all_of_it_together_is_each_of_it_and_is_json():
 
 def rows(values, track="t"):
     return [
-        {"excerpt": i, "track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"}
-        for i, v in enumerate(values)
+        {"excerpt": i, "track": track, "start": i, "label": "x", "si_sdr": v, "estimate": "e"} for i, v in enumerate(values)
     ]
 
 

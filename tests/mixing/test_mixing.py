@@ -266,9 +266,7 @@ def test_each_stem_has_its_own_gain_and_the_mixture_has_them_too(tiny_store):
     gains = np.array([excerpt.gain for excerpt in excerpts])
     assert len(set(gains)) == 3
     assert [excerpt.gain for excerpt in same_place] == [1, 1, 1]
-    sources = [
-        excerpt.gain * tiny_store.read(excerpt.track, excerpt.label, excerpt.start, 4000) for excerpt in excerpts
-    ]
+    sources = [excerpt.gain * tiny_store.read(excerpt.track, excerpt.label, excerpt.start, 4000) for excerpt in excerpts]
     np.testing.assert_allclose(loud[3]["source_audio"][0].T, sources, atol=1e-6)
     np.testing.assert_allclose(loud[3]["mix_audio"][0], np.sum(sources, axis=0), atol=1e-6)
 

@@ -393,8 +393,9 @@ def test_validation_pieces_share_no_score_with_training_pieces(material):
     scores, tunes = material
     only = {split: {name for name in scores if is_for(name, split)} for split in ("train", "valid")}
     assert len(only["train"]) == len(only["valid"]) == 1
-    marked = {name: [part + np.array([0, 0, 40 * (name in only["valid"]), 0]) for part in parts]
-              for name, parts in scores.items()}
+    marked = {
+        name: [part + np.array([0, 0, 40 * (name in only["valid"]), 0]) for part in parts] for name, parts in scores.items()
+    }
     pieces = draw_pieces(marked, tunes, 0, (), valid=10)
     for piece, _ in zip(pieces, range(20), strict=False):
         if piece.kind == "score":

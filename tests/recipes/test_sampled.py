@@ -155,8 +155,9 @@ def material(monkeypatch):
     """Replace music21's corpus by a score and a tune for each split."""
     part = notes_array([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
     four = [part - np.array([0, 0, down, 0], dtype=np.float32) for down in (0, 5, 12, 17)]
-    names = {split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split))
-             for split in ("train", "valid")}
+    names = {
+        split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split)) for split in ("train", "valid")
+    }
     given = {name: four for name in names.values()}, {name: [part] for name in names.values()}
     monkeypatch.setattr(sampled, "read_material", lambda cache, workers: given)
 

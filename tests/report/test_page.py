@@ -54,8 +54,7 @@ def made(tmp_path_factory):
     curves = {
         name: {
             "points": [
-                {"iteration": i, "train_loss": 1.0, "test_si_sdr": None if i == 50 else i / 100 - j}
-                for i in (0, 50, 100)
+                {"iteration": i, "train_loss": 1.0, "test_si_sdr": None if i == 50 else i / 100 - j} for i in (0, 50, 100)
             ],
             "mixture_si_sdr": -4.5,
         }
@@ -226,15 +225,11 @@ def test_the_page_is_accessible(page):
     assert all(image["alt"].strip() for image in page.find("img"))
     assert all(head.get("scope") in ("row", "col") for head in page.find("th"))
     identifiers = [element["id"] for element in page.elements if "id" in element]
-    assert len(identifiers) == len(set(identifiers)) and {"scores", "curves", "listen", "making"} <= set(
-        identifiers
-    )
+    assert len(identifiers) == len(set(identifiers)) and {"scores", "curves", "listen", "making"} <= set(identifiers)
     for element in page.elements:
         if "aria-labelledby" in element:
             assert element["aria-labelledby"] in identifiers
-    assert "width=device-width" in next(
-        m["content"] for m in page.find("meta") if m.get("name") == "viewport"
-    )
+    assert "width=device-width" in next(m["content"] for m in page.find("meta") if m.get("name") == "viewport")
 
 
 def test_text_of_the_files_is_escaped(page, html):
@@ -310,9 +305,7 @@ def test_long_clips_are_shortened_until_the_page_is_small_enough(made, folder):
     assert len(page.find("img")) == len(page.find("audio")) and "mask" not in page.find("p")[0]["text"]
     players = page.find("audio")
     assert sum(len(player["src"]) for player in players) <= 100_000
-    lengths = {
-        len(soundfile.read(io.BytesIO(base64.b64decode(p["src"].split(",", 1)[1])))[0]) for p in players
-    }
+    lengths = {len(soundfile.read(io.BytesIO(base64.b64decode(p["src"].split(",", 1)[1])))[0]) for p in players}
     assert len(lengths) == 1 and 1000 < lengths.pop() < RATE
 
 

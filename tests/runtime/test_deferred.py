@@ -174,9 +174,7 @@ print(json.dumps([facts, [kind.__module__.split(".")[0] for kind in kinds]]))
 """
 
 
-def test_opening_a_network_imports_nothing_for_training_or_scores(
-    tmp_path, tiny_model
-):
+def test_opening_a_network_imports_nothing_for_training_or_scores(tmp_path, tiny_model):
     info = CheckpointInfo(("a", "b"), "whole", 16000, nussl.STFTParams(512, 128, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "model.pth", tiny_model(), info)
     ended = subprocess.run([sys.executable, "-c", DEFERRED, path], cwd=ROOT, capture_output=True, text=True)

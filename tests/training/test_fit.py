@@ -58,8 +58,7 @@ def test_the_curve_has_a_point_before_training_and_at_each_validation(train):
     points = json.loads(run.curve.read_text())["points"]
     assert [point["iteration"] for point in points] == [0, 4, 8, 12]
     assert all(
-        " ".join(point)
-        == "iteration train_loss valid_loss valid_mask_loss valid_si_sdr learning_rate test_si_sdr seconds"
+        " ".join(point) == "iteration train_loss valid_loss valid_mask_loss valid_si_sdr learning_rate test_si_sdr seconds"
         for point in points
     )
     assert all(point["valid_mask_loss"] > 0 and point["valid_si_sdr"] is None for point in points)

@@ -127,9 +127,7 @@ def test_an_item_that_cannot_be_made_is_told_with_its_tracks(train, unbroken, ti
         f"track {name!r}: {', '.join(found.label for found in item if found.track.name == name)}"
         for name in dict.fromkeys(found.track.name for found in item)
     )
-    assert str(told.value) == (
-        f"Item 13 of the training data ({made_of}) cannot be made: ValueError: no such thing"
-    )
+    assert str(told.value) == (f"Item 13 of the training data ({made_of}) cannot be made: ValueError: no such thing")
     assert "no such thing" in str(told.value.__cause__), "where it was raised is there for who looks for it"
     assert_same_runs(train()[1].folder, unbroken)
 
