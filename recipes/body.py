@@ -114,11 +114,13 @@ class FamilyTargets:
         batch["weights"] = magnitude_weights(batch["mix_magnitude"])
         sources = spectrogram(batch["source_audio"].movedim(-1, 0), self.stft_params)  # [4, nb, nt, nf, nc]
         batch["ideal_binary_mask"] = ideal_binary_mask(sources.abs().movedim(0, -1))
-        nb = sources.shape[1]
-        families = sources.new_zeros(nb * len(FAMILIES), *sources.shape[2:])
-        first = torch.arange(nb, device=sources.device)[:, None] * len(FAMILIES)
-        families.index_add_(0, (first + batch["family"].long()).T.reshape(-1), sources.flatten(0, 1))
-        batch["source_magnitudes"] = families.abs().unflatten(0, (nb, len(FAMILIES))).movedim(1, -1)
+        # Only families that sound need an absolute value. The sum of a family stands at each of its sources.
+        family = batch["family"].long().T  # [4, nb]
+        same = (family[:, None] == family[None]).to(sources.real.dtype)
+        sums = torch.view_as_complex(torch.einsum("ijb,jb...->ib...", same, torch.view_as_real(sources)))
+        magnitudes = sums.new_zeros(sources.shape[1], len(FAMILIES), *sources.shape[2:], dtype=same.dtype)
+        magnitudes[torch.arange(sources.shape[1], device=family.device), family] = sums.abs()
+        batch["source_magnitudes"] = magnitudes.movedim(1, -1)
         return batch
 
 
@@ -134,7 +136,9 @@ def pretrain(
     num_layers: int = 2,
     dc_weight: float = 0.001,
     frame_step: int = 4,
-    bf16: bool = True,
+    mask_frame_step: int = 4,
+    ema_decay: float = 0.999,
+    bf16: bool = False,
     learning_rate: float = PAPER.learning_rate,
     validate_every: int = 250,
     plateau_iterations: int = 1_500,
@@ -157,7 +161,9 @@ def pretrain(
         dc_weight: Weight of the clustering loss. At nussl's scale it is a thousand times the loss of the masks, so 0.001
             lets both tasks count.
         frame_step: The clustering loss takes every frame_step-th frame.
-        bf16: Whether linear layers multiply in bfloat16.
+        mask_frame_step: The mask loss takes every mask_frame_step-th frame.
+        ema_decay: Decay of the moving average of the weights that is validated and kept.
+        bf16: Whether linear layers multiply in bfloat16. It pays only on processors that have an instruction for it.
         learning_rate: Learning rate of Adam.
         validate_every: Iterations between validations.
         plateau_iterations: Iterations without a lower validation loss after which the learning rate is halved.
@@ -194,6 +200,8 @@ def pretrain(
         learning_rate=learning_rate,
         dc_weight=dc_weight,
         frame_step=frame_step,
+        mask_frame_step=mask_frame_step,
+        ema_decay=ema_decay,
         validate_every=validate_every,
         plateau_iterations=plateau_iterations,
         bf16=bf16,

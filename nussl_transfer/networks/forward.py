@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ConfigError
+from ..runtime.log import logger
 from ..runtime.process_group import is_single_process
 from ..runtime.reduce import normalize_over_processes
 from .chimera import EMBEDDING_HEAD, MASK_HEAD, NORMALIZATION
@@ -128,8 +129,29 @@ def run_network(
 
 
 def autocast(device: str, bf16: bool) -> AbstractContextManager:
-    """Return a context in which matrices are multiplied in bfloat16, if wanted; else one that does nothing."""
-    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
+    """Return a context in which matrices are multiplied in bfloat16, if wanted; else one that does nothing.
+
+    A processor without instructions for bfloat16 computes in float32: torch has no recurrent layer for it there.
+    """
+    return torch.autocast(device, torch.bfloat16) if can_use_bf16(device, bf16) else nullcontext()
+
+
+def can_use_bf16(device: str, bf16: bool) -> bool:
+    """Return whether to compute in bfloat16: it is wanted, and the device can. A processor that cannot is logged once."""
+    if bf16 and device == "cpu" and not cpu_has_bf16():
+        _warn_of_float32()
+        return False
+    return bf16
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether torch can run all layers in bfloat16 on this processor."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@functools.cache
+def _warn_of_float32() -> None:
+    logger.warning("This processor has no instructions for bfloat16: computing in float32.")
 
 
 class ForwardPass:
@@ -141,9 +163,10 @@ class ForwardPass:
         targets: Makes spectra and targets of a batch of audio; not needed where batches hold them already.
         frame_step: The embedding is computed at every ``frame_step``-th frame.
         bf16: Whether linear and recurrent layers compute in bfloat16.
+        mask_frame_step: The masks are computed at every ``mask_frame_step``-th frame.
 
     Raises:
-        ConfigError: ``frame_step`` is below 1.
+        ConfigError: ``frame_step`` or ``mask_frame_step`` is below 1.
     """
 
     def __init__(
@@ -153,13 +176,16 @@ class ForwardPass:
         targets: Callable[[dict], dict] | None = None,
         frame_step: int = 1,
         bf16: bool = False,
+        mask_frame_step: int = 1,
     ):
-        if frame_step < 1:
-            raise ConfigError(f"frame_step is {frame_step}. Give a number of frames of at least 1.")
+        for name, step in (("frame_step", frame_step), ("mask_frame_step", mask_frame_step)):
+            if step < 1:
+                raise ConfigError(f"{name} is {step}. Give a number of frames of at least 1.")
         self.model, self.targets, self.bf16 = model, targets, bf16
         self.outputs = outputs_of_mode(mode)
         # Only the deep clustering loss skips frames: in mode 'mask' there may be no embedding, nor targets for it.
         self.frame_step = frame_step if EMBEDDING_HEAD in self.outputs else 1
+        self.mask_frame_step = mask_frame_step if MASK_HEAD in self.outputs else 1
 
     def __call__(self, batch: dict, first_frame: int = 0) -> tuple[dict, dict]:
         """Return the network's outputs for a batch, and the targets.
@@ -169,7 +195,7 @@ class ForwardPass:
 
         Args:
             batch: Audio, or nussl's spectra and targets.
-            first_frame: First frame at which the embedding is computed.
+            first_frame: First frame at which thinned outputs are computed.
         """
         return self._run(self._with_targets(batch), first_frame)
 
@@ -181,7 +207,7 @@ class ForwardPass:
 
         Args:
             batch: Audio, or nussl's spectra and targets.
-            first_frame: First frame at which the embedding is computed.
+            first_frame: First frame at which thinned outputs are computed.
             count: Number of parts.
         """
         batch = self._with_targets(batch)
@@ -218,7 +244,10 @@ class ForwardPass:
 
     def _run(self, batch: dict, first_frame: int, given: Mapping[str, torch.Tensor] | None = None) -> tuple[dict, dict]:
         frames = slice(first_frame % self.frame_step, None, self.frame_step)
+        mask_frames = slice(first_frame % self.mask_frame_step, None, self.mask_frame_step)
         overrides = dict(given or {})
+        if self.mask_frame_step > 1:
+            overrides.update(self._masks_at(mask_frames))
         if self._defers():
             output = self._run_deferred(batch, frames, overrides)
         else:
@@ -229,7 +258,23 @@ class ForwardPass:
             output = {name: value.float() for name, value in output.items()}
         if self.frame_step > 1:
             batch = {**batch, **{key: batch[key][:, frames] for key in ("ideal_binary_mask", "weights")}}
+        if self.mask_frame_step > 1:
+            batch = {**batch, "source_magnitudes": batch["source_magnitudes"][:, mask_frames]}
         return output, batch
+
+    def _masks_at(self, frames: slice) -> dict[str, Override]:
+        """Return overrides that compute masks and estimates at some frames only."""
+        head, estimates = self._mask_head(), self.model.layers["estimates"]
+        return {
+            MASK_HEAD: lambda hidden: head(hidden[:, frames]),
+            "estimates": lambda mask, magnitude: estimates(mask, magnitude[:, frames]),
+        }
+
+    def _mask_head(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the mask head, on the CPU with a faster softmax."""
+        head = self.model.layers[MASK_HEAD]
+        on_cpu = next(head.parameters()).device.type == "cpu"
+        return functools.partial(softmax_head, head) if on_cpu and _ends_in_softmax(head) else head
 
     def _defers(self) -> bool:
         """Return whether the loss can compute the embedding, piece by piece."""
@@ -240,16 +285,15 @@ class ForwardPass:
         others = [name for name in self.outputs if name != EMBEDDING_HEAD]
         output = self._forward(batch, [*others, below], overrides)
         hidden = output.pop(below)[:, frames]
-        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        dtype = torch.bfloat16 if can_use_bf16(hidden.device.type, self.bf16) else torch.float32
         embedding = DeferredEmbedding(hidden, self.model.layers[EMBEDDING_HEAD], dtype)
         return {**{name: value.float() for name, value in output.items()}, EMBEDDING_HEAD: embedding}
 
     def _forward(self, batch: dict, outputs: Sequence[str], overrides: Mapping[str, Override]) -> dict:
         device = batch["mix_magnitude"].device.type
         own = over_processes(self.model)
-        head = self.model.layers[MASK_HEAD] if MASK_HEAD in outputs else None
-        if device == "cpu" and _ends_in_softmax(head):
-            own[MASK_HEAD] = functools.partial(softmax_head, head)
+        if MASK_HEAD in outputs:
+            own[MASK_HEAD] = self._mask_head()
         with autocast(device, self.bf16):
             return forward(self.model, batch, outputs, {**own, **overrides})
 

@@ -34,6 +34,7 @@ class FitConfig:
         dc_weight: Weight of the deep clustering loss in mode 'whole', 0 to 1.
         phase_sensitive: Train on :func:`~nussl_transfer.networks.targets.phase_sensitive_magnitudes`.
         frame_step: See :class:`~nussl_transfer.training.closures.TransferClosure`.
+        mask_frame_step: Likewise.
         frozen: Layers to freeze besides those that the mode freezes.
         validate_every: Iterations between validations.
         keep_at: Iterations whose network is kept besides the latest and the best: multiples of ``validate_every``, or
@@ -80,6 +81,7 @@ class FitConfig:
     dc_weight: float = PAPER.dc_weight
     phase_sensitive: bool = False
     frame_step: int = 1
+    mask_frame_step: int = 1
     frozen: tuple[str, ...] = ()
     validate_every: int = PAPER.validate_every
     keep_at: tuple[int, ...] = ()
@@ -102,7 +104,8 @@ class FitConfig:
 
     def __post_init__(self):
         check_mode(self.mode)
-        for name in ("iterations", "batch_size", "validate_every", "plateau_iterations", "frame_step", "accumulate"):
+        counts = ("iterations", "batch_size", "validate_every", "plateau_iterations", "accumulate")
+        for name in (*counts, "frame_step", "mask_frame_step"):
             _check_whole(name, getattr(self, name), 1, MOST_ITERATIONS)
         for name in ("stop_after", "skip_limit", "warmup_iterations", "thaw_after"):
             _check_whole(name, getattr(self, name), 0, MOST_ITERATIONS)

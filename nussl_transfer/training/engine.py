@@ -88,6 +88,7 @@ class Training:
             "dc_weight": config.dc_weight,
             "targets": job.targets,
             "frame_step": config.frame_step,
+            "mask_frame_step": config.mask_frame_step,
             "bf16": config.bf16,
             "as_floats": False,
         }

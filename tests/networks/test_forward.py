@@ -19,6 +19,7 @@ from nussl_transfer.networks.forward import (
     needed_connections,
     over_processes,
     run_head,
+    run_network,
     run_recurrent,
     softmax_head,
 )
@@ -105,12 +106,19 @@ def test_inputs_given_by_keyword_and_parts_of_a_layers_output_are_followed():
     assert torch.equal(forward(model, data, ["second"])["second"], model(data)["second"])
 
 
-def test_autocast_is_entered_only_for_bf16():
+def test_autocast_is_entered_only_for_bf16(monkeypatch):
+    monkeypatch.setattr("nussl_transfer.networks.forward.cpu_has_bf16", lambda: True)
     layer, data = nn.Linear(3, 2), torch.randn(4, 3)
     with autocast("cpu", True):
         assert layer(data).dtype == torch.bfloat16
     with autocast("meta", False):  # torch has none for this device
         assert layer(data).dtype == torch.float32
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch, small_chimera):
+    monkeypatch.setattr("nussl_transfer.networks.forward.cpu_has_bf16", lambda: False)
+    model, magnitude = small_chimera().eval(), torch.rand(2, 9, 33, 1)
+    assert torch.equal(run_network(model, magnitude, "mask", bf16=True), run_network(model, magnitude, "mask"))
 
 
 def test_frame_step_needs_no_change_of_the_network(small_chimera):
@@ -124,6 +132,23 @@ def test_frame_step_needs_no_change_of_the_network(small_chimera):
     assert output["embedding"].shape[1] == target["weights"].shape[1] == 2
     torch.testing.assert_close(output["embedding"], model(batch)["embedding"][:, 1::4])
     assert all("forward" not in vars(module) and not module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_masks_and_estimates_can_be_computed_at_some_frames_only(small_chimera, activation):
+    model = small_chimera(mask_activation=(activation,)).eval()
+    batch = {
+        "mix_magnitude": torch.rand(4, 9, 33, 1),
+        "source_magnitudes": torch.rand(4, 9, 33, 1, 3),
+        "ideal_binary_mask": torch.rand(4, 9, 33, 1, 3),
+        "weights": torch.rand(4, 9, 33, 1),
+    }
+    output, target = ForwardPass(model, "whole", mask_frame_step=4)(batch, first_frame=6)
+    expected = model(batch)
+    for name in ("mask", "estimates"):
+        torch.testing.assert_close(output[name], expected[name][:, 2::4])
+    assert torch.equal(target["source_magnitudes"], batch["source_magnitudes"][:, 2::4])
+    assert target["weights"].shape[1] == 9  # the embedding's frames are its own affair
 
 
 # In blocks of time ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks import forward as passes
-from nussl_transfer.networks.forward import softmax_head
+from nussl_transfer.networks.forward import cpu_has_bf16, softmax_head
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.losses.heads import DeferredEmbedding
 from nussl_transfer.networks.targets import Targets
@@ -264,6 +264,8 @@ def test_heads_with_other_activations_cost_what_nussl_says_too(small_chimera, ba
 def test_a_frame_step_below_one_is_refused(small_chimera):
     with pytest.raises(ConfigError, match="frame_step is 0.*at least 1"):
         TransferValidationClosure(small_chimera(), frame_step=0)
+    with pytest.raises(ConfigError, match="mask_frame_step is 0.*at least 1"):
+        TransferValidationClosure(small_chimera(), mask_frame_step=0)
 
 
 def test_a_mask_inference_network_is_trained_in_mode_mask_whatever_the_frame_step(batches):
@@ -280,7 +282,7 @@ def test_a_mask_inference_network_is_trained_in_mode_mask_whatever_the_frame_ste
 def test_bfloat16_gives_nearly_the_same_losses_and_keeps_parameters_in_float32(small_chimera, batches, mode):
     plain, cast = (closure_for(small_chimera(), mode, bf16=autocast) for autocast in (False, True))
     one, other = plain(None, batches[0]), cast(None, batches[0])
-    assert one != other, "nothing was computed in bfloat16"
+    assert (one != other) == cpu_has_bf16(), "a processor that has bfloat16 computes in it"
     assert other["loss"] == pytest.approx(one["loss"], rel=0.03)
     assert all(parameter.dtype == torch.float32 for parameter in cast.model.parameters())
 

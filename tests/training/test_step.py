@@ -18,6 +18,7 @@ from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
+from nussl_transfer.networks.forward import cpu_has_bf16
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.targets import Targets
 from nussl_transfer.training.closures import TransferClosure, TransferValidationClosure
@@ -265,5 +266,5 @@ def test_training_in_bfloat16_ends_within_one_percent_of_float32(train, small_ch
         losses.append([point["valid_loss"] for point in run.read_curve()["points"]])
     (start, full), (_, half) = losses
     assert full < 0.9 * start, "the network was to learn something"
-    assert half != full, "nothing was computed in bfloat16"
+    assert (half != full) == cpu_has_bf16(), "a processor that has bfloat16 computes in it"
     assert half == pytest.approx(full, rel=0.01)
