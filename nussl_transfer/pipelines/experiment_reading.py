@@ -1,7 +1,7 @@
-"""Read experiments from YAML: files that are differences from others, checked against a tree of dataclasses.
+"""Read experiments from YAML: each file is a difference from its base, checked against a tree of dataclasses.
 
-A file may name another as its ``base``. Sections are merged key by key, everything else is replaced as a whole. Each file
-is checked by itself, so that an error names the file, the line and the nearest right key.
+The YAML nodes of all files are kept until they are built into dataclasses, so an error can name the file, the line and the
+nearest right key.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,40 +23,45 @@ from .experiment import Experiment
 
 BASE = "base"
 SHOWN_FILES = 5
+_OVERRIDE = "override "  # begins the name of one; it has no line
+Section = typing.TypeVar("Section")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
 
 
 def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment: the file, the files below it, and overrides.
+    """Read an experiment: the file, the files that it is based on, and overrides.
 
     Args:
-        path: YAML file.
+        path: YAML file. It may name another as its ``base``.
         overrides: ``section.key=value``, the value as in YAML.
 
     Raises:
         ConfigError: A file cannot be read, is its own base, or has an unknown key or a value of a wrong type.
     """
-    values: dict = {}
-    for difference in [*_layers(Path(path), ()), *map(_parse_override, overrides)]:
-        values = merged(Experiment, values, difference)
-    return construct(Experiment, values, str(path))
+    return build(Experiment, [*_layers(Path(path), ()), *map(_parse_override, overrides)])
 
 
-def _layers(path: Path, above: tuple[Path, ...]) -> list[dict]:
-    """Return the checked content of a file and of all its bases, the lowest base first."""
+def _layers(path: Path, above: tuple[Path, ...]) -> list[yaml.MappingNode]:
+    """Return the content of a file and of all its bases, the lowest base first."""
     resolved = path.resolve()
     if resolved in above:
         circle = " -> ".join(file.name for file in (*above[above.index(resolved) :], resolved))
         raise ConfigError(f"{path} is its own base: {circle}. Remove one `base:`.")
     node = _compose(path, above)
-    base, rest = _split_base(path, node)
-    values = Checker(Experiment, str(path)).check(rest)
-    return [*(_layers(path.parent / base, (*above, resolved)) if base else []), values]
+    named = [(key, value) for key, value in node.value if key.value == BASE]
+    if not named:
+        return [node]
+    key, value = named[0]
+    base = _plain(value)
+    if len(named) > 1 or not isinstance(base, str):
+        raise ConfigError(f"{_place(key)}: `base` must be given once and name one file: got {base!r}.")
+    node.value.remove(named[0])
+    return [*_layers(path.parent / base, (*above, resolved)), node]
 
 
 def _compose(path: Path, above: tuple[Path, ...]) -> yaml.MappingNode:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = compose(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         base = f", the base of {above[-1].name}," if above else ""
         there = sorted(file.name for file in path.parent.glob("*.yml"))
@@ -69,125 +75,90 @@ def _compose(path: Path, above: tuple[Path, ...]) -> yaml.MappingNode:
     return node
 
 
-def _split_base(path: Path, node: yaml.MappingNode) -> tuple[str | None, yaml.MappingNode]:
-    """Return the base that a file names, and the file without that key."""
-    named = [(key, value) for key, value in node.value if key.value == BASE]
-    if not named:
-        return None, node
-    key, value = named[0]
-    base = plain(value)
-    if len(named) > 1 or not isinstance(base, str):
-        line = key.start_mark.line + 1
-        raise ConfigError(f"{path}, line {line}: `base` must be given once and name one file: got {base!r}.")
-    rest = [(other, found) for other, found in node.value if other is not key]
-    return base, yaml.MappingNode(node.tag, rest, node.start_mark, node.end_mark)
-
-
-def _parse_override(override: str) -> dict:
-    """Return ``a.b=value`` as {a: {b: value}}, checked."""
-    name, sign, text = override.partition("=")
-    where = f"override {override!r}"
-    if not sign or not all(part.strip() for part in name.split(".")):
-        raise ConfigError(f"{where}: write it as section.key=value, such as training.iterations=100.")
+def _parse_override(override: str) -> yaml.Node:
+    """Return ``a.b=value`` as {a: {b: value}}."""
+    keys, sign, text = override.partition("=")
+    name = f"{_OVERRIDE}{override!r}"
+    if not sign or not all(part.strip() for part in keys.split(".")):
+        raise ConfigError(f"{name}: write it as section.key=value, such as training.iterations=100.")
     try:
-        node = yaml.compose(text or "null", Loader=yaml.SafeLoader)
+        node = compose(text or "null", name)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {text!r} is not YAML: {error}.") from error
-    for part in reversed(name.split(".")):
+        raise ConfigError(f"{name}: {text!r} is not YAML: {error}.") from error
+    for part in reversed(keys.split(".")):
         key = yaml.ScalarNode("tag:yaml.org,2002:str", part.strip(), node.start_mark, node.end_mark)
         node = yaml.MappingNode("tag:yaml.org,2002:map", [(key, node)], node.start_mark, node.end_mark)
-    return Checker(Experiment, where, lines=False).check(node)
+    return node
 
 
-# Checking --------------------------------------------------------------------------------------------------------------
+def compose(text: str, name: str) -> yaml.Node | None:
+    """Parse a YAML text into nodes; errors about them give this name and the line."""
+    loader = yaml.SafeLoader(text)
+    loader.name = name
+    return loader.get_single_node()
 
 
-class Checker:
-    """Check one file, or one override, against a tree of dataclasses.
+# Building --------------------------------------------------------------------------------------------------------------
+
+
+def build(kind: type[Section], layers: Sequence[yaml.Node], name: str = "", root: type | None = None) -> Section:
+    """Build a dataclass from YAML mappings, each of which may change the values of those before it.
+
+    Fields that are dataclasses, or mappings to dataclasses, are merged key by key; any other value replaces the one before.
+    In a mapping to dataclasses, null removes an entry.
 
     Args:
-        root: The dataclass whose fields are the sections.
-        file: Name of the file in errors.
-        lines: Whether errors give the line.
+        kind: The dataclass.
+        layers: The mappings; null is an empty one.
+        name: Full name of the dataclass in the file, such as ``training``; empty for the whole file.
+        root: The dataclass of the whole file, to suggest a key for an unknown one; None: ``kind``.
+
+    Raises:
+        ConfigError: A key is unknown, missing or given twice, or its value has a wrong type.
     """
+    hints, root = _hints_of(kind), root or kind
+    given: dict[str, list[yaml.Node]] = {}
+    for key, value in (entry for layer in layers for entry in _entries(layer, name)):
+        if key.value not in hints:
+            raise _unknown_key(kind, key, name, root)
+        given.setdefault(key.value, []).append(value)
+    for field in dataclasses.fields(kind):
+        if field.name not in given and field.default is field.default_factory is dataclasses.MISSING:
+            missing = _joined(name, field.name)
+            raise ConfigError(f"{_place(layers[-1])}: {missing} is missing and has no default. Give it.")
+    return kind(**{key: _value(hints[key], nodes, _joined(name, key), root) for key, nodes in given.items()})
 
-    def __init__(self, root: type, file: str, lines: bool = True):
-        self.root, self.file, self.lines = root, file, lines
 
-    def check(self, node: yaml.Node) -> dict:
-        """Return the content of a document as plain values of the right types.
+def _value(hint: object, layers: list[yaml.Node], name: str, root: type) -> typing.Any:
+    """Build the value of a field."""
+    section, sections = _section_of(hint), _sections_of(hint)
+    if sections:
+        named: dict[str, list[yaml.Node]] = {}
+        for key, value in (entry for layer in layers for entry in _entries(layer, name)):
+            named.setdefault(key.value, []).append(value)
+            if _is_null(value):
+                del named[key.value]
+        return {key: build(sections, nodes, _joined(name, key), root) for key, nodes in named.items()}
+    if section is hint:
+        return build(section, layers, name, root)
+    mappings = list(itertools.takewhile(lambda node: isinstance(node, yaml.MappingNode), reversed(layers)))
+    if section and mappings:
+        return build(section, mappings[::-1], name, root)
+    return [_leaf(hint, node, name) for node in layers][-1]
 
-        Raises:
-            ConfigError: A key is unknown or given twice, or its value has a wrong type.
-        """
-        return self._section(self.root, node, "")
 
-    def place(self, node: yaml.Node) -> str:
-        """Return the place of a node."""
-        return f"{self.file}, line {node.start_mark.line + 1}" if self.lines else self.file
-
-    def _section(self, kind: type, node: yaml.Node, above: str) -> dict:
-        hints, values = hints_of(kind), {}
-        for key, value in self._entries(node, above):
-            if key.value not in hints:
-                raise self._no_key(kind, key, above)
-            values[key.value] = self._value(hints[key.value], value, joined(above, key.value))
-        return values
-
-    def _value(self, hint: object, node: yaml.Node, name: str):
-        section, sections = section_of(hint), sections_of(hint)
-        if sections:
-            parts = self._entries(node, name)
-            return {key.value: self._part(sections, part, joined(name, key.value)) for key, part in parts}
-        leaves = tuple(arm for arm in arms_of(hint) if not dataclasses.is_dataclass(arm))
-        if section and (isinstance(node, yaml.MappingNode) or not leaves):
-            return self._section(section, node, name)
-        value = plain(node)
-        if value is None and types.NoneType in leaves:
+def _leaf(hint: object, node: yaml.Node, name: str) -> typing.Any:
+    """Return a value that is not a dataclass, of the field's type."""
+    value = _plain(node)
+    try:
+        if value is not None:  # jsonargparse would take None for the default
+            return _parser(hint).parse_object({"value": value}).value
+        if types.NoneType in _arms_of(hint):
             return None
-        try:
-            if value is not None:  # jsonargparse would take None for the default
-                return _parser(typing.Union[leaves]).parse_object({"value": value}).value  # noqa: UP007
-        except ArgumentError:
-            pass
-        shown = "null" if value is None else repr(value)
-        raise ConfigError(f"{self.place(node)}: {name} takes {described(hint)}, got {shown}.")
-
-    def _part(self, kind: type, node: yaml.Node, name: str) -> dict | None:
-        """Return a section whose name the user chose; null removes the one that a base has."""
-        return None if isinstance(node, yaml.ScalarNode) and plain(node) is None else self._section(kind, node, name)
-
-    def _entries(self, node: yaml.Node, above: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Return the keys and values of a mapping; an empty section has none."""
-        if isinstance(node, yaml.ScalarNode) and plain(node) is None:
-            return []
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{self.place(node)}: {above or 'an experiment'} takes keys, got {plain(node)!r}.")
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"{self.place(key)}: a key is one word, got {plain(key)!r}.")
-            if key.value in seen:
-                raise ConfigError(f"{self.place(key)}: {joined(above, key.value)} is given twice. Remove one.")
-            seen.add(key.value)
-        return node.value
-
-    def _no_key(self, kind: type, key: yaml.ScalarNode, above: str) -> ConfigError:
-        """Return the error for an unknown key, with the nearest known one, here or in another section."""
-        here = {name: joined(above, name) for name in hints_of(kind)}
-        elsewhere = {name.rsplit(".", 1)[-1]: name for name in all_keys(self.root)}
-        for known in (here, elsewhere):
-            if near := difflib.get_close_matches(key.value, known, n=1):
-                what = f"Did you mean {known[near[0]]}?"
-                break
-        else:
-            what = f"{f'The keys of {above}' if above else 'The sections'} are {', '.join(here)}."
-        return ConfigError(f"{self.place(key)}: there is no key {joined(above, key.value)}. {what}")
-
-
-def plain(node: yaml.Node):
-    """Return the value of a YAML node."""
-    return yaml.SafeLoader("").construct_object(node, deep=True)
+    except ArgumentError:
+        pass
+    shown = "null" if value is None else repr(value)
+    raise ConfigError(f"{_place(node)}: {name} takes {described(hint)}, got {shown}.")
 
 
 @functools.cache
@@ -197,45 +168,87 @@ def _parser(hint: object) -> ArgumentParser:
     return parser
 
 
-# Trees of dataclasses ---------------------------------------------------------------------------------------------------
+def _entries(node: yaml.Node, name: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    """Return the keys and values of a mapping; null has none."""
+    if _is_null(node):
+        return []
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{_place(node)}: {name or 'an experiment'} takes keys, got {_plain(node)!r}.")
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{_place(key)}: a key is one word, got {_plain(key)!r}.")
+        if key.value in seen:
+            raise ConfigError(f"{_place(key)}: {_joined(name, key.value)} is given twice. Remove one.")
+        seen.add(key.value)
+    return node.value
+
+
+def _unknown_key(kind: type, key: yaml.ScalarNode, name: str, root: type) -> ConfigError:
+    """Return the error for an unknown key, with the nearest known one, here or in another section."""
+    here = {known: _joined(name, known) for known in _hints_of(kind)}
+    elsewhere = {known.rsplit(".", 1)[-1]: known for known in all_keys(root)}
+    for names in (here, elsewhere):
+        if near := difflib.get_close_matches(key.value, names, n=1):
+            advice = f"Did you mean {names[near[0]]}?"
+            break
+    else:
+        advice = f"{f'The keys of {name}' if name else 'The sections'} are {', '.join(here)}."
+    return ConfigError(f"{_place(key)}: there is no key {_joined(name, key.value)}. {advice}")
+
+
+def _place(node: yaml.Node) -> str:
+    mark = node.start_mark
+    return mark.name if mark.name.startswith(_OVERRIDE) else f"{mark.name}, line {mark.line + 1}"
+
+
+def _plain(node: yaml.Node) -> typing.Any:
+    return yaml.SafeLoader("").construct_object(node, deep=True)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and _plain(node) is None
+
+
+# Types -----------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def hints_of(kind: type) -> dict[str, object]:
+def _hints_of(kind: type) -> dict[str, object]:
     """Return the type of each field of a dataclass."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def section_of(hint: object) -> type | None:
+def _section_of(hint: object) -> type | None:
     """Return the dataclass among the alternatives of a type, if any."""
-    return next((arm for arm in arms_of(hint) if dataclasses.is_dataclass(arm)), None)
+    return next((arm for arm in _arms_of(hint) if dataclasses.is_dataclass(arm)), None)
 
 
-def sections_of(hint: object) -> type | None:
+def _sections_of(hint: object) -> type | None:
     """Return the dataclass of the values of a mapping, if any: its keys are names that the user chooses."""
     arms = typing.get_args(hint) if typing.get_origin(hint) is dict else ()
     return next((arm for arm in arms if dataclasses.is_dataclass(arm)), None)
 
 
-def arms_of(hint: object) -> tuple:
+def _arms_of(hint: object) -> tuple:
     """Return the alternatives of a union; for any other type, the type itself."""
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return typing.get_args(hint) if is_union else (hint,)
 
 
-def joined(above: str, name: str) -> str:
+def _joined(above: str, name: str) -> str:
     """Return the full name of a key: ``training.iterations``."""
     return f"{above}.{name}" if above else name
 
 
 def all_keys(kind: type, above: str = "") -> Iterator[str]:
     """Yield the full name of every key; those of a store are ``data.stores.NAME.folder`` and so on."""
-    for key, hint in hints_of(kind).items():
-        section, sections = section_of(hint), sections_of(hint)
-        yield joined(above, key)
+    for key, hint in _hints_of(kind).items():
+        section, sections = _section_of(hint), _sections_of(hint)
+        yield _joined(above, key)
         if section or sections:
-            yield from all_keys(section or sections, joined(above, key) + (".NAME" if sections else ""))
+            yield from all_keys(section or sections, _joined(above, key) + (".NAME" if sections else ""))
 
 
 def described(hint: object) -> str:
@@ -244,8 +257,8 @@ def described(hint: object) -> str:
     >>> described(tuple[float, float] | None), described(tuple[typing.Literal["a", "b"], ...])
     ('a list of 2 (a number each) or null', "a list (each one of 'a', 'b')")
     """
-    if len(arms_of(hint)) > 1:
-        return " or ".join(described(arm) for arm in arms_of(hint))
+    if len(_arms_of(hint)) > 1:
+        return " or ".join(described(arm) for arm in _arms_of(hint))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return f"one of {', '.join(map(repr, arguments))}"
@@ -256,47 +269,5 @@ def described(hint: object) -> str:
     if origin in (dict, Mapping):
         return "names and values" if arguments[1] is typing.Any else f"names, and for each {described(arguments[1])}"
     if dataclasses.is_dataclass(hint):
-        return f"the keys {', '.join(hints_of(hint))}"
+        return f"the keys {', '.join(_hints_of(hint))}"
     return _KINDS.get(hint, str(hint))
-
-
-def merged(kind: type, below: dict, above: dict) -> dict:
-    """Return one section over another: sections are merged key by key, all else is replaced.
-
-    Null removes a section whose name the user chose (a store).
-    """
-    hints, result = hints_of(kind), dict(below)
-    for key, value in above.items():
-        before = result.get(key)
-        section, sections = section_of(hints[key]), sections_of(hints[key])
-        if section and isinstance(value, dict):
-            result[key] = merged(section, before if isinstance(before, dict) else {}, value)
-        elif sections:
-            parts = {**(before or {})}
-            for name, part in value.items():
-                parts[name] = None if part is None else merged(sections, parts.get(name) or {}, part)
-            result[key] = {name: part for name, part in parts.items() if part is not None}
-        else:
-            result[key] = value
-    return result
-
-
-def construct(kind: type, values: dict, file: str, above: str = ""):
-    """Build a dataclass from checked values.
-
-    Raises:
-        ConfigError: A key without a default is missing.
-    """
-    hints, made = hints_of(kind), dict(values)
-    for key, value in values.items():
-        section, sections = section_of(hints[key]), sections_of(hints[key])
-        name = joined(above, key)
-        if section and isinstance(value, dict):
-            made[key] = construct(section, value, file, name)
-        elif sections:
-            made[key] = {part: construct(sections, found, file, joined(name, part)) for part, found in value.items()}
-    for field in dataclasses.fields(kind):
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if field.name not in made and not has_default:
-            raise ConfigError(f"{file}: {joined(above, field.name)} is missing and has no default. Give it.")
-    return kind(**made)

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.pipelines.experiment_reading import Checker, construct
+from nussl_transfer.pipelines.experiment_reading import build, compose
 
 SCRATCH, SCRATCH_EQUAL = "scratch", "scratch_equal"
 
@@ -90,7 +90,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job may use: GPUs, memory in MB, and minutes, after which a cluster ends it."""
+    """Limits of a job: GPUs, memory in MB, and minutes, after which a cluster ends it."""
 
     gpu: int = 0
     mem_mb: int = 2000
@@ -99,7 +99,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class JobResources:
-    """What each kind of job may use."""
+    """Limits of each kind of job."""
 
     pretrain: Resources = Resources()
     finetune: Resources = Resources()
@@ -113,7 +113,8 @@ class Size:
 
     Attributes:
         about: What it is, in a sentence.
-        like: Another size, whose keys this one has unless it sets them; ``overrides`` are added to those of the other.
+        like: Another size, whose keys this one has unless it sets them. ``folders`` and other mappings are merged key by
+            key; ``overrides`` are added to those of the other.
         seeds: Seeds of fine-tuning and of training from scratch; everything is run once for each.
         body_seeds: Seeds of pretraining; None: ``seeds``. The i-th seed fine-tunes from the i-th body, counted round.
         baselines: Networks from scratch: 'scratch' trains for its own number of iterations, 'scratch_equal' for as many as
@@ -123,7 +124,7 @@ class Size:
         corpora: Stand-ins to render, by the names of the data sets.
         overrides: ``section.key=value`` for every experiment.
         threads: Threads of a job.
-        resources: What each kind of job may use.
+        resources: Limits of each kind of job.
         seconds_per_iteration: Measured earlier, by 'pretrain', 'scratch', 'scratch_equal', 'whole' and 'mask'; the jobs are
             estimated from it until runs are finished.
     """
@@ -164,15 +165,14 @@ def read_study(path: str | Path) -> Study:
             part of the study.
     """
     try:
-        node = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = compose(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"The plan {path} cannot be read: {error}. Give a YAML file such as study.yml.") from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path} is not the plan of a study: expected keys such as `pretrainings:` and `sizes:`.")
-    values = Checker(Study, str(path)).check(node)
-    sizes = values.get("sizes") or {}
-    values["sizes"] = {name: _inherit(str(path), sizes, name) for name in sizes}
-    study = construct(Study, values, str(path))
+    study = build(Study, [node])
+    nodes = {size.value: value for key, sizes in node.value if key.value == "sizes" for size, value in sizes.value}
+    study = replace(study, sizes={name: _inherit(str(path), study.sizes, nodes, name) for name in study.sizes})
     for name, size in study.sizes.items():
         for part in ("pretrainings", "conditions", "downstreams"):
             _check_known(f"{path}: sizes.{name}.{part}", getattr(size, part) or (), getattr(study, part))
@@ -183,29 +183,21 @@ def read_study(path: str | Path) -> Study:
     return study
 
 
-def _inherit(path: str, sizes: Mapping[str, dict], name: str, below: tuple[str, ...] = ()) -> dict:
-    """Return the keys of a size, with those of the sizes that it is like."""
-    own = sizes[name] or {}
-    parent = own.get("like")
-    if parent is None:
-        return own
-    _check_known(f"{path}: sizes.{name}.like", (parent,), sizes)
-    if parent in (*below, name):
-        raise ConfigError(f"{path}: sizes.{name}.like leads back to {parent!r}. Remove one `like:`.")
-    return _merge_sizes(_inherit(path, sizes, parent, (*below, name)), own)
-
-
-def _merge_sizes(parent: Mapping, child: Mapping) -> dict:
-    """Return the child's keys over the parent's: mappings key by key, overrides after the parent's, all else replaced."""
-    merged = dict(parent)
-    for key, value in child.items():
-        if key == "overrides":
-            merged[key] = (*parent.get(key, ()), *value)
-        elif isinstance(value, Mapping) and isinstance(parent.get(key), Mapping):
-            merged[key] = _merge_sizes(parent[key], value)
-        else:
-            merged[key] = value
-    return merged
+def _inherit(path: str, sizes: Mapping[str, Size], nodes: Mapping[str, yaml.Node], name: str) -> Size:
+    """Return a size over the sizes that it is like: mappings are merged, overrides are added, all else is replaced."""
+    line = [name]
+    while parent := sizes[line[0]].like:
+        _check_known(f"{path}: sizes.{line[0]}.like", (parent,), sizes)
+        if parent in line:
+            raise ConfigError(f"{path}: sizes.{line[0]}.like leads back to {parent!r}. Remove one `like:`.")
+        line.insert(0, parent)
+    whole = build(Size, [nodes[size] for size in line], f"sizes.{name}", Study)
+    overrides = tuple(override for size in line for override in sizes[size].overrides)
+    merged = {
+        key: {part: value for size in line for part, value in getattr(sizes[size], key).items()}
+        for key in ("folders", "seconds_per_iteration")
+    }
+    return replace(whole, overrides=overrides, **merged)
 
 
 def _check_known(where: str, named: tuple[str, ...], known: Mapping) -> None:

@@ -1,4 +1,4 @@
-"""Experiments are differences; what is wrong in one is told with its place and the nearest right name."""
+"""Tests of reading experiments: differences from a base, and errors with the place and the nearest right name."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_difference_changes_what_it_names_and_nothing_else(write):
     assert found.network == Experiment().network
 
 
-def test_a_base_is_looked_for_beside_the_file_that_names_it(write, tmp_path):
+def test_a_base_is_found_beside_the_file_that_names_it(write, tmp_path):
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "one.yml").write_text("base: ../two.yml\n")
     write(two="training: {seed: 3}\n")
     assert read_experiment(tmp_path / "deeper" / "one.yml").training.seed == 3
 
 
-def test_stores_are_merged_by_name_and_one_set_to_null_is_taken_away(write):
+def test_stores_are_merged_by_name_and_null_removes_one(write):
     path = write(
         below="data:\n  stores:\n    a: {folder: here, share: 2, groups: {x: [y]}}\n    b: {folder: there}\n",
         above="base: below.yml\n"
@@ -134,7 +134,7 @@ def test_overrides_come_last_and_are_read_as_yaml(write):
         ("", r"one\.yml is not an experiment"),
     ],
 )  # fmt: skip
-def test_a_mistake_stops_at_once_with_its_place_and_the_nearest_right_name(write, text, said):
+def test_a_mistake_is_an_error_with_its_place_and_the_nearest_right_name(write, text, said):
     with pytest.raises(ConfigError, match=f"(?s){said}"):
         read_experiment(write(one=text))
 
@@ -145,7 +145,7 @@ def test_a_circle_of_bases_is_an_error_that_shows_it(write):
         read_experiment(path)
 
 
-def test_a_mistake_in_a_base_is_told_with_the_name_of_the_base(write):
+def test_a_mistake_in_a_base_names_the_base(write):
     with pytest.raises(ConfigError, match=r"below\.yml, line 1: there is no key trainig\. Did you mean training\?"):
         read_experiment(write(below="trainig: {}\n", above="base: below.yml\n"))
 
@@ -163,6 +163,6 @@ def test_a_mistake_in_a_base_is_told_with_the_name_of_the_base(write):
         ("training.seed=", "training.seed takes a whole number, got null"),
     ],
 )
-def test_a_mistaken_override_is_told_as_it_was_typed(write, override, said):
+def test_a_mistake_in_an_override_names_the_override(write, override, said):
     with pytest.raises(ConfigError, match=said):
         read_experiment(write(one="training: {seed: 1}\n"), [override])
