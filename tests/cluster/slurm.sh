@@ -5,7 +5,7 @@
 # is installed into a temporary folder. It checks that
 #   1. jobs run through SLURM's queue;
 #   2. the study resumes after the submitting process is killed with SIGKILL;
-#   3. a job that SLURM ends is submitted again;
+#   3. a job that SLURM ends at its time limit is submitted again;
 #   4. the study survives a node that goes down and comes back.
 set -euo pipefail
 python=$(realpath -s "${1:-.venv/bin/python}")
@@ -21,7 +21,7 @@ if ! command -v slurmctld munged >/dev/null; then
   apt-get update -qq && apt-get install -y -qq slurm-wlm munge >/dev/null
 fi
 "$python" -m pip install --quiet --target "$work/plugins" --no-deps \
-  snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep throttler
+  snakemake-executor-plugin-slurm==2.8.0 snakemake-executor-plugin-slurm-jobstep==0.6.1 throttler==1.2.3
 
 mkdir -p "$work"/{state,spool,log}
 cat > "$SLURM_CONF" <<CONF
@@ -53,8 +53,10 @@ CONF
 [ ! -e /etc/slurm/slurm.conf ] || fail "/etc/slurm/slurm.conf exists. Run this on a machine that is no cluster's."
 mkdir -p /etc/slurm && ln -s "$SLURM_CONF" /etc/slurm/slurm.conf
 stop() {
-  rm -f /etc/slurm/slurm.conf
   pkill -KILL -f "snakemake.*$work" || true
+  scancel --user=root || true
+  for _ in $(seq 15); do squeue -h | grep -q . || break; sleep 1; done
+  rm -f /etc/slurm/slurm.conf
   for daemon in slurmd slurmctld; do [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" || true; done
   if [ "${KEEP:-}" ]; then say "kept $work"; else rm -rf "$work"; fi
 }
@@ -78,40 +80,59 @@ study() {
     --config size=smoke study="$work/study" python="$python"
 }
 
+state_of() { scontrol show job -o "$1" | grep -o "$2=[^ ]*" | cut -d= -f2; }
+running() { squeue -h -t R -o %A | head -1; }
+
 say "1. jobs run through the queue; 2. the submitting process is killed once the first model is pretrained"
 ( study ) > "$work/log/first.log" 2>&1 &
 first=$!
 seen=""
-for _ in $(seq 600); do
-  [ -n "$(squeue -h)" ] && seen=yes
-  compgen -G "$work/study/bodies/*.pth" >/dev/null && break
+until compgen -G "$work/study/bodies/*.pth" >/dev/null; do
+  [ "$seen" ] || seen=$(squeue)
+  [ "$(wc -l <<< "$seen")" -gt 1 ] || seen=""
   kill -0 "$first" 2>/dev/null || { tail -30 "$work/log/first.log"; fail "the study ended early"; }
   sleep 1
 done
 [ "$seen" ] || fail "no job appeared in squeue"
-squeue
+echo "$seen"
 pkill -KILL -f "snakemake.*$work" || true
 scancel --user=root
 body=$(compgen -G "$work/study/bodies/*.pth" | head -1)
 made=$(stat -c %Y "$body")
 
-say "3. a job is ended by SLURM; 4. the node goes down and comes back"
+say "3. a job reaches its time limit; 4. the node goes down and comes back"
 ( study ) > "$work/log/second.log" 2>&1 &
 second=$!
-ended="" downed=""
-for _ in $(seq 900); do
-  kill -0 "$second" 2>/dev/null || break
-  running=$(squeue -h -t R -o %A | head -1)
-  if [ -n "$running" ] && [ -z "$ended" ]; then
-    scancel --signal=TERM "$running"; sleep 2; scancel "$running"; ended=$running; say "ended job $running"
-  elif [ -n "$running" ] && [ "$running" != "$ended" ] && [ -z "$downed" ]; then
-    scontrol update "nodename=$node" state=down reason=test; sleep 3; scontrol update "nodename=$node" state=resume
-    downed=yes; say "took the node down while job $running ran, and back"
+limited="" downed=""
+while kill -0 "$second" 2>/dev/null; do
+  if [ -z "$limited" ]; then
+    # Stop a process that trains, so that its job lasts until the limit, which SLURM counts in minutes.
+    training=$(pgrep -f "^[^ ]*python[^ ]* -m recipes\.(pretrain|finetune) .*$work" | head -1 || true)
+    job=$([ "$training" ] && tr '\0' '\n' 2>/dev/null < "/proc/$training/environ" | sed -n 's/^SLURM_JOB_ID=//p' || true)
+    if [ "$job" ]; then
+      kill -STOP "$training"
+      scontrol update "jobid=$job" timelimit=1
+      while [ "$(state_of "$job" JobState)" = RUNNING ]; do sleep 1; done
+      limited=$job
+      say "job $job, $(state_of "$job" Comment): $(state_of "$job" JobState)"
+    fi
+  elif [ -z "$downed" ] && [ "$(running)" ]; then
+    downed=$(running)
+    scontrol update "nodename=$node" state=down reason=test
+    say "took the node down while job $downed ran: $(sinfo -h -o %T), job $(state_of "$downed" JobState)"
+    sleep 3
+    scontrol update "nodename=$node" state=resume
   fi
   sleep 1
 done
 wait "$second" || { tail -40 "$work/log/second.log"; fail "the study did not finish"; }
-[ "$ended" ] && [ "$downed" ] || fail "no job could be ended, or the node not taken down"
+[ "$limited" ] && [ "$downed" ] || fail "no job reached its time limit, or the node was not taken down"
+[ "$(state_of "$limited" JobState)" = TIMEOUT ] || fail "job $limited ended as $(state_of "$limited" JobState)"
+grep -q "Trying to restart job" "$work/log/second.log" || fail "no job was submitted again"
 [ "$(stat -c %Y "$body")" = "$made" ] || fail "a finished model was trained again"
 [ -f "$work/study/report/index.html" ] || fail "there is no report"
+for job in $limited $downed; do
+  say "job $job and its successors: $(scontrol show job -o | grep -F "Comment=$(state_of "$job" Comment) " \
+    | grep -oE '(JobId|JobState|Restarts)=[^ ]*' | tr '\n' ' ')"
+done
 say "passed: $(grep -c 'has been submitted with SLURM jobid' "$work/log/first.log" "$work/log/second.log" | tr '\n' ' ')"
