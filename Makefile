@@ -10,10 +10,10 @@ PYTHONS := python3.11 python3 python3.12 python3.13 python3.10 python
 
 .PHONY: help demo test test-slurm test-hosts lint bench docs body bundled study clean
 
-help: ## This list
+help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## Fine-tune, separate and score in one go; results in demo/ (BACH10=FOLDER: on the recorded Bach10)
+demo: $(READY) ## Fine-tune, separate and score, with the results in demo/ (BACH10=FOLDER: on the recorded Bach10)
 	$(PY) -m recipes.demo $(if $(BACH10),--out demo/bach10 --bach10 "$(BACH10)",--out demo)
 
 # Tests of one file run in one process, so that slow fixtures are built once.
@@ -30,32 +30,32 @@ lint: $(READY) ## Check the style and the types of the code
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-bench: $(READY) ## Measure speed and memory beside nussl's
+bench: $(READY) ## Measure speed and memory, and compare them with nussl's
 	for script in benchmarks/[a-z]*.py; do echo "== $$script" && $(PY) "$$script" || exit 1; done
 
 docs: $(READY) ## Build the documentation in docs/_build/html
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-body: $(READY) ## Pretrain the model that ships as `body` again: hours; can be stopped and resumed (SAMPLES=FOLDER)
+body: $(READY) ## Pretrain the shipped model `body` again, in hours; resumes when stopped (SAMPLES=FOLDER of recorded notes)
 	$(PY) -m recipes.body all $(if $(SAMPLES),--samples "$(SAMPLES)")
 
-bundled: $(READY) ## Fine-tune the separators that ship with the package again: an hour or two
+bundled: $(READY) ## Fine-tune the shipped separators again, in an hour or two
 	$(PY) -m recipes.bundled --model quartet $(if $(SAMPLES),--samples "$(SAMPLES)")
 	$(PY) -m recipes.bundled --model choir
 	$(PY) -m recipes.bundled --model drums
 
 SIZE := small
 JOBS := all
-# Pretraining and downstream sets to run, with commas between: SETS=bach10,choir runs without Remixpacks. All by default.
+# Pretraining and downstream sets to run; empty: all. SETS=bach10,choir runs without Remixpacks.
 SETS :=
 # Folders of the data sets, {"Slakh": "/data/slakh2100_flac_redux", ...}; BACH10 adds the recorded Bach10 to size small.
 FOLDERS := {$(if $(BACH10),"bach10_recorded": "$(BACH10)")}
-study: $(READY) ## The paper's tables and figures, in study/$(SIZE): SIZE=smoke, small, medium or paper, SETS=bach10,choir, JOBS=2 at once, DRY=-n to ask
+study: $(READY) ## Make the paper's tables and figures in study/SIZE (SIZE=smoke, small, medium or paper; SETS=bach10,choir; JOBS=2; DRY=-n lists the jobs)
 	$(PY) -m snakemake -s recipes/Snakefile --profile recipes/profiles/local --cores $(JOBS) $(DRY) \
 	  --config size=$(SIZE) 'folders=$(FOLDERS)' $(if $(SETS),sets=$(SETS))
 
-clean: ## Remove what make built: .venv, demo/, documentation, caches
+clean: ## Remove everything that make built: .venv, demo/, documentation, caches
 	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

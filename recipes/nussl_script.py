@@ -48,7 +48,7 @@ def train(model, mode: str, data, out: Path, iterations: int, batch_size: int) -
     validation = nussl.ml.train.closures.TransferValidationClosure(model, mode=mode)
     trainer, validator = nussl.ml.train.create_train_and_validation_engines(closure, validation, device="cpu")
     loader = torch.utils.data.DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=len(data) >= batch_size)
-    # Without held-out tracks the training set stands in for them; give a data set of its own where you have one.
+    # This validates on the training data. If you have held-out tracks, give their data set instead.
     nussl.ml.train.add_validate_and_checkpoint(str(out), model, optimizer, data, trainer, loader, validator)
     trainer.add_event_handler(nussl.ml.train.BackwardsEvents.BACKWARDS_COMPLETED, lambda engine: autoclip())
     nussl.ml.train.add_stdout_handler(trainer, validator)

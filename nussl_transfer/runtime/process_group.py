@@ -131,18 +131,18 @@ def all_reduce_max(number: int) -> int:
     """Return the largest of the processes' numbers."""
     if is_single_process():
         return number
-    told = torch.tensor(number)
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return int(told)
+    largest = torch.tensor(number)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
 
 
 def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
     """Return the sums over all processes, element by element."""
     if is_single_process():
         return list(numbers)
-    told = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(told)
-    return told.tolist()
+    sums = torch.tensor(numbers, dtype=torch.float64)
+    dist.all_reduce(sums)
+    return sums.tolist()
 
 
 def all_gather(value: T) -> list[T]:
@@ -158,9 +158,9 @@ def broadcast(value: T) -> T:
     """Return the main process's value."""
     if is_single_process():
         return value
-    told = [value]
-    dist.broadcast_object_list(told, src=0)
-    return told[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 @contextmanager

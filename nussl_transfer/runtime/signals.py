@@ -84,7 +84,7 @@ class Interrupts:
         """End the process as the noted signal demands; without one, do nothing.
 
         Args:
-            message: What the user was told.
+            message: The message of the exception, as logged.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C; the command line turns it into status 130.

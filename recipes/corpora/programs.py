@@ -61,7 +61,7 @@ def programs_of(families: tuple[str, ...] | None) -> list[int]:
     return [number for number, entry in PROGRAMS.items() if families is None or entry[3] in families]
 
 
-# Families of instruments that a pretrained model tells apart, in the order of its masks.
+# Families of instruments that a pretrained model distinguishes, in the order of its masks.
 FAMILIES = (
     "bass",
     "bassoon",

@@ -184,7 +184,7 @@ def _warn_of_unplanned(folder: Path, known: set[str]) -> None:
 
 
 class Kind(NamedTuple):
-    """What the models of one cell have in common; a baseline has neither pretraining nor condition."""
+    """The fields that the models of one cell share; a baseline has neither pretraining nor condition."""
 
     downstream: str
     pretraining: str | None

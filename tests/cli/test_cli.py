@@ -360,7 +360,7 @@ def test_check_writes_json_to_a_file_or_the_terminal(stems, tmp_path, capsys):
     assert printed["dataset"] == "StemFolder" and len(printed["rows"]) == 4 and not printed["fatal"]
 
 
-def test_prepare_takes_groups_and_what_to_ignore(stems, tmp_path, capsys):
+def test_prepare_takes_groups_and_ignored_labels(stems, tmp_path, capsys):
     write(stems / "one" / "organ.wav", tone(220.0, 3.0, RATE), RATE)
     out = tmp_path / "store"
     assert run(f"prepare {stems} --out {out} --sample-rate 8000 --ignore organ --groups low=bass,high=flute") == 0
@@ -372,7 +372,7 @@ def test_prepare_takes_groups_and_what_to_ignore(stems, tmp_path, capsys):
 TINY = "--iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0"
 
 
-def test_finetune_takes_what_goes_beyond_the_paper(stems, body, tmp_path):
+def test_finetune_takes_options_beyond_the_paper(stems, body, tmp_path):
     beyond = "--phase-sensitive --body-learning-rate 1e-4 --stop-after 200 --ema-decay 0.9 --accumulate 2 --frame-step 1"
     words = f"finetune {stems} --out {tmp_path / 'run'} --checkpoint {body} {TINY} {beyond} --frozen normalization"
     assert run(words) == 0
@@ -411,14 +411,14 @@ def test_stem_options_become_one_dataclass():
     )  # fmt: skip
 
 
-def test_a_layer_that_is_not_there_is_told_with_those_that_are(stems, body, tmp_path, capsys):
+def test_an_unknown_layer_is_an_error_that_lists_the_layers(stems, body, tmp_path, capsys):
     assert run(f"finetune {stems} --out {tmp_path / 'run'} --checkpoint {body} --frozen recurrent {TINY}") == 2
     error = capsys.readouterr().err
     assert "recurrent" in error and "recurrent_stack" in error
     assert not (tmp_path / "run").exists()
 
 
-def test_folds_are_asked_for_and_told_in_one_table(monkeypatch, tmp_path, capsys):
+def test_folds_are_printed_as_one_table(monkeypatch, tmp_path, capsys):
     asked = {}
     rows = [{"repeat": 1, "fold": n, "seed": 7, "tracks": [f"song {n}"], "mean": float(n)} for n in (1, 2)]
     summary = [{"estimate": "fine-tuned", "label": label, "n": 2, "mean": 1.5, "median": 1.5} for label in ("bass", None)]

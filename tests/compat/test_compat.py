@@ -208,7 +208,7 @@ def test_ignite_contrib_is_left_alone_where_it_exists():
 # ---------------------------------------------------------------- what is mended in nussl's modules
 
 
-def test_resample_gives_what_soxr_gives(signals):
+def test_resample_equals_soxr(signals):
     (signal,) = signals(1, sample_rate=44100)
     expected = soxr.resample(signal.audio_data[0], 44100, 16000, "HQ")
     signal.resample(16000)
@@ -376,7 +376,7 @@ def test_what_is_not_broken_is_not_repaired(monkeypatch):
 
 
 class Noise(nussl.datasets.BaseDataset):
-    """Three mixtures of two sources; fails when it is asked for audio a second time, if told to."""
+    """Three mixtures of two sources; on request, reading the audio a second time fails."""
 
     def get_items(self, folder):
         return [0, 1, 2]

@@ -67,7 +67,7 @@ def in_two_processes(folder: Path, work: Callable[[int], dict], joined: bool = T
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def told(work: Callable[[], object]) -> str:
+def attempt(work: Callable[[], object]) -> str:
     """Return the exception that a function raises, as class and text."""
     try:
         work()
@@ -163,23 +163,23 @@ def scenes(train, tmp_path_factory):
 
     def work(rank: int) -> dict:
         folder = top / f"process {rank}"
-        found: dict = {"state": {}, "told": {}, "asked": []}
+        found: dict = {"state": {}, "outcome": {}, "asked": []}
         for name, way in WAYS.items():
             model, _ = train(folder / name, **way)
             found["state"][name] = model.state_dict()
         random = {"dropout": 0.5, "iterations": 10}
         for name, items in (("unbroken", Mixtures), ("broken", at_item(OF_THE_SECOND, terminate))):
-            found["told"][name] = told(lambda name=name, items=items: train(folder / name, mixtures=items, **random))
+            found["outcome"][name] = attempt(lambda name=name, items=items: train(folder / name, mixtures=items, **random))
         train(folder / "broken", **random)
-        found["told"]["resumed"] = told(lambda: train(folder / "resumed", mixtures=at_item(OF_THE_SECOND, terminate)))
+        found["outcome"]["resumed"] = attempt(lambda: train(folder / "resumed", mixtures=at_item(OF_THE_SECOND, terminate)))
         for name, way in {
             "item": {"mixtures": at_item(OF_THE_SECOND, refuse)},
             "unlike": {"seed": 1 + rank},
             "undivided": {"batch_size": 3},
             "too often": {"mixtures": at_item(OF_THE_SECOND, spoil), "skip_limit": 0},
         }.items():
-            found["told"][name] = told(lambda name=name, way=way: train(folder / name, **way))
-        found["told"]["full"] = told(lambda: on_a_full_disk(lambda: train(folder / "full")))
+            found["outcome"][name] = attempt(lambda name=name, way=way: train(folder / name, **way))
+        found["outcome"]["full"] = attempt(lambda: on_a_full_disk(lambda: train(folder / "full")))
         train(folder / "one item", valid_items=1, iterations=5)
         found["norms"] = {
             name: normalise(rank, batch_to_normalise()[4 * rank : 4 * rank + 4], make()) for name, make in NORMS.items()
@@ -288,14 +288,14 @@ def test_batch_normalisation_and_its_gradient_are_those_of_the_whole_batch(scene
 
 
 def test_a_signal_to_one_process_ends_both_after_the_same_iteration(scenes):
-    assert [found["told"]["resumed"] for found in scenes.found] == ["SystemExit: 0"] * 2
+    assert [found["outcome"]["resumed"] for found in scenes.found] == ["SystemExit: 0"] * 2
     state = torch.load(scenes.folder / "resumed" / "state.pt", weights_only=True)
     assert state["iteration"] == OF_THE_SECOND // 4 + 1
     assert "Stopped by SIGTERM after iteration 8 of 20" in (scenes.folder / "resumed" / "run.log").read_text()
 
 
 def test_a_run_resumes_with_another_number_of_processes(scenes, train, alone, tmp_path):
-    # Begun by two; one goes on, and two end it.
+    # Two processes begin the run, one resumes it, and two finish it.
     folder = scenes.folder / "resumed"
     with pytest.raises(SystemExit):
         train(folder, mixtures=at_item(13 * 4, terminate))
@@ -305,7 +305,7 @@ def test_a_run_resumes_with_another_number_of_processes(scenes, train, alone, tm
 
 
 def test_two_processes_resume_exactly_each_with_its_own_dropout(scenes):
-    assert [found["told"]["broken"] for found in scenes.found] == ["SystemExit: 0"] * 2
+    assert [found["outcome"]["broken"] for found in scenes.found] == ["SystemExit: 0"] * 2
     unbroken, broken = (read_checkpoint(scenes.folder / name / "checkpoints" / "latest.model.pth")[0].state_dict()
                         for name in ("unbroken", "broken"))  # fmt: skip
     assert all(torch.equal(unbroken[name], broken[name]) for name in unbroken)
@@ -334,18 +334,18 @@ def test_only_the_main_process_writes(scenes):
     ],
 )
 def test_an_error_in_one_process_is_reported_by_it_and_ends_both(scenes, name, rank, said):
-    answers = [found["told"][name] for found in scenes.found]
-    pytest.raises(TransferError, raise_told, answers[rank]).match(said)
+    answers = [found["outcome"][name] for found in scenes.found]
+    pytest.raises(TransferError, raise_outcome, answers[rank]).match(said)
     assert answers[1 - rank] == f"RemoteRankError: Process {rank} of 2 failed; see its error message."
 
 
-def raise_told(text: str) -> None:
+def raise_outcome(text: str) -> None:
     raise TransferError(text)
 
 
 def test_a_batch_that_the_processes_cannot_share_equally_is_an_error(scenes):
     for found in scenes.found:
-        assert found["told"]["undivided"] == (
+        assert found["outcome"]["undivided"] == (
             "ConfigError: Batch size 3 is wrong: 2 processes cannot share it equally. Use a multiple of 2, or another "
             "number of processes."
         )
@@ -371,10 +371,10 @@ def test_a_dead_process_is_noticed(train, tmp_path):
             with distributed.join_process_group():
                 train(tmp_path / "run", mixtures=at_item(OF_THE_SECOND, gone))
 
-        return {"told": told(help_with)}
+        return {"outcome": attempt(help_with)}
 
     found = in_two_processes(tmp_path, work, joined=False)
-    assert found[0]["told"].startswith("TransferError: Process 0 of 2 lost the connection to another process.")
+    assert found[0]["outcome"].startswith("TransferError: Process 0 of 2 lost the connection to another process.")
 
 
 def test_a_recipe_prints_everything_once(tiny_store, tmp_path):

@@ -1,4 +1,4 @@
-"""A made-up study, small and whole: what the report reads, with numbers that look like some."""
+"""Make up a small, complete study with plausible numbers, as input of the report."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def make_curve(kind, mean, means) -> dict:
 
 
 def write_study(folder: Path, plan: dict, analysis: dict, seconds: float = 0.5) -> Path:
-    """Write a made-up study, and an example for each downstream set of which all was scored, but not of one with folds."""
+    """Write a made-up study, and an example for each fully scored downstream set without folds."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.json").write_text(json.dumps(plan))
     (folder / "analysis.json").write_text(json.dumps(analysis))

@@ -151,7 +151,7 @@ def compared(analysis, question, **wanted):
     ]  # fmt: skip
 
 
-def test_what_is_written_is_what_is_returned_and_is_the_same_bytes_again(done):
+def test_the_written_analysis_is_the_returned_one_and_the_same_bytes_again(done):
     folder, analysis = done
     written = (folder / "analysis.json").read_bytes()
     assert json.loads(written) == analysis and analysis["format"] == 1
@@ -178,7 +178,7 @@ def test_a_cell_is_the_mean_over_excerpts_of_all_folds_and_seeds(done):
     assert cell["improvement"] == pytest.approx(cell["mean"] - analysis["ceilings"]["packs"]["mixture"])
 
 
-def test_ceilings_count_excerpts_songs_and_what_is_silent(done):
+def test_ceilings_count_excerpts_songs_and_silent_references(done):
     folder, analysis = done
     for downstream, labels in SOURCES.items():
         files = [json.loads((folder / "scores" / f"{downstream}.{fold}-oracle.json").read_text()) for fold in (1, 2)]
@@ -196,7 +196,7 @@ def test_ceilings_count_excerpts_songs_and_what_is_silent(done):
         assert (ceiling["excerpts"], ceiling["songs"]) == (len(means), len(songs))
 
 
-def test_every_question_is_asked_of_every_pair_that_it_is_about(done):
+def test_every_question_compares_all_of_its_pairs(done):
     _, analysis = done
     asked = [entry["question"] for entry in analysis["comparisons"]]
     # Of two sets, two pretrainings and two conditions.
@@ -425,7 +425,7 @@ def test_a_changed_score_changes_the_analysis(folder):
     assert now == pytest.approx(was + 3)
 
 
-def test_what_lies_around_a_separation_is_named_as_the_graph_names_it():
+def test_the_oracle_has_the_name_that_the_graph_gives_it():
     for fold, name in ((None, "bach10-oracle"), ("03", "bach10.03-oracle")):
         tests = Model("bach10", None, None, "scratch", 0, fold).tests
         assert estimate_name("bach10", fold, "oracle") == f"{tests}-oracle" == name

@@ -43,7 +43,7 @@ def test_a_score_file_has_the_rows_of_score_in_columns(tiny_store, small_chimera
     assert said["excerpts_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and said["left_out"] == {}
 
 
-def test_the_analysis_reads_what_was_written(tiny_store, listed, tmp_path):
+def test_the_analysis_reads_the_written_scores(tiny_store, listed, tmp_path):
     write_scores("mixture", "set-mixture", tiny_store, listed[0], tmp_path / "set-mixture.json")
     found = read_scores(tmp_path / "set-mixture.json", "set-mixture")
     assert found.labels == tiny_store.labels and found.si_sdr.shape == (3, 6)

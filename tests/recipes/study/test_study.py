@@ -83,7 +83,7 @@ def test_nothing_is_done_twice(done):
     assert "is done: 2 bodies, 5 models, all scored." in said.stderr
 
 
-def test_a_score_that_is_taken_away_is_made_again_and_what_came_of_it_and_no_more(done):
+def test_only_a_removed_score_and_the_files_made_from_it_are_made_again(done):
     score = next((done / "study" / "scores").glob("bach10-*-whole-0.json"))
     aside = score.rename(done / "aside.json")
     try:

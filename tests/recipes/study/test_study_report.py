@@ -279,7 +279,7 @@ def test_iterations_are_those_of_the_curves():
     assert {part.by_ours for part in efficiency(study)} == {"not measured"}
 
 
-def test_after_as_many_iterations_on_the_set_is_what_the_curves_say_there():
+def test_equal_iterations_are_compared_by_the_curves():
     plan, analysis = make_study()
 
     def points_of(pretraining, points):
