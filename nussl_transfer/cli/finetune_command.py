@@ -18,7 +18,7 @@ MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "gain
 TRAINING = (
     "iterations", "batch_size", "frozen", "learning_rate", "body_learning_rate", "phase_sensitive", "frame_step",
     "dc_weight", "weight_decay", "warmup_iterations", "thaw_after", "choose_by", "validate_every", "stop_after",
-    "ema_decay", "accumulate", "device", "bf16", "workers", "tensorboard",
+    "ema_decay", "accumulate", "head_mixtures", "device", "bf16", "workers", "tensorboard",
 )  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def _add_training_options(group: Group) -> None:
     add("--dc-weight", metavar="X", type=number(0, 1), help="of the clustering loss [0.001]; paper: 0.01")
     add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
+    add("--head-mixtures", metavar="N", type=integer(0, 10**6), help="fit the new mask head to N first; 0: random [256]")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
     best = ("loss", "mask_loss", "si_sdr")
     add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [mask_loss]")

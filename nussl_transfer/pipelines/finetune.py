@@ -74,8 +74,9 @@ def default_training(**changes) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
     They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame with a tenth of the
-    paper's weight, twice its learning rate, averaged weights, and the network kept whose masks have the lowest loss on the
-    validation mixtures. ``FitConfig()`` itself has the paper's values.
+    paper's weight, twice its learning rate, averaged weights, a new mask head fitted by least squares first, and the
+    network kept whose masks have the lowest loss on the validation mixtures. ``FitConfig()`` itself has the paper's
+    values.
 
     Args:
         changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`.
@@ -84,7 +85,7 @@ def default_training(**changes) -> FitConfig:
     8
     """
     ours = {"batch_size": 8, "frame_step": 4, "dc_weight": 0.001, "learning_rate": 0.002, "ema_decay": 0.99}
-    values = {**ours, "choose_by": "mask_loss", **changes}
+    values = {**ours, "head_mixtures": 256, "choose_by": "mask_loss", **changes}
     iterations = values.get("iterations", PAPER.finetune_iterations)
     values["validate_every"] = min(values.get("validate_every", PAPER.validate_every), max(1, iterations))
     return FitConfig(**values)
@@ -259,6 +260,8 @@ def train_on(
             train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
             labels = () if config.mode == "pretrain" else train.labels
             model = network_for(start, labels, config)
+            if start.name is not None and sorted(labels) == sorted(start.info.labels):
+                config = replace(config, head_mixtures=0)  # the trained mask head is kept
             info = checkpoint_info(start, labels, materials, drawing, config)
             came_from = provenance([material.train for material in materials], config.seed)
         return fit(model, train, valid, config=config, out=out, info=info, probe=probe, provenance=came_from)

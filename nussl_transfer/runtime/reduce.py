@@ -40,6 +40,15 @@ def average_gradients(parameters: Iterable[nn.Parameter], losses: dict[str, torc
     return dict(zip(losses, of_losses.unbind(), strict=True))
 
 
+def sum_over_processes(part: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor on the CPU over all processes."""
+    if is_single_process():
+        return part
+    total = part.clone()
+    dist.all_reduce(total)
+    return total
+
+
 def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tensor:
     """Normalise a part of a batch with mean and variance of the whole batch, which all processes hold together.
 

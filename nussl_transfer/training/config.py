@@ -35,6 +35,8 @@ class FitConfig:
         phase_sensitive: Train on :func:`~nussl_transfer.networks.targets.phase_sensitive_magnitudes`.
         frame_step: See :class:`~nussl_transfer.training.closures.TransferClosure`.
         mask_frame_step: Likewise.
+        head_mixtures: Number of training mixtures on which the mask head is fitted by least squares before the first
+            iteration (:mod:`~nussl_transfer.training.head_fit`). 0 leaves it as it is.
         frozen: Layers to freeze besides those that the mode freezes.
         validate_every: Iterations between validations.
         keep_at: Iterations whose network is kept besides the latest and the best: multiples of ``validate_every``, or
@@ -82,6 +84,7 @@ class FitConfig:
     phase_sensitive: bool = False
     frame_step: int = 1
     mask_frame_step: int = 1
+    head_mixtures: int = 0
     frozen: tuple[str, ...] = ()
     validate_every: int = PAPER.validate_every
     keep_at: tuple[int, ...] = ()
@@ -107,7 +110,7 @@ class FitConfig:
         counts = ("iterations", "batch_size", "validate_every", "plateau_iterations", "accumulate")
         for name in (*counts, "frame_step", "mask_frame_step"):
             _check_whole(name, getattr(self, name), 1, MOST_ITERATIONS)
-        for name in ("stop_after", "skip_limit", "warmup_iterations", "thaw_after"):
+        for name in ("stop_after", "skip_limit", "warmup_iterations", "thaw_after", "head_mixtures"):
             _check_whole(name, getattr(self, name), 0, MOST_ITERATIONS)
         _check_whole("workers", self.workers, 0, MOST_WORKERS)
         _check_whole("seed", self.seed, 0, MOST_SEED)
@@ -124,6 +127,10 @@ class FitConfig:
         if self.mode == "pretrain" and self.choose_by != "loss":
             raise ConfigError(
                 f"choose_by must be 'loss' in mode 'pretrain', which trains no masks: got {self.choose_by!r}."
+            )
+        if self.mode == "pretrain" and self.head_mixtures:
+            raise ConfigError(
+                f"head_mixtures must be 0 in mode 'pretrain', which trains no masks: got {self.head_mixtures}."
             )
         if self.mode == "mask" and self.thaw_after:
             raise ConfigError(f"thaw_after must be 0 in mode 'mask', which never trains the body: got {self.thaw_after}.")

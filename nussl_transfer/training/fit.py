@@ -22,6 +22,7 @@ from ..runtime.process_group import broadcast_model, preserve_random_state, rank
 from ..runtime.signals import Interrupts
 from .config import FitConfig
 from .engine import Callback, FitJob, Training
+from .head_fit import fit_mask_head
 from .loader import RepeatedDataset
 from .run import Run, lock_run_folder, plain
 
@@ -95,6 +96,9 @@ def fit(
         run = Run(out, {**plain(asdict(config)), **decides}, provenance)
         torch.manual_seed(rank_seed(config.seed))
         broadcast_model(model.to(config.device))
+        targets = Targets(info.stft_params, config.phase_sensitive) if targets is None else targets
+        if config.head_mixtures and run.state is None:
+            fit_mask_head(model, train, targets, config.head_mixtures, config.device, config.workers)
         job = FitJob(
             model=model,
             train=train,
@@ -102,7 +106,7 @@ def fit(
             config=config,
             run=run,
             info=info,
-            targets=Targets(info.stft_params, config.phase_sensitive) if targets is None else targets,
+            targets=targets,
             callbacks=tuple(callbacks),
             probe=probe,
         )

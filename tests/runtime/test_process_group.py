@@ -129,7 +129,7 @@ def probe(model) -> float:
 WAYS = {
     "pretrain": {"mode": "pretrain"},
     "whole": {"mode": "whole", "probe": probe},
-    "in parts": {"mode": "whole", "accumulate": 2, "ema_decay": 0.9, "body_learning_rate": 1e-4, "iterations": 10},
+    "in parts": {"mode": "whole", "accumulate": 2, "ema_decay": 0.9, "head_mixtures": 16, "iterations": 10},
     "mask": {"mode": "mask", "iterations": 5},
     "spoilt": {"mode": "pretrain", "mixtures": at_item(OF_THE_SECOND, spoil), "iterations": 10},
 }
