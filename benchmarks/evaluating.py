@@ -10,7 +10,8 @@ nussl    as in its documentation: one separator gets one `AudioSignal` after the
          switched off, because ours does not compute them
 
 Both use the same device and number of threads and take turns, three times; times are medians. The last line is JSON:
-``speed_ratio`` (nussl's time over ours), ``ratios`` (of each round) and ``max_difference_db`` (of all SI-SDR values and
+``speed_ratio`` (nussl's time over ours), ``ratios`` (of each round), ``share_of_peak`` (of the machine's matrix products,
+`peak.py`; nussl's embedding is not counted), ``peak_gflops``, and ``max_difference_db`` (of all SI-SDR values and
 improvements). ``--quick`` runs a tiny network on 16 excerpts once, to test the script.
 """
 
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from peak import gemm_peak, operations_a_frame
 
 import nussl_transfer  # noqa: F401  isort: skip
 import nussl
@@ -44,6 +46,12 @@ SMALL = {"hidden_size": 128, "num_layers": 2}
 QUICK = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
 
+def network(sizes: dict[str, int]) -> nussl.ml.SeparationModel:
+    """Return a network with random weights."""
+    torch.manual_seed(0)
+    return nussl.ml.SeparationModel(build_transfer_chimera(len(LABELS), **sizes))
+
+
 def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
     """Write a store with the given number of excerpts, and a checkpoint."""
     generator = np.random.default_rng(0)
@@ -53,9 +61,7 @@ def write_inputs(folder: Path, excerpts: int, sizes: dict[str, int]) -> None:
         level = 0.5 * 0.6**number  # the last one 31 dB below the first
         writer.add(f"track {number}", "test", {label: level * stem(generator, samples) for label in LABELS})
     writer.close()
-    torch.manual_seed(0)
-    model = nussl.ml.SeparationModel(build_transfer_chimera(len(LABELS), **sizes))
-    write_checkpoint(folder / "model.pth", model, CheckpointInfo(LABELS, "whole", RATE, STFT))
+    write_checkpoint(folder / "model.pth", network(sizes), CheckpointInfo(LABELS, "whole", RATE, STFT))
 
 
 def stem(generator: np.random.Generator, samples: int) -> np.ndarray:
@@ -149,10 +155,17 @@ def main() -> None:
         ]
     seconds = {way: [one[way][0] for one in found] for way in WAYS}
     ours, theirs, reading = (statistics.median(seconds[way]) for way in WAYS)
+    peak = gemm_peak(settings.threads, settings.device)
+    frames = int(SECONDS * RATE) // STFT.hop_length + 1
+    least = len(excerpts) * frames * operations_a_frame(network(sizes)) / peak  # seconds, at the peak
+    for name, taken in (("ours", ours), ("nussl", theirs)):
+        print(f"{name} reaches {100 * least / taken:.0f} % of {peak / 1e9:.0f} GFLOP/s")
     our_scores, their_scores = found[0]["ours"][1], found[0]["nussl"][1]
     figures = {
         "speed_ratio": round(theirs / ours, 2),
         "ratios": [round(nussls / own, 2) for own, nussls in zip(seconds["ours"], seconds["nussl"], strict=True)],
+        "share_of_peak": {"ours": round(least / ours, 3), "nussl": round(least / theirs, 3)},
+        "peak_gflops": round(peak / 1e9, 1),
         "max_difference_db": float(f"{np.abs(our_scores - their_scores).max():.2g}"),
         "excerpts": len(excerpts),
         "seconds": {"ours": round(ours, 2), "nussl": round(theirs, 2), "ours_without_network": round(reading, 2)},

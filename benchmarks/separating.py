@@ -13,7 +13,11 @@ HTDemucs only gives a sense of scale, because it separates stereo at 44.1 kHz. I
 a quarter overlap. The network has the layout of the released `htdemucs` (42 million weights: ``bottom_channels=512``,
 ``dconv_mode=3``, segments of 7.8 s) and random weights, which change neither time nor memory: nothing is downloaded.
 
+Each line also shows how much of the machine's peak of matrix products is reached (`peak.py`), with the masks' operations
+of the paper's network on every frame once; nussl computes the embedding too, which is not counted.
+
 The last line is JSON: ``speed_ratio_300`` (nussl's time over ours), ``memory_ratio_300`` (our peak over nussl's),
+``share_of_peak_300`` (for ours), ``peak_gflops``,
 ``rss_mb_300`` and ``rss_mb_3600`` (our peaks), ``rtf_300`` (seconds of audio that ours separates in a second), and all
 measurements. The run takes about eight minutes on two cores, three of them for the hour. ``--quick`` takes a tiny network
 and seconds instead of minutes, to test the script.
@@ -41,13 +45,14 @@ RATE_OF_DEMUCS = 44100
 TINY = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4}
 
 
-def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> None:
-    """Write a checkpoint, and noise of each length."""
+def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> float:
+    """Write a checkpoint, and noise of each length; return the operations of the masks of a second of audio."""
     import nussl_transfer  # noqa: F401  isort: skip
     import numpy as np
     import nussl
     import soundfile
     import torch
+    from peak import operations_a_frame
 
     from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
     from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera
@@ -61,6 +66,7 @@ def write_inputs(folder: Path, lengths: tuple[int, ...], **sizes: int) -> None:
         with soundfile.SoundFile(folder / f"{seconds}.wav", "w", PAPER.sample_rate, 1, "PCM_16") as file:
             for _ in range(seconds):
                 file.write(noise)
+    return operations_a_frame(model) * PAPER.sample_rate / PAPER.hop_length
 
 
 def separate_ours(audio: Path, model: Path, out: Path) -> None:
@@ -151,9 +157,25 @@ def peak_megabytes() -> float:
 
 
 def measure(
-    name: str, folder: Path, seconds: int, threads: int, python: str = sys.executable, times: int = 1
+    name: str,
+    folder: Path,
+    seconds: int,
+    threads: int,
+    full: float | None = None,
+    python: str = sys.executable,
+    times: int = 1,
 ) -> dict | None:
-    """Return time and memory of a separation in its own process, the median of several; None if one failed."""
+    """Return time and memory of a separation in its own process, the median of several; None if one failed.
+
+    Args:
+        name: Which of `SEPARATORS`.
+        folder: Where the inputs are.
+        seconds: Length of the audio.
+        threads: Threads of torch.
+        full: Seconds of audio a second at the machine's peak, if the network is the paper's.
+        python: The Python that runs it.
+        times: Number of measurements.
+    """
     words = [python, __file__, "--one", name, str(folder / f"{seconds}.wav"), str(folder / "model.pth"), str(threads)]
     found = []
     for _ in range(times):
@@ -166,13 +188,17 @@ def measure(
     middle = {key: statistics.median(figures[key] for figures in found) for key in found[0]}
     peaks = [round(figures["megabytes"]) for figures in found]
     among = f" (of {', '.join(map(str, sorted(peaks)))})" if times > 1 else ""
+    rate = seconds / middle["seconds"]
+    share = "" if full is None else f"{100 * rate / full:3.0f} % of the peak, "
     print(
-        f"{name:18} {seconds:5} s: {middle['seconds']:7.2f} s, {seconds / middle['seconds']:6.1f} times real time, "
+        f"{name:18} {seconds:5} s: {middle['seconds']:7.2f} s, {rate:6.1f} times real time, {share}"
         f"{middle['megabytes']:6.0f} MB{among}, imports {middle['imports']:.1f} s",
         flush=True,
     )
     rounded = {"seconds": round(middle["seconds"], 2), "imports": round(middle["imports"], 2)}
     rounded |= {"megabytes": round(middle["megabytes"]), "all_megabytes": peaks}
+    if full is not None:
+        rounded["share_of_peak"] = round(rate / full, 3)
     return {"name": name, "audio_seconds": seconds, **rounded}
 
 
@@ -195,27 +221,32 @@ def main() -> None:
     if settings.one:
         name, audio, model, threads = settings.one
         return run_here(name, Path(audio), Path(model), int(threads))
+    from peak import gemm_peak  # imports torch, which HTDemucs' Python may have in another version
+
     short, middle, long = (15, 15, 60) if settings.quick else LENGTHS
     if settings.lengths:
         short, middle, long = map(int, settings.lengths.split(","))
     lengths, threads = tuple(dict.fromkeys((short, middle, long))), 1 if settings.quick else THREADS
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
-        write_inputs(folder, lengths, **(TINY if settings.quick else {}))
+        operations = write_inputs(folder, lengths, **(TINY if settings.quick else {}))  # a second of audio
+        peak = gemm_peak(threads)
         found = {}
         for name in ("ours", "nussl", "nussl, OverlapAdd"):
             for seconds in lengths:
                 if name == "ours" or seconds <= middle:
                     often = REPEATS if seconds == middle and name != "nussl, OverlapAdd" and not settings.quick else 1
-                    found[name, seconds] = measure(name, folder, seconds, threads, times=often)
+                    found[name, seconds] = measure(name, folder, seconds, threads, peak / operations, times=often)
         if can_import_demucs(settings.demucs_python):
-            found["HTDemucs", short] = measure("HTDemucs", folder, short, threads, settings.demucs_python)
+            found["HTDemucs", short] = measure("HTDemucs", folder, short, threads, python=settings.demucs_python)
         else:
             print(f"HTDemucs: demucs is not installed for {settings.demucs_python}, so it is not measured.")
     ours, theirs = found["ours", middle], found["nussl", middle]
     if ours is None or found["ours", long] is None:
         raise SystemExit("A separation by ours failed: see above.")
     figures = {
+        "share_of_peak_300": ours["share_of_peak"],
+        "peak_gflops": round(peak / 1e9, 1),
         "speed_ratio_300": round(theirs["seconds"] / ours["seconds"], 2) if theirs else None,
         "memory_ratio_300": round(ours["megabytes"] / theirs["megabytes"], 3) if theirs else None,
         "rss_mb_300": ours["megabytes"],

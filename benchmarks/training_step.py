@@ -9,12 +9,14 @@ is a GPU, it is the paper's 4 x 500 units and 24 x 10 s; the result includes the
 
 The last line is JSON. ``speed_ratio`` (our items a second over nussl's) and ``memory_ratio`` (our peak over nussl's, minus
 the memory before the network is built) are for the same losses at all frames. ``cut_beforehand`` holds the same figures
-when nussl need not read whole tracks: its folder then holds excerpts of the training length.
+when nussl need not read whole tracks: its folder then holds excerpts of the training length. ``share_of_peak`` says how
+much of the machine's peak of float32 matrix products each side reaches, with the operations of our step (`peak.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import resource
 import subprocess
@@ -243,7 +245,7 @@ class Profile:
             import torch
 
             self.listening = warnings.catch_warnings(record=True)
-            self.waits = self.listening.__enter__()
+            self.heard = self.listening.__enter__()
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
         self.profile.start()
@@ -254,8 +256,9 @@ class Profile:
 
             torch.cuda.set_sync_debug_mode("default")
             self.listening.__exit__(None, None, None)
-            print(f"{len(self.waits)} synchronisations with the device in {self.STEPS} steps")
-            print("".join(f"  {wait.filename}:{wait.lineno} {wait.message}\n" for wait in self.waits[:5]), end="")
+            waits = [wait for wait in self.heard if "synchroniz" in str(wait.message)]
+            print(f"{len(waits)} synchronisations with the device in {self.STEPS} steps")
+            print("".join(f"  {wait.filename}:{wait.lineno} {wait.message}\n" for wait in waits[:5]), end="")
         self.profile.stop()
 
     def read(self) -> dict[str, float]:
@@ -294,9 +297,33 @@ def measure(name: str, folder: Path, plan: Plan) -> dict:
     """Run one side in this process."""
     import nussl_transfer  # noqa: F401  isort: skip
     import torch
+    from peak import gemm_peak
 
     torch.set_num_threads(plan.threads)
-    return SIDES[name](folder, plan)
+    found = SIDES[name](folder, plan)
+    peak = gemm_peak(plan.threads, plan.device)  # after the memory was measured
+    options = {"frame_step": 4} if "4th" in name else {"mode": "pretrain"} if "pretraining" in name else {}
+    found["share_of_peak"] = found["items_per_s"] * operations_an_item(plan, **options) / peak
+    return {**found, "peak_gflops": peak / 1e9}
+
+
+def operations_an_item(plan: Plan, mode: str = "whole", frame_step: int = 1) -> float:
+    """Return the operations of the matrix products of our step, forward and backward, for one item of a batch."""
+    import nussl
+    import torch
+    from peak import FRAMES, operations
+
+    from nussl_transfer.networks.freezing import trainable_parameters
+    from nussl_transfer.networks.targets import Targets
+    from nussl_transfer.training.closures import TransferClosure
+
+    model = network(plan).to("meta")
+    optimizer = torch.optim.SGD(trainable_parameters(model, mode), 0.0)
+    targets = Targets(nussl.STFTParams(*WINDOW))
+    closure = TransferClosure(optimizer, model, mode, targets=targets, frame_step=frame_step, as_floats=False)
+    sources = torch.empty(1, 1, (FRAMES - 1) * WINDOW[1], len(LABELS), device="meta")
+    step = functools.partial(closure, None, {"mix_audio": sources.sum(-1), "source_audio": sources})
+    return operations(step) * (plan.seconds * RATE / WINDOW[1] + 1) / FRAMES
 
 
 def run_side(name: str, folder: Path, plan: Plan) -> dict:
@@ -309,7 +336,8 @@ def run_side(name: str, folder: Path, plan: Plan) -> dict:
     shown = f"{name}, one thread" if plan.threads == 1 else name
     print(
         f"{shown:34} {found['items_per_s']:8.2f} items/s, {found['ms_a_step']:7.0f} ms a step, "
-        f"{100 * found['waiting_for_data']:3.0f} % waiting for data, {found['megabytes']:6.0f} MB",
+        f"{100 * found['waiting_for_data']:3.0f} % waiting for data, {found['megabytes']:6.0f} MB, "
+        f"{100 * found['share_of_peak']:.0f} % of {found['peak_gflops']:.0f} GFLOP/s",
         flush=True,
     )
     return found
@@ -339,6 +367,8 @@ def compare(plan: Plan, sides: list[str]) -> dict:
         "nussl_items_per_s": round(theirs["items_per_s"], 2),
         "device": plan.device,
         "cut_beforehand": ratios(ours, found["nussl, cut beforehand"]),
+        "share_of_peak": {side: round(figures["share_of_peak"], 3) for side, figures in found.items()},
+        "peak_gflops": round(ours["peak_gflops"], 1),
     }
     if one:
         result["one_thread"] = ratios(one["ours"], one["nussl"])
@@ -351,6 +381,15 @@ def compare(plan: Plan, sides: list[str]) -> dict:
             shares = {**found[side]["profile"], "waiting for data": round(found[side]["waiting_for_data"], 3)}
             result[key] = {"minutes": round(minutes, 1), "megabytes": round(found[side]["megabytes"]), "shares": shares}
     return {**result, "plan": asdict(plan)}
+
+
+def plan_for(device: str, paper: bool, fast_bf16: bool) -> tuple[Plan, list[str]]:
+    """Return the size and the sides that suit a device."""
+    paper = paper or device == "cuda"
+    sides = ["nussl", "nussl, cut beforehand", "ours", "ours, every 4th frame"]
+    sides += ["ours, bfloat16"] * (paper or fast_bf16)
+    sides += ["ours, pretraining", "ours, pretraining in bfloat16"] * paper
+    return replace(CUDA if paper else Plan(), device=device), sides
 
 
 def main() -> None:
@@ -375,14 +414,9 @@ def main() -> None:
     asks = "import torch; print(torch.cuda.is_available(), torch.cpu._is_amx_tile_supported())"
     seen = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout.split()
     cuda, amx = (word == "True" for word in seen[-2:])
-    device = given.device or ("cuda" if cuda else "cpu")
-    paper = given.paper or device == "cuda"
-    plan = replace(CUDA if paper else Plan(), device=device, **(TINY if given.tiny else {}))
+    plan, sides = plan_for(given.device or ("cuda" if cuda else "cpu"), given.paper, amx)
     chosen = {name: value for name, value in (("threads", given.threads), ("workers", given.workers)) if value is not None}
-    sides = ["nussl", "nussl, cut beforehand", "ours", "ours, every 4th frame"]
-    sides += ["ours, bfloat16"] * (paper or amx)
-    sides += ["ours, pretraining", "ours, pretraining in bfloat16"] * paper
-    print(json.dumps(compare(replace(plan, **chosen), sides)))
+    print(json.dumps(compare(replace(plan, **(TINY if given.tiny else {}), **chosen), sides)))
 
 
 if __name__ == "__main__":

@@ -203,14 +203,12 @@ class IstftStream:
         Shape:
             complex64 [rows, nf, k] -> float32 [rows, n], n may be 0
         """
-        rows, _, count = spectrum.shape
+        count = spectrum.shape[2]
         if not count:
-            return self.taps.new_zeros(rows, 0)
-        frames = torch.fft.irfft(spectrum * self.taps.sum(), n=self.length, dim=1) * self.taps[:, None]
-        powers = self.taps.square()[None, :, None].expand(1, -1, count)
-        total = self.length + self.hop * (count - 1)
-        columns = torch.cat([frames, powers])  # [rows + 1, length, k]
-        sums = torch.nn.functional.fold(columns, (1, total), (1, self.length), stride=(1, self.hop))[:, 0, 0]
+            return self.taps.new_zeros(len(spectrum), 0)
+        frames = torch.fft.irfft(spectrum.transpose(1, 2) * self.taps.sum(), n=self.length) * self.taps  # [rows, k, length]
+        power = self.taps.square().expand(1, count, self.length)
+        sums = torch.cat([_overlap_add(frames, self.hop), _overlap_add(power, self.hop)])
         if self.unfinished is not None:
             sums[:, : self.unfinished.shape[1]] += self.unfinished
         settled = self.hop * count

@@ -6,27 +6,35 @@ So these tests show, without a GPU, that each path stays on its device and that 
 
 from __future__ import annotations
 
-import functools
+import importlib
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
 from nussl import STFTParams
 from nussl.ml.train import BackwardsEvents
 
-from nussl_transfer.audio.si_sdr import si_sdr
-from nussl_transfer.audio.stft import IstftStream, StftStream, istft, stft
-from nussl_transfer.networks.forward import run_network
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.evaluation.excerpts import make_excerpts
+from nussl_transfer.evaluation.score import score
+from nussl_transfer.mixing.config import MixtureConfig
+from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.targets import Targets
-from nussl_transfer.separation.chunks import Chunking, in_chunks
+from nussl_transfer.runtime.signals import Interrupts
+from nussl_transfer.separation.streaming import Mixture, StreamSeparator
 from nussl_transfer.training.closures import TransferClosure, TransferValidationClosure
 from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.curve import Curve
+from nussl_transfer.training.engine import FitJob, Training
+from nussl_transfer.training.optim import optimizer_of
+from nussl_transfer.training.run import Run
 from nussl_transfer.training.skipped import SkippedSteps
 from nussl_transfer.training.step import Stepping
 
 STFT = STFTParams(64, 16, "sqrt_hann")
+LABELS, SECONDS = ("bass", "drums", "voice"), 0.04
 SAMPLES = 80  # few frames: torch decomposes recurrent layers into single steps on this device
 OPTIONS = {"plain": {}, "all": {"frame_step": 4, "accumulate": 2, "phase_sensitive": True}}
 
@@ -37,7 +45,7 @@ def batch() -> dict:
 
 
 def closure_of(model, mode: str, phase_sensitive: bool = False, as_floats: bool = False, **options) -> TransferClosure:
-    optimizer = torch.optim.Adam(trainable_parameters(model, mode))
+    optimizer = optimizer_of(model, FitConfig(mode=mode))
     return TransferClosure(
         optimizer, model, mode, targets=Targets(STFT, phase_sensitive), as_floats=as_floats, **options
     )  # fmt: skip
@@ -46,6 +54,13 @@ def closure_of(model, mode: str, phase_sensitive: bool = False, as_floats: bool 
 @pytest.fixture
 def model(small_chimera):
     return small_chimera(hidden_size=4).to("meta")
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Let fused optimizers run on this device: torch has the kernel, and lists only devices where it pays."""
+    module = importlib.import_module("torch.optim.optimizer")  # torch.optim has deleted the attribute
+    monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: ["meta"])
 
 
 @pytest.mark.parametrize("read", [torch.Tensor.item, bool, torch.Tensor.cpu, torch.Tensor.tolist])
@@ -59,6 +74,7 @@ def test_a_step_that_reads_its_losses_is_noticed(model):
         closure_of(model, "whole", as_floats=True)(None, batch())
 
 
+@pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_training_step_stays_on_its_device_and_reads_nothing(model, mode, options):
@@ -73,7 +89,6 @@ def test_a_training_step_stays_on_its_device_and_reads_nothing(model, mode, opti
     def clip(engine):
         stepping.clip_and_check(engine.state.model_output["loss"])
         assert closure.optimizer.found_inf.device.type == "meta"
-        del closure.optimizer.found_inf  # only Adam's fused kernel takes it, and has no version for this device
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def note(engine):
@@ -87,40 +102,105 @@ def test_a_training_step_stays_on_its_device_and_reads_nothing(model, mode, opti
         skipped.settle()  # at a validation
 
 
+@pytest.fixture
+def training(model, tiny_store, tiny_stft, tmp_path, monkeypatch):
+    """Return a function that wires a run of three iterations; the first validation would come after the fourth."""
+    monkeypatch.setattr("nussl_transfer.training.config.check_device", lambda device: None)
+
+    def make(*callbacks, **options) -> Training:
+        config = FitConfig(
+            iterations=3, validate_every=4, batch_size=2, warmup_iterations=2, device="meta", progress=False, **options
+        )
+        job = FitJob(
+            model=model,
+            train=Mixtures(tiny_store, MixtureConfig(SECONDS / 2), 6),
+            valid=None,
+            config=config,
+            run=Run(tmp_path / "run", {}, None),
+            info=CheckpointInfo(LABELS, config.mode, 8000, tiny_stft, SECONDS / 2),
+            targets=Targets(tiny_stft),
+            callbacks=callbacks,
+        )
+        with Interrupts() as interrupts, monkeypatch.context() as patch:
+            patch.setattr(torch.cuda, "is_available", lambda: True)  # else nussl's engines send batches to the CPU
+            return Training(job, interrupts)
+
+    return make
+
+
+def run_to_the_validation(training: Training) -> None:
+    training.trainer.load_state_dict({"iteration": 0, "epoch_length": 4, "max_epochs": 1})
+    training.trainer.run(training.train_batches)
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"ema_decay": 0.9, "accumulate": 2}, torch.optim.Adam), ({"weight_decay": 0.1}, torch.optim.AdamW)],
+)
+def test_a_run_takes_a_fused_optimizer_and_reads_nothing_between_two_validations(training, options, kind):
+    run = training(**options)
+    assert type(run.optimizer) is kind and all(group["fused"] for group in run.optimizer.param_groups)
+    run_to_the_validation(run)
+    assert run.trainer.state.iteration == 3
+    steps = [state["step"] for state in run.optimizer.state.values()]
+    assert steps and all(step.device.type == "meta" for step in steps)  # the count of a skipped step is taken back there
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        run.skipped.settle()
+
+
+@pytest.mark.usefixtures("fused")
+def test_a_handler_that_reads_the_loss_of_each_iteration_is_noticed(training):
+    def read_losses(trainer, _):
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: float(engine.state.output["loss"]))
+
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        run_to_the_validation(training(read_losses))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_validation_step_stays_on_its_device_and_reads_nothing(model, mode):
     closure = TransferValidationClosure(model, mode, targets=Targets(STFT), frame_step=4, as_floats=False)
     assert all(value.device.type == "meta" for value in closure(None, batch()).values())
 
 
-def test_scoring_stays_on_its_device_until_the_ratios(model):
-    model.eval()
-    mixtures, references = torch.empty(4, SAMPLES, device="meta"), torch.empty(4, 3, SAMPLES, device="meta")
-    spectrum = stft(mixtures, STFT)
-    masks = run_network(model, spectrum.transpose(1, 2).abs()[..., None], "mask", exact=False)[..., 0, :]
-    estimates = istft(masks.permute(0, 3, 2, 1) * spectrum[:, None], STFT, SAMPLES)
-    ratios = si_sdr(references, estimates)
-    assert estimates.shape == references.shape and ratios.shape == (4, 3) and ratios.device.type == "meta"
+@pytest.fixture
+def checkpoint(small_chimera, tiny_stft, tmp_path):
+    info = CheckpointInfo(LABELS, "whole", 8000, tiny_stft, SECONDS)
+    return write_checkpoint(tmp_path / "model.pth", small_chimera(hidden_size=4), info)
 
 
-def test_separating_in_chunks_stays_on_its_device_until_the_audio_is_copied(model):
-    model.eval()
-    analysis, synthesis = StftStream(STFT, 1, "meta"), IstftStream(STFT, "meta")
+@pytest.fixture
+def copies(monkeypatch) -> list[torch.Size]:
+    """Let tensors be copied to the host, as zeros, and return the shapes of all copies. Other ways to read still raise."""
+    made: list[torch.Size] = []
 
-    def spectra():
-        for _ in range(3):
-            yield analysis.push(torch.empty(1, SAMPLES)).transpose(1, 2)[..., None]
-        yield analysis.finish().transpose(1, 2)[..., None]
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        assert tensor.device.type == "meta"
+        made.append(tensor.shape)
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
-    network = functools.partial(run_network, model, output="mask", exact=False)
-    made = []
-    with torch.inference_mode():
-        for spectrum, masks in in_chunks(spectra(), network, Chunking(6, 1, 2), heard=torch.abs):
-            masked = (spectrum[..., None] * masks)[..., 0, :].permute(3, 0, 2, 1).flatten(0, 1)  # [ns, nf, n]
-            made.append(synthesis.push(masked))
-        made.append(synthesis.finish())
-    assert all(audio.device.type == "meta" for audio in made)
-    assert sum(audio.shape[1] for audio in made) >= 3 * SAMPLES
+    monkeypatch.setattr(torch.Tensor, "cpu", copy)
+    return made
+
+
+def test_scores_leave_the_device_once_after_all_batches(checkpoint, tiny_store, monkeypatch, copies):
+    monkeypatch.setattr("nussl_transfer.evaluation.score.resolve_device", lambda name: name)
+    excerpts = make_excerpts(tiny_store, SECONDS)
+    rows = score(checkpoint, tiny_store, excerpts, batch_size=40, device="meta", progress=False)
+    assert len(excerpts) > 2 * 40 and len(rows) == len(excerpts) * len(LABELS)
+    assert copies == [(len(excerpts), len(LABELS))] * 2  # SI-SDR of the mixture and of the estimate
+
+
+def test_separated_audio_leaves_the_device_once_a_chunk(checkpoint, monkeypatch, copies):
+    monkeypatch.setattr("nussl_transfer.separation.ensemble.resolve_device", lambda name: name)
+    separator = StreamSeparator(checkpoint, device="meta", chunk_seconds=SECONDS)
+    samples = 4000
+    found = separator.collect(Mixture.of_array(np.zeros((1, samples), np.float32), 8000))
+    assert {label: audio.shape for label, audio in found.items()} == {label: (1, samples) for label in LABELS}
+    chunks = separator.chunking.starts(samples // 16 + 1)
+    assert len(chunks) > 2 and len(copies) == len(chunks) + 1  # the inverse STFT holds back the end
+    assert sum(shape[0] for shape in copies) == samples
 
 
 def test_a_network_runs_on_this_device_as_nussl_runs_it(model):
