@@ -130,7 +130,8 @@ def training(model, tiny_store, tiny_stft, tmp_path, monkeypatch):
 
 def run_to_the_validation(training: Training) -> None:
     training.trainer.load_state_dict({"iteration": 0, "epoch_length": 4, "max_epochs": 1})
-    training.trainer.run(training.train_batches)
+    with training.progress:
+        training.trainer.run(training.train_batches)
 
 
 @pytest.mark.usefixtures("fused")
