@@ -26,37 +26,37 @@ def test_both_spellings_of_the_saxophone_are_one_label(folder):
     assert [track.stems["saxophone"][0].name.split("-")[-1] for track in tracks] == ["saxphone.wav", "saxophone.wav"]
 
 
-def test_a_piece_that_has_both_spellings_is_refused(folder):
+def test_a_piece_with_both_spellings_is_an_error(folder):
     piece = folder / "01-AchGottundHerr"
     shutil.copy(piece / "01-AchGottundHerr-saxphone.wav", piece / "01-AchGottundHerr-saxophone.wav")
     with pytest.raises(DataError, match="two files for saxophone, .*saxophone.wav and .*saxphone.wav. Remove one"):
         Bach10.find_tracks(folder)
 
 
-def test_the_mixture_is_kept_for_checking_and_is_no_stem(folder):
+def test_the_mixture_is_used_for_checking_and_is_not_a_stem(folder):
     track = Bach10.find_tracks(folder)[0]
     assert track.mixture.name == "01-AchGottundHerr.wav"
     assert track.mixture not in [path for files in track.stems.values() for path in files]
 
 
 @pytest.mark.parametrize("levels", ["..", "../.."])
-def test_a_folder_above_the_data_set_will_do(tmp_path, levels):
+def test_it_is_found_from_a_folder_above_it(tmp_path, levels):
     root = layouts.bach10(tmp_path / "unpacked" / "Sources")
     assert [track.name for track in Bach10.find_tracks(root / levels)] == list(layouts.BACH10_PIECES[:2])
 
 
-def test_one_piece_alone_will_do(folder):
+def test_the_folder_of_a_single_piece_is_read(folder):
     assert [track.name for track in Bach10.find_tracks(folder / "01-AchGottundHerr")] == ["01-AchGottundHerr"]
 
 
-def test_what_a_mac_or_windows_left_behind_is_not_audio(tmp_path):
+def test_files_that_macos_and_windows_leave_behind_are_not_audio(tmp_path):
     root = layouts.bach10(tmp_path)
     tracks = Bach10.find_tracks(root.parent)
     assert len(tracks) == 2
     assert all(not path.name.startswith(".") for track in tracks for files in track.stems.values() for path in files)
 
 
-def test_a_piece_that_is_there_twice_is_refused_with_both_places(folder):
+def test_a_piece_in_two_places_is_an_error_that_names_both(folder):
     shutil.copytree(folder / "01-AchGottundHerr", folder / "copy" / "01-AchGottundHerr")
     with pytest.raises(DataError, match="holds piece 01-AchGottundHerr of Bach10 twice, .*copy.*Give one copy"):
         Bach10.find_tracks(folder)
@@ -75,7 +75,7 @@ def test_held_out_pieces_are_the_test_split(folder):
     assert [track.name for track in Bach10(folder, held_out=2, split="test").items] == ["02-AchLiebenChristen"]
 
 
-def test_a_piece_that_is_not_there_cannot_be_held_out(folder):
+def test_holding_out_an_unknown_piece_is_an_error(folder):
     with pytest.raises(DataError, match="held_out: 10 is no piece of this Bach10. Its pieces are 01-AchGottundHerr"):
         Bach10.find_tracks(folder, held_out=10)
 
@@ -88,7 +88,7 @@ def test_folds_leave_each_piece_out_once(folder):
         assert sum(track.split == "train" for track in tracks) == 1
 
 
-def test_pieces_in_folders_train_and_test_are_so_split(tmp_path):
+def test_folders_train_and_test_above_the_pieces_give_the_split(tmp_path):
     layouts.bach10(tmp_path / "train", seconds=0.1)
     (tmp_path / "test").mkdir()
     (piece,) = (tmp_path / "train").rglob("02-AchLiebenChristen")
@@ -97,7 +97,7 @@ def test_pieces_in_folders_train_and_test_are_so_split(tmp_path):
     assert {track.split for track in Bach10.find_tracks(tmp_path / "test")} == {None}
 
 
-def test_the_hook_leaves_level_and_offset_as_they_are(folder):
+def test_nussl_items_keep_the_level_and_offset_of_the_files(folder):
     sources = Bach10(folder)[0]["sources"]
     assert np.isclose(sources["clarinet"].audio_data.mean(), -0.01, atol=2e-3)
     assert abs(sources["violin"].audio_data.mean()) < 2e-3
@@ -110,13 +110,13 @@ def test_parts_can_be_grouped(folder):
     assert {label: len(files) for label, files in tracks[0].stems.items()} == {"strings": 1, "winds": 3}
 
 
-def test_another_folder_is_refused_with_what_was_looked_for(tmp_path):
+def test_a_folder_without_its_tracks_is_an_error_that_says_what_it_looks_for(tmp_path):
     layouts.track_major(tmp_path)
     with pytest.raises(DataError, match="holds no piece of Bach10.*01-AchGottundHerr-violin.wav. Give the folder"):
         Bach10.find_tracks(tmp_path)
 
 
-def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
+def test_bach10_beside_other_audio_is_not_recognised(tmp_path):
     layouts.bach10(tmp_path)
     layouts.track_major(tmp_path / "mine")
     with pytest.raises(DataError, match="resembles Bach10: 8 files are named as there.*its own folder, .*Bach10_v1.1, or"):
@@ -124,7 +124,7 @@ def test_bach10_beside_other_audio_is_not_taken_for_all_of_it(tmp_path):
     assert len(open_tracks(tmp_path, StemOptions(dataset="bach10"))[1]) == 2
 
 
-def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
+def test_a_copy_that_lacks_one_of_the_four_parts_is_an_error(folder):
     for piece in folder.iterdir():
         (piece / f"{piece.name}-bassoon.wav").unlink()
     with pytest.raises(
@@ -135,7 +135,7 @@ def test_a_copy_without_one_of_the_four_parts_is_not_taken_for_whole(folder):
     assert labels_of(open_tracks(folder, StemOptions(groups={"high": "violin", "low": "saxophone"}))[1]) == ("high", "low")
 
 
-def test_a_part_that_one_piece_lacks_is_missing_there(folder):
+def test_a_part_that_one_piece_lacks_is_reported_missing_for_that_piece(folder):
     (folder / "01-AchGottundHerr" / "01-AchGottundHerr-violin.wav").unlink()
     assert missing_labels(open_tracks(folder)[1]) == {"01-AchGottundHerr": ("violin",)}
 

@@ -55,7 +55,7 @@ def test_levels_are_those_of_the_audio(folder):
     assert np.allclose((row.rms, row.peak, row.mean), (audio.std(), abs(audio).max(), audio.mean()), atol=1e-6)
 
 
-def test_files_that_cannot_be_read_are_errors(folder):
+def test_unreadable_files_are_errors(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     (folder / "B" / "bass.wav").write_bytes(b"RIFF....")
     (folder / "A" / "vocals.wav").unlink()
@@ -78,7 +78,7 @@ def test_a_cut_wav_is_found_by_its_header_and_a_cut_flac_by_decoding(folder):
     assert "A, bass" in only(look(folder, deep=True), "error")
 
 
-def test_nan_is_an_error_once_it_is_decoded(folder):
+def test_nan_is_an_error_of_the_deep_check(folder):
     soundfile.write(folder / "A" / "bass.wav", np.full(44100, np.nan), 44100, subtype="FLOAT")
     assert not look(folder, deep=False).fatal
     assert "holds NaN" in only(look(folder), "error")
@@ -91,7 +91,7 @@ def test_a_silent_stem_is_an_error_even_if_it_has_an_offset(folder):
     assert "--silent skip" in look(folder).table()
 
 
-def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
+def test_a_silent_file_of_an_audible_stem_is_a_note(folder):
     layouts.write(folder / "A" / "bass.wav", np.zeros(44100))
     tracks = StemFolder.find_tracks(folder, groups={"all": ["bass", "vocals"]})
     inspection = check(tracks, deep=True)
@@ -100,7 +100,7 @@ def test_a_silent_file_in_a_stem_that_sounds_is_a_note(folder):
 
 @pytest.mark.parametrize(("seconds", "level", "sentence"), [(0.98, "error", "its stems differ in length: bass.wav 0.98 s"),
                                                             (0.995, "note", "differ a little in length")])  # fmt: skip
-def test_unequal_lengths_are_an_error_or_a_note_by_the_tolerance(folder, seconds, level, sentence):
+def test_the_tolerance_decides_whether_unequal_lengths_are_an_error_or_a_note(folder, seconds, level, sentence):
     layouts.write(folder / "A" / "bass.wav", layouts.tone(110, seconds))
     assert sentence in only(look(folder, deep=False), level)
     assert not look(folder, options=StemOptions(length_tolerance=0.03)).fatal
@@ -111,7 +111,7 @@ def test_different_rates_in_a_track_are_a_note(folder):
     assert "its files have different rates, 22050, 44100 Hz" in only(look(folder, deep=False), "note")
 
 
-def test_a_rate_below_the_one_asked_for_is_a_warning(folder):
+def test_a_rate_below_that_of_training_is_a_warning(folder):
     layouts.write(folder / "A" / "bass.wav", layouts.tone(110, rate=8000), 8000)
     assert "1 of 4 files have 8000 Hz, less than the 16000 Hz" in only(look(folder, sample_rate=16000), "warning")
 
@@ -158,12 +158,12 @@ def test_a_mixture_of_other_things_is_a_warning(folder):
     assert "cannot be compared" in only(look(folder), "warning")
 
 
-def test_what_was_left_out_of_a_track_is_a_note(folder):
+def test_files_left_out_of_a_track_are_a_note(folder):
     layouts.write(folder / "A" / "residuals.wav", layouts.tone(1))
     assert only(look(folder, deep=False), "note") == "note: A: left out: residuals.wav."
 
 
-def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
+def test_minutes_count_each_stem_once_however_many_files_it_sums(tmp_path):
     files = tuple(layouts.write(tmp_path / f"{n}.wav", layouts.tone(100 * n, seconds=6)) for n in (1, 2, 3))
     table = check([Track("A", {"low": files[:2], "high": files[2:]})]).table()
     assert [line.split()[4] for line in table.splitlines() if line.startswith("-")] == ["0.1", "0.1"]
@@ -178,7 +178,7 @@ def test_minutes_are_of_stems_however_many_files_a_stem_is_made_of(tmp_path):
         ({"train": ("bass",)}, "it has one label only, and separation needs two"),
     ],
 )
-def test_the_command_ends_with_1_where_training_would_fail(tmp_path, capsys, tracks, why):
+def test_the_command_exits_with_1_if_training_would_fail(tmp_path, capsys, tracks, why):
     for number, (split, labels) in enumerate(tracks.items()):
         for place, label in enumerate(labels):
             tone = layouts.tone(100 + 50 * number + 20 * place)
@@ -213,13 +213,13 @@ def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path)
     assert sum("--silent skip" in line for line in lines) == 1
 
 
-def test_the_inspection_as_json_is_plain(folder):
+def test_the_result_converts_to_json(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     value = json.loads(json.dumps(look(folder).to_json()))
     assert value["fatal"] and len(value["rows"]) == 3 and value["findings"][0]["level"] == "error"
 
 
-def test_a_complaint_lists_every_error_and_no_note(folder):
+def test_the_error_message_lists_every_error_and_no_note(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     (folder / "B" / "vocals.wav").unlink()
     text = format_errors(look(folder, deep=False).findings)
@@ -227,12 +227,12 @@ def test_a_complaint_lists_every_error_and_no_note(folder):
     assert format_errors([]) == ""
 
 
-def test_nothing_to_inspect_is_refused():
+def test_checking_no_tracks_is_an_error():
     with pytest.raises(DataError, match="There are no tracks to check"):
         check([])
 
 
-def test_files_are_found_by_absolute_and_relative_paths_alike(folder, monkeypatch):
+def test_absolute_and_relative_paths_give_the_same_result(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert look("").rows[0].file == "A/bass.wav"
     assert not check([Track("x", {"bass": (folder / "A" / "bass.wav",)})]).fatal
@@ -262,12 +262,12 @@ def test_float_stems_that_stay_at_one_value_above_full_scale_are_clipped(folder)
     assert "bass.wav is clipped at" in only(look(folder), "warning")
 
 
-def test_integers_in_a_float_file_are_told(folder):
+def test_integer_samples_in_a_float_file_are_reported(folder):
     soundfile.write(folder / "A" / "bass.wav", np.round(32767 * layouts.tone(110)), 44100, subtype="FLOAT")
     assert "as integer samples in a float file do" in only(look(folder), "warning")
 
 
-def test_channels_that_cancel_are_told_from_silence(folder, tmp_path):
+def test_cancelling_channels_are_reported_apart_from_silence(folder, tmp_path):
     tone = layouts.tone(110)
     layouts.write(folder / "A" / "bass.wav", np.stack([tone, -tone], axis=1))
     inspection = look(folder)
@@ -278,14 +278,14 @@ def test_channels_that_cancel_are_told_from_silence(folder, tmp_path):
     assert "their mean is 32 dB below them" in only(look(folder), "warning")
 
 
-def test_names_that_a_store_cannot_keep_are_an_error_before_anything_is_written(folder, tmp_path):
+def test_names_too_long_for_a_store_are_an_error_before_anything_is_written(folder, tmp_path):
     (folder / "A").rename(folder / ("x" * 248))
     with pytest.raises(DataError, match="a name in it has 248 bytes, more than the 230 that a store can keep"):
         prepare(StemFolder.find_tracks(folder), tmp_path / "store", progress=False)
     assert not list((tmp_path / "store").rglob("*.wav"))
 
 
-def test_audio_beside_the_stems_that_is_not_read_is_a_warning(folder):
+def test_unread_audio_beside_the_stems_is_a_warning(folder):
     (folder / "A" / "vocals2.m4a").write_bytes(b"")
     (folder / "A" / ".keys.wav").write_bytes(b"")
     (folder / "A" / "._bass.wav").write_bytes(b"")
@@ -293,13 +293,13 @@ def test_audio_beside_the_stems_that_is_not_read_is_a_warning(folder):
     assert sentence.startswith("warning: A: audio beside its stems is not read: .keys.wav, vocals2.m4a")
 
 
-def test_a_missing_stem_can_be_silence(folder):
+def test_a_missing_stem_can_be_declared_silent(folder):
     (folder / "A" / "bass.wav").unlink()
     assert "--missing silence" in look(folder, deep=False).table() and look(folder, deep=False).fatal
     assert not look(folder, deep=False, options=StemOptions(missing="silence")).fatal
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": float("nan")}, {"workers": 0}])
-def test_numbers_out_of_range_are_refused(folder, wrong):
+def test_numbers_out_of_range_are_errors(folder, wrong):
     with pytest.raises(ConfigError):
         look(folder, deep=False, **wrong)

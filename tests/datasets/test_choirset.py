@@ -45,7 +45,7 @@ def singers(tracks, split):
     return {path.stem.split("_")[4] for path in paths}
 
 
-def test_the_names_are_those_of_the_real_data_set_and_all_of_them_are_known(all_names):
+def test_every_file_name_of_the_real_data_set_is_parsed(all_names):
     names = sorted(path.name for path in all_names.rglob("*.wav"))
     assert hashlib.sha256("\n".join(names).encode()).hexdigest() == REAL_NAMES
     known = [path for track in DagstuhlChoirSet.find_tracks(all_names, exercises=True) for path in track.left_out]
@@ -56,7 +56,7 @@ def test_the_names_are_those_of_the_real_data_set_and_all_of_them_are_known(all_
     assert DagstuhlChoirSet.recognises(all_names)
 
 
-def test_23_takes_are_of_songs_for_four_voices_and_83_with_the_exercises(all_names):
+def test_there_are_23_takes_of_songs_and_83_with_the_exercises(all_names):
     tracks = DagstuhlChoirSet.find_tracks(all_names)
     assert Counter(track.name.rsplit("_", 1)[0] for track in tracks) == {
         "LI_FullChoir": 3, "LI_QuartetA": 7, "LI_QuartetB": 6, "TP_FullChoir": 5, "TP_QuartetA": 2
@@ -86,21 +86,21 @@ def test_takes_of_one_song_are_the_same_music(folder):
     assert exercises == {kind: f"SE_{kind}" for kind in exercises}
 
 
-def test_no_song_is_on_two_sides(all_names):
+def test_no_song_is_in_two_splits(all_names):
     tracks = DagstuhlChoirSet.find_tracks(all_names, exercises=True)
     assert {(track.name[:2], track.split) for track in tracks} == {("LI", "train"), ("SE", "train"), ("TP", "test")}
     assert Counter(track.split for track in DagstuhlChoirSet.find_tracks(all_names)) == {"train": 16, "test": 7}
 
 
 @pytest.mark.parametrize(("microphone", "counts"), [("DYN", (14, 9)), ("LRX", (6, 9))])
-def test_no_singer_is_on_two_sides_when_split_by_quartet(all_names, microphone, counts):
+def test_the_quartet_split_has_no_singer_in_two_splits(all_names, microphone, counts):
     tracks = DagstuhlChoirSet.find_tracks(all_names, split_scheme="quartet", microphone=microphone)
     assert tuple(sum(track.split == split for track in tracks) for split in ("train", "test")) == counts
     assert singers(tracks, "train") == {"S1", "A2", "T2", "B2"}
     assert singers(tracks, "test") == {"S2", "A1", "T1", "B1"}
 
 
-def test_neither_piano_nor_room_is_a_stem(folder):
+def test_piano_and_room_microphones_are_not_stems(folder):
     take = next(track for track in DagstuhlChoirSet.find_tracks(folder, exercises=True) if "Piano" in track.name)
     used = [path.name for files in take.stems.values() for path in files]
     assert all(name.endswith("_DYN.wav") for name in used) and take.mixture is None
@@ -119,7 +119,7 @@ def test_it_is_found_without_its_top_folder(tmp_path):
     assert [track.name for track in open_tracks(tmp_path)[1]] == list(layouts.CHOIRSET_TAKES)
 
 
-def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence(folder):
+def test_sources_sum_two_singers_and_short_stems_are_padded_with_silence(folder):
     hook = DagstuhlChoirSet(folder, split="train")
     item = hook[[track.name for track in hook.items].index("LI_QuartetA_Take01")]
     male = item["sources"]["male"].audio_data[0]
@@ -130,7 +130,7 @@ def test_sources_are_sums_of_two_singers_and_a_stem_that_ends_early_gets_silence
     assert hook[0]["mix"].sample_rate == 22050
 
 
-def test_voices_can_be_grouped_or_passed_over(folder):
+def test_voices_can_be_grouped_or_ignored(folder):
     _, tracks = open_tracks(folder, StemOptions(groups={"outer": ["soprano", "bass"], "inner": ["alto", "tenor"]}))
     assert [path.stem.split("_")[4] for path in tracks[1].stems["outer"]] == ["B1", "S2"]
     (track, *_) = DagstuhlChoirSet.find_tracks(folder, ignore=["bass"])
@@ -142,7 +142,7 @@ def test_voices_can_be_grouped_or_passed_over(folder):
     )
 
 
-def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
+def test_a_section_that_lacks_a_voice_is_left_out(folder, caplog):
     (folder / AUDIO / "DCS_LI_QuartetA_Take01_T1_DYN.wav").unlink()
     tracks = DagstuhlChoirSet.find_tracks(folder)
     assert missing_labels(tracks) == {"LI_QuartetA_Take01": ("male",)}
@@ -152,7 +152,7 @@ def test_half_a_section_is_not_taken_for_a_whole_one(folder, caplog):
     assert errors == ["error: LI_QuartetA_Take01: lacks male."]
 
 
-def test_a_voice_that_no_take_has_is_missed(folder):
+def test_a_voice_that_no_take_has_is_an_error(folder):
     for path in (folder / AUDIO).glob("*_T?_DYN.wav"):
         path.unlink()
     with pytest.raises(DataError, match="None of the 4 takes in .* has a microphone DYN of tenor. Copy the data set"):
@@ -160,7 +160,7 @@ def test_a_voice_that_no_take_has_is_missed(folder):
     assert len(open_tracks(folder, StemOptions(options={"microphone": "LRX"}))[1]) == 4
 
 
-def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
+def test_a_second_dynamic_microphone_of_a_voice_is_an_error(folder):
     first = folder / AUDIO / "DCS_LI_FullChoir_Take01_S1_DYN.wav"
     shutil.copy(first, first.with_name(first.name.replace("S1", "S2")))
     with pytest.raises(
@@ -169,7 +169,7 @@ def test_a_second_dynamic_microphone_of_a_voice_is_refused(folder):
         DagstuhlChoirSet.find_tracks(folder)
 
 
-def test_two_copies_are_refused_with_both_places(folder):
+def test_two_copies_are_an_error_that_names_both_places(folder):
     shutil.copytree(folder / AUDIO, folder / "copy")
     with pytest.raises(DataError, match="holds DCS_.* twice, .*audio_wav.* and .*copy.*Give one copy"):
         DagstuhlChoirSet.find_tracks(folder)
@@ -184,12 +184,12 @@ def test_two_copies_are_refused_with_both_places(folder):
         ({"split_scheme": "random"}, "split_scheme is 'random'. Choose one of 'song', 'quartet', 'paper'"),
     ],
 )
-def test_a_choice_that_cannot_work_is_refused(folder, options, sentence):
+def test_an_impossible_option_is_an_error(folder, options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         DagstuhlChoirSet.find_tracks(folder, **options)
 
 
-def test_a_part_without_songs_says_what_is_there(tmp_path):
+def test_a_copy_without_songs_is_an_error_that_lists_what_it_has(tmp_path):
     root = layouts.choirset(tmp_path, takes=layouts.CHOIRSET_OTHERS)
     said = r"None of the 3 takes in .* \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*use exercises=True"
     with pytest.raises(DataError, match=said):
@@ -199,20 +199,20 @@ def test_a_part_without_songs_says_what_is_there(tmp_path):
     ]
 
 
-def test_choirset_beside_other_audio_is_not_taken_for_all_of_it(folder):
+def test_choirset_beside_other_audio_is_not_recognised(folder):
     layouts.track_major(folder / "mine")
     with pytest.raises(DataError, match="resembles DagstuhlChoirSet: .*To read it alone, .*say --dataset DagstuhlChoirSet"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(dataset="choirset"))[1]) == 4
 
 
-def test_other_audio_is_refused_with_what_was_looked_for(tmp_path):
+def test_other_audio_is_an_error_that_says_what_it_looks_for(tmp_path):
     layouts.track_major(tmp_path)
     with pytest.raises(DataError, match="holds no file of .*DCS_LI_QuartetA_Take01_S2_DYN.wav. Give the folder"):
         DagstuhlChoirSet.find_tracks(tmp_path)
 
 
-def test_it_is_prepared_with_its_splits(folder, tmp_path):
+def test_a_store_keeps_its_splits(folder, tmp_path):
     store = prepare(
         DagstuhlChoirSet.find_tracks(folder), Path(tmp_path, "store"), dataset="DagstuhlChoirSet", progress=False
     )
@@ -221,7 +221,7 @@ def test_it_is_prepared_with_its_splits(folder, tmp_path):
     assert {track.frames for track in store.tracks} == {16000}
 
 
-def test_the_papers_split_is_about_ten_to_one_with_a_warning(tmp_path, caplog):
+def test_the_papers_split_is_about_ten_to_one_and_warns_of_its_leak(tmp_path, caplog):
     folder = layouts.choirset(tmp_path, takes=[take for take in layouts.ALL_CHOIRSET_TAKES if take[:2] in ("LI", "TP")])
     tracks = DagstuhlChoirSet.find_tracks(folder, split_scheme="paper")
     assert [track.split for track in tracks].count("test") == 2 and len(tracks) == 23

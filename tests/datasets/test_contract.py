@@ -38,7 +38,7 @@ def is_pool(tracks):
     return all(len(track.stems) == 1 for track in tracks)
 
 
-def test_it_says_what_it_is_in_the_same_words(dataset):
+def test_it_declares_name_labels_licence_url_and_citation(dataset):
     assert issubclass(dataset, StemDataset) and dataset.__name__ == dataset.NAME
     constants = [name for name in vars(dataset) if name.isupper()]
     assert constants == ["NAME", "LABELS", "LICENSE", "URL", "CITATION"]
@@ -46,7 +46,7 @@ def test_it_says_what_it_is_in_the_same_words(dataset):
     assert all(isinstance(getattr(dataset, name), str) for name in constants if name != "LABELS")
 
 
-def test_it_finds_tracks_that_are_sorted_unique_and_safe_to_name_files_by(dataset, folder):
+def test_its_tracks_are_sorted_and_unique_and_their_names_are_safe_paths(dataset, folder):
     tracks = dataset.find_tracks(folder)
     names = [track.name for track in tracks]
     assert all(isinstance(track, Track) for track in tracks) and names == sorted(set(names))
@@ -68,27 +68,27 @@ def test_it_is_recognised_and_opened(dataset, folder):
     assert open_tracks(folder, StemOptions(dataset=dataset.NAME.lower()))[0] == dataset.NAME
 
 
-def test_an_empty_and_an_absent_folder_are_errors_and_never_a_data_set_of_length_0(dataset, tmp_path):
+def test_an_empty_or_absent_folder_is_an_error(dataset, tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         assert not dataset.recognises(folder)
         with pytest.raises(DataError, match=str(folder)):
             dataset(folder)
 
 
-def test_a_broken_file_is_named(dataset, folder):
+def test_an_error_names_the_broken_file(dataset, folder):
     path = next(iter(dataset.find_tracks(folder)[0].stems.values()))[0]
     path.write_bytes(b"RIFF, but no more")
     with pytest.raises(DataError, match=re.escape(path.name)):
         dataset(folder)
 
 
-def test_it_is_in_nussl(dataset):
+def test_it_is_registered_in_nussl(dataset):
     # nussl has a MUSDB18 of its own.
     name = "TransferMUSDB18" if dataset.NAME == "MUSDB18" else dataset.NAME
     assert getattr(nussl.datasets, name) is dataset
 
 
-def test_its_items_are_nussls_and_sum_to_the_mix(dataset, folder):
+def test_its_items_have_nussls_form_and_its_sources_sum_to_the_mix(dataset, folder):
     hook = dataset(folder)
     assert isinstance(hook, nussl.datasets.BaseDataset) and isinstance(hook.folder, str)
     tracks = dataset.find_tracks(folder)
@@ -103,7 +103,7 @@ def test_its_items_are_nussls_and_sum_to_the_mix(dataset, folder):
         assert all(source.sample_rate == item["mix"].sample_rate == rate for source in item["sources"].values())
 
 
-def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
+def test_it_works_with_nussls_transforms_and_a_data_loader(dataset, folder):
     chain = transforms.Compose(
         [
             transforms.MagnitudeSpectrumApproximation(),
@@ -119,7 +119,7 @@ def test_it_works_inside_nussls_transforms_and_its_loader(dataset, folder):
     assert item["source_magnitudes"].shape == item["ideal_binary_mask"].shape == (100, 257, 1, sources)
 
 
-def test_nussls_cache_gives_the_items_back(dataset, folder, tmp_path):
+def test_nussls_cache_returns_equal_items(dataset, folder, tmp_path):
     options = {"stft_params": STFT, "sample_rate": 8000, "strict_sample_rate": False, "num_channels": 1}
     targets = [transforms.MagnitudeSpectrumApproximation(), transforms.ToSeparationModel()]
     plain = list(dataset(folder, transform=transforms.Compose(targets), **options))
@@ -136,14 +136,14 @@ def test_nussls_cache_gives_the_items_back(dataset, folder, tmp_path):
             assert np.array_equal(cached[name], item[name])
 
 
-def test_a_cache_that_plain_nussl_filled_is_refused(tmp_path):
+def test_a_cache_filled_by_plain_nussl_is_an_error(tmp_path):
     items = zarr.open(str(tmp_path / "cache"), mode="w", shape=(1,), dtype=object, object_codec=numcodecs.JSON())
     items[0] = {"mix": 1}
     with pytest.raises(DataError, match="for example by nussl without this package.*Fill it again with overwrite=True"):
         transforms.Cache(str(tmp_path / "cache"), overwrite=False)
 
 
-def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, folder):
+def test_groups_ignore_and_splits_work_alike_in_every_data_set(dataset, folder):
     first, second, *others = dataset(folder).labels
     groups = {"two": [first, second], **({"one": others} if others else {})}
     grouped = dataset(folder, groups=groups, split="train")
@@ -151,6 +151,6 @@ def test_groups_ignored_labels_and_splits_mean_the_same_everywhere(dataset, fold
     assert dataset(folder, ignore=[first]).metadata["labels"] == [second, *others]
 
 
-def test_an_option_that_it_does_not_have_is_refused_with_those_it_has(dataset, folder):
+def test_an_unknown_option_is_an_error_that_lists_the_known_ones(dataset, folder):
     with pytest.raises(ConfigError, match=f"{dataset.NAME} has no option 'colour'.*(Options: [a-z]|It has no options)"):
         open_tracks(folder, StemOptions(dataset=dataset.NAME, options={"colour": "red"}))

@@ -73,7 +73,7 @@ def offered(shelf, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PACKERS)
-def test_a_data_set_is_fetched_and_unpacked(offered, tmp_path, name):
+def test_a_data_set_is_downloaded_and_unpacked(offered, tmp_path, name):
     offered(name, {"inner/a/b.wav": b"sound", "inner/c.txt": b"text"})
     folder = fetch_dataset("choirset", tmp_path / "out")
     assert folder == tmp_path / "out" / "inner"
@@ -81,33 +81,33 @@ def test_a_data_set_is_fetched_and_unpacked(offered, tmp_path, name):
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_an_archive_with_no_folder_in_it_gets_one_of_the_data_sets_name(offered, tmp_path):
+def test_an_archive_without_a_top_folder_is_unpacked_into_one(offered, tmp_path):
     offered("a.zip", {"train/a.wav": b"sound"}, folder="")
     folder = fetch_dataset("DagstuhlChoirSet", tmp_path, keep_archive=True)
     assert folder == tmp_path / "DagstuhlChoirSet" and (folder / "train" / "a.wav").is_file()
     assert (tmp_path / "a.zip").is_file()
 
 
-def test_what_is_there_is_not_fetched_again(offered, tmp_path):
+def test_an_unpacked_data_set_is_not_downloaded_again(offered, tmp_path):
     offered("a.zip", {"inner/a.wav": b"sound"}).unlink()
     (tmp_path / "inner").mkdir()
     assert fetch_dataset("DagstuhlChoirSet", tmp_path) == tmp_path / "inner"
 
 
-def test_an_archive_that_has_arrived_is_only_unpacked(offered, tmp_path):
+def test_a_downloaded_archive_is_only_unpacked(offered, tmp_path):
     path = offered("a.zip", {"inner/a.wav": b"sound"})
     path.rename(tmp_path / "a.zip")
     assert (fetch_dataset("DagstuhlChoirSet", tmp_path) / "a.wav").is_file()
 
 
-def test_another_archive_is_refused(offered, tmp_path):
+def test_an_archive_with_another_checksum_is_an_error(offered, tmp_path):
     offered("a.zip", {"inner/a.wav": b"sound"}, known_hash="md5:" + "0" * 32)
     with pytest.raises(FetchError, match="expected md5:0{32} but got"):
         fetch_dataset("DagstuhlChoirSet", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_where_there_is_no_room_nothing_is_fetched(offered, tmp_path, monkeypatch):
+def test_nothing_is_downloaded_to_a_disk_without_room(offered, tmp_path, monkeypatch):
     offered("a.zip", {"inner/a.wav": b"sound"}, gigabytes=5.1)
     monkeypatch.setattr(archives, "free_bytes", lambda folder: 10**9)
     with pytest.raises(DataError, match="room for 1.0 GB, and .* with its archive needs about 10.2 GB"):
@@ -116,7 +116,7 @@ def test_where_there_is_no_room_nothing_is_fetched(offered, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", PACKERS)
-def test_nothing_is_written_outside_the_folder(tmp_path, name):
+def test_unpacking_writes_nothing_outside_the_folder(tmp_path, name):
     path = PACKERS[name](tmp_path / name, {"inner/a.wav": b"sound", "../../stolen": b"!", "inner/../../../x": b"!"})
     (tmp_path / "deep" / "er").mkdir(parents=True)
     with pytest.raises(FetchError, match="outside"):
@@ -125,7 +125,7 @@ def test_nothing_is_written_outside_the_folder(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", PACKERS)
-def test_a_damaged_archive_leaves_nothing_that_looks_like_a_data_set(tmp_path, name):
+def test_a_damaged_archive_leaves_no_folder_of_a_data_set(tmp_path, name):
     path = PACKERS[name](tmp_path / name, {"inner/a.wav": bytes(range(256)) * 2000})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -137,18 +137,18 @@ def test_a_damaged_archive_leaves_nothing_that_looks_like_a_data_set(tmp_path, n
 @pytest.mark.parametrize(
     ("name", "sentence"), [("bach10", "by a form"), ("MUSDB18", "Request it at"), ("remix packs", "nobody")]
 )
-def test_what_must_be_asked_for_is_said_and_nothing_is_done(tmp_path, name, sentence):
+def test_a_data_set_on_request_only_is_an_error_that_says_where_to_ask(tmp_path, name, sentence):
     with pytest.raises(DataError, match=sentence):
         fetch_dataset(name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_name_lists_the_known():
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match="Choose one of DagstuhlChoirSet, MUSDB18-HQ, Slakh, BabySlakh, Bach10"):
         fetch_dataset("medley", "out")
 
 
-def test_every_data_set_of_the_paper_is_here_and_every_archive_has_a_checksum():
+def test_every_data_set_of_the_paper_is_listed_and_every_archive_has_a_checksum():
     known = {name.removesuffix("-HQ") for name in [*ARCHIVES, *ON_REQUEST]}
     assert set(DATASETS) - {"StemFolder", "StemList"} <= known
     for archive in ARCHIVES.values():

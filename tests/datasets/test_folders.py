@@ -42,7 +42,7 @@ BOTH = {"a": ["bass", "drums"], "b": ["bass", "drums"]}
         ({"out/song/.separated.json": "{}", "out/song/bass.wav": None, "out/song/drums.wav": None}, "separated stems"),
     ],
 )
-def test_what_this_program_wrote_is_passed_over_and_named(folder, files, kind, caplog):
+def test_stores_runs_and_separated_stems_are_skipped_and_named(folder, files, kind, caplog):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def test_what_this_program_wrote_is_passed_over_and_named(folder, files, kind, c
     assert f"is {kind} of this program, passed over" in caplog.text
 
 
-def test_a_run_is_no_folder_of_stems(tmp_path):
+def test_the_folder_of_a_run_is_an_error(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "config.yml").write_text("{}")
     assert own_kind(tmp_path / "run") == "a training run"
@@ -59,7 +59,7 @@ def test_a_run_is_no_folder_of_stems(tmp_path):
         open_tracks(tmp_path / "run")
 
 
-def test_a_configuration_of_another_program_is_no_run(folder):
+def test_a_config_file_alone_does_not_make_a_run(folder):
     (folder / "a" / "config.yml").write_text("{}")
     assert labels(folder) == BOTH
 
@@ -67,7 +67,7 @@ def test_a_configuration_of_another_program_is_no_run(folder):
 # Audio that is passed over
 
 
-def test_audio_of_other_kinds_and_hidden_audio_is_counted_and_named(folder, caplog):
+def test_unreadable_kinds_and_hidden_audio_are_counted_and_named(folder, caplog):
     for track in "ab":
         (folder / track / "vocals.m4a").write_bytes(b"")
     wav(folder / "a" / ".keys.wav")
@@ -80,14 +80,14 @@ def test_audio_of_other_kinds_and_hidden_audio_is_counted_and_named(folder, capl
     assert "._bass" not in caplog.text and "score" not in caplog.text
 
 
-def test_a_folder_of_unread_audio_alone_says_so(tmp_path):
+def test_a_folder_of_unreadable_kinds_is_an_error_that_says_so(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "vocals.m4a").write_bytes(b"")
     with pytest.raises(DataError, match="holds no audio file.*1 audio file of kinds that are not read.*a/vocals.m4a"):
         open_tracks(tmp_path)
 
 
-def test_kinds_that_libsndfile_reads_are_taken(tmp_path):
+def test_every_kind_that_libsndfile_reads_is_found(tmp_path):
     audio = layouts.tone(220, 0.05)
     for suffix, kind in ((".caf", "CAF"), (".w64", "W64"), (".au", "AU"), (".oga", "OGG")):
         import soundfile
@@ -107,7 +107,7 @@ def test_linked_folders_are_followed_and_loops_end(folder, tmp_path):
     assert labels(tmp_path / "linked") == BOTH
 
 
-def test_a_link_to_itself_beside_a_mistyped_folder_is_no_error(tmp_path):
+def test_a_link_to_itself_does_not_break_the_message_on_a_mistyped_folder(tmp_path):
     os.symlink("self", tmp_path / "self")
     with pytest.raises(DataError, match="typo: there is no such folder. Check the spelling"):
         scan(tmp_path / "typo")
@@ -115,7 +115,7 @@ def test_a_link_to_itself_beside_a_mistyped_folder_is_no_error(tmp_path):
         scan(tmp_path / "self")
 
 
-def test_a_name_that_no_file_system_takes_is_a_sentence(tmp_path):
+def test_a_name_too_long_for_the_file_system_is_a_clear_error(tmp_path):
     with pytest.raises(DataError, match="cannot be opened: File name too long. Check the name"):
         scan(tmp_path / ("x" * 300))
 
@@ -123,20 +123,20 @@ def test_a_name_that_no_file_system_takes_is_a_sentence(tmp_path):
 # Ignoring
 
 
-def test_a_pattern_is_compared_literally_first(folder):
+def test_an_ignore_pattern_is_compared_literally_first(folder):
     for track in "ab":
         wav(folder / track / "guitar [di].wav")
     assert labels(folder, ignore=["guitar [di]"]) == BOTH
     assert labels(folder, ignore=["guitar*"]) == BOTH
 
 
-def test_a_pattern_that_fits_nothing_is_told_with_the_nearest_label(folder, caplog):
+def test_an_ignore_pattern_that_fits_nothing_is_logged_with_the_nearest_label(folder, caplog):
     assert labels(folder, ignore=["drumz", "bass"]) == {"a": ["drums"], "b": ["drums"]}
     assert "ignore: 'drumz' fits no label, file, folder or track. Did you mean drums?" in caplog.text
     assert "'bass' fits no" not in caplog.text
 
 
-def test_patterns_keep_account_of_what_they_fitted():
+def test_patterns_remember_which_of_them_fitted():
     patterns = IgnorePatterns.of(["a*", "b"])
     assert patterns.fits("Abba") and not patterns.fits("c") and patterns.unused() == ["b"]
     assert not IgnorePatterns.of(["-"]).fits("bass"), "a pattern of punctuation alone is not empty"
@@ -145,7 +145,7 @@ def test_patterns_keep_account_of_what_they_fitted():
 # Names with a meaning
 
 
-def test_vocals_and_accompaniment_are_stems_where_they_are_the_only_ones(tmp_path):
+def test_vocals_and_accompaniment_are_stems_if_there_are_no_others(tmp_path):
     folder = layouts.track_major(tmp_path / "x", ("a", "b"), ("vocals", "accompaniment"), seconds=0.05)
     assert labels(folder) == dict.fromkeys("ab", ["accompaniment", "vocals"])
     for track in "ab":
@@ -155,13 +155,13 @@ def test_vocals_and_accompaniment_are_stems_where_they_are_the_only_ones(tmp_pat
     assert labels(folder) == dict.fromkeys(("one", "two"), ["instrumental", "vocals"])
 
 
-def test_a_song_called_test_is_a_song_beside_others(folder):
+def test_a_song_called_test_beside_other_songs_is_not_a_split(folder):
     wav(folder / "Test" / "bass.wav")
     wav(folder / "Test" / "drums.wav")
     assert labels(folder) == {**BOTH, "Test": ["bass", "drums"]}
 
 
-def test_a_name_without_letters_is_no_label(folder):
+def test_a_name_without_letters_or_digits_is_an_error(folder):
     wav(folder / "a" / "---.wav")
     with pytest.raises(DataError, match="---.wav has a name without letters or digits.*Rename it, or ignore it"):
         open_tracks(folder)
@@ -181,7 +181,7 @@ def test_several_folders_are_joined(folder, tmp_path):
         open_tracks([])
 
 
-def test_six_channels_and_two_become_one_as_in_a_store(tmp_path):
+def test_num_channels_1_takes_the_mean_of_six_or_two_channels(tmp_path):
     rng = np.random.default_rng(0)
     audio = {"a": rng.uniform(-0.5, 0.5, (2000, 6)), "b": rng.uniform(-0.5, 0.5, (2000, 2))}
     for label, samples in audio.items():

@@ -32,7 +32,7 @@ def write_tracks(folder, mixture=lambda stem, rest: stem + rest, tracks="ab"):
     return folder
 
 
-def test_one_stem_and_the_mixture_give_the_rest(tmp_path):
+def test_the_rest_is_the_mixture_minus_the_stem(tmp_path):
     folder = write_tracks(tmp_path / "set")
     options = StemOptions(rest=True)
     _, tracks = open_tracks(folder, options)
@@ -45,7 +45,7 @@ def test_one_stem_and_the_mixture_give_the_rest(tmp_path):
     assert not check(tracks, deep=True, options=options, progress=False).fatal
 
 
-def test_without_the_option_the_check_names_it(tmp_path):
+def test_the_check_of_one_stem_and_a_mixture_suggests_rest(tmp_path):
     found = check(open_tracks(write_tracks(tmp_path))[1], progress=False)
     assert "With --rest, the mixture file minus this stem is the second" in found.table()
 
@@ -60,7 +60,7 @@ def test_without_the_option_the_check_names_it(tmp_path):
         (lambda stem, rest: 0.2 * rest, "louder than the mixture; the stem is"),
     ],
 )
-def test_a_stem_that_is_not_in_the_mixture_as_it_is_stops_with_what_to_look_at(tmp_path, mixture, sentence):
+def test_a_stem_that_does_not_fit_its_mixture_is_an_error_that_says_why(tmp_path, mixture, sentence):
     folder = write_tracks(tmp_path / "set", mixture)
     options = StemOptions(rest=True)
     _, tracks = open_tracks(folder, options)
@@ -70,7 +70,7 @@ def test_a_stem_that_is_not_in_the_mixture_as_it_is_stops_with_what_to_look_at(t
     assert {finding.track for finding in errors} == {"a", "b"}
 
 
-def test_a_fit_is_measured_as_by_hand():
+def test_residual_correlation_gain_and_lag_are_those_computed_by_hand():
     stem, rest = noise(0), noise(1)
     fit = fit_mixture(0.8 * np.roll(stem, 16) + rest, stem, RATE)
     assert fit.lag == pytest.approx(16 / RATE) and fit.gain == pytest.approx(0.8, abs=0.1)
@@ -80,7 +80,7 @@ def test_a_fit_is_measured_as_by_hand():
     assert not fit_mixture(stem, stem, RATE).fault, "a rest of nothing is no fault"
 
 
-def test_a_set_without_mixtures_has_no_rest(tmp_path):
+def test_rest_without_mixture_files_is_an_error(tmp_path):
     folder = layouts.track_major(tmp_path, mixture=None, seconds=0.05)
     for options in (StemOptions(rest=True), StemOptions(use_mixtures=True)):
         with pytest.raises(DataError, match="needs? a mixture file in each track"):
@@ -97,7 +97,7 @@ def mastered(tmp_path):
     return tmp_path / "set"
 
 
-def test_given_mixtures_are_the_input_and_the_stems_the_targets(mastered, tmp_path):
+def test_given_mixtures_are_the_input_and_stems_the_targets(mastered, tmp_path):
     options = StemOptions(use_mixtures=True)
     _, tracks = open_tracks(mastered, options)
     store = prepare(tracks, tmp_path / "store", RATE, options=options, progress=False)
@@ -120,7 +120,7 @@ def test_given_mixtures_are_the_input_and_the_stems_the_targets(mastered, tmp_pa
     assert not prepare(open_tracks(mastered)[1], tmp_path / "store", RATE, progress=False).has_mixtures
 
 
-def test_given_mixtures_are_coherent_only(mastered, tmp_path):
+def test_given_mixtures_allow_coherent_mixtures_only(mastered, tmp_path):
     options = StemOptions(use_mixtures=True)
     store = prepare(open_tracks(mastered, options)[1], tmp_path / "store", RATE, options=options, progress=False)
     with pytest.raises(ConfigError, match="its own mixtures.*Set coherent to 1"):
@@ -129,7 +129,7 @@ def test_given_mixtures_are_coherent_only(mastered, tmp_path):
     assert (adapted.coherent, adapted.gain_db, adapted.timbre) == (1.0, 0.0, 0.0)
 
 
-def test_the_check_tells_how_far_a_mixture_is_from_the_sum(mastered):
+def test_the_check_reports_how_far_a_mixture_is_from_the_sum_of_its_stems(mastered):
     options = StemOptions(use_mixtures=True)
     found = check(open_tracks(mastered, options)[1], deep=True, options=options, progress=False)
     said = [str(finding) for finding in found.findings if "mixture.wav" in str(finding)]

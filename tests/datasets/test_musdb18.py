@@ -30,7 +30,7 @@ def shape(folder, **options):
     return {label: [path.name for path in files] for label, files in track.stems.items()}
 
 
-def test_the_list_of_songs_has_150_and_the_14_for_validation_are_in_it():
+def test_the_list_has_150_songs_of_which_14_are_for_validation():
     assert len(TRACKS) == 150 and len(VALIDATION) == 14 and VALIDATION < TRACKS
 
 
@@ -45,13 +45,13 @@ def test_a_whole_tree_splits_into_86_14_and_50(tmp_path):
     assert {split: splits.count(split) for split in set(splits)} == {"train": 86, "valid": 14, "test": 50}
 
 
-def test_the_usual_14_are_for_validation(folder):
+def test_the_14_validation_songs_of_the_package_musdb_are_the_valid_split(folder):
     splits = {track.name: track.split for track in MUSDB18.find_tracks(folder)}
     assert splits == {FIRST: "train", VALID: "valid", COMMA: "train", TEST: "test"}
     assert [track.name for track in MUSDB18(folder, split="valid").items] == [VALID]
 
 
-def test_the_sources_are_the_papers_or_the_four_stems_or_those_that_slakh_has_too(folder):
+def test_sources_can_be_the_papers_the_four_stems_or_those_common_with_slakh(folder):
     assert shape(folder) == {"accompaniment": ["bass.wav", "drums.wav", "other.wav"], "vocals": ["vocals.wav"]}
     assert list(shape(folder, sources="stems")) == ["bass", "drums", "other", "vocals"]
     assert list(shape(folder, sources="common")) == ["bass", "drums", "other"]
@@ -59,7 +59,7 @@ def test_the_sources_are_the_papers_or_the_four_stems_or_those_that_slakh_has_to
         MUSDB18(folder, sources="four")
 
 
-def test_groups_of_ones_own_are_made_of_the_four_stems(folder):
+def test_groups_can_name_the_four_stems(folder):
     groups = {"rhythm": ["bass", "drums"], "rest": ["vocals", "other"]}
     assert shape(folder, groups=groups) == {"rest": ["other.wav", "vocals.wav"], "rhythm": ["bass.wav", "drums.wav"]}
 
@@ -71,7 +71,7 @@ def test_accompaniment_is_the_sum_of_three_stems(folder):
     assert item["mix"].num_channels == 2
 
 
-def test_what_musdbconvert_adds_is_no_stem(tmp_path):
+def test_files_added_by_musdbconvert_are_not_stems(tmp_path):
     folder = layouts.musdb18(tmp_path, decoded=True)
     track = MUSDB18.find_tracks(folder, sources="stems")[0]
     assert len(track.stems) == 4 and track.mixture.name == "mixture.wav"
@@ -80,7 +80,7 @@ def test_what_musdbconvert_adds_is_no_stem(tmp_path):
     assert any("mixture.wav is 1.0" in note for note in notes)
 
 
-def test_decoded_songs_come_before_their_containers_and_neither_is_counted_twice(tmp_path, caplog):
+def test_decoded_songs_are_preferred_to_their_containers_and_counted_once(tmp_path, caplog):
     root = layouts.musdb18(tmp_path, decoded=True, top="set")
     layouts.musdb18_containers(tmp_path, top="set")
     (root / "train" / FIRST / "bass.wav").unlink()
@@ -100,12 +100,12 @@ def test_containers_are_found_without_being_opened(tmp_path):
 
 
 @pytest.mark.parametrize("at", ["", "..", "train", f"train/{COMMA}"])
-def test_the_folder_may_be_above_the_data_set_or_a_part_of_it(folder, at):
+def test_the_folder_may_lie_above_the_data_set_or_inside_it(folder, at):
     found = {track.name: track.split for track in MUSDB18.find_tracks(folder / at)}
     assert found[COMMA] == "train" and len(found) == {"": 4, "..": 4, "train": 3}.get(at, 1)
 
 
-def test_songs_outside_of_train_and_test_have_no_split_and_it_is_said(tmp_path, caplog):
+def test_songs_outside_train_and_test_have_no_split_and_are_logged(tmp_path, caplog):
     folder = layouts.musdb18(tmp_path, songs=(FIRST, TEST))
     assert [track.split for track in MUSDB18.find_tracks(folder)] == [None, None]
     assert "2 songs lie neither in train nor in test" in caplog.text
@@ -120,30 +120,30 @@ def test_a_song_without_one_of_three_stems_has_no_accompaniment(folder, caplog):
     assert len(MUSDB18(folder, missing="skip")) == 3
 
 
-def test_a_stem_that_is_ignored_is_not_missed(folder):
+def test_an_ignored_stem_does_not_count_as_missing(folder):
     assert shape(folder, ignore="drums") == {"accompaniment": ["bass.wav", "other.wav"], "vocals": ["vocals.wav"]}
 
 
-def test_a_song_that_is_there_twice_is_refused_with_both_places(tmp_path):
+def test_a_song_in_two_places_is_an_error_that_names_both(tmp_path):
     layouts.musdb18(tmp_path)
     layouts.musdb18_containers(tmp_path)
     with pytest.raises(DataError, match="of MUSDB18 twice, in .*musdb18/test and in .*musdb18hq/test. Give the folder"):
         open_tracks(tmp_path)
 
 
-def test_a_wrong_root_says_what_was_looked_for(tmp_path):
+def test_a_wrong_folder_is_an_error_that_says_what_it_looks_for(tmp_path):
     with pytest.raises(DataError, match="holds no song of MUSDB18: .*nor 'train/Artist - Title.stem.mp4'. Give the folder"):
         open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="musdb18"))
 
 
-def test_a_folder_in_the_same_layout_with_other_songs_is_a_stem_folder(tmp_path):
+def test_the_same_layout_with_other_songs_is_a_stem_folder(tmp_path):
     songs = ("train/Me - My First", "train/Me - My Second", f"test/{TEST}")
     folder = layouts.musdb18(tmp_path, songs=songs)
     assert open_tracks(folder)[0] == "StemFolder"
     assert len(open_tracks(folder, StemOptions(dataset="MUSDB18"))[1]) == 3
 
 
-def test_musdb_and_slakh_have_the_same_labels_to_be_joined(tmp_path):
+def test_the_common_sources_of_musdb_and_slakh_have_the_same_labels(tmp_path):
     musdb = MUSDB18.find_tracks(layouts.musdb18(tmp_path / "m"), sources="common")
     slakh = Slakh.find_tracks(layouts.slakh(tmp_path / "s", tracks=(1, 4)), sources="common")
     stores = [prepare(tracks, tmp_path / f"store{n}") for n, tracks in enumerate((musdb, slakh))]

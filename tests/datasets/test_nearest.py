@@ -9,7 +9,7 @@ import pytest
 
 from nussl_transfer.datasets.folders import find_audio
 from nussl_transfer.datasets.options import StemOptions
-from nussl_transfer.datasets.recognise import KINDRED, UNSUPPORTED, open_tracks
+from nussl_transfer.datasets.recognise import SIGNATURES, UNSUPPORTED, open_tracks
 from nussl_transfer.errors import DataError
 
 PIECE = "01-AchGottundHerr"
@@ -29,7 +29,7 @@ def said(folder, **options):
     return str(error.value)
 
 
-def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
+def test_bach10_without_piece_folders_is_told_to_make_them(tmp_path):
     touch(tmp_path, *(f"Sources/{PIECE}-{part}.wav" for part in ("violin", "clarinet", "saxophone")))
     message = said(tmp_path)
     assert f"resembles Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
@@ -40,7 +40,7 @@ def test_bach10_without_folders_for_its_pieces_lacks_these(tmp_path):
     assert open_tracks(tmp_path, StemOptions(dataset="StemFolder"))[0] == "StemFolder"
 
 
-def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):
+def test_slakh_stems_one_level_too_deep_are_told_where_they_belong(tmp_path):
     touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
     message = said(tmp_path)
     assert "resembles Slakh: 3 files are named as there" in message
@@ -50,18 +50,18 @@ def test_slakh_with_stems_a_level_too_deep_says_where_they_should_lie(tmp_path):
     )
 
 
-def test_slakh_without_audio_says_so(tmp_path):
+def test_slakh_without_audio_is_an_error_that_says_so(tmp_path):
     message = said(touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid"))
     assert "Not found: any audio of stems" in message
 
 
-def test_stem_files_of_other_songs_without_splits_lack_these(tmp_path):
+def test_stem_mp4_files_without_split_folders_are_told_to_make_them(tmp_path):
     message = said(touch(tmp_path, "My band - My song.stem.mp4"))
     assert "resembles MUSDB18: 1 files are named as there, such as My band - My song.stem.mp4." in message
     assert "Not found: a folder train or test. The layout of MUSDB18 is train/Artist - Title.stem.mp4" in message
 
 
-def test_a_data_set_beside_other_audio_is_found_where_it_lies(tmp_path):
+def test_the_message_names_the_subfolder_that_holds_the_data_set(tmp_path):
     message = said(touch(tmp_path, "sets/DCS/DCS_LI_QuartetA_Take01_S2_DYN.wav", "mine/vocals.wav", "mine/bass.wav"))
     assert "and 2 audio files are not, such as mine/bass.wav, mine/vocals.wav." in message
     assert f"give its own folder, {tmp_path}/sets/DCS, or say --dataset DagstuhlChoirSet" in message
@@ -76,12 +76,12 @@ def test_a_data_set_beside_other_audio_is_found_where_it_lies(tmp_path):
         ("01_Jupiter_vn_vc/AuSep_1_vn_01_Jupiter.wav", "URMP", "01_Jupiter/violin.wav"),
     ],
 )
-def test_a_set_that_is_not_read_is_known_by_name(tmp_path, name, what, what_to_do):
+def test_an_unsupported_data_set_is_named_with_what_to_do(tmp_path, name, what, what_to_do):
     message = said(touch(tmp_path, name))
     assert what in message and what_to_do in message and f"1 of 1 audio files are named like {name}" in message
 
 
-def test_a_folder_like_nothing_is_described_with_the_nearest_layout_first(tmp_path):
+def test_an_unknown_folder_is_described_with_the_best_fitting_layout_first(tmp_path):
     touch(tmp_path, *(f"x/y/z/{song}/{stem}.wav" for song in "AB" for stem in ("bass", "vocals")), "x/w/C/bass.wav")
     message = said(tmp_path)
     assert "should have a folder for each track" in message
@@ -91,7 +91,7 @@ def test_a_folder_like_nothing_is_described_with_the_nearest_layout_first(tmp_pa
     assert layouts[0] == "<track>/<stem>.wav" and len(layouts) == 4
 
 
-def test_tracks_side_by_side_in_one_folder_are_seen(tmp_path):
+def test_tracks_side_by_side_in_one_folder_are_recognised_as_unsupported(tmp_path):
     touch(tmp_path, *(f"song {number} {stem}.wav" for number in range(40) for stem in ("vocals", "Bass")), "other.wav")
     lines = said(tmp_path).splitlines()
     assert "has 81 audio files" in lines[0]
@@ -99,7 +99,7 @@ def test_tracks_side_by_side_in_one_folder_are_seen(tmp_path):
     assert f"{tree}: 80 of 81 files fit, not other.wav" in lines
 
 
-def test_what_fits_a_layout_is_counted_and_what_does_not_is_named(tmp_path):
+def test_the_message_counts_files_that_fit_a_layout_and_names_others(tmp_path):
     touch(tmp_path, *(f"{song}/{stem}.wav" for song in ("one", "two") for stem in ("bass", "drums")), "readme.wav")
     message = said(tmp_path)
     assert "and audio beside them: readme.wav" in message
@@ -107,15 +107,15 @@ def test_what_fits_a_layout_is_counted_and_what_does_not_is_named(tmp_path):
     assert "  <stem>/<track>.wav: 0 of 5 files fit\n" in message
 
 
-def test_a_mistake_that_is_not_of_the_layout_is_not_followed_by_one(tmp_path):
+def test_an_error_that_is_not_about_the_layout_lists_no_layouts(tmp_path):
     touch(tmp_path, "A/bass.wav", "A/vocals.wav")
     assert "Known layouts" not in said(tmp_path, groups={"x": "flute"})
     assert "Known layouts" not in said(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("dataset", ["Bach10", "DagstuhlChoirSet", "Slakh"])
-def test_the_files_of_a_data_set_have_its_sign_and_no_others(tmp_path, dataset):
+def test_the_signature_of_a_data_set_fits_its_files_and_no_others(tmp_path, dataset):
     files = find_audio(layouts.TREES[dataset](tmp_path))
-    found = [kin.dataset for file in files for kin in KINDRED if re.search(kin.sign, str(file))]
+    found = [known.dataset for file in files for known in SIGNATURES if re.search(known.sign, str(file))]
     assert set(found) == {dataset} and 2 * len(found) > len(files)
     assert not [sign for file in files for sign in UNSUPPORTED if re.search(sign, str(file))]

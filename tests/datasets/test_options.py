@@ -18,16 +18,16 @@ from nussl_transfer.errors import ConfigError
         ({"rest": True, "use_mixtures": True}, "rest and use_mixtures exclude each other"),
     ],
 )
-def test_values_out_of_range_are_refused(options, sentence):
+def test_values_out_of_range_are_errors(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         StemOptions(**options)
 
 
-def test_one_pattern_is_a_list_of_one():
+def test_a_single_ignore_pattern_becomes_a_tuple():
     assert StemOptions(ignore="organ").ignore == StemOptions(ignore=["organ"]).ignore == ("organ",)
 
 
-def test_options_reach_the_data_set(tmp_path):
+def test_data_set_options_are_passed_on(tmp_path):
     folder = layouts.track_major(tmp_path, ("A", "B"), ("bass", "drums", "vocals"), seconds=0.1)
     name, tracks = open_tracks(folder, StemOptions(groups={"low": ["bass", "drums"], "high": "vocals"}, ignore="B"))
     assert (name, [(track.name, list(track.stems)) for track in tracks]) == ("StemFolder", [("A", ["high", "low"])])

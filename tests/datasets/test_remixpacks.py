@@ -65,7 +65,7 @@ def sides(tracks, split):
 # What is found
 
 
-def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folder, caplog):
+def test_each_file_of_the_papers_sources_is_a_complete_track(folder, caplog):
     caplog.set_level("INFO")
     name, tracks = open_tracks(folder)
     assert name == "Remixpacks" and counts(tracks) == {"cymbals": 5, "kick_drum": 5, "snare": 5}
@@ -74,14 +74,14 @@ def test_the_papers_sources_are_taken_each_file_a_track_that_lacks_nothing(folde
     assert "passed over symlinks_to_files/fine/Mixed, symlinks_to_files/simple, symlinks_to_files/simple/Mix" in caplog.text
 
 
-def test_a_folder_of_which_it_is_the_smaller_part_is_not_taken_for_it(folder):
+def test_a_folder_that_is_mostly_other_audio_is_not_recognised(folder):
     above = folder.parent
     assert Remixpacks.recognises(above)
     layouts.track_major(above / "stems", tracks=tuple(f"song {number}" for number in range(60)))
     assert not Remixpacks.recognises(above) and Remixpacks.recognises(folder)
 
 
-def test_names_are_those_of_the_links_without_their_mark(folder):
+def test_track_names_are_link_names_without_the_symlink_suffix(folder):
     names = [track.name for track in Remixpacks.find_tracks(folder, sources="snare")]
     assert names == [f"snare/{pack} stems Snare {number}" for number, pack in enumerate(layouts.PACKS, 1)]
 
@@ -102,7 +102,7 @@ def test_resampled_copies_are_found_by_the_folders_name(tmp_path):
         assert name == "Remixpacks" and labels_of(tracks) == Remixpacks.LABELS
 
 
-def test_plain_folders_are_read_when_asked_for(tmp_path):
+def test_plain_label_folders_are_read_if_the_data_set_is_named(tmp_path):
     names = [f"{label}/song {number} {label}.wav" for label in ("Kick", "Snare", "Cymbals") for number in range(3)]
     touch(tmp_path, *names)
     assert open_tracks(tmp_path)[0] == "StemFolder"
@@ -110,12 +110,12 @@ def test_plain_folders_are_read_when_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("kick", ["Kick", "Kick_Drum", "KICKS", "Bass Drum", "kick_2"])
-def test_usual_names_of_the_papers_sources_are_one_label(tmp_path, kick):
+def test_common_names_of_a_source_become_one_label(tmp_path, kick):
     touch(tmp_path, f"{kick}/a(symlink).wav", "Snares/b(symlink).wav", "Ride/c(symlink).wav", "Crash/d(symlink).wav")
     assert counts(open_tracks(tmp_path)[1]) == {"cymbals": 2, "kick_drum": 1, "snare": 1}
 
 
-def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
+def test_a_missing_source_is_an_error_that_lists_the_labels(tmp_path):
     touch(tmp_path, "Kick/a(symlink).wav", "Snare/b(symlink).wav", "HiHat/c(symlink).wav")
     with pytest.raises(
         DataError, match=r"has no cymbals of Remixpacks, only hihat \(1 files\), .*Choose labels by `sources`"
@@ -130,7 +130,7 @@ def test_a_source_that_is_not_there_is_missed_with_what_is(tmp_path):
     assert labels_of(open_tracks(tmp_path, StemOptions(options={"sources": "all"}))[1]) == ("hihat", "kick_drum", "snare")
 
 
-def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
+def test_groups_can_name_folders_or_the_papers_sources(folder):
     groups = {"drums": ["Kick_Drum", "snare"], "guitar": ["acoustic guitar"]}
     _, tracks = open_tracks(folder, StemOptions(groups=groups))
     assert counts(tracks) == {"drums": 10, "guitar": 5} and {track.split for track in tracks} == {"train", "valid", "test"}
@@ -141,7 +141,7 @@ def test_groups_take_folders_by_their_own_name_or_the_papers(folder):
     assert counts(open_tracks(folder, StemOptions(groups={"k": "kick_drum", "s": "snare"}))[1]) == {"k": 6, "s": 5}
 
 
-def test_files_of_several_instruments_come_only_when_asked_for(folder):
+def test_files_of_several_instruments_are_read_only_with_mixed(folder):
     tracks = Remixpacks.find_tracks(folder, mixed=True)
     assert counts(tracks) == {"cymbals": 5, "kick_drum": 6, "snare": 6}
     assert "Mixed/snare/Aurora Lights – North (Stems) drum loop" in [track.name for track in tracks]
@@ -149,13 +149,13 @@ def test_files_of_several_instruments_come_only_when_asked_for(folder):
         Remixpacks.find_tracks(folder / "symlinks_to_files", ignore=["Pure", "simple"])
 
 
-def test_two_trees_of_labels_are_refused_with_their_places(folder):
+def test_two_trees_of_labels_are_an_error_that_names_both(folder):
     touch(folder, "organized_files/fine_16k/Pure/Snare/x.wav")
     with pytest.raises(DataError, match="at 2 places, organized_files/fine_16k/Pure, symlinks_to.*Give one"):
         open_tracks(folder)
 
 
-def test_the_packs_alone_and_loose_files_are_refused(folder, tmp_path):
+def test_packs_alone_and_loose_files_are_errors(folder, tmp_path):
     with pytest.raises(DataError, match="holds only original_files of Remixpacks. Sort them into a folder for each label"):
         Remixpacks.find_tracks(folder, ignore=["symlinks_to_files"])
     with pytest.raises(DataError, match="a.wav lies in it directly. Give the folder above, or move the file away"):
@@ -165,7 +165,7 @@ def test_the_packs_alone_and_loose_files_are_refused(folder, tmp_path):
 # Links and names
 
 
-def test_a_loop_of_links_and_a_broken_one_are_dealt_with(tmp_path):
+def test_link_loops_are_walked_once_and_broken_links_are_errors(tmp_path):
     tracks = Remixpacks.find_tracks(layouts.remixpacks(tmp_path, broken=True))
     assert len(tracks) == 16
     (error,) = [finding for finding in check(tracks, progress=False).findings if finding.level == "error"]
@@ -175,7 +175,7 @@ def test_a_loop_of_links_and_a_broken_one_are_dealt_with(tmp_path):
         prepare(tracks, tmp_path / "store", progress=False)
 
 
-def test_a_name_as_long_as_a_file_system_takes_can_be_prepared(tmp_path):
+def test_the_longest_file_name_can_be_prepared(tmp_path):
     root = tmp_path / "root"
     for label in ("Kick", "Snare", "Cymbals"):
         for end in "ab":
@@ -188,7 +188,7 @@ def test_a_name_as_long_as_a_file_system_takes_can_be_prepared(tmp_path):
 # Splits
 
 
-def test_the_papers_split_is_the_one_that_the_authors_script_draws(drawn_from):
+def test_the_author_split_equals_that_of_the_authors_script(drawn_from):
     tracks = Remixpacks.find_tracks(drawn_from, sources="all", split_scheme="author")
     expected = [f"{label}/Pack {number:02d}" for label, numbers in AUTHORS_TEST.items() for number in numbers]
     assert sorted(sides(tracks, "test")) == sorted(expected)
@@ -196,7 +196,7 @@ def test_the_papers_split_is_the_one_that_the_authors_script_draws(drawn_from):
     assert len(sides(three, "test")) == 3 + 4 + 2 and len(sides(three, "train")) == 20 + 27 + 8
 
 
-def test_no_song_is_on_two_sides_and_every_label_is_on_each(folder):
+def test_no_song_is_in_two_splits_and_every_label_is_in_each(folder):
     tracks = Remixpacks.find_tracks(folder)
     where = {}
     for track in tracks:
@@ -206,7 +206,7 @@ def test_no_song_is_on_two_sides_and_every_label_is_on_each(folder):
         assert set(counts(track for track in tracks if track.split == split)) == set(Remixpacks.LABELS)
 
 
-def test_songs_are_told_by_the_packs_that_links_point_into_and_else_by_names(folder):
+def test_songs_are_found_from_link_targets_else_from_names(folder):
     # Two packs of an artist are two songs where the links tell, one where only names do.
     for label in ("Kick_Drum", "Snare"):
         link = folder / PURE / label / f"Aurora Lights – South (Stems) {label}(symlink).wav"
@@ -231,17 +231,17 @@ def test_songs_are_told_by_the_packs_that_links_point_into_and_else_by_names(fol
         ("kick 01", ()),
     ],
 )
-def test_a_song_is_the_first_two_words_that_tell_of_one(name, words):
+def test_a_song_is_known_by_the_first_two_words_that_are_not_file_words(name, words):
     assert song_words(name) == words
 
 
-def test_a_name_of_one_word_takes_longer_ones_that_begin_with_it(tmp_path):
+def test_a_one_word_name_joins_longer_names_that_begin_with_it(tmp_path):
     touch(tmp_path, "Kick/umbrella kick.wav", "Snare/umbrella wet snare.wav", "Cymbals/umbria ride.wav")
     songs = songs_of(Remixpacks.find_tracks(tmp_path), "original_files")
     assert [songs[name] for name in sorted(songs)] == ["umbria", "umbrella", "umbrella"]
 
 
-def test_many_songs_are_split_nine_to_one_for_each_label_whatever_the_order(tmp_path):
+def test_each_label_is_split_nine_to_one_whatever_the_order(tmp_path):
     names = [f"{label}/Artist{n:03d} Song {label} {take}.wav" for n in range(60) for take in "ab"
              for label in ("Kick", "Snare", "Cymbals")[: 1 + n % 3]]  # fmt: skip
     tracks = Remixpacks.find_tracks(touch(tmp_path, *names))
@@ -255,7 +255,7 @@ def test_many_songs_are_split_nine_to_one_for_each_label_whatever_the_order(tmp_
     assert split_by_song(tracks, songs, seed=1) != tracks
 
 
-def test_a_label_of_one_song_stays_in_training_and_is_said_to_be_missing_in_the_test(tmp_path, caplog):
+def test_a_label_of_one_song_stays_in_training_and_its_absence_from_the_test_is_logged(tmp_path, caplog):
     touch(tmp_path, *(f"{label}/Artist{n} Song.wav" for n in range(9) for label in ("Kick", "Snare")))
     touch(tmp_path, "Ride/Artist0 Song.wav")
     tracks = Remixpacks.find_tracks(tmp_path)
@@ -264,7 +264,7 @@ def test_a_label_of_one_song_stays_in_training_and_is_said_to_be_missing_in_the_
     assert "too few songs: none with cymbals is left for the test" in caplog.text
 
 
-def test_the_song_can_be_found_by_an_expression_of_ones_own(tmp_path, caplog):
+def test_a_regular_expression_can_find_the_song(tmp_path, caplog):
     touch(tmp_path, *(f"{label}/{label} 12 - {song}.wav" for label in ("Kick", "Snare", "Ride") for song in "xyz"))
     tracks = Remixpacks.find_tracks(tmp_path, song=r" - (\w)$")
     assert all(len({track.split for track in tracks if track.name.endswith(song)}) == 1 for song in "xyz")
@@ -275,7 +275,7 @@ def test_the_song_can_be_found_by_an_expression_of_ones_own(tmp_path, caplog):
         Remixpacks.find_tracks(tmp_path, song="(")
 
 
-def test_a_split_on_disk_is_kept_and_songs_on_both_sides_are_said(drawn_from, caplog):
+def test_a_split_on_disk_is_kept_and_shared_songs_are_logged(drawn_from, caplog):
     for label in ("Cymbals", "Kick", "Snare"):
         touch(drawn_from / "fine_16k", *(f"{split}/{label}/Umbrella {n}.wav" for split, n in (("train", 1), ("test", 2))))
         touch(drawn_from / "fine_16k", f"train/{label}/Other song.wav")
@@ -286,7 +286,7 @@ def test_a_split_on_disk_is_kept_and_songs_on_both_sides_are_said(drawn_from, ca
         assert sides(tracks, "test")[0] == "test/cymbals/Umbrella 2"
 
 
-def test_a_scheme_that_does_not_exist_is_refused(folder):
+def test_an_unknown_split_scheme_is_an_error(folder):
     with pytest.raises(ConfigError, match="split_scheme is 'random'. Choose one of 'song', 'author'"):
         Remixpacks.find_tracks(folder, split_scheme="random")
 
@@ -294,7 +294,7 @@ def test_a_scheme_that_does_not_exist_is_refused(folder):
 # What comes after
 
 
-def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
+def test_its_store_gives_incoherent_mixtures_of_all_three_labels(folder, tmp_path):
     store = prepare(Remixpacks.find_tracks(folder), tmp_path / "store", dataset="Remixpacks", progress=False)
     assert store.labels == Remixpacks.LABELS and len(store.tracks) == 15
     for split in ("train", "valid", "test"):
@@ -305,7 +305,7 @@ def test_a_store_of_it_gives_incoherent_mixtures_of_all_three(folder, tmp_path):
         Mixtures(store, MixtureConfig(0.5, coherent=1.0), 1)
 
 
-def test_what_a_link_points_at_may_be_moved_with_the_links(folder, tmp_path):
+def test_links_into_moved_packs_are_reported_as_broken(folder, tmp_path):
     shutil.move(folder / "original_files", tmp_path / "elsewhere")
     errors = [finding for finding in check(Remixpacks.find_tracks(folder), progress=False).findings]
     assert sum("is a broken link to" in str(finding) for finding in errors) == 15

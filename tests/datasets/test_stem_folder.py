@@ -45,26 +45,26 @@ def touch(folder, *names):
 # Which way round
 
 
-def test_a_folder_for_each_track(tmp_path):
+def test_a_folder_for_each_track_is_track_major(tmp_path):
     tracks = StemFolder.find_tracks(layouts.track_major(tmp_path))
     stems = {"bass": ["bass.wav"], "drums": ["drums.wav"], "vocals": ["vocals.wav"]}
     assert shape(tracks) == {"Song A": (None, stems), "Song B": (None, stems)}
     assert [track.mixture.name for track in tracks] == ["mixture.wav"] * 2
 
 
-def test_a_folder_for_each_stem_and_one_for_mixtures_as_nussl_has_it(tmp_path):
+def test_nussls_layout_with_a_mixture_folder_is_stem_major(tmp_path):
     tracks = StemFolder.find_tracks(layouts.stem_major(tmp_path))
     stems = {"bass": ["one.wav"], "drums": ["one.wav"], "vocals": ["one.wav"]}
     assert shape(tracks)["one"] == (None, stems)
     assert [track.mixture for track in tracks] == [tmp_path / "mix" / "one.wav", tmp_path / "mix" / "two.wav"]
 
 
-def test_a_folder_for_each_stem_without_mixtures_is_known_by_names_of_instruments(tmp_path):
+def test_folders_named_after_instruments_are_stem_major(tmp_path):
     touch(tmp_path, *(f"{stem}/{song}.wav" for stem in ("Violin 1", "cello") for song in ("x", "y", "z")))
     assert labels(tmp_path) == dict.fromkeys("xyz", ["cello", "violin_1"])
 
 
-def test_names_that_have_nothing_in_common_are_a_pool_of_tracks_with_one_stem(tmp_path):
+def test_unrelated_file_names_are_a_pool_of_one_stem_tracks(tmp_path):
     tracks = StemFolder.find_tracks(layouts.pool(tmp_path))
     assert len(tracks) == 9 and all(len(track.stems) == 1 for track in tracks)
     assert tracks[0].name == "bass/Pack B0 (Bass take)(symlink)"
@@ -76,14 +76,14 @@ def test_the_stems_of_one_track_may_lie_in_the_folder_itself(tmp_path):
     assert shape(StemFolder.find_tracks(folder)) == {"My song": (None, {"cello": ["cello.WAV"], "violin": ["violin.wav"]})}
 
 
-def test_unknown_names_are_told_apart_by_how_often_they_come_back(tmp_path):
+def test_repetition_of_unknown_names_decides_the_layout(tmp_path):
     touch(tmp_path / "a", *(f"{song}/{stem}.wav" for song in "klmnop" for stem in ("foo", "bar")))
     assert labels(tmp_path / "a") == dict.fromkeys("klmnop", ["bar", "foo"])
     touch(tmp_path / "b", *(f"{stem}/{song}.wav" for song in "klmnop" for stem in ("foo", "bar")))
     assert labels(tmp_path / "b") == dict.fromkeys("klmnop", ["bar", "foo"])
 
 
-def test_what_cannot_be_told_is_asked_and_can_be_said(tmp_path):
+def test_an_ambiguous_layout_is_an_error_that_the_option_layout_resolves(tmp_path):
     touch(tmp_path, "foo/x.wav", "foo/y.wav", "bar/x.wav", "bar/y.wav")
     with pytest.raises(DataError, match="folders such as bar, foo with files such as x, y, .* is not clear.*layout="):
         open_tracks(tmp_path)
@@ -95,7 +95,7 @@ def test_what_cannot_be_told_is_asked_and_can_be_said(tmp_path):
         open_tracks(tmp_path, StemOptions(options={"layout": "sideways"}))
 
 
-def test_files_named_after_their_folder_are_not_taken_for_a_pool(tmp_path):
+def test_files_named_after_their_folder_are_not_a_pool(tmp_path):
     touch(tmp_path, *(f"{song}/{song}_{take}.wav" for song in ("ab", "cd") for take in "pqrstu"))
     with pytest.raises(DataError, match="is not clear"):
         open_tracks(tmp_path)
@@ -113,7 +113,7 @@ def test_files_named_after_their_folder_are_not_taken_for_a_pool(tmp_path):
         (("train", "val", "dev"), ("train", "valid", "valid")),
     ],
 )
-def test_every_usual_name_of_a_split_is_known(tmp_path, names, splits):
+def test_every_common_name_of_a_split_is_known(tmp_path, names, splits):
     touch(tmp_path, *(f"{name}/Song {name}/{stem}.wav" for name in names for stem in ("bass", "vocals")))
     found = {track.name: track.split for track in StemFolder.find_tracks(tmp_path)}
     assert found == {f"{name}/Song {name}": split for name, split in zip(names, splits, strict=True)}
@@ -122,14 +122,14 @@ def test_every_usual_name_of_a_split_is_known(tmp_path, names, splits):
     assert found == {f"{name}/song": split for name, split in zip(names, splits, strict=True)}
 
 
-def test_audio_beside_the_splits_is_refused_and_can_be_ignored(tmp_path):
+def test_audio_beside_the_splits_is_an_error_unless_ignored(tmp_path):
     touch(tmp_path, "train/A/bass.wav", "train/A/vocals.wav", "omitted/B/bass.wav", "omitted/B/vocals.wav")
     with pytest.raises(DataError, match="has the splits train, and audio beside them: omitted. Move that away"):
         StemFolder.find_tracks(tmp_path)
     assert labels(tmp_path, ignore=["omitted"]) == {"train/A": ["bass", "vocals"]}
 
 
-def test_audio_directly_in_a_split_is_refused(tmp_path):
+def test_audio_directly_in_a_split_is_an_error(tmp_path):
     touch(tmp_path, "train/bass.wav", "train/vocals.wav")
     with pytest.raises(DataError, match="holds audio directly .*train/<track>/<stem>.wav. Make these folders"):
         StemFolder.find_tracks(tmp_path)
@@ -145,18 +145,18 @@ def test_tracks_without_splits_are_split_whole_by_seed(tmp_path):
     assert set.union(*parts) == set(drawn) and sum(map(len, parts)) == 10
 
 
-def test_a_split_that_is_not_there_is_refused(tmp_path):
+def test_an_absent_split_is_an_error(tmp_path):
     layouts.track_major(tmp_path, ("train/Song A", "test/Song B"))
     with pytest.raises(DataError, match="Split 'valid' has no track. The 2 tracks are: test 1, train 1"):
         StemFolder(tmp_path, split="valid")
 
 
-def test_a_level_that_unpacking_added_is_taken_off(tmp_path):
+def test_an_extra_folder_level_from_unpacking_is_skipped(tmp_path):
     layouts.track_major(tmp_path / "download" / "set", ("train/Song A", "test/Song B"))
     assert [track.name for track in StemFolder.find_tracks(tmp_path)] == ["test/Song B", "train/Song A"]
 
 
-def test_a_folder_far_above_the_tracks_is_refused(tmp_path):
+def test_a_folder_far_above_the_tracks_is_an_error(tmp_path):
     touch(tmp_path, "x/y/z/A/bass.wav", "x/y/z/A/vocals.wav", "x/w/B/bass.wav", "x/w/B/vocals.wav")
     with pytest.raises(DataError, match="lie at different depths. Give the folder whose folders are the tracks"):
         StemFolder.find_tracks(tmp_path)
@@ -181,12 +181,12 @@ def test_mixtures_and_sums_of_stems_are_not_stems(tmp_path):
     assert len(track.left_out) == 4
 
 
-def test_a_group_can_ask_for_a_reserved_name(tmp_path):
+def test_a_group_can_name_a_reserved_label(tmp_path):
     touch(tmp_path, "A/vocals.wav", "A/instrumental.wav")
     assert labels(tmp_path, groups={"voice": "vocals", "band": "instrumental"}) == {"A": ["band", "voice"]}
 
 
-def test_every_format_is_found_whatever_the_case_of_its_extension(tmp_path):
+def test_extensions_are_found_in_any_case(tmp_path):
     names = ["a.WAV", "b.Flac", "c.ogg", "d.MP3", "e.aiff", "f.AIF"]
     touch(tmp_path, *(f"Song/{name}" for name in names))
     for name in ("._a.wav", "Thumbs.db", "notes.json", "a.wav.npy", "meta.yaml", ".hidden.wav"):
@@ -194,7 +194,7 @@ def test_every_format_is_found_whatever_the_case_of_its_extension(tmp_path):
     assert labels(tmp_path) == {"Song": list("abcdef")}
 
 
-def test_case_blanks_and_hyphens_make_no_other_label():
+def test_case_spaces_and_hyphens_do_not_distinguish_labels():
     assert normalise("Soprano ") == normalise("SOPRANO") == "soprano"
     assert normalise("Lead  Vocal") == normalise("lead_vocal") == normalise("Lead-Vocal") == "lead_vocal"
     assert normalise("e\u0301te\u0301") == normalise("\u00e9t\u00e9")
@@ -214,11 +214,11 @@ def test_case_blanks_and_hyphens_make_no_other_label():
         ("horn_viii", "horn"),
     ],  # fmt: skip
 )
-def test_a_trailing_number_is_taken_off_only_if_it_is_one(label, plain):
+def test_only_a_real_trailing_number_is_removed(label, plain):
     assert without_number(label) == plain
 
 
-def test_two_files_for_one_stem_are_refused(tmp_path):
+def test_two_files_for_one_stem_are_an_error(tmp_path):
     touch(tmp_path, "A/bass.wav", "A/Bass.flac", "A/drums.wav")
     with pytest.raises(DataError, match="two files for stem 'bass', .*Bass.flac and .*bass.wav"):
         StemFolder.find_tracks(tmp_path)
@@ -235,7 +235,7 @@ def choir(folder):
     )
 
 
-def test_a_choir_in_a_strangers_names_becomes_two_groups_without_its_organ(tmp_path, caplog):
+def test_a_choir_with_unusual_names_becomes_two_groups_without_its_organ(tmp_path, caplog):
     found = shape(open_tracks(choir(tmp_path), StemOptions(groups=CHOIR))[1])
     assert found["Psalm"][1] == {"female": ["ALTO.wav", "CANTUS.wav"], "male": ["BASS.wav", "TENOR I.wav", "TENOR II.wav"]}
     assert found["Hymn"][1] == {"female": ["Alto.wav", "Soprano .wav"], "male": ["Bass.wav", "Tenor.wav"]}
@@ -244,24 +244,24 @@ def test_a_choir_in_a_strangers_names_becomes_two_groups_without_its_organ(tmp_p
     assert [path.name for path in hymn.left_out] == ["Organ.wav"]
 
 
-def test_a_numbered_stem_goes_to_the_group_that_names_it_before_the_plain_name(tmp_path):
+def test_a_group_with_the_numbered_name_takes_precedence_over_the_plain_name(tmp_path):
     groups = {"first": ["tenor I"], "rest": ["tenor", "alto", "bass", "soprano", "cantus"]}
     tracks = {track.name: track for track in StemFolder.find_tracks(choir(tmp_path), groups=groups, ignore="Hymn")}
     assert [path.name for path in tracks["Psalm"].stems["first"]] == ["TENOR I.wav"]
     assert "TENOR II.wav" in [path.name for path in tracks["Psalm"].stems["rest"]]
 
 
-def test_a_group_that_takes_nothing_is_refused_with_the_nearest_name(tmp_path):
+def test_an_empty_group_is_an_error_with_the_nearest_name(tmp_path):
     with pytest.raises(DataError, match="Group 'x' is empty: no track has a stem sopranno. .*Did you mean"):
         open_tracks(choir(tmp_path), StemOptions(groups={"x": ["sopranno"], "male": ["tenor"]}))
 
 
-def test_a_stem_named_for_a_group_that_no_track_has_is_said(tmp_path, caplog):
+def test_an_absent_member_of_a_group_is_logged(tmp_path, caplog):
     open_tracks(choir(tmp_path), StemOptions(groups={**CHOIR, "male": ["tenor", "bass", "bariton"]}))
     assert "no track has the stem 'bariton' of group 'male'" in caplog.text
 
 
-def test_a_stem_in_two_groups_and_an_empty_group_are_refused(tmp_path):
+def test_a_stem_in_two_groups_or_a_group_without_stems_is_an_error(tmp_path):
     with pytest.raises(DataError, match="'alto' is in two groups"):
         group_tracks(StemFolder.find_tracks(choir(tmp_path)), {"a": ["alto"], "b": ["Alto "]})
     with pytest.raises(DataError, match="Group 'a' has no stem"):
@@ -276,7 +276,7 @@ def test_labels_files_and_tracks_can_be_ignored(tmp_path):
         open_tracks(tmp_path, StemOptions(ignore=["*"]))
 
 
-def test_a_track_that_lacks_a_stem_is_named_and_can_be_skipped(tmp_path):
+def test_an_incomplete_track_is_an_error_unless_skipped(tmp_path):
     layouts.track_major(tmp_path, ("A", "B", "C"), seconds=0.05)
     (tmp_path / "B" / "drums.wav").unlink()
     assert missing_labels(StemFolder.find_tracks(tmp_path)) == {"B": ("drums",)}
@@ -309,7 +309,7 @@ def test_a_broken_link_to_audio_stays_in_its_track(tmp_path):
     assert labels(tmp_path) == {"A": ["bass", "vocals"]}
 
 
-def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
+def test_an_unlistable_folder_is_an_error_that_names_it(tmp_path, monkeypatch):
     touch(tmp_path, "A/bass.wav", "B/bass.wav")
     real = os.scandir
 
@@ -323,7 +323,7 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
         StemFolder.find_tracks(tmp_path)
 
 
-def test_wrong_folders_say_what_was_found_and_what_to_do(tmp_path):
+def test_a_wrong_folder_is_an_error_that_says_what_it_holds_and_what_to_do(tmp_path):
     with pytest.raises(DataError, match="there is no such folder.*exists"):
         open_tracks(tmp_path / "typo")
     with pytest.raises(DataError, match="Found nothing at all"):
@@ -344,14 +344,14 @@ def test_wrong_folders_say_what_was_found_and_what_to_do(tmp_path):
         open_tracks(tmp_path / "stray")
 
 
-def test_a_store_is_not_taken_for_a_data_set(tmp_path):
+def test_a_store_given_as_a_data_set_is_an_error(tmp_path):
     touch(tmp_path, "A/bass.wav")
     (tmp_path / "manifest.json").write_text('{"format": 1, "sample_rate": 16000}')
     with pytest.raises(DataError, match="is a store already"):
         open_tracks(tmp_path)
 
 
-def test_a_data_set_that_is_not_known_is_refused(tmp_path):
+def test_an_unknown_data_set_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="Data set 'medley' is unknown. Choose one of Bach10, .*StemFolder"):
         open_tracks(tmp_path, StemOptions(dataset="medley"))
 
@@ -378,7 +378,7 @@ def test_stems_of_slightly_different_length_get_zeros_at_their_tail(tmp_path):
     assert not item["sources"]["vocals"].audio_data[:, -220:].any()
 
 
-def test_stems_of_very_different_length_are_refused(tmp_path):
+def test_stems_of_very_different_length_are_an_error(tmp_path):
     layouts.track_major(tmp_path, ("A",), ("bass",), mixture=None)
     layouts.write(tmp_path / "A" / "vocals.wav", layouts.tone(440, 0.5))
     with pytest.raises(DataError, match="Track 'A': Stems of one track must be equally long to within 1%: found .*22050"):
@@ -386,7 +386,7 @@ def test_stems_of_very_different_length_are_refused(tmp_path):
     assert StemFolder(tmp_path, length_tolerance=0.6)[0]["mix"].signal_length == 44100
 
 
-def test_mono_beside_stereo_is_heard_on_both_channels(tmp_path):
+def test_mono_beside_stereo_is_played_on_both_channels(tmp_path):
     left = layouts.tone(440)
     layouts.write(tmp_path / "A" / "vocals.wav", np.stack([left, 0 * left], axis=1))
     layouts.write(tmp_path / "A" / "bass.wav", layouts.tone(110))
@@ -397,7 +397,7 @@ def test_mono_beside_stereo_is_heard_on_both_channels(tmp_path):
     assert StemFolder(tmp_path, num_channels=1)[0]["mix"].num_channels == 1
 
 
-def test_rates_are_nussls_business_an_error_or_a_resampling(tmp_path):
+def test_nussls_options_decide_whether_another_rate_is_an_error_or_resampled(tmp_path):
     layouts.track_major(tmp_path, ("A",), ("bass",), mixture=None, rate=22050)
     layouts.write(tmp_path / "A" / "vocals.wav", layouts.tone(440, rate=44100))
     with pytest.raises(nussl.datasets.base_dataset.DataSetException, match="same sample rate"):

@@ -37,7 +37,7 @@ def test_rows_become_tracks_with_splits_parts_and_a_mixture(listed, tmp_path):
     assert b.spans == {tmp_path / "x" / "take 1.wav": (0.0, 1.0), tmp_path / "y" / "keys.wav": (1.0, None)}
 
 
-def test_a_part_of_a_file_is_what_the_hook_and_the_store_hold(listed, tmp_path):
+def test_start_and_end_cut_the_file_in_items_and_store(listed, tmp_path):
     path = listed("A,vocals,x/take 1.wav,,0.5,1.5", "A,piano,y/keys.wav,,0.5,1.5")
     whole = layouts.tone(220, 2.0, RATE)[RATE // 2 : 3 * RATE // 2]
     np.testing.assert_allclose(StemList(path)[0]["sources"]["vocals"].audio_data[0], whole, atol=1e-3)
@@ -52,7 +52,7 @@ def test_a_part_of_a_file_is_what_the_hook_and_the_store_hold(listed, tmp_path):
     np.testing.assert_allclose(store.read(store.tracks[0], "vocals"), part - part.mean(), atol=1e-3)
 
 
-def test_a_part_outside_its_file_is_an_error_of_that_track(listed, tmp_path):
+def test_a_part_outside_its_file_is_an_error_that_names_the_track(listed, tmp_path):
     path = listed("A,vocals,x/take 1.wav,,0,1", "A,piano,y/keys.wav,,1.5,2.5")
     with pytest.raises(DataError, match="from 1.5 s to 2.5 s lies outside the file, which has 2.00 s"):
         StemList(path)
@@ -61,7 +61,7 @@ def test_a_part_outside_its_file_is_an_error_of_that_track(listed, tmp_path):
                 options=StemOptions(length_tolerance=0.9), progress=False)  # fmt: skip
 
 
-def test_every_wrong_row_is_told_at_once(listed):
+def test_every_wrong_row_is_reported_at_once(listed):
     path = listed("A,,x/take 1.wav,,,", "A,piano,y/keys.wav,nowhere,,", "A,vocals,x/take 1.wav,,2,1",
                   "../A,b,y/keys.wav,,,",
                   "A,---,y/keys.wav,,,", "A,c,y/keys.wav,,soon,", "D,a,x/take 1.wav,,,", "D,b,x/take 1.wav,,,")  # fmt: skip
@@ -83,7 +83,7 @@ def test_the_first_line_names_the_columns(listed, header, sentence):
         open_tracks(listed("A,b,x/take 1.wav", header=header))
 
 
-def test_semicolons_and_ignored_rows(listed):
+def test_semicolons_separate_columns_and_ignored_rows_are_skipped(listed):
     path = listed("A;vocals;x/take 1.wav", "A;piano;y/keys.wav", "A;organ;mix.wav", header="Track;Label;File")
     (track,) = open_tracks(path, StemOptions(ignore=["organ"]))[1]
     assert list(track.stems) == ["piano", "vocals"]

@@ -75,7 +75,7 @@ def leftovers(out):
 # What is in a store
 
 
-def test_stems_are_the_files_at_the_stores_rate_in_mono_without_their_mean(tmp_path, out):
+def test_stems_are_mono_at_the_stores_rate_without_their_mean(tmp_path, out):
     path = layouts.write(tmp_path / "A" / "bass.wav", np.stack([layouts.tone(110), layouts.tone(220)], axis=1) + 0.01)
     layouts.write(tmp_path / "A" / "vocals.wav", layouts.tone(440))
     store = make(tmp_path, out)
@@ -96,7 +96,7 @@ def test_the_files_of_a_group_are_summed(folder, out):
         assert np.allclose(parts.read(track, "bass") + parts.read(track, "vocals"), whole.read(both, "all"), atol=1e-6)
 
 
-def test_bach10_loses_its_offset(tmp_path, out):
+def test_the_offset_of_bach10_is_removed(tmp_path, out):
     name, tracks = open_tracks(layouts.bach10(tmp_path))
     store = prepare(tracks, out, dataset=name)
     assert store.dataset == "Bach10" and len(store.tracks) == 2
@@ -110,12 +110,12 @@ def test_shorter_stems_get_zeros_at_their_tail(folder, out):
     assert len(audio) == 8000 and np.abs(audio[-40:]).max() < 1e-6 and np.abs(audio[-80:-60]).max() > 1e-3
 
 
-def test_rates_within_a_track_become_one(folder, out):
+def test_different_rates_in_a_track_are_resampled_to_one(folder, out):
     layouts.write(folder / "A" / "bass.wav", layouts.tone(110, 0.5, 22050), 22050)
     assert make(folder, out).tracks[0].frames == 8000
 
 
-def test_splits_come_along(tmp_path, out):
+def test_the_store_keeps_the_splits(tmp_path, out):
     layouts.track_major(tmp_path / "set", ("train/A", "valid/B"), seconds=0.1)
     store = make(tmp_path / "set", out)
     assert {track.name: track.split for track in store.tracks} == {"train/A": "train", "valid/B": "valid"}
@@ -158,7 +158,7 @@ def break_in_every_way(folder):
     }
 
 
-def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_made(tmp_path, out):
+def test_every_error_is_listed_at_once_and_no_store_is_made(tmp_path, out):
     expected = break_in_every_way(tmp_path / "set")
     with pytest.raises(DataError) as caught:
         make(tmp_path / "set", out)
@@ -171,7 +171,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_made(tmp_path, 
     assert not out.exists()
 
 
-def test_errors_that_only_decoding_finds_are_said_all_and_sound_tracks_are_kept(folder, out):
+def test_all_decoding_errors_are_listed_and_finished_tracks_are_kept(folder, out):
     for track in "AB":
         for stem in ("bass", "vocals"):
             soundfile.write(folder / track / f"{stem}.wav", np.full(22050, np.nan), 44100, subtype="FLOAT")
@@ -186,7 +186,7 @@ def test_errors_that_only_decoding_finds_are_said_all_and_sound_tracks_are_kept(
     assert {name: stamps(out)[name] for name in before} == before
 
 
-def test_a_silent_stem_is_refused_kept_or_its_track_skipped(folder, out, caplog):
+def test_a_silent_stem_is_an_error_kept_or_skipped(folder, out, caplog):
     layouts.write(folder / "A" / "bass.wav", np.full(22050, 0.1))
     with pytest.raises(DataError, match="1 thing is wrong.*\n  A, bass: is silent"):
         make(folder, out)
@@ -205,25 +205,25 @@ def test_a_track_that_lacks_a_stem_can_be_skipped(folder, out, caplog):
     assert "track B is left out: it lacks bass" in caplog.text
 
 
-def test_a_sample_rate_of_zero_is_refused(folder, out):
+def test_a_sample_rate_of_zero_is_an_error(folder, out):
     with pytest.raises(ConfigError, match="sample_rate is 0"):
         make(folder, out, sample_rate=0)
 
 
 @pytest.mark.parametrize("rate", [-1, 16, 16000.5, float("nan"), float("inf"), 10**9])
-def test_an_impossible_sample_rate_is_refused(folder, out, rate):
+def test_an_impossible_sample_rate_is_an_error(folder, out, rate):
     with pytest.raises(ConfigError, match="sample_rate is .*from 1000 to 384000"):
         make(folder, out, sample_rate=rate)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("workers", [0, -1])
-def test_an_impossible_number_of_workers_is_refused(folder, out, workers):
+def test_an_impossible_number_of_workers_is_an_error(folder, out, workers):
     with pytest.raises(ConfigError, match=f"workers is {workers}. Give a number of threads of at least 1"):
         make(folder, out, workers=workers)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(folder, tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="store cannot be made: Not a directory. Name a folder that you may write to"):
         make(folder, tmp_path / "file" / "store")
@@ -244,14 +244,14 @@ def test_two_processes_cannot_prepare_one_folder_at_once(folder, out):
     assert [track.name for track in make(folder, out).tracks] == ["A", "B", "C"], "the folder is free again"
 
 
-def test_a_store_says_that_missing_labels_are_silent(folder, out):
+def test_the_manifest_records_that_missing_labels_are_silent(folder, out):
     (folder / "B" / "bass.wav").unlink()
     store = make(folder, out, options=StemOptions(missing="silence"))
     assert store.missing == Store(out).missing == "silence" and [len(track.stems) for track in store.tracks] == [2, 1, 2]
     assert open_store(store, "unused", 16000).missing == "silence"
 
 
-def test_a_folder_that_holds_other_things_is_not_written_to(folder, out, tmp_path):
+def test_a_folder_with_other_files_is_not_written_to(folder, out, tmp_path):
     out.mkdir()
     (out / "thesis.tex").write_text("")
     with pytest.raises(DataError, match="holds other things than a store. Name a new or an empty folder"):
@@ -266,7 +266,7 @@ def test_a_folder_that_holds_other_things_is_not_written_to(folder, out, tmp_pat
         make(folder, tmp_path / "other", sample_rate=8000)
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(folder, out, monkeypatch):
+def test_a_disk_without_room_is_an_error_before_anything_is_written(folder, out, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DataError, match="the store needs 0.0 GB, 0.0 GB are free. Make room"):
         make(folder, out)
@@ -286,7 +286,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_manifest(folder, out, 
 # Going on where it stopped
 
 
-def test_a_second_run_does_nothing_again(folder, out, monkeypatch):
+def test_a_second_run_repeats_no_work(folder, out, monkeypatch):
     make(folder, out)
     before = stamps(out)
     monkeypatch.setattr(module, "_make", None)
@@ -294,7 +294,7 @@ def test_a_second_run_does_nothing_again(folder, out, monkeypatch):
     assert stamps(out) == before
 
 
-def test_a_killed_run_is_finished_by_the_next_without_doing_anything_twice(tmp_path, out):
+def test_the_next_run_finishes_a_killed_one_without_repeating_work(tmp_path, out):
     tracks = tuple("ABCDEFGH")
     folder = layouts.track_major(tmp_path / "set", tracks, ("bass", "vocals"), mixture=None, seconds=0.2)
     child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(out)])
@@ -322,7 +322,7 @@ def test_a_killed_run_is_finished_by_the_next_without_doing_anything_twice(tmp_p
 
 
 @pytest.mark.parametrize("touch", ["content", "time"])
-def test_a_source_that_changed_has_its_track_alone_made_again(folder, out, touch):
+def test_only_the_track_of_a_changed_source_is_prepared_again(folder, out, touch):
     make(folder, out)
     before = stamps(out)
     if touch == "content":
@@ -335,7 +335,7 @@ def test_a_source_that_changed_has_its_track_alone_made_again(folder, out, touch
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "entry"])
-def test_a_stored_stem_that_was_harmed_is_made_again(folder, out, harm):
+def test_a_damaged_stored_stem_is_prepared_again(folder, out, harm):
     make(folder, out)
     path = out / "B" / "bass.wav"
     whole, _ = soundfile.read(path)
@@ -349,7 +349,7 @@ def test_a_stored_stem_that_was_harmed_is_made_again(folder, out, harm):
     assert np.array_equal(soundfile.read(path)[0], whole)
 
 
-def test_tracks_and_stems_that_are_gone_from_the_data_set_are_gone_from_the_store(folder, out):
+def test_tracks_and_stems_removed_from_the_data_set_are_removed_from_the_store(folder, out):
     make(folder, out)
     shutil.rmtree(folder / "B")
     assert [track.name for track in make(folder, out).tracks] == ["A", "C"]
@@ -358,7 +358,7 @@ def test_tracks_and_stems_that_are_gone_from_the_data_set_are_gone_from_the_stor
     assert sorted(stamps(out)) == ["A/all.wav", "C/all.wav"]
 
 
-def test_while_a_stem_is_made_again_no_manifest_speaks_of_the_old_one(folder, out, monkeypatch):
+def test_the_manifest_is_gone_while_a_stem_is_prepared_again(folder, out, monkeypatch):
     make(folder, out)
     os.utime(folder / "B" / "bass.wav", (1, 1))
     monkeypatch.setattr(stores, "write_stem", lambda *args: (_ for _ in ()).throw(OSError(5, "I/O error")))
@@ -367,7 +367,7 @@ def test_while_a_stem_is_made_again_no_manifest_speaks_of_the_old_one(folder, ou
     assert not (out / "manifest.json").exists()
 
 
-def test_a_new_track_that_is_broken_leaves_the_store_as_it_was(folder, out):
+def test_a_broken_new_track_leaves_the_store_unchanged(folder, out):
     make(folder, out)
     manifest = (out / "manifest.json").read_bytes()
     layouts.track_major(folder, ("D",), ("bass", "vocals"), seconds=0.5)
@@ -377,7 +377,7 @@ def test_a_new_track_that_is_broken_leaves_the_store_as_it_was(folder, out):
     assert (out / "manifest.json").read_bytes() == manifest and len(Store(out).tracks) == 3
 
 
-def test_an_entry_cannot_have_files_outside_the_store_removed(folder, out, tmp_path):
+def test_an_edited_entry_removes_no_file_outside_the_store(folder, out, tmp_path):
     make(folder, out)
     precious = tmp_path / "precious.wav"
     precious.write_bytes(b"x")
@@ -388,7 +388,7 @@ def test_an_entry_cannot_have_files_outside_the_store_removed(folder, out, tmp_p
         assert precious.exists() and not (out / ".parts" / "gone.json").exists()
 
 
-def test_a_split_that_changed_needs_no_audio_again(folder, out):
+def test_a_changed_split_reads_no_audio(folder, out):
     make(folder, out)
     before = stamps(out)
     tracks = [Track(track.name, track.stems, "test") for track in StemFolder.find_tracks(folder)]

@@ -27,7 +27,7 @@ def store(tmp_path) -> Store:
     return writer.close()
 
 
-def test_audio_comes_back_as_it_was_put_in(store):
+def test_audio_is_read_back_as_written(store):
     track = store.select(names=["b"]).tracks[0]
     np.testing.assert_allclose(store.read(track, "viola"), noise(4000, 1), atol=1e-8)
     assert store.read(track, "viola").dtype == np.float32
@@ -54,7 +54,7 @@ def test_the_offset_of_a_stem_is_removed(tmp_path):
     np.testing.assert_allclose(audio, noise(4000), atol=1e-6)
 
 
-def test_tracks_of_one_origin_are_one_music_also_when_read_again(tmp_path):
+def test_tracks_of_one_origin_stay_together_after_reading_the_manifest(tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     for name, origin in (("a", "x"), ("b", None), ("c", "x"), ("d", None), ("x", None)):
         writer.add(name, None, {"flute": np.ones(8)}, origin=origin)
@@ -96,7 +96,7 @@ def test_a_view_has_the_tracks_of_a_split_or_of_names(store):
     assert len(store.tracks) == 2, "the store itself was changed"
 
 
-def test_asking_for_tracks_that_are_not_there_says_what_is(store):
+def test_selecting_absent_tracks_is_an_error_that_lists_what_exists(store):
     with pytest.raises(DataError, match="no split 'valid'.*2 tracks, splits test, train"):
         store.select(split="valid")
     with pytest.raises(DataError, match=r"no tracks \['c'\]"):
@@ -131,25 +131,25 @@ def test_a_silent_stem_is_never_active():
     assert describe_stem(np.zeros(1000, dtype=np.float32), RATE) == {"rms": 0.0, "peak": 0.0, "active": []}
 
 
-def test_stems_of_unequal_length_are_refused(tmp_path):
+def test_stems_of_unequal_length_are_an_error(tmp_path):
     with pytest.raises(DataError, match="'song'.*differ in length.*'x': 100.*'y': 101"):
         StoreWriter(tmp_path, RATE).add("song", None, {"x": noise(100), "y": noise(101)})
 
 
-def test_a_track_without_sound_or_stems_is_refused(tmp_path):
+def test_a_track_without_samples_or_stems_is_an_error(tmp_path):
     for stems in ({}, {"x": np.zeros(0, dtype=np.float32)}):
         with pytest.raises(DataError, match="'song'"):
             StoreWriter(tmp_path, RATE).add("song", None, stems)
 
 
 @pytest.mark.parametrize(("name", "label"), [("..", "x"), ("../../song", "x"), ("song", "../../x"), ("/tmp/song", "x")])
-def test_names_that_lead_out_of_the_store_are_refused(tmp_path, name, label):
+def test_names_that_point_outside_the_store_are_errors(tmp_path, name, label):
     with pytest.raises(DataError, match="outside"):
         StoreWriter(tmp_path / "store", RATE).add(name, None, {label: noise(100)})
     assert not list(tmp_path.rglob("*.wav"))
 
 
-def test_two_tracks_of_one_name_are_refused(tmp_path):
+def test_two_tracks_of_one_name_are_an_error(tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     writer.add("song", "train", {"x": noise(100)})
     with pytest.raises(DataError, match="two tracks 'song'"):
@@ -163,7 +163,7 @@ def test_there_is_no_store_before_the_writer_is_closed(tmp_path):
         Store(tmp_path)
 
 
-def test_a_stem_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_stem_file_is_replaced_atomically(tmp_path, monkeypatch):
     path = tmp_path / "x.wav"
     write_stem(path, noise(100), RATE)
     before = path.read_bytes()
@@ -183,7 +183,7 @@ def test_a_stem_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("{", "cannot be read"),
-        ("[]", "format list, expected 1"),
+        ("[]", "got a JSON list, expected an object"),
         ('{"format": 2}', "format 2, expected 1"),
         ('{"format": 1, "tracks": []}', "sample_rate"),
         ('{"format": 1, "sample_rate": 8000, "dataset": "", "tracks": []}', "lists no track"),
@@ -195,19 +195,19 @@ def test_a_stem_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_manifest_that_is_not_one_is_refused(tmp_path, text, message):
+def test_a_wrong_manifest_is_an_error(tmp_path, text, message):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=message):
         Store(tmp_path)
 
 
-def test_a_stem_that_is_gone_is_an_error_that_names_it(store):
+def test_a_missing_stem_file_is_an_error_that_names_it(store):
     (store.folder / "b" / "viola.wav").unlink()
     with pytest.raises(DataError, match=r"b/viola\.wav.*[Pp]repare the store again"):
         store.read(store.select(names=["b"]).tracks[0], "viola")
 
 
-def test_a_stem_that_was_cut_is_an_error_that_says_how_much_is_left(store):
+def test_a_cut_stem_file_is_an_error_that_says_how_much_is_left(store):
     write_stem(store.folder / "b" / "viola.wav", noise(1000), RATE)
     track = store.select(names=["b"]).tracks[0]
     with pytest.raises(DataError, match="got 200 of 500 samples from 800"):
@@ -216,7 +216,7 @@ def test_a_stem_that_was_cut_is_an_error_that_says_how_much_is_left(store):
         store.read(track, "viola", 3000, 500)
 
 
-def test_a_stem_that_is_no_audio_is_an_error_that_names_it(store):
+def test_a_stem_file_that_is_not_audio_is_an_error_that_names_it(store):
     (store.folder / "b" / "viola.wav").write_bytes(b"no audio")
     with pytest.raises(DataError, match=r"b/viola\.wav"):
         store.read(store.select(names=["b"]).tracks[0], "viola")
