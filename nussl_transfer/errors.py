@@ -20,7 +20,7 @@ class AudioFileError(DataError):
         super().__init__(f"{path} {what}. {what_to_do}")
         self.path, self.what, self.what_to_do = Path(path), what, what_to_do
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[Path, str, str]]:
         return type(self), (self.path, self.what, self.what_to_do)
 
 

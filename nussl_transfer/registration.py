@@ -76,7 +76,7 @@ def load_by_name() -> None:
         return
 
     @functools.wraps(load)
-    def load_resolved(self, model_path, *args, **kwargs):
+    def load_resolved(self: SafeModelLoader, model_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         return load(self, find_checkpoint(model_path), *args, **kwargs)
 
     SafeModelLoader.load = load_resolved

@@ -117,7 +117,7 @@ def _check_size(pitch: float, stretch: float) -> None:
 
 
 def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
-    """Returns ``samples`` samples of silence with audio in it from ``start`` on, cut to fit."""
+    """Return ``samples`` samples of silence with audio in it from ``start`` on, cut to fit."""
     placed = np.zeros(samples, dtype=np.float32)
     inside = audio[: samples - start]
     placed[start : start + len(inside)] = inside
@@ -125,12 +125,12 @@ def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
 
 
 def _change_rate(audio: np.ndarray, ratio: float, sample_rate: int) -> np.ndarray:
-    """Returns audio played ``ratio`` times as fast: higher and shorter."""
+    """Return audio played ``ratio`` times as fast: higher and shorter."""
     return audio if ratio == 1 else soxr.resample(audio, sample_rate * ratio, sample_rate, quality="HQ")
 
 
 def _scale_time(audio: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
-    """Returns audio at another tempo and its own pitch: [samples] -> [samples / speed]."""
+    """Return audio at another tempo and its own pitch: [samples] -> [samples / speed]."""
     if speed == 1:
         return audio
     try:
@@ -143,4 +143,4 @@ def _scale_time(audio: np.ndarray, speed: float, sample_rate: int) -> np.ndarray
     stretcher = Signalsmith.Stretch()
     stretcher.preset(1, sample_rate, cheaper=True)
     stretcher.setTimeFactor(speed)
-    return stretcher.process(np.ascontiguousarray(audio[np.newaxis]))[0]
+    return np.asarray(stretcher.process(np.ascontiguousarray(audio[np.newaxis])))[0]

@@ -1,4 +1,4 @@
-"""Compare the size of an audio file with what its header promises, and name files that are no audio libsndfile reads."""
+"""Compare the size of an audio file with what its header promises, and name files that libsndfile does not read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-# Fewer missing bytes are no cut: some programs count their header as samples, others round a size up. 1024 bytes are
-# 6 ms of CD audio.
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# Fewer missing bytes do not mean that a file was cut: some programs count their header as samples, others round a size
+# up. 1024 bytes are 6 ms of CD audio.
 TOLERATED_BYTES = 1024
 # Programs that write to a pipe cannot go back to fill in the size: ffmpeg and lame leave 0xFFFFFFFF or less its header,
 # sox 0x7FFFF000 or (in AIFF) 0x7F000000, arecord 2 GB less a little; others 0.
@@ -19,7 +22,7 @@ _UNKNOWN = (0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
 _OGG_PAGE = 65_307  # the longest page of an Ogg file, in bytes
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 
-# What a file starts with -> what it is: kinds that people rename to .mp3 or .wav, or download instead of audio.
+# Where in a file, which bytes, and what the file then is: kinds that people rename to .mp3, or download instead of audio.
 _KINDS = (
     (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "a Windows Media (WMA) file"),
@@ -49,7 +52,7 @@ _KINDS = (
 
 
 def missing_bytes(file: BinaryIO, size: int) -> int:
-    """Returns how many bytes of samples a file lacks; libsndfile reads a file that was cut without a word.
+    """Return how many bytes of samples a file lacks; libsndfile reads a cut file without reporting it.
 
     Knows WAV, RF64, BW64, AIFF, W64, CAF, AU and Ogg. Sizes that mean "unknown" promise nothing.
 
@@ -81,7 +84,7 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
 
 
 def overflowing_bytes(file: BinaryIO, size: int) -> int:
-    """Returns how many bytes lie behind the samples of a WAV above 4 GiB whose 32-bit size has wrapped around; or 0."""
+    """Return how many bytes follow the declared samples of a WAV above 4 GiB whose 32-bit size wrapped around; else 0."""
     if size < 1 << 32 or file.read(12)[:4] not in (b"RIFF", b"RIFX"):
         return 0
     file.seek(0)
@@ -90,9 +93,9 @@ def overflowing_bytes(file: BinaryIO, size: int) -> int:
 
 
 def with_true_size(path: str | Path) -> Spliced | None:
-    """Returns a WAV with the size of its samples filled in, where its header says 0 and samples follow; else None.
+    """Return a WAV with its size filled in, if its header says 0 although samples follow; else None.
 
-    A program that is killed while it writes leaves 0. libsndfile takes it literally.
+    A program that is killed while it writes leaves 0 there, and libsndfile then reads no samples.
     """
     size = os.stat(path).st_size
     with open(path, "rb") as file:
@@ -118,7 +121,7 @@ def with_true_size(path: str | Path) -> Spliced | None:
 
 
 def _only_chunks_follow(file: BinaryIO, size: int, order: str) -> bool:
-    """Tells whether nothing but chunks lies from here to the end: the file holds no samples."""
+    """Tell whether nothing but chunks lies from here to the end: the file holds no samples."""
     while file.tell() < size:
         head = file.read(8)
         if len(head) < 8 or not head[:4].isascii() or not head[:4].strip().isalnum():
@@ -131,7 +134,7 @@ def _only_chunks_follow(file: BinaryIO, size: int, order: str) -> bool:
 
 
 def name_content(head: bytes) -> str | None:
-    """Returns what a file is that starts with these bytes, for kinds that libsndfile does not read; None for others.
+    """Return the kind of a file that starts with these bytes, if libsndfile does not read that kind; else None.
 
     >>> name_content(b"PK\\x03\\x04")
     'a ZIP archive: unpack it'
@@ -152,7 +155,7 @@ def _is_unknown(length: int) -> bool:
 
 
 def _missing_in_chunks(file: BinaryIO, size: int, order: str, wanted: bytes) -> int:
-    """Returns the bytes missing in a chunk of a RIFF or AIFF file; negative where bytes follow it."""
+    """Return the bytes missing in a chunk of a RIFF or AIFF file; negative where bytes follow it."""
     file.seek(12)
     length_in_ds64 = None
     while len(head := file.read(8)) == 8:
@@ -196,13 +199,13 @@ def _missing_in_caf(file: BinaryIO, size: int) -> int:
 
 
 def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Tells whether the last page of an Ogg file is whole and marked as the end of its stream."""
+    """Tell whether the last page of an Ogg file is whole and marked as the end of its stream."""
     start = max(0, size - 2 * _OGG_PAGE)
     file.seek(start)
     tail = file.read()
     at = tail.rfind(b"OggS")
     if at < 0:
-        return True  # something else follows, longer than any page: nothing is known
+        return True  # other data, longer than any page, follows: the end of the stream is unknown
     page = tail[at:]
     if len(page) < 27 or len(page) < 27 + page[26]:
         return False
@@ -212,37 +215,37 @@ def _ogg_ends(file: BinaryIO, size: int) -> bool:
 class Spliced(io.RawIOBase):
     """A read-only file made of a few bytes and of parts of another file."""
 
-    def __init__(self, path: str | Path, prefix: bytes, runs: tuple[tuple[int, int], ...]):
+    def __init__(self, path: str | Path, prefix: bytes, runs: tuple[tuple[int, int], ...]) -> None:
         self._file = open(path, "rb")
         self._prefix, self._runs = prefix, runs
         self._size = len(prefix) + sum(end - start for start, end in runs)
         self._position = 0
 
     def close(self) -> None:
-        """Closes the other file."""
+        """Close the other file."""
         self._file.close()
         super().close()
 
     def readable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Returns the position in bytes."""
+        """Return the position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to a position and returns it."""
+        """Move to a position and return it."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
-    def readinto(self, buffer) -> int:
-        """Fills a buffer with the next bytes and returns how many there were."""
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a buffer with the next bytes and return how many there were."""
         view, done = memoryview(buffer).cast("B"), 0
         for part in self._parts(len(view)):
             view[done : done + len(part)] = part
@@ -251,7 +254,7 @@ class Spliced(io.RawIOBase):
         return done
 
     def _parts(self, wanted: int) -> Iterator[bytes]:
-        """Yields the next bytes, part by part."""
+        """Yield the next bytes, part by part."""
         position = self._position
         if position < len(self._prefix):
             part = self._prefix[position : position + wanted]

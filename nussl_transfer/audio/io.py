@@ -1,13 +1,14 @@
-"""Read audio files block by block; raise a one-sentence error for a file that is damaged, cut or no audio."""
+"""Read audio files block by block; raise a one-sentence error for a file that is damaged, cut or not audio."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -16,12 +17,12 @@ import soxr
 from ..errors import AudioFileError, DataError
 from . import containers, mp3, stem_mp4
 
-# What libsndfile reads, by the ends of names.
+# Extensions of the files that libsndfile reads.
 EXTENSIONS = (
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf",
     ".au", ".snd",
 )  # fmt: skip
-# Audio that libsndfile does not read. A folder scan names such files instead of passing over them in silence.
+# Extensions of audio that libsndfile does not read. A folder scan reports such files instead of skipping them silently.
 UNREADABLE_EXTENSIONS = (
     ".m4a", ".mp4", ".m4b", ".aac", ".alac", ".wma", ".ape", ".wv", ".mpc", ".mka", ".webm", ".mov", ".ac3", ".amr", ".tta",
     ".dsf", ".dff", ".mid", ".midi",
@@ -33,6 +34,8 @@ MP3_TOLERANCE = 3 * 1152
 BLOCK = 1 << 18
 RESAMPLING = "HQ"
 _UNKNOWN_FRAMES = 1 << 50
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ class Header:
 
     @property
     def seconds(self) -> float:
-        """Returns the length in seconds."""
+        """Return the length in seconds."""
         return self.frames / self.sample_rate
 
 
 def native_path(path: str | Path) -> str | bytes:
-    """Returns a path as soundfile takes it: as bytes where names are bytes, since they need not be UTF-8."""
+    """Return a path in the form that soundfile opens: bytes on POSIX, where names need not be UTF-8."""
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
@@ -64,7 +67,7 @@ def header(path: str | Path) -> Header:
         path: The file, or a stream in a stem file: ``Artist - Title.stem.mp4/vocals``.
 
     Raises:
-        AudioFileError: The file is absent, unreadable, empty, cut, or no audio.
+        AudioFileError: The file is absent, unreadable, empty, cut, or not audio.
     """
     path = Path(path)
     file_of = stem_mp4.on_disk(path)
@@ -191,14 +194,14 @@ def resampled(pieces: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iter
         yield stream.resample_chunk(nothing, last=True)
 
 
-def align(signals: Mapping[str, np.ndarray], tolerance: float = LENGTH_TOLERANCE) -> dict[str, np.ndarray]:
+def align(signals: Mapping[Name, np.ndarray], tolerance: float = LENGTH_TOLERANCE) -> dict[Name, np.ndarray]:
     """Return signals of one length: the shorter ones get zeros at their end.
 
     The longer ones are not cut: a stem that ends early (a bounce that stops with its last note) was silent from there
-    on, and nothing recorded is lost.
+    on, and cutting would lose audio.
 
     Args:
-        signals: name -> samples, all at one rate.
+        signals: Name or path -> samples, all at one rate.
         tolerance: By how much the shortest may be shorter, as a share of the longest.
 
     Shape:
@@ -221,16 +224,28 @@ def align(signals: Mapping[str, np.ndarray], tolerance: float = LENGTH_TOLERANCE
     }
 
 
-def too_unequal(lengths, tolerance: float = LENGTH_TOLERANCE) -> bool:
+def summed(signals: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum of signals of one shape, at least one, as a new array.
+
+    >>> summed([np.array([1.0, 2.0]), np.array([0.5, -2.0])])
+    array([1.5, 0. ])
+    """
+    total = sum(signals)
+    assert isinstance(total, np.ndarray)  # it is 0 where there is no signal
+    return total
+
+
+def too_unequal(lengths: Iterable[float], tolerance: float = LENGTH_TOLERANCE) -> bool:
     """Tell whether lengths (in any unit) differ by more than a share of the longest."""
     lengths = list(lengths)
-    return max(lengths) - min(lengths) > tolerance * max(lengths)
+    longest = max(lengths)
+    return longest - min(lengths) > tolerance * longest
 
 
 class _ForwardFile(soundfile.SoundFile):
-    """A file that is read from its start to its end.
+    """A file that is read from start to end, without seeking.
 
-    soundfile seeks after every read in a file that can seek; behind the end of a FLAC of unknown length that fails.
+    After every read soundfile seeks if the file is seekable, which fails at the end of a FLAC of unknown length.
     """
 
     def seekable(self) -> bool:
@@ -239,7 +254,7 @@ class _ForwardFile(soundfile.SoundFile):
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """Opens a file with libsndfile; of an MP3, the counted frames alone.
+    """Open a file with libsndfile; for an MP3, only the counted frames.
 
     Raises:
         AudioFileError: libsndfile cannot open or decode it, or frames that an MP3 promises are missing.
@@ -255,7 +270,8 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise _unreadable(path, error) from None
     if about is not None:
         if about.missing:
-            promised, found = (frames * about.samples / about.rate for frames in (about.promised, about.frames))
+            seconds = about.samples / about.rate  # of a frame
+            promised, found = (about.frames + about.missing) * seconds, about.frames * seconds
             what = f"was cut: it promises {promised:.1f} s and has {found:.1f} s"
             raise AudioFileError(path, what, "Copy it again from its source.")
         if about.frames == 0:

@@ -1,9 +1,9 @@
 """Count the frames of an MP3 and open all of it with libsndfile.
 
-libsndfile stops where its estimate of the length says. Without a Xing or Info frame that estimate comes from the bit
-rate of the first frames and the size of the file, so a VBR file is cut in silence, and a cover or a tag behind the
-audio makes the estimate too long. Here the frames are counted, and libsndfile is given the frames alone, behind an
-Info frame with their number.
+libsndfile stops at its estimate of the length. Without a Xing or Info frame that estimate comes from the bit rate of the
+first frames and the size of the file. A VBR file is then cut without an error, and a cover or a tag after the audio makes
+the estimate too long. This module counts the frames and gives libsndfile only the frames, after an Info frame that
+states their number.
 
 References:
     ISO/IEC 11172-3 and 13818-3, section 2.4.1 (frame header); ID3v2.4, section 3.1; APEv2.
@@ -32,7 +32,7 @@ _BIT_RATES = {
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's two bits
 # Behind the header, a CRC of two bytes or none, and the side information of 9, 17 or 32 bytes.
 _XING_PLACES = (13, 15, 21, 23, 36, 38)
-# Frames of one format in a row that prove a place to be audio: in other data, three by chance are rarer than 1 in 10^8.
+# This many frames of one format in a row prove audio: in other data, three in a row are rarer than 1 in 10^8.
 _PROOF = 3
 # An Info frame may promise this many more frames than there are: encoders disagree on whether it counts itself.
 _SPARE_FRAMES = 2
@@ -72,14 +72,14 @@ class Mp3(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """Returns how many promised frames are not there; 0 where nothing is promised."""
+        """Return how many promised frames are not there; 0 where nothing is promised."""
         promised = self.promised or 0
         return promised - self.frames if promised > self.frames + _SPARE_FRAMES else 0
 
 
 @lru_cache(maxsize=1 << 12)
 def parse_header(word: int) -> FrameHeader | None:
-    """Returns what the four bytes of a frame header say, or None where they are no header.
+    """Return the content of a frame header of four bytes; None if they are not a header.
 
     Free-format frames, whose length the header does not give, count as no header.
 
@@ -99,7 +99,7 @@ def parse_header(word: int) -> FrameHeader | None:
 
 
 def looks_like_mp3(head: bytes) -> bool:
-    """Tells whether a file that starts with these bytes may be an MPEG audio stream."""
+    """Tell whether a file that starts with these bytes may be an MPEG audio stream."""
     in_wav = head[:4] == b"RIFF" and head[12:16] == b"fmt " and head[20:22] == b"\x55\0"
     if head[:3] == b"ID3" or in_wav:
         return True
@@ -107,7 +107,7 @@ def looks_like_mp3(head: bytes) -> bool:
 
 
 def scan(path: str | Path) -> Mp3 | None:
-    """Returns where the frames of an MP3 lie and how many there are, or None where the file holds none.
+    """Return where the frames of an MP3 lie and how many there are; None if the file holds none.
 
     Raises:
         OSError: The file cannot be read.
@@ -158,7 +158,7 @@ def _word(data: mmap.mmap | bytes, position: int) -> int:
 
 
 def _walk(data: mmap.mmap | bytes, position: int, kind: int) -> tuple[int, int]:
-    """Returns how many whole frames of a kind follow one another from here, and where the last one ends."""
+    """Return how many whole frames of a kind follow one another from here, and where the last one ends."""
     count, size = 0, len(data)
     while position + 4 <= size:
         word = int.from_bytes(data[position : position + 4], "big")
@@ -171,7 +171,7 @@ def _walk(data: mmap.mmap | bytes, position: int, kind: int) -> tuple[int, int]:
 
 
 def _next_run(data: mmap.mmap | bytes, position: int, kind: int | None) -> int | None:
-    """Returns where the next frames start, behind tags and junk; None where there are no more."""
+    """Return where the next frames start, behind tags and junk; None where there are no more."""
     size = len(data)
     while position < size:
         tag = _tag_length(data, position)
@@ -193,7 +193,7 @@ def _next_run(data: mmap.mmap | bytes, position: int, kind: int | None) -> int |
 
 
 def _is_run(data: mmap.mmap | bytes, position: int, kind: int | None) -> bool:
-    """Tells whether frames start here: several in a row, or as many as fit before the end or a tag."""
+    """Tell whether frames start here: several in a row, or as many as fit before the end or a tag."""
     word = _word(data, position)
     header = parse_header(word) if position + 4 <= len(data) else None
     if header is None or (kind is not None and word & _KIND != kind):
@@ -215,7 +215,7 @@ _TAGS = (b"ID3", b"APETAGEX", b"TAG", b"LYRICSBEGIN")
 
 
 def _tag_length(data: mmap.mmap | bytes, position: int) -> int:
-    """Returns the length in bytes of a tag that starts here, 0 where none does."""
+    """Return the length in bytes of a tag that starts here, 0 where none does."""
     head = data[position : position + 32]
     if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -232,7 +232,7 @@ def _tag_length(data: mmap.mmap | bytes, position: int) -> int:
 
 
 def _promised_frames(frame: bytes) -> int | None:
-    """Returns the number of frames that an Xing, Info or VBRI frame gives; None where it is audio, or gives none."""
+    """Return the number of frames that an Xing, Info or VBRI frame gives; None where it is audio, or gives none."""
     for at in _XING_PLACES:
         if frame[at : at + 4] in (b"Xing", b"Info") and len(frame) >= at + 12:
             flags, count = struct.unpack(">II", frame[at + 4 : at + 12])
@@ -243,9 +243,9 @@ def _promised_frames(frame: bytes) -> int | None:
 
 
 def open_whole(path: str | Path, about: Mp3) -> Spliced:
-    """Returns a file for libsndfile that holds the frames of an MP3 and nothing else, behind a true Info frame.
+    """Return a file for libsndfile that holds only a correct Info frame and the frames of an MP3.
 
-    The Info frame of the file is kept where its count is right: it may say what to cut off for gapless playing.
+    The file's own Info frame is kept if its count is right, because it may hold the trims for gapless playback.
     """
     first = about.runs[0][0]
     with open(path, "rb") as file:
@@ -257,13 +257,13 @@ def open_whole(path: str | Path, about: Mp3) -> Spliced:
 
 
 def _info_frame(header: bytes, about: Mp3) -> bytes:
-    """Returns an Info frame for these frames, of their own format, that promises their number and size."""
+    """Return an Info frame for these frames, of their own format, that promises their number and size."""
     total = sum(end - start for start, end in about.runs)
     first_version = header[1] >> 3 & 3 == 3
     side = (17 if about.channels == 1 else 32) if first_version else (9 if about.channels == 1 else 17)
     body = bytes(side) + b"Info" + struct.pack(">II", 3, about.frames)
     # The lowest bit rate whose frame has room; without a CRC, without padding. 160 kbit/s has room at every rate.
     words = [bytes([0xFF, header[1] | 1, bits << 4 | header[2] & 0x0C, header[3]]) for bits in range(1, 15)]
-    lengths = [parse_header(int.from_bytes(word, "big")).length for word in words]
-    word, length = next(pair for pair in zip(words, lengths, strict=True) if pair[1] >= len(body) + 8)
+    headers = ((word, parse_header(int.from_bytes(word, "big"))) for word in words)
+    word, length = next((word, about.length) for word, about in headers if about and about.length >= len(body) + 8)
     return word + body + struct.pack(">I", length + total) + bytes(length - 8 - len(body))

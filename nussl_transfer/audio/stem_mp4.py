@@ -82,6 +82,7 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
     words += ["-f", "f32le", "-c:a", "pcm_f32le", "-xerror", "-"]
     width = about.channels * _SAMPLE.itemsize
     with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
+        assert process.stdout is not None  # it is a pipe
         try:
             while block := process.stdout.read(frames * width):
                 if len(block) < frames * width:
@@ -124,7 +125,7 @@ def _check_failure(path: Path, status: int, said: BinaryIO) -> None:
 
 @lru_cache(maxsize=256)
 def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
-    """Returns the audio streams of a container; cached until its size or time changes."""
+    """Return the audio streams of a container; cached until its size or time changes."""
     import ffmpeg
     import stempeg
 
@@ -146,7 +147,7 @@ def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
 
 
 def _frames(about: dict) -> int:
-    """Returns a stream's length in frames; its time base need not be 1 / rate, as it is in MUSDB18's files."""
+    """Return a stream's length in frames; its time base need not be 1 / rate, as it is in MUSDB18's files."""
     up, down = map(int, about["time_base"].split("/"))
     return round(int(about["duration_ts"]) * up * int(about["sample_rate"]) / down)
 

@@ -76,7 +76,7 @@ def istft(spectrum: torch.Tensor, stft_params: STFTParams, samples: int) -> torc
 
 
 def _overlap_add(frames: torch.Tensor, hop: int) -> torch.Tensor:
-    """Returns the sum of frames that begin ``hop`` samples apart, padded with zeros to a whole number of hops.
+    """Return the sum of frames that begin ``hop`` samples apart, padded with zeros to a whole number of hops.
 
     The k-th hops of all frames follow one another, so they are added at once, without an index for each sample.
 
@@ -94,7 +94,7 @@ def _overlap_add(frames: torch.Tensor, hop: int) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _window_power(stft_params: STFTParams, count: int, device: torch.device) -> torch.Tensor:
-    """Returns the sum of the squares of ``count`` windows, as long as `_overlap_add` makes it."""
+    """Return the sum of the squares of ``count`` windows, as long as `_overlap_add` makes it."""
     length, hop = stft_params.window_length, stft_params.hop_length
     taps = window(stft_params, device)
     _check_invertible(stft_params)
@@ -220,7 +220,12 @@ class IstftStream:
 
         Shape:
             float32 [rows, n]
+
+        Raises:
+            ValueError: No frame was pushed.
         """
+        if self.unfinished is None:
+            raise ValueError("finish() needs at least one frame from push()")
         return self._give(self.unfinished)
 
     def _give(self, sums: torch.Tensor) -> torch.Tensor:

@@ -53,8 +53,8 @@ def draw_timbre(rng: np.random.Generator, eq_db: float, room: float) -> Timbre:
     gains = tuple(float(gain) for gain in rng.normal(0, eq_db, KNOTS))
     if not rng.random() < room:
         return Timbre(gains)
-    drawn = [float(rng.uniform(*limits)) for limits in (T60_SECONDS, DELAY_SECONDS, LEVEL)]
-    return Timbre(gains, (*drawn, int(rng.integers(2**32))))
+    t60, delay, level = (float(rng.uniform(*limits)) for limits in (T60_SECONDS, DELAY_SECONDS, LEVEL))
+    return Timbre(gains, (t60, delay, level, int(rng.integers(2**32))))
 
 
 def knot_frequencies(sample_rate: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,8 @@ import soundfile
 
 from ..errors import ConfigError, DataError
 from ..runtime.files import written_aside
+from ..runtime.log import logger
 from .io import native_path
-
-LOG = logging.getLogger(__name__)
 
 # Name -> libsndfile's format and coding. WAV keeps samples above full scale, the others clip them.
 FORMATS = {
@@ -106,7 +104,7 @@ def written_audio(
         if frames and not aside.stat().st_size:
             raise _unwritten(path, "nothing arrived")
     if writer.clipped:
-        LOG.warning("%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped)
+        logger.warning("%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped)
 
 
 def _unwritten(path: Path, why: object) -> OSError:

@@ -52,7 +52,7 @@ class ItemCodec(numcodecs.abc.Codec):
 class _BlankSignal:
     """Creates an empty AudioSignal for the file to fill; AudioSignal's own constructor could open a file."""
 
-    def __new__(cls):
+    def __new__(cls) -> Any:
         from nussl import AudioSignal
 
         return object.__new__(AudioSignal)

@@ -14,6 +14,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from ..runtime.deferred import OnFirstUse, on_first_use
 
@@ -107,7 +108,7 @@ def ffmpeg_by_name() -> Iterator[None]:
         yield
         return
 
-    def which_or_name(cmd, *args, **kwargs):
+    def which_or_name(cmd: str, *args: Any, **kwargs: Any) -> str | None:
         return which(cmd, *args, **kwargs) or (cmd if cmd in ("ffmpeg", "ffprobe") else None)
 
     shutil.which = which_or_name  # stempeg imports it inside a function

@@ -62,7 +62,7 @@ def repair_resample() -> None:
     if isinstance(librosa, View) or not _takes_no_positions(librosa):
         return
 
-    def resample(y, orig_sr, target_sr, **kwargs):
+    def resample(y: Any, orig_sr: float, target_sr: float, **kwargs: Any) -> Any:
         return librosa.resample(y, orig_sr=orig_sr, target_sr=target_sr, **kwargs)
 
     audio_signal.librosa = View(librosa, resample=resample)
@@ -77,7 +77,7 @@ def repair_mel_projection() -> None:
         return
     filters = OnFirstUse("librosa.filters")
 
-    def mel(sr, n_fft, n_mels=128, **kwargs):
+    def mel(sr: float, n_fft: int, n_mels: int = 128, **kwargs: Any) -> Any:
         return filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, **kwargs)
 
     blocks.librosa = View(librosa, filters=View(filters, mel=mel))
@@ -93,10 +93,10 @@ def repair_hanning() -> None:
     if isinstance(audio_signal.scipy, View) or _knows_window("hanning"):
         return
 
-    def get_window(window, *args, **kwargs):
+    def get_window(window: Any, *args: Any, **kwargs: Any) -> Any:
         return scipy.signal.get_window("hann" if window == "hanning" else window, *args, **kwargs)
 
-    def check_COLA(window, *args, **kwargs):  # called whenever stft_params are set
+    def check_COLA(window: Any, *args: Any, **kwargs: Any) -> Any:  # called whenever stft_params are set
         return scipy.signal.check_COLA("hann" if window == "hanning" else window, *args, **kwargs)
 
     audio_signal.check_COLA = check_COLA
@@ -167,7 +167,7 @@ def repair_interact() -> None:
         return
 
     @functools.wraps(interact)
-    def interact_or_explain(self, *args, **kwargs):
+    def interact_or_explain(self: SeparationBase, *args: Any, **kwargs: Any) -> Any:
         if importlib.util.find_spec("gradio") is None or not hasattr(importlib.import_module("gradio"), "inputs"):
             raise TransferError(
                 "interact() needs gradio 3 or older. Write the estimates to files instead: call the separator, then each "
@@ -207,7 +207,7 @@ def _of_numbers(summary: Callable) -> Callable:
     """Return a function of a table of scores that does not see the table's columns of text."""
 
     @functools.wraps(summary)
-    def of_numbers(df, *args, **kwargs):
+    def of_numbers(df: Any, *args: Any, **kwargs: Any) -> Any:
         return summary(df.drop(columns=["source", "file"], errors="ignore"), *args, **kwargs)
 
     return of_numbers

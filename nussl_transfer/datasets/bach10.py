@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 from .base import StemDataset
@@ -44,7 +45,7 @@ class Bach10(StemDataset):
         "audio', IEEE J. Sel. Topics Signal Process. 5(6), 2011"
     )
 
-    def __init__(self, folder: str | Path, held_out: int | str | Sequence | None = None, **kwargs):
+    def __init__(self, folder: str | Path, held_out: int | str | Sequence[int | str] | None = None, **kwargs: Any) -> None:
         super().__init__(folder, find={"held_out": held_out}, **kwargs)
 
     @classmethod
@@ -63,7 +64,7 @@ class Bach10(StemDataset):
         folder: Path,
         groups: Groups | None,
         ignore: IgnorePatterns,
-        held_out: int | str | Sequence | None = None,
+        held_out: int | str | Sequence[int | str] | None = None,
     ) -> list[Track]:
         pieces: dict[Path, list[Path]] = {}
         for file in find_audio(folder, ignore):
@@ -128,7 +129,7 @@ def _check_unique(folder: Path, tracks: Sequence[Track], pieces: dict[Path, list
             raise DataError(f"{folder} holds piece {name} of Bach10 twice, {where}. Give one copy.")
 
 
-def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence) -> list[Track]:
+def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence[int | str]) -> list[Track]:
     asked = [held_out] if isinstance(held_out, (int, str)) else list(held_out)
     test = set()
     for piece in asked:

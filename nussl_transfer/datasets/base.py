@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import nussl
 
-from ..audio.io import LENGTH_TOLERANCE, align, read
+from ..audio.io import LENGTH_TOLERANCE, align, read, summed
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
-from .folders import few, own_kind, scan, told_of_passed_over
+from .folders import describe_passed_over, few, own_kind, scan
 from .labels import Groups, IgnorePatterns, closest
 from .mixture_files import with_mixtures, with_rest
-from .options import StemOptions
+from .options import Missing, StemOptions
 from .tracks import Track, complete_tracks, cut, group_tracks, in_split, labels_of, sum_stems, without_ignored
 
 
@@ -59,13 +59,13 @@ class StemDataset(nussl.datasets.BaseDataset):
         split: str | None = None,
         groups: Groups | None = None,
         ignore: Sequence[str] = (),
-        missing: str = "error",
+        missing: Missing = "error",
         length_tolerance: float = LENGTH_TOLERANCE,
         rest: bool = False,
         use_mixtures: bool = False,
-        find: dict | None = None,
-        **kwargs,
-    ):
+        find: Mapping[str, object] | None = None,
+        **kwargs: Any,
+    ) -> None:
         # nussl processes item 0 in its own constructor, so all attributes are set before.
         self.split = split
         self.stem_options = StemOptions(
@@ -83,7 +83,7 @@ class StemDataset(nussl.datasets.BaseDataset):
 
     @classmethod
     def find_tracks(
-        cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options
+        cls, folder: str | Path, groups: Groups | None = None, ignore: Sequence[str] = (), **options: object
     ) -> list[Track]:
         """Return the tracks of a folder, sorted by name; no audio is read.
 
@@ -117,14 +117,15 @@ class StemDataset(nussl.datasets.BaseDataset):
             return False
 
     @classmethod
-    def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, **options) -> list[Track]:
+    def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, *args: Any, **options: Any) -> list[Track]:
+        """Return the tracks of a folder; each data set names its own options after these three arguments."""
         raise NotImplementedError
 
     @classmethod
     def _warn(cls, folder: Path, ignore: IgnorePatterns, found: Sequence[Track]) -> None:
-        """Logs the audio that was passed over, and patterns that fitted nothing."""
+        """Log the audio that was passed over, and the patterns that fitted nothing."""
         if folder.is_dir():
-            for sentence in told_of_passed_over(scan(folder, ignore)):
+            for sentence in describe_passed_over(scan(folder, ignore)):
                 logger.warning("%s: %s", folder, sentence)
         for pattern in ignore.unused():
             labels = labels_of(found)
@@ -144,14 +145,15 @@ class StemDataset(nussl.datasets.BaseDataset):
 
     def process_item(self, item: Track) -> dict:
         """Return nussl's item of one track (nussl's hook)."""
-        options, audio = self.stem_options, {}
+        options = self.stem_options
+        audio: dict[Path, tuple[np.ndarray, int]] = {}
         for path in item.files:
             array, sample_rate = read(path)
             array = cut(array, sample_rate, item.spans.get(path))
-            # As in a store: nussl itself would keep the first channel alone.
+            # nussl itself would keep only the first channel; a store takes the mean, too.
             audio[path] = (array.mean(axis=0, keepdims=True) if self.num_channels == 1 else array), sample_rate
         width = max([len(array) for array, _ in audio.values()] + [self.num_channels or 1])
-        signals = {}
+        signals: dict[Path, np.ndarray] = {}
         for path, (array, sample_rate) in audio.items():
             if len(array) not in (1, width):
                 raise DataError(
@@ -173,11 +175,12 @@ class StemDataset(nussl.datasets.BaseDataset):
         for label in sorted(stems):
             sources[label] = self._signal(stems[label])
             sources[label].path_to_input_file = str(item.stems[label][0]) if label in item.stems else ""
-        mix = self._signal(signals[item.mixture] if item.uses_mixture else sum(stems.values()))
+        given = item.given_mixture
+        mix = self._signal(summed(stems.values()) if given is None else signals[given])
         mix.path_to_input_file = item.name
         return {"mix": mix, "sources": sources, "metadata": {"labels": list(self.labels), "track": item.name}}
 
-    def _signal(self, audio: np.ndarray):
+    def _signal(self, audio: np.ndarray) -> nussl.AudioSignal:
         return self._load_audio_from_array(np.asarray(audio, dtype=np.float32), self.sample_rate)
 
 

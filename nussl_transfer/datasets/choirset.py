@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
@@ -40,7 +41,7 @@ class DagstuhlChoirSet(StemDataset):
 
     The folder may be the data set's own, ``DagstuhlChoirSet_V1.2.3``, lie above it, or be the folder of its audio. Takes
     of four voices are used, if each voice has its own microphone; solos and the takes of the basses alone are not.
-    Recordings of the room and of the piano are no stems.
+    Recordings of the room and of the piano are not stems.
 
     All singers sang in one room. A dynamic microphone picks up the neighbours too, so a reference holds some of the other
     source; a larynx microphone picks up its singer only, through the throat. In the full choir, four of eight singers
@@ -79,8 +80,8 @@ class DagstuhlChoirSet(StemDataset):
         microphone: str = "DYN",
         exercises: bool = False,
         split_scheme: str = "song",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         options = {"sources": sources, "microphone": microphone, "exercises": exercises, "split_scheme": split_scheme}
         super().__init__(folder, find=options, **kwargs)
 
@@ -107,7 +108,7 @@ class DagstuhlChoirSet(StemDataset):
         takes = _takes(folder, find_audio(folder, ignore))
         tracks, solos = [], 0
         for take, files in takes.items():
-            of = _NAME.match(files[0].stem)
+            of = _parts(files[0])
             if of["choir"] == "Basses" or of["kind"].startswith("Solo"):
                 solos += 1
             elif exercises or of["song"] != "SE":
@@ -147,7 +148,7 @@ def _check_options(sources: str, microphone: str, split_scheme: str) -> None:
 
 
 def _takes(folder: Path, files: Sequence[PurePosixPath]) -> dict[str, list[Path]]:
-    """Returns the files of each take that are named as in Dagstuhl ChoirSet.
+    """Return the files of each take that are named as in Dagstuhl ChoirSet.
 
     Raises:
         DataError: There is no such file, or one lies at two places.
@@ -168,12 +169,19 @@ def _takes(folder: Path, files: Sequence[PurePosixPath]) -> dict[str, list[Path]
     return {take: list(found.values()) for take, found in takes.items()}
 
 
+def _parts(path: Path) -> re.Match[str]:
+    """Return the parts of the name of a file that `_takes` has found."""
+    match = _NAME.match(path.stem)
+    assert match is not None  # `_takes` returns no other files
+    return match
+
+
 def _track(folder: Path, take: str, files: Sequence[Path], microphone: str, split: str) -> Track:
     stems: dict[str, tuple[Path, ...]] = {}
     for path in files:
-        match = _NAME.match(path.stem)
-        if match["microphone"] == microphone:
-            voice = VOICES[match["singer"][0]]
+        parts = _parts(path)
+        if parts["microphone"] == microphone:
+            voice = VOICES[parts["singer"][0]]
             stems[voice] = (*stems.get(voice, ()), path)
     twice = [paths for paths in stems.values() if len(paths) > 1]
     if microphone == "DYN" and twice:
@@ -188,7 +196,7 @@ def _track(folder: Path, take: str, files: Sequence[Path], microphone: str, spli
 
 
 def _music_of(take: str) -> str:
-    """Returns the song or exercise of a take.
+    """Return the song or exercise of a take.
 
     >>> _music_of('LI_QuartetA_Take01'), _music_of('SE_QuartetA_CadenceMajor03')
     ('LI', 'SE_CadenceMajor')
@@ -198,7 +206,7 @@ def _music_of(take: str) -> str:
 
 
 def _sections(track: Track, wanted: set[str]) -> Track:
-    """Merges the voices into the paper's sources; a section that lacks a voice is left out, and so counts as missing."""
+    """Merge the voices into the paper's sources; a section that lacks a voice is left out and counts as missing."""
     stems, left = {}, []
     for section, members in SECTIONS.items():
         files = [path for voice in members if voice in wanted for path in track.stems.get(voice, ())]
@@ -217,7 +225,7 @@ def _split_of(of: re.Match, scheme: str) -> str:
 
 
 def _drawn(tracks: Sequence[Track]) -> list[Track]:
-    """Returns the tracks with one take in eleven in the test, drawn with seed 0; exercises stay in training."""
+    """Return the tracks with one take in eleven in the test, drawn with seed 0; exercises stay in training."""
     names = sorted(track.name for track in tracks if not track.name.startswith("SE_"))
     random.Random(0).shuffle(names)
     test = set(names[: max(1, round(_PAPER_SHARE * len(names)))])

@@ -6,7 +6,6 @@ separated stems) and what the user ignores. ``find_units`` groups the files by f
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from collections import Counter
@@ -18,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS
 from ..audio.stem_mp4 import SUFFIX as STEM_MP4
 from ..errors import DataError
+from ..runtime.log import logger
 from .labels import IgnorePatterns, normalise
 
-LOGGER = logging.getLogger(__name__)
-# Audio that is not read, by the ends of names; scores are no audio that a user could miss.
+# Extensions of audio that is not read. MIDI files are not reported: they hold no audio that a user would miss.
 UNREAD = frozenset(UNREADABLE_EXTENSIONS) - {".mid", ".midi"}
 # What Finder, Windows and unpacked zip files leave behind.
 _JUNK_FOLDERS = ("__macosx",)
@@ -129,7 +128,7 @@ def find_audio(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
     """
     found = scan(folder, ignore)
     if not found.audio:
-        others = "; ".join(told_of_passed_over(found))
+        others = "; ".join(describe_passed_over(found))
         raise DataError(
             f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Found {_census(found.files)}"
             f"{f' ({others})' if others else ''}. Give the folder that holds the tracks, unpack an archive first, or "
@@ -174,7 +173,7 @@ def own_kind(folder: str | Path) -> str:
     return ""
 
 
-def told_of_passed_over(found: Scan) -> list[str]:
+def describe_passed_over(found: Scan) -> list[str]:
     """Return a sentence for each kind of audio that a scan passed over."""
     told = []
     if found.unread:
@@ -221,7 +220,7 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: IgnorePat
 
 
 def _note_hidden(entry: os.DirEntry, path: PurePosixPath, names: set[str], found: Scan) -> None:
-    """Notes a hidden audio file, or a hidden folder that holds audio; what macOS writes beside each file is none."""
+    """Note a hidden audio file or folder of audio, except the files that macOS writes beside each file."""
     if entry.name.startswith("._") and entry.name[2:] in names:
         return
     if _is_folder(entry):
@@ -244,8 +243,8 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 @lru_cache(maxsize=1024)
 def _warn_once(what: str) -> None:
-    """Warns once, although a folder is walked several times until its data set is recognised."""
-    LOGGER.warning("%s", what)
+    """Warn once, although a folder is walked several times until its data set is recognised."""
+    logger.warning("%s", what)
 
 
 def _ignored(path: PurePosixPath, ignore: IgnorePatterns) -> bool:
@@ -269,7 +268,7 @@ def _census(files: Sequence[PurePosixPath]) -> str:
 
 
 def _no_folder(folder: Path, error: OSError) -> str:
-    """Returns why there is no such folder, with what lies nearest to it."""
+    """Return why there is no such folder, with what lies nearest to it."""
     if os.path.islink(folder):
         return f"{folder} is a link to {os.readlink(folder)}, which leads nowhere. Give the folder itself."
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -315,7 +314,7 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder
 
 
 def _split_folders(tops: set[str], files: Sequence[PurePosixPath]) -> set[str]:
-    """Returns the folders of splits; a song that is called 'Test', beside other songs, is none."""
+    """Return the folders of splits; a song called 'Test' beside other songs is not one."""
     splits = {top for top in tops if split_of(top)}
     if splits != tops and all(len(file.parts) == 2 for file in files if file.parts[0] in splits):
         return set()
@@ -323,7 +322,7 @@ def _split_folders(tops: set[str], files: Sequence[PurePosixPath]) -> set[str]:
 
 
 def _without_outer_levels(folder: Path, files: Sequence[PurePosixPath]) -> tuple[Path, list[PurePosixPath]]:
-    """Descends while there is one folder and audio lies deeper: levels that unpacking an archive adds."""
+    """Skip outer folders that hold nothing but one folder, such as those that unpacking an archive adds."""
     files = list(files)
     while len({file.parts[0] for file in files}) == 1 and all(len(file.parts) > 2 for file in files):
         if split_of(files[0].parts[0]):

@@ -1,4 +1,4 @@
-"""Names of stems: one spelling for each label, groups of labels, and patterns of names to pass over.
+"""Name of stems: one spelling for each label, groups of labels, and patterns of names to pass over.
 
 Case, spaces, hyphens and underscores do not distinguish labels: ``Soprano `` and ``soprano`` are one label, and
 ``Practice only`` is ``practice_only``. A trailing number, arabic or roman, makes another label: ``TENOR II`` is
@@ -105,7 +105,7 @@ class IgnorePatterns:
     @classmethod
     def of(cls, ignore: str | Sequence[str] | IgnorePatterns) -> IgnorePatterns:
         """Return the patterns as they are, or made from a list of strings."""
-        if isinstance(ignore, cls):
+        if isinstance(ignore, IgnorePatterns):
             return ignore
         return cls((ignore,) if isinstance(ignore, str) else tuple(ignore))
 

@@ -30,21 +30,21 @@ def with_rest(tracks: Sequence[Track]) -> list[Track]:
     """
     if REST in labels_of(tracks):
         raise DataError("A stem is called 'rest', and so is the mixture minus the stems. Rename it, or go without --rest.")
-    usable = [track for track in tracks if track.mixture is not None and track.stems]
+    usable = [(track, track.mixture) for track in tracks if track.mixture is not None and track.stems]
     if not usable:
         raise DataError(
             "The rest of a mixture needs a mixture file in each track, such as mixture.wav beside vocals.wav: no track has "
             "one. Add it, or go without --rest."
         )
-    if left := [track.name for track in tracks if track not in usable]:
+    if left := [track.name for track in tracks if track.mixture is None or not track.stems]:
         logger.warning("left out, without a mixture file: %s", few(left))
     return [
         replace(
             track,
-            stems={**track.stems, REST: (track.mixture,)},
+            stems={**track.stems, REST: (mixture,)},
             minus={REST: tuple(path for files in track.stems.values() for path in files)},
         )
-        for track in usable
+        for track, mixture in usable
     ]
 
 

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..audio.stem_mp4 import STREAMS, SUFFIX
 from ..errors import DataError
+from ..runtime.files import read_json
 from ..runtime.log import logger
 from .base import StemDataset
 from .folders import find_files, is_audio, is_stem_mp4
@@ -21,11 +22,11 @@ from .labels import Groups, IgnorePatterns, members_of, normalise
 from .options import check_choice
 from .tracks import Track
 
-_LISTED = json.loads((Path(__file__).parent / "musdb18_tracks.json").read_text(encoding="utf-8"))
+_LISTED = read_json(Path(__file__).parent / "musdb18_tracks.json")
 TRACKS, VALIDATION = frozenset(_LISTED["tracks"]), frozenset(_LISTED["validation"])
 MIXTURE, *STEMS = STREAMS
 # Source -> stems that are summed; stems in no source are left out.
-SOURCES = {
+SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     "paper": {"accompaniment": ("bass", "drums", "other"), "vocals": ("vocals",)},
     "stems": {stem: (stem,) for stem in sorted(STEMS)},
     "common": {"bass": ("bass",), "drums": ("drums",), "other": ("other",)},
@@ -41,7 +42,7 @@ class MUSDB18(StemDataset):
     takes the WAV files. The folder may lie above train and test, or be one of them, and may hold some of the songs only.
 
     The mixture on disk is used for checking only: MUSDB18 encodes it separately, so it is not exactly the sum of the
-    stems. The files that ``musdbconvert`` adds, accompaniment and linear_mixture, are no stems.
+    stems. The files that ``musdbconvert`` adds, accompaniment and linear_mixture, are not stems.
 
     Known defects (the data set's own errata): 'PR - Oh No' has a mixture that is not the sum of its stems; in
     'Al James - Schoolboy Facination' vocals are heard in other, in 'Chris Durban - Celebrate' and 'Hop Along - Sister
@@ -65,7 +66,7 @@ class MUSDB18(StemDataset):
         "2017"
     )
 
-    def __init__(self, folder: str | Path, sources: str = "paper", **kwargs):
+    def __init__(self, folder: str | Path, sources: str = "paper", **kwargs: Any) -> None:
         super().__init__(folder, find={"sources": sources}, **kwargs)
 
     @classmethod
@@ -116,7 +117,7 @@ class _Song:
 
 
 def _songs(folder: Path, ignore: IgnorePatterns) -> tuple[list[_Song], list[Path]]:
-    """Returns the songs below a folder, and the other audio files."""
+    """Return the songs below a folder, and the other audio files."""
     songs: dict[Path, _Song] = {}
     extra: list[Path] = []
     for file in find_files(folder, ignore):
@@ -134,15 +135,15 @@ def _songs(folder: Path, ignore: IgnorePatterns) -> tuple[list[_Song], list[Path
                 song.stems[label] = path
         elif is_audio(path):
             extra.append(path)
-    others = []
+    others: list[Path] = []
     for path in extra:
-        song = songs.get(Path(os.path.abspath(path)).parent)
-        (others if song is None else song.extra).append(path)
+        owner = songs.get(Path(os.path.abspath(path)).parent)
+        (others if owner is None else owner.extra).append(path)
     return list(songs.values()), others
 
 
 def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatterns) -> Track:
-    files, mixture, left = _files(song)
+    files, mixture, passed_over = _files(song)
     stems = {}
     for source, members in sources.items():
         wanted = [stem for stem in members if not ignore.fits(stem)]
@@ -153,13 +154,13 @@ def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatte
         elif wanted:
             stems[source] = tuple(files[stem] for stem in wanted)
     used = {path for paths in stems.values() for path in paths}
-    left += [path for path in files.values() if path not in used]
+    left = [*passed_over, *(path for path in files.values() if path not in used)]
     split = "valid" if song.subset == "train" and song.name in VALIDATION else song.subset
     return Track(song.name, dict(sorted(stems.items())), split, mixture, tuple(sorted(left)))
 
 
 def _files(song: _Song) -> tuple[dict[str, Path], Path | None, list[Path]]:
-    """Returns the four stems, the mixture and the files left out; complete decoded files come before a container."""
+    """Return the four stems, the mixture and the files left out; complete decoded files come before a container."""
     if song.container is None or set(song.stems) == set(STEMS):
         return dict(song.stems), song.mixture, song.extra
     if song.stems:

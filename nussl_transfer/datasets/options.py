@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ..audio.io import LENGTH_TOLERANCE
 from ..errors import ConfigError
 
+# What to do about a track that lacks a label of other tracks.
+Missing = Literal["error", "skip", "silence"]
 _CHOICES = {"silent": ("error", "keep", "skip"), "missing": ("error", "skip", "silence")}
 
 
@@ -40,13 +42,13 @@ class StemOptions:
     groups: Mapping[str, str | Sequence[str]] | None = None
     ignore: Sequence[str] = ()
     silent: Literal["error", "keep", "skip"] = "error"
-    missing: Literal["error", "skip", "silence"] = "error"
+    missing: Missing = "error"
     rest: bool = False
     use_mixtures: bool = False
     length_tolerance: float = LENGTH_TOLERANCE
 
-    def __post_init__(self):
-        """Checks the values; a single pattern of ``ignore`` becomes a tuple."""
+    def __post_init__(self) -> None:
+        """Check the values; a single pattern of ``ignore`` becomes a tuple."""
         object.__setattr__(self, "ignore", (self.ignore,) if isinstance(self.ignore, str) else tuple(self.ignore))
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)

@@ -89,7 +89,7 @@ def _open(folder: Path, options: StemOptions) -> tuple[str, list[Track]]:
 
 
 def _joined(folders: Sequence[Path], options: StemOptions) -> tuple[str, list[Track]]:
-    """Returns the names of the data sets of several folders, and all tracks; a folder's name tells equal names apart."""
+    """Return the names of the data sets of several folders, and all tracks; equal names get the folder's name in front."""
     if not folders:
         raise DataError("No folder of stems was given. Give one or more.")
     opened = [_open(folder, options) for folder in folders]
@@ -108,12 +108,12 @@ def _joined(folders: Sequence[Path], options: StemOptions) -> tuple[str, list[Tr
 
 
 class DatasetSignature(NamedTuple):
-    """The names by which the files of a data set are known.
+    """How the files of a data set are named.
 
     Attributes:
         dataset: Name of the data set.
-        sign: Pattern in the path of each of its files, and of no others.
-        needs: Description -> pattern of a path that must be there as well.
+        sign: Pattern that fits the path of each of its files, and no other path.
+        needs: Description -> pattern that at least one path must fit as well.
         tree: Its layout on disk, for messages.
     """
 
@@ -124,7 +124,7 @@ class DatasetSignature(NamedTuple):
 
 
 _PARTS = ("violin", "clarinet", "saxo?phone", "bassoon")
-KINDRED = (
+SIGNATURES = (
     DatasetSignature(
         "Bach10",
         rf"(^|/)\d{{2}}-[A-Za-z0-9]+-({'|'.join(_PARTS)})\.\w+$",
@@ -186,9 +186,9 @@ def nearest_dataset(folder: Path, files: Sequence[PurePosixPath]) -> str:
         files: Every file below it, relative to it.
     """
     heard = [file for file in files if is_audio(file) or is_stem_mp4(file)]
-    for kin in KINDRED:
-        if signed := [file for file in files if re.search(kin.sign, str(file))]:
-            return _what_is_missing(folder, kin, signed, heard)
+    for known in SIGNATURES:
+        if signed := [file for file in files if re.search(known.sign, str(file))]:
+            return _what_is_missing(folder, known, signed, heard)
     for sign, (name, what_to_do) in UNSUPPORTED.items():
         if found := [file for file in heard if re.search(sign, str(file))]:
             return (
@@ -229,40 +229,40 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     return "\n".join(lines)
 
 
-def _what_is_missing(folder: Path, kin: DatasetSignature, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
+def _what_is_missing(folder: Path, known: DatasetSignature, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
     absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in signed]
-    lacking = [what for what, need in kin.needs.items() if not any(re.search(need, path) for path in absolute)]
+    lacking = [what for what, need in known.needs.items() if not any(re.search(need, path) for path in absolute)]
     others = sorted(set(heard) - set(signed))
-    said = [f"It resembles {kin.dataset}: {len(signed)} files are named as there, such as {signed[0]}"]
+    said = [f"It resembles {known.dataset}: {len(signed)} files are named as there, such as {signed[0]}"]
     said[0] += f", and {len(others)} audio files are not, such as {few(others, 2)}." if others else "."
     if lacking:
         said.append(f"Not found: {', '.join(lacking)}.")
-    said.append(f"The layout of {kin.dataset} is {kin.tree}.")
+    said.append(f"The layout of {known.dataset} is {known.tree}.")
     if others and not lacking:
         own = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))
         where = f"give its own folder, {own}, or " if own != folder.absolute() else ""
-        said.append(f"To read it alone, {where}say --dataset {kin.dataset}.")
+        said.append(f"To read it alone, {where}say --dataset {known.dataset}.")
     else:
         said.append(
-            f"Copy it again as unpacked; to read the files as they are, say --dataset {kin.dataset}, or --dataset "
+            f"Copy it again as unpacked; to read the files as they are, say --dataset {known.dataset}, or --dataset "
             "StemFolder for your own stems."
         )
     return " ".join(said)
 
 
 def _depth(file: PurePosixPath) -> int:
-    """Returns the number of folders above a file, below its split."""
+    """Return the number of folders above a file, below its split."""
     above = file.parts[:-1]
     return len(above) - bool(above and split_of(above[0]))
 
 
 def _is_stem(name: str, names: dict[str, int]) -> bool:
-    """Tells whether a name is that of a stem or a mixture, or repeats as names of stems do."""
+    """Tell whether a name is that of a stem or a mixture, or repeats as names of stems do."""
     label = normalise(name)
     return is_reserved(label) or has_stem_word(label) or names.get(label, 0) > 1
 
 
 def _track_in(name: str) -> str:
-    """Returns the name without its last word where that is a stem's; else ''."""
+    """Return the name without its last word where that is a stem's; else ''."""
     track, _, stem = normalise(name).rpartition("_")
     return track if track and not has_stem_word(track) and has_stem_word(stem) else ""

@@ -1,6 +1,6 @@
 """Remixpacks: single instruments from remix packs, a folder for each; none of the files were played together.
 
-The files' names and links tell which of them are of one song (``songs_of``), and the splits keep a song on one side
+File names and links tell which files belong to one song (``songs_of``), and the splits keep a song on one side
 (``split_by_song``).
 """
 
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,11 @@ _LABEL_OF = {spelling: label for label, spellings in SPELLINGS.items() for spell
 _LINK = "(symlink)"
 # The links point into this folder; beside the folders of labels it is no label itself.
 _PACKS = "original_files"
-# The longest name of a track, in bytes: what a store writes beside it must not pass the 255 of a file system.
+# The longest name of a track in bytes: a store appends to it, and a file system takes 255.
 _LONGEST = 200
-# A song is known by its first two words, often the artist's name: to keep an artist on one side does no harm.
+# A song is known by its first two words, often the artist's name: keeping an artist on one side does no harm.
 _WORDS = 2
-# Words that tell of a file, not of a song.
+# Words that describe a file, not a song.
 _FILE_WORDS = STEM_WORDS | {"bpm", "crash", "loop", "mono", "multitrack", "multitracks", "ride", "stem", "stems", "stereo",
                             "take", "wav", "wavs"}  # fmt: skip
 _SHARE = 0.1
@@ -90,8 +91,8 @@ class Remixpacks(StemDataset):
         mixed: bool = False,
         split_scheme: str = "song",
         song: str | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         find = {"sources": sources, "mixed": mixed, "split_scheme": split_scheme, "song": song}
         super().__init__(folder, find=find, **kwargs)
 
@@ -139,7 +140,7 @@ class Remixpacks(StemDataset):
 
 
 def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Path, list[PurePosixPath]]:
-    """Returns each folder whose folders are labels, with its files: one folder, with ``mixed`` that of mixed files too.
+    """Return each folder whose folders are labels, with its files: one folder, with ``mixed`` that of mixed files too.
 
     Raises:
         DataError: There is no such folder, or more than one, or audio lies in the folder itself.
@@ -178,7 +179,7 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
 
 
 def _kind(root: PurePosixPath) -> str:
-    """Returns the kind of the files below a folder: 'pure' (one fine label each), 'mixed', 'simple' (coarse labels) ..."""
+    """Return the kind of the files below a folder: 'pure' (one fine label each), 'mixed', 'simple' (coarse labels) ..."""
     names = {part.lower() for part in root.parts}
     if "mixed" in names:
         return "mixed"
@@ -194,7 +195,7 @@ def _is_marked(parts: Sequence[str]) -> bool:
 
 
 def _short(name: PurePosixPath) -> str:
-    """Returns a track's name without the mark of a link, shortened to what a file system accepts."""
+    """Return a track's name without the mark of a link, shortened to what a file system accepts."""
     last = name.name.removesuffix(_LINK)
     cut = last.encode()[:_LONGEST].decode(errors="ignore")
     if cut != last:
@@ -203,7 +204,7 @@ def _short(name: PurePosixPath) -> str:
 
 
 def _labelled(stems: Mapping[str, tuple], members: Mapping[str, str]) -> dict[str, tuple]:
-    """Gives the paper's sources one spelling, where no group takes the folder's own name."""
+    """Rename folders to the paper's sources, unless a group uses the folder's own name."""
     return {
         label if group_of(label, members) else _LABEL_OF.get(label, _LABEL_OF.get(without_number(label), label)): files
         for label, files in stems.items()
@@ -229,7 +230,7 @@ def _chosen(folder: Path, tracks: Sequence[Track], sources: str | Sequence[str],
 
 
 def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
-    """Returns the tracks split by song, or as on disk; logs the songs that are in two splits."""
+    """Return the tracks split by song, or as on disk; logs the songs that are in two splits."""
     unknown = sum(not songs[track.name] for track in tracks)
     if unknown:
         logger.warning(
@@ -247,11 +248,11 @@ def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
 
 
 def songs_of(tracks: Sequence[Track], packs: str, pattern: str | None = None) -> dict[str, str]:
-    """Return track -> song, '' where a file's name does not tell.
+    """Return track -> song; '' where the file's name has none.
 
-    Where every file is a link into a folder of packs, a pack is a song. Else files are of one song when their names
-    begin with the same two words, or with the same one before a word that names an instrument or a number; such words
-    at the beginning are passed over.
+    If every file is a link into a folder of packs, each pack is a song. Otherwise files belong to one song if their names
+    begin with the same two words, or with the same one word before an instrument or a number. Instruments and numbers at
+    the beginning are skipped.
 
     Args:
         tracks: Tracks with one file each.
@@ -259,7 +260,7 @@ def songs_of(tracks: Sequence[Track], packs: str, pattern: str | None = None) ->
         pattern: Regular expression that finds the song in a file's name instead.
 
     Raises:
-        ConfigError: The pattern is no regular expression.
+        ConfigError: The pattern is not a regular expression.
     """
     files = {track.name: path for track in tracks for paths in track.stems.values() for path in paths}
     if pattern is not None:
@@ -319,7 +320,7 @@ def split_by_song(tracks: Sequence[Track], songs: Mapping[str, str], seed: int =
 
 
 def _draw(side: str, order: list[str], labels: dict, total: Counter, left: Counter, side_of: dict[str, str]) -> Counter:
-    """Moves songs from training to another side, in order; returns the number of files of each label there."""
+    """Move songs from training to another side, in order, and return the number of files of each label there."""
     taken: Counter[str] = Counter()
 
     def is_full(label: str) -> bool:
@@ -373,7 +374,7 @@ def on_two_sides(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[str]
 
 
 def _pack(path: Path, packs: str) -> str:
-    """Returns the pack that a link points into, directly or over other links, existing or not; '' for other files."""
+    """Return the pack that a link points into, directly or through other links, even if it does not exist; else ''."""
     parts = PurePath(os.path.realpath(path)).parts if path.is_symlink() else ()
     place = parts.index(packs) + 1 if packs in parts else len(parts)
     return normalise(parts[place]) if len(parts) > place + 1 else ""

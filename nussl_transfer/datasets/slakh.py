@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -90,8 +91,8 @@ class Slakh(StemDataset):
         sources: str | Mapping[str, Sequence[int]] = "paper",
         split_scheme: str = "grouped",
         split_seed: int = 0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         options = {"sources": sources, "split_scheme": split_scheme, "split_seed": split_seed}
         super().__init__(folder, find=options, **kwargs)
 
@@ -125,9 +126,8 @@ class Slakh(StemDataset):
             )
         check_unique(folder, places)
         about = _metadata(folder, places)
-        midi = {
-            place.number: about[place.name].midi or midi_md5(place.midi) or place.name for place in places
-        }  # a track of unknown MIDI has no relatives
+        # A track whose MIDI file is unknown is a group of its own.
+        midi = {place.number: about[place.name].midi or midi_md5(place.midi) or place.name for place in places}
         splits = split_of_tracks(midi, split_scheme, split_seed)
         if len(splits) < len(places):
             logger.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
@@ -167,8 +167,11 @@ def _metadata(folder: Path, places: Sequence[TrackFiles]) -> dict[str, Metadata]
 
 
 def _log_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> None:
-    """Logs where the files and metadata.yaml differ, and the stems of white noise."""
-    absent, never_made, unlisted, noise = [], [], [], []
+    """Log where the files and metadata.yaml differ, and the stems of white noise."""
+    absent: list[str] = []
+    never_made: list[str] = []
+    unlisted: list[str] = []
+    noise: list[str] = []
     for place in places:
         stems = about[place.name].stems
         for name, entry in stems.items():
@@ -194,7 +197,7 @@ def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split:
         if name in about.stems and about.stems[name].program in labels and not _is_noise(place, name)
     }
     for number, *pair in IDENTICAL:
-        # One source may hold the sound twice, as the mixture does; two sources would be indistinguishable.
+        # Within one source the same sound may occur twice, as in the mixture; in two sources it could not be separated.
         if place.name == f"Track{number}" and len({label_of.get(name) for name in pair} - {None}) == 2:
             logger.warning("%s: %s are the same sound in two sources, and left out", place.name, " and ".join(pair))
             label_of = {name: label for name, label in label_of.items() if name not in pair}

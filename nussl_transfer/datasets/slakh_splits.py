@@ -1,4 +1,4 @@
-"""Splits of Slakh: those of its authors, the paper's, and one that keeps each MIDI file on one side.
+"""Split of Slakh: those of its authors, the paper's, and one that keeps each MIDI file on one side.
 
 ``slakh_tables.json`` lists facts about Slakh2100's tracks that their files do not hold:
 
@@ -14,16 +14,16 @@ first of each MIDI file, and with ``moved`` no MIDI file is in two splits.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from ..runtime.files import read_json
 from ..runtime.log import logger
 from .options import check_choice
 
-_TABLES = json.loads((Path(__file__).parent / "slakh_tables.json").read_text(encoding="utf-8"))
+_TABLES = read_json(Path(__file__).parent / "slakh_tables.json")
 LAST: dict[str, int] = _TABLES["last"]
 WHITE_NOISE = frozenset(_TABLES["white_noise"])
 IDENTICAL: list[list[str]] = _TABLES["identical"]
@@ -75,7 +75,7 @@ def _drawn(midi: Mapping[int, str], seed: int) -> dict[int, str]:
 
 
 def _grouped(midi: Mapping[int, str], seed: int) -> dict[int, str]:
-    """Draws groups of tracks, one MIDI file each, for the test until it has its share."""
+    """Draw groups of tracks, one MIDI file each, for the test until it has its share."""
     groups: dict[str, list[int]] = {}
     for number in sorted(midi):
         groups.setdefault(midi[number], []).append(number)
@@ -95,7 +95,7 @@ def _tests(count: int) -> int:
 
 
 def _warn_of_shared(midi: Mapping[int, str], splits: Mapping[int, str], split: str, scheme: str) -> None:
-    """Logs how many tracks of a split share their MIDI file with training tracks; for the paper's split always."""
+    """Log how many tracks of a split share their MIDI file with training tracks; for the paper's split always."""
     trained = {midi[number] for number, of in splits.items() if of == "train"}
     inside = [number for number, of in splits.items() if of == split]
     shared = sum(midi[number] in trained for number in inside)

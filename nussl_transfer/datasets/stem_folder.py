@@ -1,7 +1,7 @@
 """A folder of one's own stems: a folder for each track, or a folder for each stem.
 
-Which of the two a folder is, structure alone cannot always tell, since one is the transpose of the other; names can. In
-this order: a folder called mix (stem-major) or files called mixture (track-major); names that the user's groups use, else
+Structure alone cannot always tell the two apart, since one is the transpose of the other. So names decide, in this
+order: a folder called mix (stem-major) or files called mixture (track-major); names that the user's groups use, else
 names of instruments and voices, on one side and not on the other; a vocabulary of file names that repeats over many more
 folders (track-major), or the reverse (stem-major). Where all of these fail, an error asks the user.
 """
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..errors import DataError
 from ..runtime.log import logger
@@ -50,8 +51,8 @@ class StemFolder(StemDataset):
         folder[/train|valid|test]/<stem>/<track>.wav
 
     or a pool: stem-major with unrelated file names; every file is a track of one stem, and mixtures of them can only be
-    incoherent. Or the stems of one track, side by side in the folder itself. Names decide which of these it is;
-    ``layout`` says it where they do not.
+    incoherent. Or the stems of one track, side by side in the folder itself. Names decide which of these it is; where they
+    cannot, set ``layout``.
 
     Files called mixture, mix or linear_mixture are mixtures, used for checking only. Files called accompaniment,
     instrumental or residual are sums of other stems and left out, unless a group names them or they are one of two stems
@@ -59,7 +60,7 @@ class StemFolder(StemDataset):
 
     Args:
         folder: Folder of the stems.
-        layout: 'track-major', 'stem-major' or 'pool'; None decides.
+        layout: 'track-major', 'stem-major' or 'pool'; None: the names decide.
         kwargs: As ``StemDataset``.
     """
 
@@ -69,7 +70,7 @@ class StemFolder(StemDataset):
     URL = ""
     CITATION = ""
 
-    def __init__(self, folder: str | Path, layout: str | None = None, **kwargs):
+    def __init__(self, folder: str | Path, layout: str | None = None, **kwargs: Any) -> None:
         super().__init__(folder, find={"layout": layout}, **kwargs)
 
     @classmethod
@@ -106,7 +107,7 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
         members: Names that the user's groups take: they are names of stems.
 
     Raises:
-        LayoutError: Names and counts do not tell.
+        LayoutError: Names and counts do not decide.
     """
     folders = Counter(normalise(unit.place.name) for unit in units)
     files = Counter(normalise(path.stem) for unit in units for path in unit.files)
@@ -148,7 +149,7 @@ def has_stem_word(name: str) -> bool:
 
 
 def _share(names: Mapping[str, int], is_stem: Callable[[str], bool]) -> float:
-    """Returns the share of the names, weighted by how often they occur, that name a stem."""
+    """Return the share of the names, weighted by how often they occur, that name a stem."""
     return sum(count for name, count in names.items() if is_stem(name)) / max(1, sum(names.values()))
 
 
@@ -193,8 +194,8 @@ def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str]
         else:
             stems[label] = (path,)
     mixture = next((mixtures[name] for name in MIXTURES if name in mixtures), None)
-    left_out = tuple(sorted(path for path in left_out if path != mixture))
-    return Track(unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, left_out)
+    others = tuple(sorted(path for path in left_out if path != mixture))
+    return Track(unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, others)
 
 
 def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str], pool: bool) -> list[Track]:
@@ -231,10 +232,10 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
 
 
 def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
-    """Returns the tracks with a sum of stems (accompaniment, instrumental, ...) as a stem where there are two in all."""
+    """Return the tracks with a sum of stems (accompaniment, instrumental, ...) as a stem where there are two in all."""
 
     def submix(path: Path) -> str | None:
-        """Returns the name of a sum of stems: that of the file, or of its folder where that is the stem."""
+        """Return the name of a sum of stems: that of the file, or of its folder where that is the stem."""
         return next((name for name in (normalise(path.stem), normalise(path.parent.name)) if name in SUBMIXES), None)
 
     labels = {label for track in tracks for label in track.stems}

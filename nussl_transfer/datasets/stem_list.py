@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
@@ -50,7 +51,7 @@ class StemList(StemDataset):
 
     @classmethod
     def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns) -> list[Track]:
-        tracks: dict[str, dict] = {}
+        tracks: dict[str, _Listed] = {}
         wrong: list[str] = []
         for line, row in _rows(folder):
             try:
@@ -63,13 +64,13 @@ class StemList(StemDataset):
         found = [
             Track(
                 name,
-                {label: tuple(files) for label, files in sorted(about["stems"].items())},
-                about["split"],
-                about["mixture"],
-                spans=about["spans"],
+                {label: tuple(files) for label, files in sorted(about.stems.items())},
+                about.split,
+                about.mixture,
+                spans=about.spans,
             )
             for name, about in tracks.items()
-            if about["stems"]
+            if about.stems
         ]
         if not found:
             raise DataError(f"{folder} names no stem. Give a row for each stem: {_EXAMPLE}.")
@@ -82,7 +83,7 @@ def is_stem_list(path: str | Path) -> bool:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Returns the rows with their line numbers."""
+    """Return the rows with their line numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -108,8 +109,19 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _add(tracks: dict[str, dict], row: dict[str, str], path: Path, ignore: IgnorePatterns) -> None:
-    """Adds a row to its track.
+@dataclass
+class _Listed:
+    """What the rows of one track have given so far; ``named`` tells whether a row has given its split, or none."""
+
+    stems: dict[str, list[Path]] = field(default_factory=dict)
+    split: str | None = None
+    mixture: Path | None = None
+    spans: dict[Path, tuple[float, float | None]] = field(default_factory=dict)
+    named: bool = False
+
+
+def _add(tracks: dict[str, _Listed], row: dict[str, str], path: Path, ignore: IgnorePatterns) -> None:
+    """Add a row to its track.
 
     Raises:
         ValueError: The row is wrong; the message says how.
@@ -128,26 +140,26 @@ def _add(tracks: dict[str, dict], row: dict[str, str], path: Path, ignore: Ignor
     file = Path(os.path.normpath(path.parent / Path(row["file"]).expanduser()))
     if any([ignore.fits(one) for one in (name, label, file.name, file.stem, row["file"])]):
         return
-    about = tracks.setdefault(name, {"stems": {}, "split": None, "mixture": None, "spans": {}, "named": False})
+    about = tracks.setdefault(name, _Listed())
     split = None
     if row.get("split"):
         split = split_of(row["split"])
         if split is None:
             raise ValueError(f"its split is {row['split']!r}; it is train, valid or test")
-    if about["named"] and split != about["split"]:
-        raise ValueError(f"it puts {name!r} into split {split}, and an earlier row into {about['split']}")
-    about["split"], about["named"] = split, True
+    if about.named and split != about.split:
+        raise ValueError(f"it puts {name!r} into split {split}, and an earlier row into {about.split}")
+    about.split, about.named = split, True
     span = _span(row.get("start", ""), row.get("end", ""))
-    if file == about["mixture"] or any(file in files for files in about["stems"].values()):
+    if file == about.mixture or any(file in files for files in about.stems.values()):
         raise ValueError(f"{file} is in {name!r} already")
     if label in MIXTURES:
-        if about["mixture"] is not None:
-            raise ValueError(f"{name!r} has a mixture already, {about['mixture']}")
-        about["mixture"] = file
+        if about.mixture is not None:
+            raise ValueError(f"{name!r} has a mixture already, {about.mixture}")
+        about.mixture = file
     else:
-        about["stems"].setdefault(label, []).append(file)
+        about.stems.setdefault(label, []).append(file)
     if span is not None:
-        about["spans"][file] = span
+        about.spans[file] = span
 
 
 def _span(start: str, end: str) -> tuple[float, float | None] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio.io import summed
 from ..errors import DataError
 from ..runtime.log import logger
 from .labels import Groups, IgnorePatterns, closest, counted, group_of, members_of, normalise, without_number
@@ -47,7 +48,13 @@ class Track:
     def files(self) -> list[Path]:
         """Return every file that is decoded for the stems and the mixture, each once."""
         listed = [path for files in (*self.stems.values(), *self.minus.values()) for path in files]
-        return list(dict.fromkeys([*listed, *([self.mixture] if self.uses_mixture else [])]))
+        given = [] if self.given_mixture is None else [self.given_mixture]
+        return list(dict.fromkeys([*listed, *given]))
+
+    @property
+    def given_mixture(self) -> Path | None:
+        """Return the mixture file if it is the input of the training; else None."""
+        return self.mixture if self.uses_mixture else None
 
 
 def cut(signal: np.ndarray, sample_rate: int, span: tuple[float, float | None] | None) -> np.ndarray:
@@ -80,9 +87,9 @@ def sum_stems(track: Track, signals: Mapping[Path, np.ndarray]) -> dict[str, np.
         track: The track.
         signals: File -> samples, all of one length.
     """
-    stems = {}
-    for label, files in track.stems.items():
-        stems[label] = sum(signals[path] for path in files) - sum(signals[path] for path in track.minus.get(label, ()))
+    stems = {label: summed(signals[path] for path in files) for label, files in track.stems.items()}
+    for label, files in track.minus.items():
+        stems[label] -= summed(signals[path] for path in files)
     return stems
 
 

@@ -17,7 +17,8 @@ from ..store.manifest import MIXTURE, StoredTrack
 from ..store.store import Store
 from .excerpts import MixtureExcerpt
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Samples in a batch: 64 s at 16 kHz, where a network on the CPU is as fast as it gets. With the paper's network a batch
 # takes about 300 MB in each thread.

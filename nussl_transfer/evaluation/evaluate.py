@@ -31,7 +31,7 @@ import torch
 
 from ..audio.levels import ACTIVITY_DBFS
 from ..audio.si_sdr import si_sdr
-from ..checkpoints.checkpoint import read_info
+from ..checkpoints.checkpoint import CheckpointInfo, read_info
 from ..datasets.options import StemOptions
 from ..errors import ConfigError, DataError
 from ..runtime.device import resolve_device
@@ -160,7 +160,9 @@ def _resolved(model: Model) -> Path | list[Path]:
     return found[0] if len(found) == 1 and isinstance(model, str | Path) else found
 
 
-def _open(store: Store | str | Path, out: str | Path | None, first: Any, options: StemOptions | None) -> Store:
+def _open(
+    store: Store | str | Path, out: str | Path | None, first: CheckpointInfo | None, options: StemOptions | None
+) -> Store:
     """Return the store to score on, made from a folder of stems if need be."""
     if isinstance(store, Store):
         return store
@@ -172,7 +174,10 @@ def _open(store: Store | str | Path, out: str | Path | None, first: Any, options
 
 
 def _choose_excerpts(
-    store: Store, excerpts: Sequence[MixtureExcerpt] | str | Path | None, first: Any, out: str | Path | None
+    store: Store,
+    excerpts: Sequence[MixtureExcerpt] | str | Path | None,
+    first: CheckpointInfo | None,
+    out: str | Path | None,
 ) -> Sequence[MixtureExcerpt]:
     """Return the excerpts that were given, or all of the test tracks."""
     if isinstance(excerpts, str | Path):

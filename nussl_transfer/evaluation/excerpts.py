@@ -67,7 +67,7 @@ def make_excerpts(
         count: Number of excerpts to draw.
         seed: Seed of the draw; the same seed gives the same list on any machine.
         hop: Seconds from one excerpt to the next, ``excerpt_seconds`` by default. Overlapping excerpts depend on each
-            other: a test of significance on them promises too much.
+            other, so p-values of tests on them are too small.
         coherent: Take the stems of one track at one time. False, for data such as Remixpacks, draws track and time for
             each source, and needs ``count``.
         sounding: Take only excerpts in which every source sounds.

@@ -121,7 +121,7 @@ def _excerpt(path: str | Path, value: dict, store: Store, tracks: dict[str, Stor
         ) from error
     track = tracks.get(name)
     length = track.frames if track is not None and label in track.stems else 0
-    if start < 0 or frames < 1 or start + frames > length:
+    if track is None or start < 0 or frames < 1 or start + frames > length:
         raise DataError(
             f"{path} lists {frames} samples of {label!r} of {name!r} from {start}: the store {store.folder} has {length} "
             "samples of it. Make the list from this store."

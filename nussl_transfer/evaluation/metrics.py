@@ -33,13 +33,13 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
         Vincent, Gribonval, Févotte, "Performance measurement in blind audio source separation", IEEE TASLP 14 (2006).
     """
     found = {name: np.full(len(references), np.nan) for name in BSS_EVAL}
-    heard, answered = references.any(axis=-1), estimates.any(axis=-1)
+    heard, answered = references.any(axis=-1), estimates.any(axis=-1, keepdims=True)
     if heard.any():
-        standing = np.where(answered[:, None], estimates, references)  # museval needs a sound in each
+        standing = np.where(answered, estimates, references)  # museval needs a sound in each
         whole = {"win": np.inf, "hop": np.inf}
         sdr, _, sir, sar = museval.evaluate(references[heard, :, None], standing[heard, :, None], **whole)  # [heard, 1]
         for name, ratios in zip(BSS_EVAL, (sdr, sir, sar), strict=True):
             ratios = ratios[:, 0]
             found[name][heard] = np.where(np.abs(ratios) > LIMIT_DB, np.copysign(np.inf, ratios), ratios)
-            found[name][~answered] = np.nan
+            found[name][~answered.ravel()] = np.nan
     return found

@@ -9,7 +9,6 @@ A reference is left out of every mean and test, and its row says why, where its 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,13 +27,13 @@ from ..errors import CheckpointError, ConfigError, DataError
 from ..networks.chimera import PAPER
 from ..networks.forward import run_network
 from ..runtime.device import resolve_device
+from ..runtime.log import logger
 from ..separation.ensemble import require_trained_masks
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, load_mixtures, map_batches
 from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval
 
-LOGGER = logging.getLogger(__name__)
 MIXTURE, ORACLE = "mixture", "oracle"
 SILENT, ALONE, INFINITE = "silent", "alone in its mixture", "infinite ratio"
 PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
@@ -208,7 +207,7 @@ def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
 
 def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
     """Return the results of all batches as one array on the host, in the order of the excerpts."""
-    joined = torch.cat(parts).cpu().numpy() if torch.is_tensor(parts[0]) else np.concatenate(parts)
+    joined = np.concatenate([part.cpu().numpy() if isinstance(part, torch.Tensor) else part for part in parts])
     placed = np.empty_like(joined)
     placed[order] = joined
     return placed
@@ -265,13 +264,13 @@ class SourceSeparationProbe:
             audio, sounding = load_excerpts(store, [excerpts[place] for place in places])
             references = torch.from_numpy(audio)
             ratios = _si_sdr(of_mixture, references.sum(dim=1), references).numpy()
-            counts = np.equal(reasons_left_out(sounding, ratios, ratios), None)
+            counts = ~reasons_left_out(sounding, ratios, ratios).astype(bool)  # None: it counts
             self._batches.append((audio, counts))
             mixture.append(ratios[counts])
             self.left_out += int((~counts).sum())
         self.mixture_si_sdr = _mean(mixture)
         if self.left_out:
-            LOGGER.info("The curve leaves out %d references that are silent or alone in their mixture.", self.left_out)
+            logger.info("The curve leaves out %d references that are silent or alone in their mixture.", self.left_out)
 
     @torch.inference_mode()
     def __call__(self, model: SeparationModel) -> float:

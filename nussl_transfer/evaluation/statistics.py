@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # The paper calls a difference significant below this p-value.
 SIGNIFICANCE = 0.001
-# Places of references left out that a message names.
+# A message names at most this many places of references that are left out.
 SHOWN_PLACES = 3
 
 # Differences are rounded to these decimals of a dB: their last digits are noise and must not rank them, as

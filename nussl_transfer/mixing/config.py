@@ -56,7 +56,7 @@ class MixtureConfig:
     eq_db: float = 3.0
     room: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the values."""
         if self.excerpt_seconds is not None and not (math.isfinite(self.excerpt_seconds) and self.excerpt_seconds > 0):
             raise ConfigError(f"excerpt_seconds is {self.excerpt_seconds}. Give a length above 0 seconds.")
@@ -74,3 +74,16 @@ class MixtureConfig:
                 f"fewest_sources is {fewest} and num_sources is {most}. Give both, fewest_sources from 1 to num_sources."
             )
         change_ranges(self.pitch, self.stretch)
+
+    @property
+    def seconds(self) -> float:
+        """Return the length of a mixture in seconds.
+
+        Raises:
+            ConfigError: ``excerpt_seconds`` is None.
+        """
+        if self.excerpt_seconds is None:
+            raise ConfigError(
+                "excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length."
+            )
+        return self.excerpt_seconds

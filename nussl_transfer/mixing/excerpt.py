@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ..audio.augment import augment, context_samples, source_samples
 from ..audio.timbre import Timbre, change_timbre
 from ..store.manifest import StoredTrack
-from ..store.store import Store
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,16 @@ class Excerpt:
     timbre: Timbre | None = None
 
 
-def read_excerpt(store: Store, excerpt: Excerpt, samples: int) -> np.ndarray:
+class StemReader(Protocol):
+    """Anything that reads a part of a stem as a `Store` does."""
+
+    sample_rate: int
+
+    def read(self, track: StoredTrack, label: str, start: int, frames: int) -> np.ndarray:
+        """Return ``frames`` samples of a stem from ``start`` on."""
+
+
+def read_excerpt(store: StemReader, excerpt: Excerpt, samples: int) -> np.ndarray:
     """Read and change the audio of one source; where the excerpt is shorter than the mixture, zeros follow.
 
     For another pitch or tempo a tenth of a second on either side is read as well, as far as the track has it: the vocoder
@@ -58,8 +67,8 @@ def read_excerpt(store: Store, excerpt: Excerpt, samples: int) -> np.ndarray:
         # A track that is shorter than the mixture becomes shorter or longer with the tempo.
         short = excerpt.frames < source_samples(samples, excerpt.stretch)
         made = min(samples, round(excerpt.frames / excerpt.stretch)) if short else samples
-        changes = {"pitch": excerpt.pitch, "stretch": excerpt.stretch, "before": excerpt.start - first}
-        audio = augment(audio, made, store.sample_rate, **changes)
+        before = excerpt.start - first
+        audio = augment(audio, made, store.sample_rate, excerpt.pitch, excerpt.stretch, before)
     if excerpt.timbre is not None:
         audio = change_timbre(audio, store.sample_rate, excerpt.timbre)
     if excerpt.gain != 1:

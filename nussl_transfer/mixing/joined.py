@@ -63,7 +63,7 @@ class JoinedMixtures(Dataset):
         self.stores = tuple(part.store for part in parts)
         self.store = self.stores[0]
         self.labels, self.samples, self.num_sources = parts[0].labels, parts[0].samples, parts[0].num_sources
-        # Parts of coherent mixtures alone give no single stems.
+        # A part with coherent mixtures only has no pools of single stems.
         self._gives_stems = [part.coherent < 1 for part in parts]
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ class Mixtures(Dataset):
         length: Number of items.
         seed: Seed of the items, 0 or above.
         span: The part of every track that is used, as fractions of its length. With another pitch or tempo the vocoder
-            also hears a tenth of a second beyond it; the mixture does not hold that.
+            also reads a tenth of a second beyond it, which is not in the mixture.
         missing: What coherent mixtures do about tracks that lack labels. 'error' and 'skip': only tracks that have all
             labels are drawn. 'silence': every track is drawn, and a label that it lacks is silent. Then an item has one
             source for each label of the store, with ``num_sources`` as well: labels that are not drawn are silent. None:
@@ -71,20 +71,14 @@ class Mixtures(Dataset):
     ):
         missing = store.missing if missing is None else missing
         _check(config, store, seed, span, missing)
-        self.store, self.config, self.length, self.seed, self.span, self.missing = (
-            store,
-            config,
-            length,
-            seed,
-            span,
-            missing,
-        )
+        self.store, self.config, self.missing = store, config, missing
+        self.length, self.seed, self.span = length, seed, span
         self.labels, self.given_mixtures = store.labels, store.has_mixtures
-        self.samples = round(config.excerpt_seconds * store.sample_rate)
+        self.samples = round(config.seconds * store.sample_rate)
         self.coherent, self.sounding = config.coherent, config.sounding
         self.pitch, self.stretch = change_ranges(config.pitch, config.stretch)
         self._draws_labels = config.num_sources is not None
-        self._most = config.num_sources if self._draws_labels else len(self.labels)
+        self._most = len(self.labels) if config.num_sources is None else config.num_sources
         self._fewest = config.fewest_sources or self._most
         # With a source for each label, a label has its own place in the item.
         self._by_label = missing == "silence" or not self._draws_labels
@@ -118,7 +112,7 @@ class Mixtures(Dataset):
 
     def draw_track(self, rng: np.random.Generator) -> list[Excerpt]:
         """Draw a coherent mixture: a track, a start, and the stems that are taken."""
-        # A label first, where tracks lack labels: else those that few tracks have would seldom be heard.
+        # Where tracks lack labels, a label is drawn first: otherwise rare labels would seldom be drawn.
         pools = self._coherent_pools
         pool = pools[0] if len(pools) == 1 else pools[int(rng.integers(len(pools)))]
         track = pool.draw(rng)
@@ -233,18 +227,22 @@ class Mixtures(Dataset):
             labels = [label for label in labels if self._positions.is_active(track, label, start, frames)]
         return labels
 
-    def _draw_changes(self, rng: np.random.Generator) -> tuple[int, dict[str, float]]:
+    def _draw_changes(self, rng: np.random.Generator) -> tuple[int, tuple[float, float]]:
         """Draw pitch and tempo; return how many samples of the stem a mixture needs, and both.
 
         Nothing is drawn where there is no choice, so that turning one option on leaves the others' draws as they were.
         """
-        changes = {}
-        for name, (low, high) in (("pitch", self.pitch), ("stretch", self.stretch)):
-            changes[name] = float(rng.uniform(low, high)) if low < high else low
-        return source_samples(self.samples, changes["stretch"]), changes
+        pitch, stretch = (float(rng.uniform(low, high)) if low < high else low for low, high in (self.pitch, self.stretch))
+        return source_samples(self.samples, stretch), (pitch, stretch)
 
     def _excerpt(
-        self, rng: np.random.Generator, track: StoredTrack, label: str, start: int, frames: int, changes: dict
+        self,
+        rng: np.random.Generator,
+        track: StoredTrack,
+        label: str,
+        start: int,
+        frames: int,
+        changes: tuple[float, float],
     ) -> Excerpt:
         config = self.config
         gain = float(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
@@ -252,7 +250,7 @@ class Mixtures(Dataset):
         if config.timbre > 0 and rng.random() < config.timbre:
             timbre = draw_timbre(rng, config.eq_db, config.room)
         inside = min(frames, self._positions.limits(track)[1] - start)
-        return Excerpt(track, label, start, inside, gain, **changes, timbre=timbre)
+        return Excerpt(track, label, start, inside, gain, *changes, timbre)
 
 
 def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int, given_mixture: bool) -> dict:
@@ -282,14 +280,9 @@ def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, fl
         raise ConfigError(
             f"config is {config!r}. Give a MixtureConfig: Mixtures(store, MixtureConfig(excerpt_seconds=2.0), length)."
         )
-    if config.excerpt_seconds is None:
+    if round(config.seconds * store.sample_rate) < 1:
         raise ConfigError(
-            "excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length."
-        )
-    if round(config.excerpt_seconds * store.sample_rate) < 1:
-        raise ConfigError(
-            f"excerpt_seconds is {config.excerpt_seconds}: less than one sample at {store.sample_rate} Hz. Give a longer "
-            "one."
+            f"excerpt_seconds is {config.seconds}: less than one sample at {store.sample_rate} Hz. Give a longer one."
         )
     if config.num_sources is not None and config.num_sources > len(store.labels):
         raise ConfigError(

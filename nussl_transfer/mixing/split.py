@@ -107,7 +107,7 @@ def adapt_to_data(splits: Sequence[TrainValidSplit], config: MixtureConfig) -> M
         splits: The data.
         config: How mixtures are to be drawn; its ``excerpt_seconds`` is needed.
     """
-    seconds = min(fitting_seconds(split, config.excerpt_seconds) for split in splits)
+    seconds = min(fitting_seconds(split, config.seconds) for split in splits)
     if any(split.train.has_mixtures for split in splits):
         plain = replace(config, coherent=1.0, gain_db=0.0, timbre=0.0, num_sources=None, fewest_sources=None)
         if plain != config:
@@ -173,10 +173,9 @@ def shares_of(splits: Sequence[TrainValidSplit]) -> list[float]:
         ConfigError: Some stores have a share and others have none.
     """
     given = [split.share for split in splits]
-    if all(share is None for share in given):
-        given = [split.train.minutes() for split in splits]
-    if None in given:
+    shares = [share for share in given if share is not None] or [split.train.minutes() for split in splits]
+    if len(shares) < len(splits):
         raise ConfigError(
             f"The shares of {len(given)} stores are {given}. Give all of them a share, or none to use their minutes."
         )
-    return [share / sum(given) for share in given]
+    return [share / sum(shares) for share in shares]

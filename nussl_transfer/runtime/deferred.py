@@ -47,7 +47,7 @@ class ClassOnFirstUse:
     def _load(self) -> type:
         return getattr(importlib.import_module(self._module), self._name)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return an object of the class."""
         return self._load()(*args, **kwargs)
 

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .process_group import idist, is_single_process
@@ -88,11 +89,11 @@ class _Total(torch.autograd.Function):
     """Sum over all processes. Every process uses the sum, so its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(ctx, part):
+    def forward(ctx: FunctionCtx, part: torch.Tensor) -> torch.Tensor:
         part = part.clone()
         dist.all_reduce(part)
         return part
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
         return _Total.apply(gradient)

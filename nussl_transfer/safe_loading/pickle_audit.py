@@ -104,18 +104,18 @@ class _Placeholder:
     args: tuple
     items: list
 
-    def __new__(cls, *args):
+    def __new__(cls, *args: object) -> _Placeholder:
         made = super().__new__(cls)
         made.args, made.items = args, []
         return made
 
-    def __call__(self, *args):  # the result of a pickled `getattr`
+    def __call__(self, *args: object) -> _Placeholder:  # the result of a pickled `getattr`
         return _Placeholder(self, *args)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         self.items.append(state)
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: object, value: object) -> None:
         self.items.append(value)
 
 
@@ -150,11 +150,11 @@ class _Outline(_PythonUnpickler):
         self.storages.append(storage)
         return storage
 
-    def load_setitem(self):
+    def load_setitem(self) -> None:
         _check_keys(self.stack[-2:-1])
         super().load_setitem()
 
-    def load_setitems(self):
+    def load_setitems(self) -> None:
         _check_keys(self.stack[::2])
         super().load_setitems()
 
@@ -163,7 +163,7 @@ class _Outline(_PythonUnpickler):
 
 
 class _Tensor(_Placeholder):
-    def __new__(cls, storage, offset, size, stride, *rest):
+    def __new__(cls, storage: Any, offset: Any, size: Any, stride: Any, *rest: object) -> _Placeholder:  # from a file
         shapes = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
         if not (isinstance(storage, tuple) and shapes and _counts((offset, *size, *stride))):
             raise AuditError("it has a tensor with an invalid shape")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import DataError
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -92,17 +91,11 @@ def read_manifest(folder: Path) -> Manifest:
         DataError: There is none, it is damaged, or it has another format.
     """
     path = folder / MANIFEST
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         raise DataError(
             f"{folder} is not a store: it holds no {MANIFEST}. Make one with `nussl-transfer prepare DATA --out {folder}`."
-        ) from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Prepare the store again.") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise DataError(f"{path} has format {found}, expected {FORMAT}. Prepare the store again.")
+        )
+    about = read_json(path, ("sample_rate", "dataset", "tracks"), "Prepare the store again.", FORMAT)
     try:
         tracks = tuple(_track_from_json(entry) for entry in about["tracks"])
         return Manifest(about["sample_rate"], about["dataset"], tracks, about.get("missing", "error"))

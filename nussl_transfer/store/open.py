@@ -34,10 +34,12 @@ def open_store(
     options = options or StemOptions()
 
     def given() -> Store | None:
-        is_path = isinstance(stems, (str, os.PathLike))
-        if not (isinstance(stems, Store) or (is_path and (Path(stems) / MANIFEST).is_file())):
+        if isinstance(stems, Store):
+            store = stems.select()
+        elif isinstance(stems, (str, os.PathLike)) and (Path(stems) / MANIFEST).is_file():
+            store = Store(Path(stems))
+        else:
             return None
-        store = stems.select() if isinstance(stems, Store) else Store(stems)
         store.missing = "silence" if options.missing == "silence" else store.missing
         if options.groups or options.ignore:
             raise ConfigError(
@@ -52,6 +54,7 @@ def open_store(
         return store
 
     def made() -> Store:
+        assert not isinstance(stems, Store)  # `given` returns it
         name, tracks = open_tracks(stems, options)
         return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
 

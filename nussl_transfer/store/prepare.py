@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from ..audio.io import align, mono
+from ..audio.io import align, mono, summed
 from ..audio.levels import ACTIVITY_DBFS
 from ..datasets.mixture_files import fit_mixture
 from ..datasets.options import StemOptions
 from ..datasets.tracks import Track, complete_tracks, cut, missing_labels, sum_stems
 from ..datasets.validation.check import check
-from ..datasets.validation.findings import Finding, format_errors
+from ..datasets.validation.findings import Finding, Inspection, format_errors
 from ..datasets.validation.stems import SILENCE, silent_stem, silent_stems
 from ..errors import AudioFileError, ConfigError, DataError
 from ..runtime.locks import LOCK, locked
+from ..runtime.log import logger
 from .manifest import MANIFEST, StoredTrack
 from .resume import PARTS, describe_sources, discard_entry, drop_other_parts, load_entry, write_part
 from .store import Store, StoreWriter
 
-LOGGER = logging.getLogger(__name__)
 # Bytes of a float32 sample in the store.
 _SAMPLE = 4
 # A rate outside of this range is a typing error, such as one in kHz.
@@ -70,14 +70,14 @@ def prepare(
     _check_numbers(sample_rate, workers)
     if options.missing == "skip":
         for name, labels in missing_labels(tracks).items():
-            LOGGER.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
+            logger.warning("track %s is left out: it lacks %s", name, ", ".join(labels))
         tracks = complete_tracks(tracks, options.missing)
     out = Path(out)
     _check_folder(out, tracks, sample_rate, dataset)
-    looking = {"options": options, "workers": workers, "progress": progress}
-    first_look = check(tracks, **looking)
+    look = partial(check, options=options, workers=workers, progress=progress)
+    first_look = look(tracks)
     if first_look.fatal:
-        raise _refusal(out, _all_errors(tracks, options.silent, looking))
+        raise _refusal(out, _all_errors(tracks, options.silent, look))
     _check_disk_full(out, first_look.rows, sample_rate)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,8 @@ def _write(
 ) -> Store:
     """Write the store into its locked folder; see `prepare`."""
     silent, length_tolerance = options.silent, options.length_tolerance
-    looking = {"options": options, "workers": workers, "progress": progress}
-    (out / PARTS).mkdir(exist_ok=True)  # tells that what else is written here is a store's, from the start
+    look = partial(check, options=options, workers=workers, progress=progress)
+    (out / PARTS).mkdir(exist_ok=True)  # from the start, so that the next run knows the folder as a store's
     for half_written in out.rglob(".*.part"):
         half_written.unlink()
     missing = "silence" if options.missing == "silence" else "error"
@@ -114,20 +114,20 @@ def _write(
         quiet = [label for label, stem in entry.stems.items() if stem.peak < SILENCE]
         faint = [label for label, stem in entry.stems.items() if not stem.active and label not in quiet]
         if faint:
-            LOGGER.warning("track %s: never above %g dBFS are %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
+            logger.warning("track %s: never above %g dBFS are %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
         if quiet and silent == "error":
             # Decoded again, to tell silence from channels that cancel.
-            found = silent_stems(check([track], deep=True, **looking).rows)
+            found = silent_stems(look([track], deep=True).rows)
             errors += [finding for finding in found if finding.level == "error"] or [
                 silent_stem(track.name, label) for label in quiet
             ]
         elif quiet and silent == "skip":
-            LOGGER.warning("track %s is left out: silent are %s", track.name, ", ".join(quiet))
+            logger.warning("track %s is left out: silent are %s", track.name, ", ".join(quiet))
         else:
             writer.tracks.append(entry)
     if failed:
         # A track stops at its first error; the user gets all of them.
-        found = _all_errors([track for track in tracks if track.name in failed], silent, looking)
+        found = _all_errors([track for track in tracks if track.name in failed], silent, look)
         explained = {finding.track for finding in found}
         errors += found + [finding for name, finding in failed.items() if name not in explained]
     if errors:
@@ -142,13 +142,14 @@ def _write(
     return store
 
 
-def _all_errors(tracks: Sequence[Track], silent: str, looking: dict) -> list[Finding]:
-    """Read every file of these tracks and return all errors."""
-    LOGGER.warning("the data set has errors; reading all of it to list them at once")
-    errors = [finding for finding in check(tracks, deep=True, **looking).findings if finding.level == "error"]
-    allowed = (
-        [] if silent == "error" else [silent_stem(f.track, f.label, cancels) for f in errors for cancels in (False, True)]
-    )
+def _all_errors(tracks: Sequence[Track], silent: str, look: Callable[..., Inspection]) -> list[Finding]:
+    """Read every file of these tracks and return all errors; ``look`` is `check` with its options."""
+    logger.warning("the data set has errors; reading all of it to list them at once")
+    errors = [finding for finding in look(tracks, deep=True).findings if finding.level == "error"]
+    if silent == "error":
+        return errors
+    stems = {(finding.track, finding.label) for finding in errors}
+    allowed = [silent_stem(track, label, cancels) for track, label in stems if track and label for cancels in (False, True)]
     return [finding for finding in errors if finding not in allowed]
 
 
@@ -180,7 +181,7 @@ def _entries(
 def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | Finding:
     """Write the stems of one track, then its entry."""
     try:
-        # Before reading: a file that changes meanwhile is stale for the next run.
+        # Before reading, so that a file that changes meanwhile is stale in the next run.
         sources = describe_sources(track)
         stems, mixture = _stems(track, writer.sample_rate, tolerance)
     except AudioFileError as error:
@@ -210,7 +211,7 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, 
     Raises:
         DataError: The files differ in length, or a stem does not fit into the mixture that it is subtracted from.
     """
-    audio = {}
+    audio: dict[Path, np.ndarray] = {}
     for path in track.files:
         span = track.spans.get(path)
         signal = cut(mono(path, sample_rate), sample_rate, span)
@@ -218,14 +219,15 @@ def _stems(track: Track, sample_rate: int, tolerance: float) -> tuple[dict[str, 
         if abs(offset) > SILENCE:
             signal = cut(mono(path, sample_rate, offset), sample_rate, span)
             offset = signal.mean(dtype=np.float64)
-        # Before zeros are appended, which would get the offset instead.
+        # Before zeros are appended: removing the mean afterwards would shift them.
         audio[path] = signal - np.float32(offset)
     audio = align(audio, tolerance)
     for label, files in track.minus.items():
-        mixture = sum(audio[path] for path in track.stems[label])
-        if fault := fit_mixture(mixture, sum(audio[path] for path in files), sample_rate).fault:
+        mixture = summed(audio[path] for path in track.stems[label])
+        if fault := fit_mixture(mixture, summed(audio[path] for path in files), sample_rate).fault:
             raise DataError(fault)
-    return sum_stems(track, audio), audio[track.mixture] if track.uses_mixture else None
+    given = None if track.given_mixture is None else audio[track.given_mixture]
+    return sum_stems(track, audio), given
 
 
 def _check_numbers(sample_rate: int, workers: int | None) -> None:

@@ -7,7 +7,6 @@ Stems are written before their entry, and the manifest after all entries, so not
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -15,26 +14,26 @@ from pathlib import Path
 from ..audio.io import header
 from ..audio.stem_mp4 import on_disk
 from ..datasets.tracks import Track
-from ..errors import AudioFileError
-from ..runtime.files import write_json
+from ..errors import DataError
+from ..runtime.files import read_json, write_json
 from .manifest import MANIFEST, MIXTURE, StoredStem, StoredTrack
 
 PARTS = ".parts"
-# Errors of reading a file that is no entry, or an entry of an older form.
-_NO_ENTRY = (OSError, ValueError, KeyError, TypeError, AttributeError)
+# Errors of reading a file that is not an entry, or an entry of an older form.
+_NO_ENTRY = (DataError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def describe_sources(track: Track) -> dict[str, list[dict]]:
-    """Return path, size and modification time of each file of each stem; of a stream, those of its container.
+    """Return path, size and modification time of each file of each stem; for a stream, those of its container.
 
-    The files of a mixture that is used are listed under ``MIXTURE``, and files that are subtracted with their stem.
+    A given mixture is listed under ``MIXTURE``, and subtracted files with the stem that they are subtracted from.
 
     Raises:
         OSError: A file is not there.
     """
     files_of = {label: (*files, *track.minus.get(label, ())) for label, files in sorted(track.stems.items())}
-    if track.uses_mixture:
-        files_of[MIXTURE] = (track.mixture,)
+    if track.given_mixture is not None:
+        files_of[MIXTURE] = (track.given_mixture,)
     return {label: [_describe(path, track) for path in files] for label, files in files_of.items()}
 
 
@@ -52,7 +51,7 @@ def write_part(store: Path, entry: StoredTrack, sample_rate: int) -> None:
 def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | None:
     """Load the entry of a track that an earlier run finished; None where its sources or its stems have changed."""
     try:
-        part = json.loads(_path(store, track.name).read_text(encoding="utf-8"))
+        part = read_json(_path(store, track.name))
         entry = part["track"]
         stems = {label: StoredStem(**stem) for label, stem in entry["stems"].items()}
         mixture = StoredStem(**entry["mixture"]) if entry.get("mixture") else None
@@ -60,7 +59,7 @@ def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | Non
         same_rate = part["sample_rate"] == sample_rate
         same_sources = {label: stem.sources for label, stem in stored.items()} == describe_sources(track)
         whole = all(header(store / stem.file).frames == entry["frames"] for stem in stored.values())
-    except (*_NO_ENTRY, AudioFileError):
+    except _NO_ENTRY:
         return None
     if not (same_rate and same_sources and whole):
         return None
@@ -90,7 +89,7 @@ def _path(store: Path, name: str) -> Path:
 def _remove(store: Path, path: Path) -> None:
     """Remove an entry and the stems it names."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))["track"]
+        entry = read_json(path)["track"]
         files = [Path(stem["file"]) for stem in (*entry["stems"].values(), entry.get("mixture")) if stem]
     except _NO_ENTRY:
         files = []

@@ -55,6 +55,11 @@ def test_windows_that_leave_samples_out_are_refused():
         IstftStream(STFTParams(64, 64, "sqrt_hann"))
 
 
+def test_an_inverse_without_frames_cannot_be_finished():
+    with pytest.raises(ValueError, match="needs at least one frame"):
+        IstftStream(PARAMS[0]).finish()
+
+
 def test_a_stream_leaves_the_window_that_others_share_as_it_is():
     """Both take the window by the same key: the stream's default device and torch's own."""
     params, device = PARAMS[0], "cpu"

@@ -111,23 +111,25 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
     for names, some in kinds:
         for split in dict.fromkeys(track.split for track in some):
             counts = [_count(mine[t.name], names, seconds) for t in some if t.split == split and t.name in mine]
-            sounding = None if any(s is None for _, s in counts) else sum(s for _, s in counts)
+            known = [active for _, active in counts if active is not None]
+            sounding = sum(known) if len(known) == len(counts) else None
             label = None if whole else names[0]
             found.append(Usable(split, label, seconds, sum(n for n, _ in counts), sounding))
     return found
 
 
 def _count(rows: Sequence[StemRow], labels: Sequence[str], seconds: float) -> tuple[int, int | None]:
-    """Returns the number of excerpts of a track, and of those in which all labels sound, if that is known."""
+    """Return the number of excerpts of a track, and of those in which all labels sound, if that is known."""
     length = min(row.seconds for row in rows)
     count = max(1, int(length / seconds + 1e-6))
-    if any(row.active is None for row in rows):
+    active = [(row.label, row.active) for row in rows if row.active is not None]
+    if len(active) < len(rows):
         return count, None
     edges = np.arange(count + 1) * min(seconds, length)
     sounding = np.ones(count, dtype=bool)
     for label in labels:
         heard = np.zeros(count, dtype=bool)
-        for start, end in (span for row in rows if row.label == label for span in row.active):
+        for start, end in (span for own, spans in active if own == label for span in spans):
             # At least a tenth of a second must lie inside the excerpt.
             inside = np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1])
             heard |= inside >= min(ACTIVITY_BLOCK, end - start) - 1e-6

@@ -23,9 +23,9 @@ def find_duplicate_audio(rows: Sequence[StemRow]) -> list[Finding]:
     """
     alike: dict[object, list[StemRow]] = {}
     for row in rows:
-        if row.peak is None or row.peak >= SILENCE:  # silence is silence
+        if row.peak is None or row.peak >= SILENCE:  # all silent files are alike
             alike.setdefault((row.digest or _size(row), row.seconds, row.sample_rate, row.channels), []).append(row)
-    found = []
+    found: list[Finding] = []
     for group in alike.values():
         if len(group) > 1 and group[0].digest is None:
             for same in _by_bytes(group):
@@ -61,7 +61,7 @@ def same_origins(tracks: Sequence[Track]) -> list[Finding]:
 
 
 def _about(rows: Sequence[StemRow]) -> Iterable[Finding]:
-    """Yields the finding for files of the same audio."""
+    """Yield the finding for files of the same audio."""
     files = few(f"{row.track} {row.label} ({Path(row.file).name})" for row in rows)
     labels = {(row.track, row.label) for row in rows}
     splits = {row.split for row in rows}

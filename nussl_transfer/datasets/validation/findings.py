@@ -108,7 +108,7 @@ class Inspection:
         return "\n".join([*table, *overview, *map(str, self.usable), "", *listed(self.findings), self.summary()])
 
     def _overview(self) -> list[tuple[str, ...]]:
-        """Returns the cells of each label in each split."""
+        """Return the cells of each label in each split."""
         groups: dict[tuple[str, str], list[StemRow]] = {}
         for row in self.rows:
             groups.setdefault((row.split or "-", row.label), []).append(row)
@@ -155,7 +155,7 @@ def listed(findings: Iterable[Finding]) -> list[str]:
     alike: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         alike.setdefault((finding.level, finding.what_to_do), []).append(finding)
-    lines = []
+    lines: list[str] = []
     for (level, advice), group in alike.items():
         shown = len(group) if level == "error" or not advice else FEW
         lines += map(str, group[:shown])
@@ -180,7 +180,7 @@ def on_one_line(text: str) -> str:
 
 
 def _minutes(rows: Iterable[StemRow]) -> float:
-    """Returns the minutes of all stems; the files of one stem of one track sound at once."""
+    """Return the minutes of all stems; the files of one stem of one track sound at once."""
     stems: dict[tuple[str, str], float] = {}
     for row in rows:
         stems[row.track, row.label] = max(row.seconds, stems.get((row.track, row.label), 0.0))

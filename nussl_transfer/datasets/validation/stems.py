@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ...audio.io import Header, align, blocks, header, mono
+from ...audio.io import Header, align, blocks, header, mono, summed
 from ...audio.levels import ACTIVITY_BLOCK, ACTIVITY_DBFS, active_stretches, block_length
 from ...errors import AudioFileError, DataError
 from ..mixture_files import fit_mixture
 from ..tracks import Track, cut
 from .findings import Finding, StemRow
 
-# A stem whose peak is below this share of full scale is silent: 3 steps of a 16-bit file, so that dither is no sound.
+# A stem whose peak is below this share of full scale is silent: 3 steps of a 16-bit file, so that dither counts as silence.
 SILENCE = 1e-4
 # Bach10's stems have an offset of 1 % of full scale, a clean recording one of less than 0.01 %.
 DC_OFFSET = 1e-3
-# Full scale of a 16-bit file, and the number of equal samples there that make a clipped one: a slow wave that just
+# Full scale of a 16-bit file, and how many equal samples in a row at full scale count as clipping: a slow wave that just
 # touches full scale may have two or three.
 _FULL_SCALE, _CLIPPED_RUN = 1 - 2**-15, 4
 # A mean over channels this many dB below the channels has lost most of the sound.
 MONO_LOSS_DB = -20.0
-# Above this, samples were stored as integers in a float file; no mix reaches +30 dBFS.
+# A peak above this means integer samples in a float file; no mix reaches +30 dBFS.
 _INTEGERS = 30.0
 _SILENT_ADVICE = (
     "Export it again, or pass over it with `ignore`. `nussl-transfer prepare` has --silent keep, which keeps silent stems, "
@@ -82,7 +82,7 @@ def decoded_row(track: Track, label: str, path: Path) -> list[StemRow | Finding]
 
 
 def _blocks(track: Track, path: Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yields the blocks of a file, or of the part of it that is used."""
+    """Yield the blocks of a file, or of the part of it that is used."""
     start, end = track.spans.get(path, (0.0, None))
     first, last = round(start * sample_rate), None if end is None else round(end * sample_rate)
     passed = 0
@@ -94,17 +94,17 @@ def _blocks(track: Track, path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 def _rest(track: Track, label: str, sample_rate: int) -> tuple[np.ndarray, str]:
-    """Returns a mixture minus its stems, in mono, and what is wrong with it."""
+    """Return a mixture minus its stems, in mono, and what is wrong with it."""
     paths = [*track.stems[label], *track.minus[label]]
     signals = {path: cut(mono(path, sample_rate), sample_rate, track.spans.get(path)) for path in paths}
     signals = align(signals)
-    mixture = sum(signals[path] for path in track.stems[label])
-    stems = sum(signals[path] for path in track.minus[label])
+    mixture = summed(signals[path] for path in track.stems[label])
+    stems = summed(signals[path] for path in track.minus[label])
     return mixture - stems, fit_mixture(mixture, stems, sample_rate).fault
 
 
 class _Levels:
-    """Gathers the levels of a file block by block.
+    """Gather the levels of a file block by block.
 
     Shape:
         blocks [frames, channels]
@@ -115,7 +115,8 @@ class _Levels:
         self.total, self.power, self.peak, self.low, self.high = 0.0, 0.0, 0.0, np.inf, -np.inf
         self.channel_total, self.channel_power = 0.0, 0.0
         self.digest = hashlib.blake2b(digest_size=16)
-        self.rest, self.active = np.zeros(0), []
+        self.rest = np.zeros(0)
+        self.active: list[np.ndarray] = []
 
     def add(self, block: np.ndarray) -> None:
         mean = block.mean(axis=1, dtype=np.float64)
@@ -127,7 +128,7 @@ class _Levels:
         self.channel_power += np.square(block, dtype=np.float64).sum(axis=0)
         self.peak = max(self.peak, float(np.abs(block).max()))
         self.clipped += _clipped(block)
-        self.digest.update(np.ascontiguousarray(block))
+        self.digest.update(np.ascontiguousarray(block).data)
         power = np.concatenate([self.rest, np.square(mean)])
         whole = len(power) // self.step * self.step
         self.active.append(power[:whole].reshape(-1, self.step).mean(axis=1))
@@ -153,7 +154,7 @@ class _Levels:
 
 
 def _clipped(block: np.ndarray) -> int:
-    """Returns the number of places where a channel stays at one value at full scale or above."""
+    """Return the number of places where a channel stays at one value at full scale or above."""
     if len(block) < _CLIPPED_RUN:
         return 0
     full = np.abs(block[_CLIPPED_RUN - 1 :]) >= _FULL_SCALE
@@ -172,14 +173,14 @@ def silent_stems(rows: Sequence[StemRow]) -> list[Finding]:
             stems.setdefault((row.track, row.label), []).append(row)
     found = []
     for (track, label), files in stems.items():
-        silent = [row for row in files if row.peak < SILENCE]
+        silent = [row for row in files if row.peak is not None and row.peak < SILENCE]
         if len(silent) == len(files):
             found.append(silent_stem(track, label, cancels=any(row.mono_db is not None for row in files)))
         elif silent:
             names = ", ".join(Path(row.file).name for row in silent)
             found.append(Finding("note", track, label, f"of its files these are silent: {names}"))
         elif not any(row.active for row in files):
-            rms = 20 * np.log10(max(max(row.rms for row in files), 1e-9))
+            rms = 20 * np.log10(max(1e-9, *(row.rms for row in files if row.rms is not None)))
             what = f"is never above {ACTIVITY_DBFS:g} dBFS (over {ACTIVITY_BLOCK:g} s; its RMS is {rms:.0f} dBFS)"
             advice = "Such a stem counts as silent where excerpts are drawn and scored. Export it louder."
             found.append(Finding("warning", track, label, what, advice))
@@ -203,8 +204,9 @@ def low_rates(rows: Sequence[StemRow], sample_rate: int) -> list[Finding]:
 
 def findings_of_row(row: StemRow) -> list[Finding]:
     """Return what is unusual in one file: an offset, clipping, levels above full scale, channels that nearly cancel."""
-    name, found = Path(row.file).name, []
-    if row.peak is None:
+    name = Path(row.file).name
+    found: list[Finding] = []
+    if row.peak is None or row.mean is None:
         return found
 
     def add(level: str, what: str, advice: str) -> None:

@@ -91,7 +91,7 @@ def _long_names(track: Track) -> list[Finding]:
 
 
 def _unread_beside(tracks: Sequence[Track]) -> list[Finding]:
-    """Returns a warning for each track, or folder of a pool, with audio beside its stems that is not read."""
+    """Return a warning for each track, or folder of a pool, with audio beside its stems that is not read."""
     used = {path for track in tracks for path in (*track.files, *track.left_out, track.mixture)}
     owners: dict[Path, set[str]] = {}
     for track in tracks:
@@ -117,7 +117,7 @@ def _unread_beside(tracks: Sequence[Track]) -> list[Finding]:
 
 
 def _is_unread(name: str) -> bool:
-    """Tells whether a name is that of audio which a scan passes over."""
+    """Tell whether a name is that of audio which a scan passes over."""
     path = PurePosixPath(name.lstrip("."))
     if name.startswith("."):
         return is_audio(path) or path.suffix.lower() in UNREAD
@@ -129,7 +129,7 @@ def check_mixture(track: Track) -> list[Finding]:
     if track.mixture is None or track.minus or track.spans:
         return []
     files = [path for paths in track.stems.values() for path in paths]
-    name, used = track.mixture.name, track.uses_mixture
+    name, used = track.mixture.name, track.given_mixture is not None
     unused = "Training does not use it: mixtures are summed from the stems."
     try:
         heads = [header(path) for path in (track.mixture, *files)]
@@ -150,7 +150,7 @@ def check_mixture(track: Track) -> list[Finding]:
     if power == 0 or summed == 0:
         return []
     gain = cross / summed
-    # The floor is one rounding's worth, so that an exact sum has a level too.
+    # The floor is the size of a rounding error, so that an exact sum has a finite level too.
     residual = 10 * np.log10(max(1 - gain * cross / power, 1e-12))
     what = f"{name} is {gain:.3f} x the sum of the stems, residual {residual:.0f} dB"
     if residual > MIXTURE_RESIDUAL and used:
