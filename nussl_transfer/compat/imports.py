@@ -108,7 +108,7 @@ def ffmpeg_by_name() -> Iterator[None]:
         yield
         return
 
-    def which_or_name(cmd: str, *args: Any, **kwargs: Any) -> str | None:
+    def which_or_name(cmd: Any, *args: Any, **kwargs: Any) -> Any:
         return which(cmd, *args, **kwargs) or (cmd if cmd in ("ffmpeg", "ffprobe") else None)
 
     shutil.which = which_or_name  # stempeg imports it inside a function

@@ -37,7 +37,7 @@ SPELLINGS = {
 }  # fmt: skip
 _LABEL_OF = {spelling: label for label, spellings in SPELLINGS.items() for spelling in (label, *spellings)}
 _LINK = "(symlink)"
-# The links point into this folder; beside the folders of labels it is no label itself.
+# The folder that links point into. It lies beside the folders of labels and is not a label itself.
 _PACKS = "original_files"
 # The longest name of a track in bytes: a store appends to it, and a file system takes 255.
 _LONGEST = 200

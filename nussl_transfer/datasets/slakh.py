@@ -27,7 +27,7 @@ from .tracks import Track
 _TRACK = re.compile(r"^Track(\d{5})$")
 _STEM = re.compile(r"^(S\d{2})\.(flac|wav)$")
 _MIXTURE = re.compile(r"^mix\.(flac|wav)$")
-# The program number that stands for drums.
+# The program number of drums.
 DRUMS = 128
 # The same loader as safe_load's; libyaml's is six times as fast, and there are 2100 files.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

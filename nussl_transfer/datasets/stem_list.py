@@ -111,7 +111,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 @dataclass
 class _Listed:
-    """What the rows of one track have given so far; ``named`` tells whether a row has given its split, or none."""
+    """The rows of one track read so far; ``named`` is True once a row has set its split, or has left it empty."""
 
     stems: dict[str, list[Path]] = field(default_factory=dict)
     split: str | None = None

@@ -19,7 +19,7 @@ import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocol 2 uses the names of Python 2
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Enough for a network of a thousand layers and a history of a million losses.
 LARGEST_PICKLE = 16 * 2**20
@@ -97,6 +97,9 @@ def _read_legacy(file: io.BufferedReader, size: int) -> set[str]:
     return names
 
 
+_Kind = TypeVar("_Kind", bound="_Placeholder")
+
+
 class _Placeholder:
     """Keeps the arguments that a function or class would have been called with."""
 
@@ -104,7 +107,7 @@ class _Placeholder:
     args: tuple
     items: list
 
-    def __new__(cls, *args: object) -> _Placeholder:
+    def __new__(cls: type[_Kind], *args: object) -> _Kind:
         made = super().__new__(cls)
         made.args, made.items = args, []
         return made
@@ -163,7 +166,7 @@ class _Outline(_PythonUnpickler):
 
 
 class _Tensor(_Placeholder):
-    def __new__(cls, storage: Any, offset: Any, size: Any, stride: Any, *rest: object) -> _Placeholder:  # from a file
+    def __new__(cls, storage: Any, offset: Any, size: Any, stride: Any, *rest: object) -> _Tensor:  # as a file has them
         shapes = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
         if not (isinstance(storage, tuple) and shapes and _counts((offset, *size, *stride))):
             raise AuditError("it has a tensor with an invalid shape")
