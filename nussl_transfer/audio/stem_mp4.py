@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -82,9 +82,9 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
     words += ["-f", "f32le", "-c:a", "pcm_f32le", "-xerror", "-"]
     width = about.channels * _SAMPLE.itemsize
     with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
-        assert process.stdout is not None  # it is a pipe
+        output = cast(IO[bytes], process.stdout)  # not None: it is a pipe
         try:
-            while block := process.stdout.read(frames * width):
+            while block := output.read(frames * width):
                 if len(block) < frames * width:
                     _check_failure(path, process.wait(), said)  # before a stem that may be incomplete is used
                 yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)

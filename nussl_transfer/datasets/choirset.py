@@ -170,9 +170,10 @@ def _takes(folder: Path, files: Sequence[PurePosixPath]) -> dict[str, list[Path]
 
 
 def _parts(path: Path) -> re.Match[str]:
-    """Return the parts of the name of a file that `_takes` has found."""
+    """Return the parts of the name of a file; `_takes` returns no files of other names."""
     match = _NAME.match(path.stem)
-    assert match is not None  # `_takes` returns no other files
+    if match is None:
+        raise ValueError(f"{path} is not named as the files of Dagstuhl ChoirSet are")
     return match
 
 

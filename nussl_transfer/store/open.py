@@ -33,13 +33,16 @@ def open_store(
     """
     options = options or StemOptions()
 
-    def given() -> Store | None:
+    def opened(make: bool) -> Store:
         if isinstance(stems, Store):
             store = stems.select()
         elif isinstance(stems, (str, os.PathLike)) and (Path(stems) / MANIFEST).is_file():
             store = Store(Path(stems))
+        elif make:
+            name, tracks = open_tracks(stems, options)
+            return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
         else:
-            return None
+            return Store(out)
         store.missing = "silence" if options.missing == "silence" else store.missing
         if options.groups or options.ignore:
             raise ConfigError(
@@ -53,9 +56,4 @@ def open_store(
             )
         return store
 
-    def made() -> Store:
-        assert not isinstance(stems, Store)  # `given` returns it
-        name, tracks = open_tracks(stems, options)
-        return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
-
-    return once_per_machine(lambda: given() or made(), lambda: given() or Store(out))
+    return once_per_machine(lambda: opened(make=True), lambda: opened(make=False))
