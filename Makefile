@@ -56,7 +56,7 @@ study: $(READY) ## Make the paper's tables and figures in study/SIZE (SIZE=smoke
 	  --config size=$(SIZE) 'folders=$(FOLDERS)' $(if $(SETS),sets=$(SETS))
 
 clean: ## Remove everything that make built: .venv, demo/, documentation, caches
-	rm -rf $(VENV) demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo docs/_build docs/_tutorial build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The pinned packages, then this package in editable mode. The second pip line adds the libraries that torch's build for

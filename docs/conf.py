@@ -1,8 +1,13 @@
 """Sphinx: the pages of this folder, and the API from the docstrings."""
 
 import os
+import sys
+from pathlib import Path
 
 import nussl_transfer
+
+HERE = Path(__file__).parent
+sys.path += [str(HERE.parent), str(HERE / "tutorial")]  # the tutorial imports recipes and player
 
 project = "nussl_transfer"
 author = "nussl_transfer contributors"
@@ -15,8 +20,23 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tutorial"]
+
+# The tutorial is executed, into a page with its output. An error in it ends the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorial",
+    "gallery_dirs": "_tutorial",
+    "filename_pattern": "first_separator",
+    "ignore_pattern": "player",
+    "capture_repr": ("_repr_html_",),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "notebook_extensions": set(),
+    "write_computation_times": False,
+    "show_signature": False,
+}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -36,4 +56,6 @@ if os.environ.get("DOCS_LINKS"):
     }
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["players.css"]
 html_title = f"nussl_transfer {release}"

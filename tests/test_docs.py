@@ -1,5 +1,7 @@
 """Run every code block of the README and the manual, on tiny data and for a few iterations.
 
+Of the tutorial, the commands run here; its Python runs when the manual is built.
+
 Commands of this package run through the command line's own entry point. Other shell lines are checked as far as that goes
 without running them: targets of make exist, recipes can be imported. A block after the words ``parsed only: REASON``, in a
 comment, is only parsed.
@@ -26,7 +28,8 @@ from nussl_transfer import cli
 from nussl_transfer.pipelines.experiment_reading import read_experiment
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+TUTORIAL = ROOT / "docs" / "tutorial" / "first_separator.py"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst")), TUTORIAL]
 RATE = 16000
 # The last of two values counts: this shortens what a page trains.
 SHORT = {
@@ -56,6 +59,8 @@ class Block:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
+    if page.suffix == ".py":  # its text is in comments
+        text = "\n".join(re.sub("^# ?", "", line) if line.startswith("#") else "" for line in text.splitlines())
     return list(_markdown(text) if page.suffix == ".md" else _restructured(text))
 
 
@@ -233,5 +238,6 @@ def test_the_readme_and_the_first_page_show_the_first_use():
 
 def test_every_page_is_in_a_table_of_contents():
     index = (ROOT / "docs" / "index.rst").read_text(encoding="utf-8")
+    assert f"\n   _tutorial/{TUTORIAL.stem}\n" in index
     for page in (ROOT / "docs").glob("*.rst"):
         assert page.stem == "index" or re.search(rf"^   {page.stem}$", index, re.MULTILINE), page.name

@@ -1,0 +1,28 @@
+# The command line, on the CPU:
+#
+#     docker build -t nussl-transfer .
+#     docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" nussl-transfer separate song.wav --model quartet --out separated
+
+FROM python:3.11-slim AS build
+WORKDIR /build
+# Of the pinned packages, those that the command line needs: not those of the demo, the study, tests and documentation.
+COPY requirements.txt .
+RUN sed -e '/^# The demo/,/^$/d' -e '/^# The study/,/^$/d' -e '/^# Tests/,/^$/d' -e '/^# What snakemake/,/^$/d' \
+        requirements.txt > runtime.txt
+# PyTorch's own index has the build for CPUs, whose version ends in +cpu and so comes first.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --extra-index-url "$TORCH_INDEX" -r runtime.txt
+COPY setup.py setup.cfg pyproject.toml README.md LICENSE ./
+COPY nussl_transfer nussl_transfer
+RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps . \
+    && /opt/venv/bin/nussl-transfer --version
+
+FROM python:3.11-slim
+COPY --from=build /opt/venv /opt/venv
+# HOME is where downloads and caches go: any user can write there. Mount a volume at /tmp to keep them.
+ENV PATH="/opt/venv/bin:$PATH" HOME=/tmp
+WORKDIR /data
+USER 1000:1000
+ENTRYPOINT ["nussl-transfer"]
+CMD ["--help"]
