@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-import nussl_transfer
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the output of the tutorial
+
+import nussl_transfer  # noqa: E402
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE.parent), str(HERE / "tutorial")]  # the tutorial imports recipes and player
@@ -57,5 +59,5 @@ if os.environ.get("DOCS_LINKS"):
 
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["players.css"]
+html_css_files = ["tutorial.css"]
 html_title = f"nussl_transfer {release}"

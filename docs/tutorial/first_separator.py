@@ -25,8 +25,8 @@ does the same.
 # WAV, FLAC, OGG, MP3 and AIFF files work, at any sample rate, mono or stereo. :doc:`/datasets` has the other layouts that
 # are recognised, the public data sets among them, and what to do about missing stems.
 #
-# Here, a program plays a minute of chorales to train on and another chorale for the test (:doc:`/stand-ins`), with the
-# names of the data set Bach10.
+# Here, a program plays three chorales to train on and another one for the test (:doc:`/stand-ins`), with the names of the
+# data set Bach10. For your own, write ``my_stems = "my-stems"``.
 
 import tempfile
 from pathlib import Path
@@ -40,7 +40,7 @@ from nussl_transfer.pipelines.finetune import default_training
 from recipes.corpora.bach10 import render_bach10
 
 here = Path(tempfile.mkdtemp())
-folders = render_bach10(here / "chorales", minutes=1.0, held_out=1)
+folders = render_bach10(here / "chorales", minutes=1.5, held_out=1)
 my_stems, my_test_stems = folders["train"], folders["test"]
 
 for file in sorted(my_stems.rglob("*.wav")):
@@ -66,11 +66,13 @@ print(nussl_transfer.check(tracks, deep=True).table(files=False))
 # ------------
 #
 # :func:`~nussl_transfer.finetune` takes the pretrained network that ships with the package, gives it a new mask head for
-# the labels of the stems, and trains all of it. It keeps some tracks for validation (of few tracks, a part of each). The
-# 50 iterations here take seconds; the default is 2,000.
+# the labels of the stems, and trains all of it. It keeps some tracks for validation (of a single track, a part). The 50
+# iterations here take seconds; the default is 2,000. A run ends with a report.
 
-run = nussl_transfer.finetune(my_stems, here / "run", training=default_training(iterations=50, validate_every=10))
-print((run.folder / "report.txt").read_text(encoding="utf-8"))
+training = default_training(iterations=50, validate_every=10)
+run = nussl_transfer.finetune(my_stems, here / "run", training=training)
+report = (run.folder / "report.txt").read_text(encoding="utf-8")
+print(report.replace(f"{here}/", ""))
 
 # %%
 # .. code-block:: sh
@@ -96,10 +98,12 @@ print((run.folder / "report.txt").read_text(encoding="utf-8"))
 # :doc:`/finetuning` explains all of them. The run has a curve:
 
 points = run.read_curve()["points"]
+iterations = [point["iteration"] for point in points]
+losses = [point["valid_loss"] for point in points]
+
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-axes.plot([point["iteration"] for point in points], [point["valid_loss"] for point in points], marker="o")
-axes.set(xlabel="iteration", ylabel="validation loss")
-axes.set_ylim(bottom=0)
+axes.plot(iterations, losses, marker="o")
+axes.set(xlabel="iteration", ylabel="validation loss", ylim=(0, None))
 plt.show()
 
 # %%
@@ -109,7 +113,8 @@ plt.show()
 # The network separates a chorale that it has not heard. :func:`~nussl_transfer.separate` takes a file, a folder or a
 # signal, of any length. It returns a signal for each label, or writes files if ``out`` names a folder.
 
-mixture = next(file for file in my_test_stems.rglob("*.wav") if file.stem == file.parent.name)
+test_track = next(folder for folder in my_test_stems.iterdir() if folder.is_dir())
+mixture = test_track / f"{test_track.name}.wav"
 estimates = nussl_transfer.separate(mixture, run.folder)
 Players({"mixture": mixture, **estimates})
 
@@ -120,7 +125,7 @@ Players({"mixture": mixture, **estimates})
 #
 # The true stems, to compare:
 
-Players({label: next(mixture.parent.glob(f"*-{label[:3]}*.wav")) for label in estimates})
+Players({file.stem.split("-")[-1]: file for file in sorted(test_track.glob("*-*-*.wav"))})
 
 # %%
 # :doc:`/separating` has the options. nussl's own ``DeepMaskEstimation`` opens ``run/checkpoints/best.model.pth`` too
@@ -133,9 +138,11 @@ Players({label: next(mixture.parent.glob(f"*-{label[:3]}*.wav")) for label in es
 # estimate: the ratio of signal to distortion in dB, whatever the loudness. Higher is better. The score of the mixture
 # itself is that of doing nothing; *oracle* is the mask ``min(|S| / |X|, 1)``, computed from the true stems.
 
-scores = nussl_transfer.evaluate(run.folder, my_test_stems, out=here / "scores", oracle=True, progress=False)
+out = here / "scores"
+scores = nussl_transfer.evaluate(run.folder, my_test_stems, out=out, oracle=True, progress=False)
 for row in scores["summary"]:
-    print(f"{row['estimate']:8} {row['label'] or 'all':10} {row['mean']:6.2f} dB, n = {row['n']}")
+    label = row["label"] or "all"
+    print(f"{row['estimate']:8} {label:10} {row['mean']:6.2f} dB, n = {row['n']}")
 
 # %%
 # .. code-block:: sh
