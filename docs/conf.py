@@ -1,5 +1,6 @@
 """Sphinx: the pages of this folder, and the API from the docstrings."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,9 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "tutorial"]
+
+for name in ("nussl_transfer", "ignite"):  # what the tutorial logs would go to the terminal
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 # The tutorial is executed, into a page with its output. An error in it ends the build.
 sphinx_gallery_conf = {

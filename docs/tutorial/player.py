@@ -31,7 +31,7 @@ class Players:
     def _repr_html_(self) -> str:
         players = (
             f"<figure><figcaption>{html.escape(name)}</figcaption>"
-            f'<audio controls preload="none" src="{self._flac(sound)}"></audio></figure>'
+            f'<audio controls preload="metadata" src="{self._flac(sound)}"></audio></figure>'
             for name, sound in self.sounds.items()
         )
         return f'<div class="players">{"".join(players)}</div>'

@@ -192,9 +192,9 @@ def complete_tracks(tracks: Sequence[Track], missing: str = "error") -> list[Tra
 
 # The same advice here and in `check`.
 MISSING_ADVICE = (
-    "Add the stems, pass over a label with `ignore` or merge labels with `groups`; or keep these tracks with "
-    "missing='silence', which takes the missing stems as silent, or leave them out with missing='skip' (on the command "
-    "line: prepare --missing silence, --missing skip)."
+    "Add the stems, pass over a label (--ignore) or merge labels (--groups). Or take the missing stems as silent "
+    "(--missing silence), or leave these tracks out (--missing skip). In Python: ignore, groups, missing='silence' and "
+    "missing='skip'."
 )
 
 
