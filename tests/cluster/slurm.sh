@@ -43,7 +43,7 @@ SelectTypeParameters=CR_Core
 MpiDefault=none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-ReturnToService=2
+ReturnToService=0
 MinJobAge=3600
 KillWait=5
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/Mem:/ {print int($2 * 0.8)}') State=UNKNOWN
@@ -88,7 +88,7 @@ say "1. jobs run through the queue; 2. the submitting process is killed once the
 first=$!
 seen=""
 until compgen -G "$work/study/bodies/*.pth" >/dev/null; do
-  [ "$seen" ] || seen=$(squeue)
+  [ "$seen" ] || seen=$(squeue -t R)
   [ "$(wc -l <<< "$seen")" -gt 1 ] || seen=""
   kill -0 "$first" 2>/dev/null || { tail -30 "$work/log/first.log"; fail "the study ended early"; }
   sleep 1
@@ -112,7 +112,7 @@ while kill -0 "$second" 2>/dev/null; do
     if [ "$job" ]; then
       kill -STOP "$training"
       scontrol update "jobid=$job" timelimit=1
-      while [ "$(state_of "$job" JobState)" = RUNNING ]; do sleep 1; done
+      while [[ $(state_of "$job" JobState) =~ RUNNING|COMPLETING ]]; do sleep 1; done
       limited=$job
       say "job $job, $(state_of "$job" Comment): $(state_of "$job" JobState)"
     fi
