@@ -46,6 +46,7 @@ JobAcctGatherType=jobacct_gather/none
 ReturnToService=0
 MinJobAge=3600
 KillWait=5
+UnkillableStepTimeout=600
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/Mem:/ {print int($2 * 0.8)}') State=UNKNOWN
 PartitionName=gpu Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
