@@ -12,6 +12,7 @@ from nussl_transfer.audio.stft import IstftStream, StftStream, istft, stft, wind
 from nussl_transfer.errors import ConfigError
 
 PARAMS = [STFTParams(512, 128, "sqrt_hann"), STFTParams(64, 32, "hann"), STFTParams(33, 11, "hamming")]
+PARAMS += [STFTParams(50, 20, "hamming")]  # a window is no whole number of hops
 
 
 def cut(array, at, axis):
