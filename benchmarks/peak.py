@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,7 +24,7 @@ FRAMES = 16  # on the meta device, torch decomposes recurrent layers into single
 
 
 def gemm_peak(threads: int, device: str = "cpu", seconds: float = 1.0, size: int = SIZE) -> float:
-    """Return the operations a second of the fastest of several products of square float32 matrices.
+    """Return the operations a second of a product of square float32 matrices, the median of several.
 
     Args:
         threads: Threads of the product on a CPU.
@@ -35,16 +36,16 @@ def gemm_peak(threads: int, device: str = "cpu", seconds: float = 1.0, size: int
     torch.set_num_threads(threads)
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     left, right = torch.rand(2, size, size, device=device)
-    out = torch.mm(left, right)
-    fastest, ends = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < ends or fastest == float("inf"):
+    out, taken = torch.mm(left, right), []
+    ends = time.perf_counter() + seconds
+    while not taken or time.perf_counter() < ends:
         wait()
         started = time.perf_counter()
         torch.mm(left, right, out=out)
         wait()
-        fastest = min(fastest, time.perf_counter() - started)
+        taken.append(time.perf_counter() - started)
     torch.set_num_threads(before)
-    return 2 * size**3 / fastest
+    return 2 * size**3 / statistics.median(taken)
 
 
 def operations(work: Callable[[], object]) -> int:
