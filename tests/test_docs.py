@@ -34,7 +34,7 @@ RATE = 16000
 # The last of two values counts: this shortens what a page trains.
 SHORT = {
     "finetune": "--iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0 --validate-every 1 --device cpu",
-    "evaluate": "--seconds 1",
+    "evaluate": "--excerpt-seconds 1",
     "prepare": "--missing skip",  # the trees made here have few tracks, and not all sources in each
 }
 LABELS = ("alto", "bass", "soprano", "tenor")

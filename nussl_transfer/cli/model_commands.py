@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .options import add_device, add_seed, add_stem_options, add_test_seconds, stem_options, take
-from .parsers import PROGRAM, Parser, integer
+from .parsers import PROGRAM, Parser, integer, number
 from .words import short_names
 
 
@@ -90,7 +90,8 @@ def publish_parser() -> Parser:
     add("--data-license", metavar="LICENSE", help="licence of the data it was trained on")
     add("--half", action="store_true", help="weights in half precision: half the size")
     add("--test", metavar="STEMS", type=Path, help="stems that it was not trained on: score it before and after")
-    add_test_seconds(parser, "length of an excerpt of these; the model's when not given")
+    seconds = number(0, 86_400, above=True)
+    add("--excerpt-seconds", metavar="S", type=seconds, help="length of an excerpt of these; the model's when not given")
     add_stem_options(parser, "groups", "ignore")
     add("--url", help="where the file is going to be")
     add("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the Hugging Face hub")

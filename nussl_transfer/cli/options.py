@@ -86,9 +86,10 @@ def add_seed(group: Group, what: str) -> None:
 
 
 def add_test_seconds(group: Group, text: str) -> None:
-    """Add ``--excerpt-seconds`` of commands that cut excerpts side by side; ``--seconds`` is short for it."""
+    """Add ``--excerpt-seconds`` of commands that cut excerpts side by side."""
     kind = number(0, 86_400, above=True)
-    group.add_argument("--seconds", "--excerpt-seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
+    # The only option with a second name: scripts of other people call `check` and `evaluate` with --seconds.
+    group.add_argument("--excerpt-seconds", "--seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
 
 
 def stem_options(given: dict[str, Any]) -> StemOptions:

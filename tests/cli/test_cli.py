@@ -457,7 +457,7 @@ def test_a_newcomer_gets_from_stems_to_separated_files_and_scores(stems, body, t
     assert run("separate song.wav --model run run --shifts 2 --keep-rate --no-high-band --labels flute --out both") == 0
     assert capsys.readouterr().out.split() == ["both/song/flute.wav"]
 
-    assert run("evaluate run stems --out scores --seconds 1 --oracle") == 0
+    assert run("evaluate run stems --out scores --excerpt-seconds 1 --oracle") == 0
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert set(scores["scores"]) == {"run", "mixture", "oracle"} and len(scores["excerpts"]) == 6
     assert run("evaluate run stems --out again --excerpts scores/excerpts.jams") == 0
