@@ -33,6 +33,8 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
         keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.
+        high_band: With ``keep_rate``, whether they get their share of the signal above the model's band; see
+            `nussl_transfer.separation.high_band`.
         **kwargs: Arguments of nussl's `ClusteringSeparationBase` and its clusterer.
 
     Raises:
@@ -51,9 +53,10 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         chunk_seconds: float | None = None,
         bf16: bool = False,
         keep_rate: bool = False,
+        high_band: bool = True,
         **kwargs,
     ):
-        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate}
+        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate, "high_band": high_band}
         super().__init__(input_audio_signal, num_sources, model_path=model_path, device=device, **ours, **kwargs)
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:

@@ -17,9 +17,9 @@ from .mixin import ChunkedMixin
 class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
     """Separate with the masks of a checkpoint: nussl's `DeepMaskEstimation` in chunks, with labels.
 
-    It takes nussl's arguments besides ``chunk_seconds``, ``bf16`` and ``keep_rate``. A signal no longer than a chunk gives
-    exactly nussl's estimates; the masks of a longer one are cross-faded where chunks overlap. The embedding is computed
-    only for `confidence`.
+    It takes nussl's arguments besides ``chunk_seconds``, ``bf16``, ``keep_rate`` and ``high_band``. A signal no longer than
+    a chunk gives exactly nussl's estimates; the masks of a longer one are cross-faded where chunks overlap. The embedding
+    is computed only for `confidence`.
 
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.
@@ -28,6 +28,8 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16.
         keep_rate: Whether the estimates have the sample rate of the given signal instead of the model's.
+        high_band: With ``keep_rate``, whether they get their share of the signal above the model's band; see
+            `nussl_transfer.separation.high_band`.
         **kwargs: Arguments of nussl's `MaskSeparationBase`: ``mask_type`` 'soft' or 'binary', ``mask_threshold``.
 
     Attributes:
@@ -48,9 +50,10 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         chunk_seconds: float | None = None,
         bf16: bool = False,
         keep_rate: bool = False,
+        high_band: bool = True,
         **kwargs,
     ):
-        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate}
+        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate, "high_band": high_band}
         super().__init__(input_audio_signal, model_path=model_path, device=device, **ours, **kwargs)
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:

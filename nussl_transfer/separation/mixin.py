@@ -19,6 +19,7 @@ from ..networks.forward import run_network
 from ..runtime.device import resolve_device
 from .chunks import Chunking, chunking_of, in_chunks
 from .ensemble import require_finite_weights
+from .high_band import BandShares, high_bands
 
 # Confidence is measured on at most this many chunks, evenly spread, so its cost does not grow with the signal.
 SAMPLED_CHUNKS = 16
@@ -32,6 +33,7 @@ class ChunkedMixin:
         chunk_seconds: Length of a chunk in seconds; None takes that of the training mixtures.
         bf16: Whether the network multiplies in bfloat16: faster where the processor supports it.
         keep_rate: Whether the estimates have the sample rate of the given signal instead of the network's.
+        high_band: With ``keep_rate``, whether they get their share of the signal above the network's band.
     """
 
     BATCH_DIVISOR = 1  # a subclass whose output is larger than masks takes smaller batches
@@ -42,9 +44,10 @@ class ChunkedMixin:
         chunk_seconds: float | None = None,
         bf16: bool = False,
         keep_rate: bool = False,
+        high_band: bool = True,
         **kwargs,
     ):
-        self.chunk_seconds, self.bf16, self.keep_rate = chunk_seconds, bf16, keep_rate
+        self.chunk_seconds, self.bf16, self.keep_rate, self.high_band = chunk_seconds, bf16, keep_rate, high_band
         super().__init__(*args, **kwargs)
 
     def load_model(self, model_path: str | Path, device: str = "cpu") -> None:
@@ -74,7 +77,7 @@ class ChunkedMixin:
         """Called by nussl for a new signal. Its spectrum is computed later, when the network's STFT is known."""
         self.result_masks, self.stft = [], None
         self._samples = self.audio_signal.signal_length
-        self._given = self.audio_signal.sample_rate, self._samples
+        self._given = self.audio_signal.audio_data, self.audio_signal.sample_rate
 
     def _get_input_data_for_model(self, **kwargs) -> dict:
         rate, window = self.metadata["sample_rate"], self.metadata["stft_params"].window_length
@@ -133,13 +136,35 @@ class ChunkedMixin:
             raise DataError(
                 "The estimates are not finite numbers. Where the signal is far above full scale, scale it down."
             )
-        rate, length = self._given
-        for number, estimate in enumerate(estimates):
+        for estimate in estimates:
             if estimate.signal_length != self._samples:
                 estimate.audio_data = estimate.audio_data[:, : self._samples]
-            if self.keep_rate and estimate.sample_rate != rate:
-                audio = soxr.resample(estimate.audio_data.T, estimate.sample_rate, rate).T[:, :length]
-                # Resampling there and back may add or drop a sample at the end.
-                audio = np.pad(audio, ((0, 0), (0, length - audio.shape[1])))
-                estimates[number] = nussl.AudioSignal(audio_data_array=audio, sample_rate=rate)
-        return estimates
+        return self._at_given_rate(estimates) if self.keep_rate else estimates
+
+    def _at_given_rate(self, estimates: list[nussl.AudioSignal]) -> list[nussl.AudioSignal]:
+        """Returns estimates at the rate and the length of the given signal, with their part of its high band."""
+        (given, rate), own_rate = self._given, self.audio_signal.sample_rate
+        if rate == own_rate:
+            return estimates
+
+        def resampled(audio: np.ndarray) -> np.ndarray:
+            # Resampling there and back may add or drop a sample at the end.
+            audio = soxr.resample(audio.T, own_rate, rate).T[:, : given.shape[1]]
+            return np.pad(audio, ((0, 0), (0, given.shape[1] - audio.shape[1])))
+
+        found = [resampled(estimate.audio_data) for estimate in estimates]
+        if self.high_band and rate > own_rate:
+            low = resampled(self.audio_signal.audio_data[:, : self._samples])
+            one = resampled(np.ones((1, self._samples)))[0]
+            for number, shares in enumerate(np.moveaxis(self._shares(), 1, 0)):  # [samples, nc] each
+                high = high_bands(given.T, low.T, resampled(shares.T).T[:, None], one, len(estimates))
+                found[number] += high[:, 0].T
+        return [nussl.AudioSignal(audio_data_array=audio, sample_rate=rate) for audio in found]
+
+    def _shares(self) -> np.ndarray:
+        """Returns each estimate's share of the high band at the network's rate, [samples, ns, nc]."""
+        masks = np.stack([mask.mask for mask in self.result_masks], axis=-1)  # [nf, nt, nc, ns]
+        spectrum, masks = (torch.from_numpy(array).transpose(0, 1)[None] for array in (self.stft, masks))
+        shares = BandShares(self.metadata["stft_params"].hop_length)
+        first = shares.push(spectrum.to(torch.complex64), masks.float())[: self._samples]
+        return np.concatenate([first, shares.finish(self._samples - len(first))])

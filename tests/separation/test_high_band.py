@@ -9,8 +9,10 @@ import soundfile
 import torch
 
 from nussl_transfer.separation import streaming
+from nussl_transfer.separation.clustering import TransferDeepClustering
 from nussl_transfer.separation.files import separate_files
 from nussl_transfer.separation.high_band import BandShares
+from nussl_transfer.separation.masks import TransferMaskEstimation
 from nussl_transfer.separation.separate import separate
 
 RATE = 16000
@@ -98,3 +100,33 @@ def test_files_have_the_high_band_unless_it_is_left_out(tmp_path, short_checkpoi
         files = separate_files([path], short_checkpoint, tmp_path / str(high_band), **options).written[path]
         audio = sum(soundfile.read(file)[0] for file in files.values())
         assert (np.sqrt(np.mean(high(audio, 44100) ** 2)) > 0.01) == loud
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+@pytest.mark.parametrize("samples", [300, 100_001])
+@pytest.mark.parametrize("options", [{"mask_type": "soft"}, {"mask_type": "binary"}, {"num_sources": 3}])
+def test_the_estimates_of_nussls_separators_sum_to_the_mixture_too(short_checkpoint, noise, signal, rate, samples, options):
+    kind = TransferDeepClustering if "num_sources" in options else TransferMaskEstimation
+    audio = noise(2, samples)
+    estimates = kind(signal(audio, rate), model_path=short_checkpoint, keep_rate=True, **options)()
+    assert {(e.sample_rate, e.audio_data.shape) for e in estimates} == {(rate, audio.shape)}
+    np.testing.assert_allclose(sum(e.audio_data for e in estimates), audio, atol=2e-6)
+
+
+def test_nussls_separator_gives_what_separate_gives(short_checkpoint, noise, signal):
+    audio = noise(2, 100_001)
+    expected = separate((audio, 44100), short_checkpoint, keep_rate=True)
+    estimates = TransferMaskEstimation(signal(audio, 44100), short_checkpoint, keep_rate=True)()
+    for estimate, label in zip(estimates, ("bass", "voice"), strict=True):
+        np.testing.assert_allclose(estimate.audio_data, expected[label].audio_data, atol=1e-4)
+        assert np.abs(high(estimate.audio_data, 44100)).max() > 0.01
+
+
+def test_a_signal_at_a_rate_below_the_models_has_no_high_band(short_checkpoint, noise, signal):
+    given = signal(noise(1, 8000), 8000)
+    estimates = [
+        TransferMaskEstimation(given, short_checkpoint, keep_rate=True, high_band=high_band)()
+        for high_band in (True, False)
+    ]
+    for one, other in zip(*estimates, strict=True):
+        np.testing.assert_array_equal(one.audio_data, other.audio_data)
