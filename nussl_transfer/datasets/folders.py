@@ -6,6 +6,7 @@ separated stems) and what the user ignores. ``find_units`` groups the files by f
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections import Counter
@@ -24,7 +25,7 @@ from .labels import IgnorePatterns, normalise
 UNREAD = frozenset(UNREADABLE_EXTENSIONS) - {".mid", ".midi"}
 # What Finder, Windows and unpacked zip files leave behind.
 _JUNK_FOLDERS = ("__macosx",)
-# The record that separating writes beside its outputs.
+# The record that separating writes beside its outputs: {"files": [names]}.
 SEPARATED = ".separated.json"
 # The names that separation tools give the three splits.
 SPLIT_NAMES = {
@@ -50,7 +51,7 @@ class Scan:
     Attributes:
         files: Every file that is neither hidden nor ignored.
         hidden: Hidden audio files, and hidden folders that hold audio.
-        own: Folders that this program wrote, with a word for each, 'a store' or 'a training run'.
+        own: Folders that this program wrote, with a word for each: 'a store', 'a training run' or 'separated stems'.
     """
 
     files: list[PurePosixPath] = field(default_factory=list)
@@ -168,9 +169,20 @@ def own_kind(folder: str | Path) -> str:
         return "a store"
     if os.path.isfile(folder / "config.yml") and os.path.isdir(folder / "checkpoints"):
         return "a training run"
-    if os.path.isfile(folder / SEPARATED):
+    outputs = separated_files(folder)
+    if outputs and outputs.issuperset(name for name in os.listdir(folder) if not name.startswith(".")):
         return "separated stems"
     return ""
+
+
+def separated_files(folder: str | Path) -> set[str]:
+    """Return the names of the files in a folder that are outputs of a separation; empty without a valid record."""
+    try:
+        record = json.loads(Path(folder, SEPARATED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    names = record.get("files") if isinstance(record, dict) else None
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def describe_passed_over(found: Scan) -> list[str]:
@@ -183,7 +195,8 @@ def describe_passed_over(found: Scan) -> list[str]:
     if found.hidden:
         told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
     for place, kind in sorted(found.own.items()):
-        told.append(f"{place} is {kind} of this program, passed over")
+        verb = "holds" if kind == "separated stems" else "is"  # it may hold other files too
+        told.append(f"{place} {verb} {kind} of this program, passed over")
     return told
 
 
@@ -205,9 +218,12 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: IgnorePat
     if above and names & {".parts", "manifest.json", "config.yml", SEPARATED} and (kind := own_kind(folder)):
         found.own[relative] = kind
         return
+    outputs = separated_files(folder) & names if above and SEPARATED in names else set()
+    if outputs:
+        found.own[relative] = "separated stems"
     for entry in entries:
         path = relative / entry.name
-        if entry.name.lower() in _JUNK_FOLDERS or _ignored(path, ignore):
+        if entry.name in outputs or entry.name.lower() in _JUNK_FOLDERS or _ignored(path, ignore):
             continue
         if entry.name.startswith("."):
             _note_hidden(entry, path, names, found)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
-from ..datasets.folders import SEPARATED, find_files
+from ..datasets.folders import SEPARATED, find_files, separated_files
 from ..errors import ConfigError, DataError
 from ..runtime.files import write_json
 from .ensemble import Checkpoints
@@ -65,7 +65,7 @@ def separate_files(
     """Separate audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
 
     A file that cannot be separated does not stop the others. Files of one name get folders of their own, the second
-    ``<name>_2``. An existing file is replaced when the new one is complete.
+    ``<name>_2``. An output of an earlier separation is replaced when the new one is complete; any other file is not.
 
     Args:
         audio_paths: Files of any sample rate and number of channels, or folders of them, whose structure is kept. Links
@@ -87,8 +87,8 @@ def separate_files(
 
     Raises:
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
-        ConfigError: A label, format or device does not exist, the chunks are too short, or an output would replace an
-            input or become one.
+        ConfigError: A label, format or device does not exist, the chunks are too short, or an output would replace a file
+            that is no earlier output, or become an input.
         DataError: A folder holds no audio.
         OSError: The disk rejects a write.
     """
@@ -96,8 +96,7 @@ def separate_files(
     request = Request(tuple(labels), residual, keep_rate, high_band, format, shifts)
     separator = StreamSeparator(checkpoints, request, device, bf16, chunk_seconds)
     targets = {path: output_files(separator.outputs, folder, format) for path, folder in folders.items()}
-    check_targets([*folders, *audio_paths], targets, out)
-    own = {folder for folder in folders.values() if not folder.exists() or (folder / SEPARATED).exists()}
+    check_targets([*folders, *audio_paths], targets.values(), out)
     result, started, seconds = Separated(), time.perf_counter(), 0.0
     total = total_seconds(folders) if progress else 0.0
     with ExitStack() as stack:
@@ -113,11 +112,8 @@ def separate_files(
 
         for path in folders:
             try:
-                separator.write(Mixture.of_file(path), targets[path], advance)
+                write_stems(separator, Mixture.of_file(path), targets[path], advance)
                 result.written[path] = targets[path]
-                if folders[path] in own:
-                    # By this record, a scan for stems recognises the outputs and passes over them.
-                    write_json(folders[path] / SEPARATED, {"input": str(path)})
             except DataError as error:
                 result.failed[path] = str(error)
     elapsed = time.perf_counter() - started
@@ -169,14 +165,33 @@ def output_files(outputs: Iterable[str], folder: Path, format: str) -> dict[str,
     return {name: folder / f"{file}.{format}" for name, file in safe_names(list(outputs)).items()}
 
 
-def check_targets(inputs: Iterable[str | Path], targets: Mapping[Path, Mapping[str, Path] | None], out: str | Path) -> None:
-    """Raise ConfigError where an output would replace an input file, or lie in an input folder and become an input.
+def write_stems(
+    separator: StreamSeparator, mixture: Mixture, targets: Mapping[str, Path], advance: Callable[[float], None]
+) -> None:
+    """Separate a mixture into files of one folder, and list them in a record there.
+
+    By the record, a scan for stems passes over these files, and the next separation may replace them.
+
+    Args:
+        separator: Separates it.
+        mixture: The mixture.
+        targets: A file for each output of the separator.
+        advance: See `StreamSeparator.write`, also for the errors.
+    """
+    separator.write(mixture, targets, advance)
+    folder = next(iter(targets.values())).parent
+    names = separated_files(folder) | {path.name for path in targets.values()}
+    write_json(folder / SEPARATED, {"files": sorted(names)})
+
+
+def check_targets(inputs: Iterable[str | Path], targets: Iterable[Mapping[str, Path] | None], out: str | Path) -> None:
+    """Raise ConfigError where an output would replace a file that is no earlier output, or would become an input.
 
     Paths are compared with all links resolved.
 
     Args:
         inputs: Files and folders.
-        targets: Files to write, by input file.
+        targets: Files to write, for each mixture.
         out: Folder of all outputs; where it lies in an input folder, it is no part of that input.
     """
     files: dict[str, str | Path] = {}
@@ -184,10 +199,14 @@ def check_targets(inputs: Iterable[str | Path], targets: Mapping[Path, Mapping[s
     for given in inputs:
         (folders if os.path.isdir(given) else files)[os.path.realpath(given)] = given
     real_out = os.path.realpath(out)
-    for path in (path for paths in targets.values() for path in (paths or {}).values()):
+    for path in (path for paths in targets for path in (paths or {}).values()):
         real = os.path.realpath(path)
         if real in files:
             raise ConfigError(f"{path} would replace an input file, {files[real]}. Choose another output folder.")
+        if os.path.lexists(path) and path.name not in separated_files(path.parent):
+            raise ConfigError(
+                f"{path} exists, and separating did not write it. Choose another output folder, or move that file."
+            )
         for folder, given in folders.items():
             if _is_below(real, folder) and (real_out == folder or not _is_below(real_out, folder)):
                 raise ConfigError(

@@ -11,7 +11,7 @@ from nussl import AudioSignal
 
 from ..errors import DataError
 from .ensemble import Checkpoints
-from .files import Progress, check_targets, find_inputs, output_files, output_folders, total_seconds
+from .files import Progress, check_targets, find_inputs, output_files, output_folders, total_seconds, write_stems
 from .streaming import Mixture, Request, StreamSeparator
 
 Audio: TypeAlias = str | Path | AudioSignal | tuple[np.ndarray, int]
@@ -43,7 +43,8 @@ def separate(
         checkpoint: A published name, a run, a checkpoint file or an address; or several of these, or a folder of runs,
             whose masks are averaged.
         out: Folder to write into: a file becomes ``<out>/<name of the file>/<label>.wav``, a signal or an array
-            ``<out>/<label>.wav``. None returns signals.
+            ``<out>/<label>.wav``. Outputs of an earlier separation are replaced, other files never. None returns
+            signals.
         labels: Labels to return; None for all.
         residual: Also return the mixture minus those labels, as 'residual'.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
@@ -68,7 +69,7 @@ def separate(
             after all others were separated.
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
         ConfigError: An option is out of range, a label does not exist, checkpoints do not fit together, or an output
-            would replace an input.
+            would replace a file that is no earlier output.
 
     Examples:
         >>> stems = separate("song.wav", "quartet")  # doctest: +SKIP
@@ -83,6 +84,7 @@ def separate(
         return _separate_paths(Path(audio), separator, None if out is None else Path(out), progress)
     mixture = _as_mixture(audio)
     targets = None if out is None else output_files(separator.outputs, Path(out), format)
+    check_targets([], [targets], out or "")
     return _separate_one(mixture, separator, targets, _reporter(progress, mixture.head.seconds))
 
 
@@ -92,7 +94,7 @@ def _separate_paths(audio: Path, separator: StreamSeparator, out: Path | None, p
     if out is not None:
         for path, folder in output_folders([audio], out).items():
             targets[path] = output_files(separator.outputs, folder, separator.request.format)
-        check_targets([audio, *targets], targets, out)
+        check_targets([audio, *targets], targets.values(), out)
     advance = _reporter(progress, total_seconds(targets))
     if not audio.is_dir():
         return _separate_one(Mixture.of_file(audio), separator, targets[audio], advance)
@@ -113,7 +115,7 @@ def _separate_one(
 ) -> dict[str, Any]:
     """Separates one mixture into files, or into signals where there are no targets."""
     if targets is not None:
-        separator.write(mixture, targets, advance)
+        write_stems(separator, mixture, targets, advance)
         return targets
     rate = separator.rate_of(mixture)
     return {

@@ -39,16 +39,30 @@ BOTH = {"a": ["bass", "drums"], "b": ["bass", "drums"]}
         ({"run/config.yml": "{}", "run/checkpoints/best.model.pth": "", "run/store/x/bass.wav": None}, "a training run"),
         ({"store/manifest.json": '{"format": 1, "sample_rate": 8000}', "store/x/bass.wav": None}, "a store"),
         ({"run/store/.parts/x.json": "{}", "run/store/x/bass.wav": None}, "a store"),
-        ({"out/song/.separated.json": "{}", "out/song/bass.wav": None, "out/song/drums.wav": None}, "separated stems"),
     ],
 )
-def test_stores_runs_and_separated_stems_are_skipped_and_named(folder, files, kind, caplog):
+def test_stores_and_runs_are_skipped_and_named(folder, files, kind, caplog):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         wav(path) if text is None else path.write_text(text)
     assert labels(folder) == BOTH
     assert f"is {kind} of this program, passed over" in caplog.text
+
+
+def test_separated_stems_are_passed_over_and_other_files_beside_them_are_not(folder, caplog):
+    (folder / "c").mkdir()
+    (folder / "c" / ".separated.json").write_text('{"files": ["bass.wav", "drums.wav", "voice.wav"]}')
+    for name in ("bass.wav", "drums.wav"):
+        wav(folder / "c" / name)
+    assert labels(folder) == BOTH
+    assert "c holds separated stems of this program, passed over" in caplog.text
+    assert own_kind(folder / "c") == "separated stems"
+    wav(folder / "c" / "voice 2.wav")
+    assert own_kind(folder / "c") == ""
+    assert [str(file) for file in scan(folder).files if file.parts[0] == "c"] == ["c/voice 2.wav"]
+    (folder / "c" / ".separated.json").write_text("[")
+    assert len([file for file in scan(folder).files if file.parts[0] == "c"]) == 3
 
 
 def test_the_folder_of_a_run_is_an_error(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 import soundfile
 from nussl.separation.deep import DeepMaskEstimation
 
+from nussl_transfer.datasets.folders import SEPARATED
 from nussl_transfer.errors import AudioFileError, ConfigError, DataError
+from nussl_transfer.separation.files import separate_files
 from nussl_transfer.separation.separate import separate
 
 RATE = 16000
@@ -21,7 +23,9 @@ def write(path, audio, rate=RATE):
 
 
 def files_under(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != SEPARATED
+    )
 
 
 def test_a_file_a_signal_and_an_array_give_the_estimates_of_nussl(tmp_path, checkpoint, noise, signal):
@@ -132,6 +136,26 @@ def test_an_output_never_replaces_an_input(tmp_path, checkpoint, noise):
         with pytest.raises(ConfigError, match="bass.wav would replace an input file"):
             separate(path, checkpoint, out=out)
     assert path.read_bytes() == before and files_under(tmp_path) == ["bass/bass.wav"]
+
+
+def test_a_file_that_is_no_earlier_output_is_never_replaced(tmp_path, checkpoint, noise):
+    audio = noise(1, 2000)
+    song = write(tmp_path / "song.wav", audio)
+    mine = write(tmp_path / "song" / "bass.wav", noise(1, 3000))
+    before = mine.read_bytes()
+    for given, out in ((song, tmp_path), ((audio, RATE), tmp_path / "song")):
+        with pytest.raises(ConfigError, match="bass.wav exists, and separating did not write it. Choose another"):
+            separate(given, checkpoint, out=out)
+    with pytest.raises(ConfigError, match="bass.wav exists, and separating did not write it"):
+        separate_files([song], checkpoint, tmp_path, progress=False)
+    assert mine.read_bytes() == before and files_under(tmp_path) == ["song.wav", "song/bass.wav"]
+    mine.rename(tmp_path / "song" / "my bass.wav")
+    for label in ("voice", "bass", "voice"):  # now and again, whatever the outputs of the time before
+        separate(song, checkpoint, out=tmp_path, labels=[label])
+        separate_files([song], checkpoint, tmp_path, progress=False)
+        separate((audio, RATE), checkpoint, out=tmp_path / "song")
+    assert (tmp_path / "song" / "my bass.wav").read_bytes() == before
+    assert files_under(tmp_path / "song") == ["bass.wav", "my bass.wav", "voice.wav"]
 
 
 def test_outputs_never_lie_among_the_inputs(tmp_path, checkpoint, noise):
