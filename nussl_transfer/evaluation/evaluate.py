@@ -53,11 +53,11 @@ from .score import (
     SILENT,
     Model,
     estimate_sources,
-    load_for,
+    open_for,
     reasons_left_out,
     score_each,
 )
-from .statistics import compare, holm, summarise
+from .statistics import compare, holm, summarise, verdicts
 
 FORMAT = 1
 
@@ -83,7 +83,7 @@ def evaluate(
         checkpoints: **The one expected to be best first**: each is tested for being better than those after it, and all
             for being better than the mixture. A one-sided test needs its direction before the scores are known. A
             mapping gives names; its values are names, files or runs, or lists of these, which are scored as one ensemble
-            (the mean of their estimates).
+            (the mean of their masks).
         store: A store, its folder, or a folder of stems, whose store is made in ``<out>/store``.
         excerpts: As from `make_excerpts`, or a file of `write_excerpts`. By default all of the test tracks (of all tracks
             without a split), side by side, as long as the mixtures of the first checkpoint.
@@ -238,7 +238,10 @@ def collect(
         "excerpts": [excerpt.plain() for excerpt in excerpts],
         "scores": dict(scores),
         "summary": [entry for rows in scores.values() for entry in summarise(rows)],
-        "comparisons": [{**entry, "p_holm": p_holm} for entry, p_holm in zip(comparisons, corrected, strict=True)],
+        "comparisons": [
+            {**entry, "p_holm": p_holm, "verdicts": verdicts(entry, p_holm)}
+            for entry, p_holm in zip(comparisons, corrected, strict=True)
+        ],
         "left_out": reasons.total(),
         "left_out_references": _left_out_references(scores),
     }
@@ -291,8 +294,9 @@ def write_example(
     for label, reference in zip(store.labels, references[0], strict=True):
         write_stem(folder / "references" / f"{names[label]}.wav", reference, store.sample_rate)
     for model_name, path in models.items():
-        loaded = load_for(store, path, device)
-        found = estimate_sources(loaded.network, torch.from_numpy(mixture), loaded.stft_params, loaded.order)
+        ensemble, order = open_for(store, path, device)
+        given = torch.from_numpy(mixture).to(ensemble.device)
+        found = estimate_sources(ensemble.masks, given, ensemble.stft_params, order)
         estimates, masks = (part.cpu().numpy() for part in found)  # [1, ns, samples], [1, ns, nf, nt]
         for label, estimate in zip(store.labels, estimates[0], strict=True):
             write_stem(folder / model_name / f"{names[label]}.wav", estimate, store.sample_rate)

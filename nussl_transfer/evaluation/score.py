@@ -10,6 +10,7 @@ A reference is left out of every mean and test, and its row says why, where its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,12 @@ from tqdm import tqdm
 
 from ..audio.si_sdr import si_sdr
 from ..audio.stft import istft, stft
-from ..checkpoints.checkpoint import read_checkpoint
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import CheckpointError, DataError
 from ..networks.chimera import PAPER
 from ..networks.forward import run_network
 from ..runtime.device import resolve_device
 from ..runtime.log import logger
-from ..separation.ensemble import require_trained_masks
+from ..separation.ensemble import Ensemble
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, load_mixtures, map_batches
 from .excerpts import MixtureExcerpt, songs_of
@@ -38,8 +38,10 @@ MIXTURE, ORACLE = "mixture", "oracle"
 SILENT, ALONE, INFINITE = "silent", "alone in its mixture", "infinite ratio"
 PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
 
-# A checkpoint, or several whose estimates are averaged.
+# A checkpoint, or several whose masks are averaged.
 Model = str | Path | Sequence[str | Path]
+# Magnitudes [nb, nt, nf, nc] -> masks [nb, nt, nf, nc, ns]
+Masks = Callable[[torch.Tensor], torch.Tensor]
 # (mixtures [nb, samples], references [nb, ns, samples]) -> slices of the batch, and their estimates [k, ns, samples], or
 # [k, 1, samples] for one estimate of all sources.
 Estimator = Callable[[torch.Tensor, torch.Tensor], Iterator[tuple[slice, torch.Tensor]]]
@@ -82,7 +84,7 @@ def score(
     Raises:
         CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
             the store.
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or the checkpoints do not separate together.
         DataError: There are no excerpts, or a stem cannot be read.
     """
     name = str(model) if name is None else name
@@ -277,11 +279,25 @@ class SourceSeparationProbe:
         """Return the mean SI-SDR in dB over all references that count; NaN if there are none."""
         device = next(model.parameters()).device
         found = []
-        for audio, counts in self._batches:
-            references = _on(device, audio)
-            estimator = partial(_of_network, model, self.stft_params, None)
-            found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[counts])
+        masks = partial(run_network, model, output="mask", exact=False)
+        estimator = partial(_of_masks, masks, self.stft_params, None)
+        with _in_evaluation_mode(model):
+            for audio, counts in self._batches:
+                references = _on(device, audio)
+                found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[counts])
         return _mean(found)
+
+
+@contextmanager
+def _in_evaluation_mode(model: SeparationModel) -> Iterator[None]:
+    """Put a network into evaluation mode, and restore the flag of each part: a frozen part may be in it on purpose."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
 
 
 def _mean(parts: Sequence[np.ndarray]) -> float:
@@ -298,29 +314,15 @@ def make_estimator(model: Model, store: Store, device: str = "cpu", stft_params:
     """Return the estimator of a checkpoint, of an ensemble, of 'mixture' or of 'oracle', on a device.
 
     Raises:
-        CheckpointError: See `load_for`.
+        CheckpointError: See `open_for`.
+        ConfigError: See `open_for`.
     """
-    if isinstance(model, str | Path):
-        if model == MIXTURE:
-            return of_mixture
-        if model == ORACLE:
-            return partial(_of_oracle, stft_params)
-        model = [model]
-    if not model:
-        raise ConfigError("An ensemble has no networks: give one checkpoint at least.")
-    loaded = [load_for(store, path, device) for path in model]
-    for one in loaded:
-        one.network.eval()  # once: threads share it
-    return lambda mixtures, references: _of_ensemble(loaded, mixtures)
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network to score, and where each label of the store is among its masks."""
-
-    network: SeparationModel
-    stft_params: STFTParams
-    order: tuple[int, ...]
+    if model == MIXTURE:
+        return of_mixture
+    if model == ORACLE:
+        return partial(_of_oracle, stft_params)
+    ensemble, order = open_for(store, model, device)
+    return partial(_of_masks, ensemble.masks, ensemble.stft_params, order)
 
 
 def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -329,27 +331,17 @@ def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tup
         yield part, mixtures[part, None]
 
 
-def _of_ensemble(networks: Sequence[LoadedNetwork], mixtures: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the mean estimates of several networks; with one STFT that is the estimate by the mean of their masks."""
-    each = [_of_network(one.network, one.stft_params, one.order, mixtures, mixtures) for one in networks]
-    for found in zip(*each, strict=True):
-        estimates = [estimate for _, estimate in found]
-        yield found[0][0], estimates[0] if len(estimates) == 1 else torch.stack(estimates).mean(dim=0)
-
-
-def _of_network(
-    model: SeparationModel,
+def _of_masks(
+    masks: Masks,
     stft_params: STFTParams,
     order: Sequence[int] | None,
     mixtures: torch.Tensor,
     references: torch.Tensor,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the estimates of a network, its masks in the given order; it runs once on the whole batch."""
-    masks, spectra = _masks(model, mixtures, stft_params)  # [nb, ns, nf, nt]; [k, nf, nt] each
-    if order is not None and list(order) != sorted(order):
-        masks = masks[:, list(order)]
+    """Yield the estimates by masks, in the given order; the masks are computed once for the whole batch."""
+    found, spectra = _masks(masks, mixtures, stft_params, order)  # [nb, ns, nf, nt]; [k, nf, nt] each
     for part, spectrum in zip(_parts(mixtures), spectra, strict=True):
-        yield part, istft(masks[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
+        yield part, istft(found[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
 
 
 def _of_oracle(
@@ -364,43 +356,33 @@ def _of_oracle(
 
 @torch.inference_mode()
 def estimate_sources(
-    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None = None
+    masks: Masks, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a network's estimates of equally long mono mixtures, and its masks, on its own device.
+    """Return the estimates of equally long mono mixtures, and their masks.
 
     They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
 
     Args:
-        model: The network.
-        mixtures: Equally long mono mixtures.
-        stft_params: STFT of the network.
-        order: The mask of each source to return; as the network gives them by default.
+        masks: Computes masks, such as `Ensemble.masks`.
+        mixtures: Equally long mono mixtures, on the device of the networks.
+        stft_params: STFT of the networks.
+        order: The mask of each source to return; all, in their own order, by default.
 
     Shape:
         [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
     """
-    masks, spectra = _masks(model, mixtures, stft_params)
-    if order is not None:
-        masks = masks[:, list(order)]
-    return istft(masks * torch.cat(spectra)[:, None], stft_params, mixtures.shape[-1]), masks
+    found, spectra = _masks(masks, mixtures, stft_params, order)
+    return istft(found * torch.cat(spectra)[:, None], stft_params, mixtures.shape[-1]), found
 
 
 def _masks(
-    model: SeparationModel, mixtures: torch.Tensor, stft_params: STFTParams
+    masks: Masks, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return masks [nb, ns, nf, nt] and the spectra of the parts, [k, nf, nt]; the model is left as it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        mixtures = mixtures.to(next(model.parameters()).device)
-        spectra = [stft(mixtures[part], stft_params) for part in _parts(mixtures)]
-        magnitude = torch.cat([spectrum.transpose(1, 2).abs() for spectrum in spectra])[..., None]  # [nb, nt, nf, nc = 1]
-        masks = run_network(model, magnitude, "mask", exact=False)[..., 0, :]  # [nb, nt, nf, ns]
-    finally:
-        # Not model.train(): a frozen part may have been in eval mode on purpose.
-        for module, training in flags:
-            module.training = training
-    return masks.permute(0, 3, 2, 1), spectra
+    """Return masks [nb, ns, nf, nt] and the spectra of the parts, [k, nf, nt]."""
+    spectra = [stft(mixtures[part], stft_params) for part in _parts(mixtures)]
+    magnitude = torch.cat([spectrum.transpose(1, 2).abs() for spectrum in spectra])[..., None]  # [nb, nt, nf, nc = 1]
+    found = masks(magnitude)[..., 0, :].permute(0, 3, 2, 1)
+    return found if order is None or list(order) == sorted(order) else found[:, list(order)], spectra
 
 
 def _parts(batch: torch.Tensor) -> Iterator[slice]:
@@ -409,32 +391,28 @@ def _parts(batch: torch.Tensor) -> Iterator[slice]:
     yield from (slice(first, min(first + step, len(batch))) for first in range(0, len(batch), step))
 
 
-def load_for(store: Store, path: str | Path, device: str = "cpu") -> LoadedNetwork:
-    """Load a checkpoint's network, after checking that it separates the labels of the store.
+def open_for(store: Store, model: Model, device: str = "cpu") -> tuple[Ensemble, list[int]]:
+    """Open a checkpoint or an ensemble to be scored on a store, and return it with the mask of each label of the store.
 
     Raises:
-        CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
+        CheckpointError: A checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
             the store.
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or the checkpoints do not separate together.
     """
-    device = resolve_device(device)
-    model, info = read_checkpoint(path)
-    require_trained_masks(path, info.mode, model)
-    cannot = f"{path} cannot be scored on {store.folder}"
-    if tuple(sorted(info.labels)) != store.labels:
+    ensemble = Ensemble(model, device)
+    cannot = f"{ensemble.members[0].path} cannot be scored on {store.folder}"
+    if tuple(sorted(ensemble.labels)) != store.labels:
         raise CheckpointError(
-            f"{cannot}: it separates {', '.join(info.labels)}, the store holds {', '.join(store.labels)}. Prepare the "
+            f"{cannot}: it separates {', '.join(ensemble.labels)}, the store holds {', '.join(store.labels)}. Prepare the "
             "store with the checkpoint's labels: group stems, or leave some out."
         )
-    if info.sample_rate != store.sample_rate:
+    if ensemble.sample_rate != store.sample_rate:
         raise CheckpointError(
-            f"{cannot}: it works at {info.sample_rate} Hz, the store at {store.sample_rate} Hz. Prepare the store at "
-            f"{info.sample_rate} Hz."
+            f"{cannot}: it works at {ensemble.sample_rate} Hz, the store at {store.sample_rate} Hz. Prepare the store at "
+            f"{ensemble.sample_rate} Hz."
         )
-    channels = model.layers["mask"].num_audio_channels
-    if channels != 1:
+    if ensemble.channels != 1:
         raise CheckpointError(
-            f"{cannot}: it separates {channels} channels together, a store is mono. Take a mono checkpoint."
+            f"{cannot}: it separates {ensemble.channels} channels together, a store is mono. Take a mono checkpoint."
         )
-    order = tuple(info.labels.index(label) for label in store.labels)
-    return LoadedNetwork(model.to(device), info.stft_params, order)
+    return ensemble, [ensemble.labels.index(label) for label in store.labels]

@@ -5,8 +5,9 @@ mixture depend on each other. A difference is that of two models on the same exc
 
 Two verdicts are given side by side (`verdicts`). The paper's is a one-sided Wilcoxon signed-rank test over excerpts with
 p < .001. It takes excerpts as independent, which those of one song are not, so its p-values promise too much where songs
-are few. Ours is a bootstrap interval of the median difference that resamples songs. Neither says how another training
-run of the same network would have come out. NumPy and SciPy only.
+are few. Ours asks for the same test after Holm's correction, and for a bootstrap interval of the median difference that
+resamples songs and lies above 0. Neither says how another training run of the same network would have come out. NumPy
+and SciPy only.
 """
 
 from __future__ import annotations
@@ -234,11 +235,33 @@ def describe_differences(
     }
 
 
-def verdicts(found: Mapping, significance: float = SIGNIFICANCE) -> dict[str, dict]:
+def shown_by_our_rule(
+    p_holm: float | None, interval: Sequence[float] | None, significance: float = SIGNIFICANCE
+) -> bool | None:
+    """Return whether our rule shows a difference above 0: both the corrected test and the interval over songs must.
+
+    Args:
+        p_holm: The p-value with Holm's correction over all tests that are made together.
+        interval: Interval of the median difference over songs.
+        significance: Threshold of p.
+
+    Returns:
+        None where there is no interval: from one song nothing can be said about another.
+
+    >>> shown_by_our_rule(1e-5, [0.1, 0.9]), shown_by_our_rule(0.01, [0.1, 0.9]), shown_by_our_rule(1e-5, None)
+    (True, False, None)
+    """
+    if interval is None or p_holm is None:
+        return None
+    return p_holm < significance and interval[0] > 0
+
+
+def verdicts(found: Mapping, p_holm: float | None, significance: float = SIGNIFICANCE) -> dict[str, dict]:
     """Return the paper's verdict on a difference and ours, each with its name.
 
     Args:
         found: As from `describe_differences` of a one-sided test.
+        p_holm: Its p-value with Holm's correction over all tests that are made together.
         significance: The paper calls a difference shown below this p-value.
 
     Returns:
@@ -246,7 +269,7 @@ def verdicts(found: Mapping, significance: float = SIGNIFICANCE) -> dict[str, di
         test does not show it, None if it cannot tell, which ``why`` explains.
 
     >>> few = {"p_value": 1e-5, "interval": None, "confidence": 0.95, "songs": 1}
-    >>> [verdict["shown"] for verdict in verdicts(few).values()]
+    >>> [verdict["shown"] for verdict in verdicts(few, 3e-5).values()]
     [True, None]
     """
     p_value, interval, songs = found["p_value"], found["interval"], found["songs"]
@@ -256,10 +279,11 @@ def verdicts(found: Mapping, significance: float = SIGNIFICANCE) -> dict[str, di
         "why": "There is no pair of excerpts." if p_value is None else f"p = {p_value:.2g}",
     }
     ours = {
-        "test": f"{100 * found['confidence']:g} % bootstrap interval of the median difference over songs, above 0",
-        "shown": None if interval is None else interval[0] > 0,
-        "why": f"from {interval[0]:+.2f} to {interval[1]:+.2f} dB, {songs} songs"
-        if interval is not None
+        "test": f"the same test with Holm's correction, p < {significance:g}, and the {100 * found['confidence']:g} % "
+        "bootstrap interval of the median difference over songs above 0",
+        "shown": shown_by_our_rule(p_holm, interval, significance),
+        "why": f"p = {p_holm:.2g} after Holm, from {interval[0]:+.2f} to {interval[1]:+.2f} dB, {songs} songs"
+        if interval is not None and p_holm is not None
         else f"An interval over songs needs two songs of every source: got {songs} in all.",
     }
     return {"paper": paper, "ours": ours}
@@ -300,7 +324,7 @@ def compare(rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, 
 
     Returns:
         ``n``, the number of pairs; ``n_different``, of those that differ; ``mean_a``, ``median_a``, ``mean_b``,
-        ``median_b`` in dB; what `describe_differences` says of a - b; and ``verdicts``.
+        ``median_b`` in dB; and what `describe_differences` says of a - b.
     """
     places = {place: number for number, place in enumerate(dict.fromkeys(row["excerpt"] for row in [*rows_a, *rows_b]))}
     labels = {label: number for number, label in enumerate(dict.fromkeys(row["label"] for row in [*rows_a, *rows_b]))}
@@ -319,8 +343,7 @@ def compare(rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, 
         of_sources = [[tracks[place] for place in chosen]]
     else:
         of_sources = [[of_label[place] for place in chosen] for of_label in songs.values()]
-    found = describe_differences(a - b, of_sources)
-    return {**result, **found, "verdicts": verdicts(found)}
+    return {**result, **describe_differences(a - b, of_sources)}
 
 
 def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:

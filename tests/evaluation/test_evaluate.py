@@ -22,7 +22,7 @@ from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import make_excerpts, songs_of
 from nussl_transfer.evaluation.metrics import bss_eval
 from nussl_transfer.evaluation.score import SourceSeparationProbe, estimate_sources, score, score_each
-from nussl_transfer.evaluation.statistics import holm, summarise
+from nussl_transfer.evaluation.statistics import holm, shown_by_our_rule, summarise
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.report import page, text
 from nussl_transfer.store.store import StoreWriter
@@ -58,6 +58,12 @@ def make_checkpoint(path, labels=LABELS, mode="whole", seed=0, rate=RATE, channe
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("model") / "best.model.pth")
+
+
+def masks_of(network):
+    """Masks by nussl's own network: its `forward`."""
+    network.eval()
+    return lambda magnitude: network({"mix_magnitude": magnitude})["mask"]
 
 
 def as_signal(audio):
@@ -211,7 +217,7 @@ def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
     scores = evaluate({"a": checkpoint}, gappy, excerpts=excerpts, out=tmp_path, progress=False, museval=True)
     network, _ = nussl.ml.SeparationModel.load(str(checkpoint))
     references, _ = load_excerpts(gappy, [excerpts[1]])
-    estimates = estimate_sources(network, torch.from_numpy(references.sum(axis=1)), STFT)[0]
+    estimates = estimate_sources(masks_of(network), torch.from_numpy(references.sum(axis=1)), STFT)[0]
     expected = bss_eval(references[0], estimates[0].numpy())
     found = [row for row in scores["scores"]["a"] if row["excerpt"] == 1]
     for name in ("sdr", "sir", "sar"):
@@ -313,7 +319,7 @@ def test_an_ensemble_is_scored_by_the_mean_of_its_masks(store, checkpoint, tmp_p
     references, _ = load_excerpts(store, excerpts)
     mixture = torch.from_numpy(references.sum(axis=1))
     networks = [nussl.ml.SeparationModel.load(str(path))[0] for path in (checkpoint, other)]
-    masks = torch.stack([estimate_sources(network, mixture, STFT)[1] for network in networks]).mean(dim=0)
+    masks = torch.stack([estimate_sources(masks_of(network), mixture, STFT)[1] for network in networks]).mean(dim=0)
     spectrum = torch.stft(mixture[0], 512, 128, window=torch.hann_window(512).sqrt(), return_complex=True)
     audio = torch.istft(masks[0] * spectrum, 512, 128, window=torch.hann_window(512).sqrt(), length=RATE)
     rows = score_each({"both": [checkpoint, other], "one": checkpoint}, store, excerpts, progress=False)
@@ -335,7 +341,7 @@ def test_labels_in_another_order_are_matched_by_name(store, checkpoint, tmp_path
     expected = {(row["excerpt"], row["label"]): row["si_sdr"] for row in score(checkpoint, store, excerpts, progress=False)}
     other = {"bass": "voice", "voice": "bass"}  # the first mask is the voice's now
     references, _ = load_excerpts(store, excerpts[:1])
-    estimates = estimate_sources(network, torch.from_numpy(references.sum(axis=1)), STFT)[0][0]
+    estimates = estimate_sources(masks_of(network), torch.from_numpy(references.sum(axis=1)), STFT)[0][0]
     found = {row["label"]: row["si_sdr"] for row in score(turned, store, excerpts[:1], progress=False)}
     for number, label in enumerate(LABELS):
         assert found[label] == pytest.approx(float(si_sdr(references[0, number], estimates[1 - number])), abs=1e-3)
@@ -400,6 +406,9 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     assert pairs == [("first", "second"), ("first", "mixture"), ("second", "mixture")]
     p_values = [entry["p_value"] for entry in scores["comparisons"]]
     assert [entry["p_holm"] for entry in scores["comparisons"]] == holm(p_values)
+    for entry in scores["comparisons"]:
+        shown = shown_by_our_rule(entry["p_holm"], entry["interval"])
+        assert shown is not None and entry["verdicts"]["ours"]["shown"] is shown
     # The three tracks are three songs.
     assert all(
         entry["songs"] == 3 and entry["interval"][0] <= entry["median_difference"] <= entry["interval"][1]

@@ -248,7 +248,7 @@ def test_the_papers_verdict_and_ours_stand_side_by_side():
     rng = np.random.default_rng(0)
     differences = rng.normal(0.5, 1.0, 200)
     one_song = describe_differences(differences, [["only"] * 200])
-    found = verdicts(one_song)
+    found = verdicts(one_song, one_song["p_value"])
     assert (
         found["paper"]["shown"] is True and "Wilcoxon signed-rank test over excerpts, p < 0.001" in found["paper"]["test"]
     )
@@ -256,12 +256,15 @@ def test_the_papers_verdict_and_ours_stand_side_by_side():
     # Songs that disagree: the paper's test counts 200 excerpts, ours 4 songs.
     songs = [number % 4 for number in range(200)]
     apart = np.array([3.0, 2.0, 1.0, -4.0])[songs] + rng.normal(0, 0.1, 200)
-    found = verdicts(describe_differences(apart, [songs]))
+    found = verdicts(tested := describe_differences(apart, [songs]), tested["p_value"])
     assert (found["paper"]["shown"], found["ours"]["shown"]) == (False, False)
-    found = verdicts(describe_differences(apart + 3.5, [songs]))
+    found = verdicts(tested := describe_differences(apart + 3.5, [songs]), tested["p_value"])
     assert (found["paper"]["shown"], found["ours"]["shown"]) == (True, False)
-    found = verdicts(describe_differences(apart + 5, [songs]))
+    found = verdicts(tested := describe_differences(apart + 5, [songs]), tested["p_value"])
     assert (found["paper"]["shown"], found["ours"]["shown"]) == (True, True)
+    found = verdicts(tested, 0.002)  # one of many tests
+    assert (found["paper"]["shown"], found["ours"]["shown"]) == (True, False)
+    assert "p = 0.002 after Holm" in found["ours"]["why"]
 
 
 def test_a_comparison_says_how_little_it_rests_on():

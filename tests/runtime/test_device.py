@@ -9,7 +9,7 @@ import torch
 
 from nussl_transfer.cli import main
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.evaluation.score import load_for
+from nussl_transfer.evaluation.score import open_for
 from nussl_transfer.runtime import device as device_module
 from nussl_transfer.runtime.device import resolve_device
 from nussl_transfer.separation.masks import TransferMaskEstimation
@@ -91,7 +91,7 @@ def test_a_separator_takes_auto(without_cuda, signals, old_checkpoint):
 
 def test_no_entry_point_falls_back_to_the_cpu(without_cuda, tmp_path, tiny_store, old_checkpoint, signals, capsys):
     with pytest.raises(ConfigError, match="no CUDA device"):
-        load_for(tiny_store, old_checkpoint, "cuda")
+        open_for(tiny_store, old_checkpoint, "cuda")
     with pytest.raises(ConfigError, match="no CUDA device"):
         TransferMaskEstimation(signals(1)[0], model_path=str(old_checkpoint), device="cuda")
     stems = str(tiny_store.folder)

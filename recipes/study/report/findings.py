@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nussl_transfer.evaluation.statistics import shown_by_our_rule
+
 SHOWN, PARTLY, NOT_SHOWN, NOT_MEASURED = "shown", "partly shown", "not shown", "not measured"
 CONTRARY = "the contrary is shown"
 BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
@@ -32,19 +34,19 @@ RULES = (
 def finding(comparison: dict, threshold: float) -> str:
     """Return whether the first model of a comparison is `BETTER` or `WORSE` than the second by our rule, or `UNCLEAR`.
 
-    >>> tested = {"alternative": "greater", "p_value": 1e-9, "significant_holm": True, "interval": [0.1, 0.4]}
+    >>> tested = {"alternative": "greater", "p_value": 1e-9, "p_holm": 1e-7, "interval": [0.1, 0.4]}
     >>> finding(tested, 0.001), finding({**tested, "interval": [-0.1, 0.4]}, 0.001)
     ('better', 'unclear')
-    >>> against = {"alternative": "greater", "p_value": 1 - 1e-9, "significant_holm": False, "interval": [-2.0, -1.0]}
+    >>> against = {"alternative": "greater", "p_value": 1 - 1e-9, "p_holm": 1.0, "interval": [-2.0, -1.0]}
     >>> finding(against, 0.001), finding({**against, "p_value": 0.9}, 0.001), finding({**against, "interval": None}, 0.001)
     ('worse', 'unclear', 'unclear')
     """
-    if comparison["interval"] is None or comparison["p_value"] is None:
+    shown = shown_by_our_rule(comparison["p_holm"], comparison["interval"], threshold)
+    if shown is None:
         return UNCLEAR
-    low, high = comparison["interval"]
-    if comparison["significant_holm"] and low > 0:
+    if shown:
         return BETTER
-    return WORSE if high < 0 and _reverse_p(comparison) < threshold else UNCLEAR
+    return WORSE if comparison["interval"][1] < 0 and _reverse_p(comparison) < threshold else UNCLEAR
 
 
 def finding_by_paper(comparison: dict, threshold: float) -> str:

@@ -226,7 +226,7 @@ def test_our_rule_needs_test_and_interval_and_the_papers_rule_the_test_alone(que
     set_all(study, question, interval=[-0.1, 0.6])
     assert verdicts() == ("shown", "not shown")
     # Clear of zero, but one of many tests.
-    set_all(study, question, interval=[0.1, 0.6], significant_holm=False)
+    set_all(study, question, interval=[0.1, 0.6], significant_holm=False, p_holm=0.02)
     assert verdicts() == ("shown", "not shown")
     # Excerpts of one song have no interval.
     set_all(study, question, **{**BETTER, "interval": None, "songs": 1})
