@@ -186,7 +186,8 @@ def copies(monkeypatch) -> list[torch.Size]:
 
 
 def test_scores_leave_the_device_once_after_all_batches(checkpoint, tiny_store, monkeypatch, copies):
-    monkeypatch.setattr("nussl_transfer.evaluation.score.resolve_device", lambda name: name)
+    for module in ("evaluation.score", "separation.ensemble"):
+        monkeypatch.setattr(f"nussl_transfer.{module}.resolve_device", lambda name: name)
     excerpts = make_excerpts(tiny_store, SECONDS)
     rows = score(checkpoint, tiny_store, excerpts, batch_size=40, device="meta", progress=False)
     assert len(excerpts) > 2 * 40 and len(rows) == len(excerpts) * len(LABELS)
