@@ -221,7 +221,7 @@ def as_text(report: dict) -> str:
         *table,
         "",
         "SI-SDR compares a separated source with the original: higher is better, and the improvement is what separation",
-        "gains over the mixture itself. The oracle mask, made from the originals, is about the best that a mask can do.",
+        "gains over the mixture itself. The oracle mask is made from the originals.",
         "These tracks chose the best network, so a test on other tracks is usually a little lower.",
     ]
     if (left_out := entries[MIXTURE, None]["left_out"]) > 0:
