@@ -232,18 +232,20 @@ def command_of(**arguments) -> str:
     return " ".join(["python -m recipes.body pretrain", *(f"--{name} {value}" for name, value in changed.items())])
 
 
-def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body") -> Path:
+def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", continued: bool = False) -> Path:
     """Write the last run's best network (half precision), its entry in ``zoo.json`` and all curves; return the checkpoint.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
         out: Folder for the checkpoint and its JSON file.
         name: Name of both.
+        continued: Whether the first run started from the model that is there: then its stages come before those of the runs.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
     # Mode 'pretrain' says that the masks are no separator's: they are families, and there to be replaced.
     path = write_checkpoint(Path(out) / f"{name}.pth", model, replace(info, mode="pretrain"), half=True)
-    stages = []
+    earlier = Path(out) / f"{name}.json"
+    stages = json.loads(earlier.read_text(encoding="utf-8"))["stages"] if continued else []
     for run in map(Path, runs):
         curve = json.loads((run / "curve.json").read_text(encoding="utf-8"))
         stages.append({"command": (run / "command.txt").read_text(encoding="utf-8").strip(), **curve})

@@ -88,3 +88,7 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     # The second run starts from the best network of the first, so it starts with that network's loss.
     best = min(point["valid_loss"] for point in first["points"][1:])
     assert second["points"][0]["valid_loss"] == pytest.approx(best, rel=1e-3)
+
+    body.publish(runs[1:], str(tmp_path / "weights"), continued=True)
+    stages = json.loads((tmp_path / "weights" / "body.json").read_text())["stages"]
+    assert stages == [first, second, second]
