@@ -239,7 +239,7 @@ def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", contin
         runs: Folders of the runs, in the order in which they were made.
         out: Folder for the checkpoint and its JSON file.
         name: Name of both.
-        continued: Whether the first run started from the model that is there: then its stages come before those of the runs.
+        continued: Whether the first run started from the model that is there: then its stages come first.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
     # Mode 'pretrain' says that the masks are no separator's: they are families, and there to be replaced.
