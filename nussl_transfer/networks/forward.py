@@ -48,7 +48,7 @@ ROWS = 256
 def forward(
     model: SeparationModel, batch: Mapping, outputs: Sequence[str], overrides: Mapping[str, Override] | None = None
 ) -> dict:
-    """Run the layers that some outputs need, and return these outputs. The output of a layer is freed after its last use.
+    """Run the layers that some outputs need, and return these outputs.
 
     Args:
         model: The network; nothing in it is changed.
@@ -66,8 +66,7 @@ def forward(
     overrides = overrides or {}
     given = {name: value for name, value in overrides.items() if torch.is_tensor(value)}
     values = {**batch, **given}
-    connections = needed_connections(model, outputs, given)
-    for done, (name, *inputs) in enumerate(connections, start=1):
+    for name, *inputs in needed_connections(model, outputs, given):
         arguments, keywords = [], {}
         for source in inputs[0] if inputs else ():
             if isinstance(source, dict):
@@ -86,9 +85,6 @@ def forward(
             values.update({f"{name}:{number}": value for number, value in enumerate(output)})
         else:
             values[name] = output
-        del arguments, keywords, output
-        needed = set(outputs).union(*map(_mentioned, connections[done:]))
-        values = {key: value for key, value in values.items() if {key, key.split(":")[0]} & needed}
     return {name: values[name] for name in outputs}
 
 
@@ -109,14 +105,6 @@ def needed_connections(model: SeparationModel, outputs: Sequence[str], given: Se
                 names = source.values() if isinstance(source, dict) else (source,)
                 needed.update(str(name).split(":")[0] for name in names)
     return kept[::-1]
-
-
-def _mentioned(connection: Sequence) -> set[str]:
-    """Return every name in the inputs of a connection: of layers, of arguments, and constants."""
-    names: set[str] = set()
-    for source in connection[1] if len(connection) == 2 else ():
-        names.update(map(str, (*source, *source.values())) if isinstance(source, dict) else (source,))
-    return {name.split(":")[0] for name in names}
 
 
 def run_network(
