@@ -230,7 +230,7 @@ def read_info(path: str | Path) -> CheckpointInfo:
 
 def _info(path: str | Path, content: object) -> CheckpointInfo:
     metadata = content.get("metadata") if isinstance(content, dict) else None
-    if not isinstance(metadata, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not isinstance(metadata, dict) or "state_dict" not in content:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
             f"{path} is not a checkpoint of nussl: got {found}, expected state_dict and metadata. Give a file that nussl "
@@ -287,12 +287,11 @@ def _meaning_of_nussls(metadata: dict, masks: int) -> dict:
         mode = "pretrain"
     elif kinds and kinds <= CLUSTERING_LOSSES | MASK_LOSSES:
         mode = "whole" if kinds & CLUSTERING_LOSSES else "mask"
-    labels = dataset.get("labels")
-    named = isinstance(labels, (list, tuple)) and len(labels) == masks and mode != "unknown"
+    listed = dataset.get("labels")
     if mode == "pretrain":
         labels = []
-    elif named:
-        labels = sorted(map(str, labels))
+    elif isinstance(listed, (list, tuple)) and len(listed) == masks and mode != "unknown":
+        labels = sorted(map(str, listed))
     else:
         labels = [f"source{number}" for number in range(masks)]
     name = dataset.get("name")

@@ -99,7 +99,7 @@ def download_from_hub(address: str) -> Path:
     return paths[0]
 
 
-def _list(wanted: HubAddress, endpoint: str | None) -> tuple[str, dict[str, str]]:
+def _list(wanted: HubAddress, endpoint: str | None) -> tuple[str, dict[str, str | None]]:
     """Return the commit of a revision, and the hash of each file: SHA-256, or git's SHA-1 for a small file.
 
     Raises:
@@ -152,8 +152,16 @@ def _choose(address: str, wanted: HubAddress, names: list[str]) -> list[str]:
 def _download(repository: str, name: str, commit: str, endpoint: str | None, cache: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
-    options = {"revision": commit, "cache_dir": cache, "endpoint": endpoint, "library_name": "nussl_transfer"}
-    return Path(hf_hub_download(repository, name, etag_timeout=TIMEOUT, **options))
+    path = hf_hub_download(
+        repository,
+        name,
+        revision=commit,
+        cache_dir=cache,
+        endpoint=endpoint,
+        library_name="nussl_transfer",
+        etag_timeout=TIMEOUT,
+    )
+    return Path(path)
 
 
 def _check_hash(address: str, path: Path, expected: str | None) -> None:

@@ -31,7 +31,7 @@ from ..runtime.process_group import is_single_process
 from ..runtime.reduce import normalize_over_processes
 from .chimera import EMBEDDING_HEAD, MASK_HEAD, NORMALIZATION
 from .freezing import outputs_of_mode
-from .losses.heads import DeferredEmbedding
+from .losses.heads import DeferredEmbedding, is_plain_head
 
 # What to use in place of a layer: a function of the layer's inputs, or its output.
 Override = Callable[..., torch.Tensor] | torch.Tensor
@@ -214,7 +214,8 @@ class ForwardPass:
         if count == 1:
             yield 1.0, *self._run(batch, first_frame)
             return
-        whole = leaf = None
+        whole: torch.Tensor | None = None
+        leaf: torch.Tensor | None = None
         if NORMALIZATION in self.model.layers:
             whole = self._forward(batch, [NORMALIZATION], {})[NORMALIZATION]
             leaf = whole.detach().requires_grad_(whole.requires_grad)
@@ -226,7 +227,7 @@ class ForwardPass:
             yield (end - start) / items, *self._run(part, first_frame, given)
             start = end
         # Each part has added its gradient to the leaf's; the layers below run backward once, for the whole batch.
-        if leaf is not None and leaf.grad is not None:
+        if whole is not None and leaf is not None and leaf.grad is not None:
             whole.backward(leaf.grad)
 
     def _with_targets(self, batch: dict) -> dict:
@@ -245,7 +246,7 @@ class ForwardPass:
     def _run(self, batch: dict, first_frame: int, given: Mapping[str, torch.Tensor] | None = None) -> tuple[dict, dict]:
         frames = slice(first_frame % self.frame_step, None, self.frame_step)
         mask_frames = slice(first_frame % self.mask_frame_step, None, self.mask_frame_step)
-        overrides = dict(given or {})
+        overrides: dict[str, Override] = dict(given or {})
         if self.mask_frame_step > 1:
             overrides.update(self._masks_at(mask_frames))
         if self._defers():
@@ -311,7 +312,7 @@ def in_blocks(model: SeparationModel, exact: bool = True) -> dict[str, Override]
     for name, layer in model.layers.items():
         if type(layer) is RecurrentStack and _fits_blocks(layer.rnn):
             overrides[name] = functools.partial(_run_stack, layer.rnn)
-        elif _is_plain_head(layer):
+        elif is_plain_head(layer):
             fast = not exact and _ends_in_softmax(layer)
             overrides[name] = functools.partial(_softmax_rows if fast else run_head, layer)
     return overrides
@@ -357,12 +358,11 @@ def run_head(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
     Shape:
         [nb, nt, hidden] -> [nb, nt, nf, nc, n]
     """
-    output = None
-    for start in range(0, hidden.shape[1], HEAD_BLOCK):
-        block = head(hidden[:, start : start + HEAD_BLOCK])
-        if output is None:
-            output = block.new_empty(hidden.shape[0], hidden.shape[1], *block.shape[2:])
-        output[:, start : start + HEAD_BLOCK] = block
+    first = head(hidden[:, :HEAD_BLOCK])
+    output = first.new_empty(hidden.shape[0], hidden.shape[1], *first.shape[2:])
+    output[:, :HEAD_BLOCK] = first
+    for start in range(HEAD_BLOCK, hidden.shape[1], HEAD_BLOCK):
+        output[:, start : start + HEAD_BLOCK] = head(hidden[:, start : start + HEAD_BLOCK])
     return output
 
 
@@ -393,16 +393,17 @@ def _run_direction(
     layer: nn.RNNBase, data: torch.Tensor, weights: list[torch.Tensor], backward: bool, output: torch.Tensor
 ) -> None:
     """Write one direction of one layer, [nt, nb, hidden], into ``output``."""
-    state = data.new_zeros(1, data.shape[1], layer.hidden_size)
-    state = (state, state.clone()) if isinstance(layer, nn.LSTM) else state
-    function = torch.lstm if isinstance(layer, nn.LSTM) else torch.gru
+    zeros = data.new_zeros(1, data.shape[1], layer.hidden_size)
+    state = [zeros, zeros.clone()] if isinstance(layer, nn.LSTM) else [zeros]
     starts = range(0, len(data), BLOCK)
     for start in reversed(starts) if backward else starts:
         block = data[start : start + BLOCK]
         block = block.flip(0) if backward else block
-        # has_biases, num_layers, dropout, train, bidirectional, batch_first
-        result, *state = function(block, state, weights, True, 1, 0.0, False, False, False)
-        state = tuple(state) if isinstance(layer, nn.LSTM) else state[0]
+        # The last arguments are has_biases, num_layers, dropout, train, bidirectional, batch_first.
+        if isinstance(layer, nn.LSTM):
+            result, *state = torch.lstm(block, state, weights, True, 1, 0.0, False, False, False)
+        else:
+            result, *state = torch.gru(block, state[0], weights, True, 1, 0.0, False, False, False)
         output[start : start + BLOCK] = result.flip(0) if backward else result
 
 
@@ -411,17 +412,11 @@ def _run_stack(layer: nn.RNNBase, data: torch.Tensor) -> torch.Tensor:
 
 
 def _fits_blocks(layer: nn.Module) -> bool:
-    recurrent = isinstance(layer, (nn.LSTM, nn.GRU))
-    return recurrent and layer.batch_first and layer.bias and not layer.proj_size
+    return isinstance(layer, (nn.LSTM, nn.GRU)) and layer.batch_first and layer.bias and not layer.proj_size
 
 
-def _is_plain_head(layer: nn.Module | None) -> bool:
-    """Return whether a layer is a head of nussl that looks at one frame at a time."""
-    return type(layer) is Embedding and layer.dim_to_embed == [-1] and bool(layer.reshape)
-
-
-def _ends_in_softmax(layer: nn.Module | None) -> bool:
-    return _is_plain_head(layer) and layer.activation in (["softmax"], ("softmax",))
+def _ends_in_softmax(layer: nn.Module) -> bool:
+    return is_plain_head(layer) and layer.activation in (["softmax"], ("softmax",))
 
 
 def _softmax_rows(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:

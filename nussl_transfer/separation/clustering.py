@@ -54,15 +54,24 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         bf16: bool = False,
         keep_rate: bool = False,
         high_band: bool = True,
-        **kwargs,
+        **kwargs: object,
     ):
-        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate, "high_band": high_band}
-        super().__init__(input_audio_signal, num_sources, model_path=model_path, device=device, **ours, **kwargs)
+        super().__init__(
+            input_audio_signal,
+            num_sources,
+            model_path=model_path,
+            device=device,
+            chunk_seconds=chunk_seconds,
+            bf16=bf16,
+            keep_rate=keep_rate,
+            high_band=high_band,
+            **kwargs,
+        )
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
         require_output(model_path, self.model, "embedding")
 
-    def extract_features(self, **kwargs) -> np.ndarray:
+    def extract_features(self, **kwargs: object) -> np.ndarray:
         """Return the embedding of the whole signal; unlike in `run`, memory grows with the signal.
 
         Shape:
@@ -71,7 +80,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         magnitude = self._get_input_data_for_model(**kwargs)["mix_magnitude"]
         return self._in_nussls_order(self._run_chunks(magnitude, self._network("embedding")))
 
-    def run(self, features: np.ndarray | None = None, **kwargs) -> list[MaskBase]:
+    def run(self, features: np.ndarray | None = None, **kwargs: object) -> list[MaskBase]:
         """Return the masks of the clusters.
 
         Args:
@@ -88,7 +97,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         self._find_loud_points()
         return super().run(features)
 
-    def confidence(self, approach: str = "silhouette_confidence", **kwargs) -> float:
+    def confidence(self, approach: str = "silhouette_confidence", **kwargs: object) -> float:
         """Return nussl's measure of how well the embedding clusters; for a long signal, the mean over its chunks.
 
         Args:
@@ -108,7 +117,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
 
     def _find_loud_points(self) -> None:
         """Sets the points that nussl's clustering fits: those of the spectrogram above a percentile."""
-        loudness = np.abs(self.stft)
+        loudness = np.abs(self.audio_signal.stft_data)
         self.cutoff = np.percentile(loudness, self.percentile)
         self.tf_point_over_cutoff = loudness >= self.cutoff
 
@@ -134,7 +143,8 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
     def _assigned(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Returns each cluster's share of each point, [nb, n, nf, nc, ns]."""
         features = self._network("embedding")(magnitude).cpu().numpy()
-        fit, loud = self.fit_clusterer, self.tf_point_over_cutoff
+        fit: bool = self.fit_clusterer
+        loud = self.tf_point_over_cutoff
         # nussl's own rule, without its fitting.
         self.fit_clusterer, self.tf_point_over_cutoff = False, np.zeros(features.shape[:-1], dtype=bool)
         try:

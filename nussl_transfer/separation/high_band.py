@@ -40,7 +40,8 @@ class BandShares:
 
     def __init__(self, hop: int, smoothing: int = SMOOTHING):
         self.hop, self.smoothing = hop, smoothing
-        self._powers: np.ndarray | None = None  # frames that later frames are still averaged with
+        # Frames that later frames are still averaged with. None: no frame has come.
+        self._powers: np.ndarray | None = None
         self._last: np.ndarray | None = None  # the share at the last frame that has been passed on
 
     def push(self, spectrum: torch.Tensor, masks: torch.Tensor) -> np.ndarray:
@@ -57,9 +58,8 @@ class BandShares:
         power = spectrum[:, :, octave].abs().square()
         sums = torch.einsum("rnfc,rnfcs->nsrc", power, masks[:, :, octave].to(power.device)).flatten(2).cpu().numpy()
         if self._powers is None:  # nothing before the first frame
-            sums = np.concatenate([np.zeros((self.smoothing, *sums.shape[1:]), np.float32), sums])
-            self._powers = sums[:0]
-        return self._interpolated(self._smoothed(sums))
+            self._powers = np.zeros((self.smoothing, *sums.shape[1:]), np.float32)
+        return self._interpolated(self._smoothed(self._powers, sums))
 
     def finish(self, samples: int) -> np.ndarray:
         """Return the shares of the last ``samples`` samples.
@@ -69,19 +69,22 @@ class BandShares:
         """
         if self._powers is None:
             raise ValueError("finish() needs at least one push()")
-        rest = self._interpolated(self._smoothed(np.zeros((self.smoothing, *self._powers.shape[1:]), np.float32)))
+        nothing = np.zeros((self.smoothing, *self._powers.shape[1:]), np.float32)
+        rest = self._interpolated(self._smoothed(self._powers, nothing))
+        if self._last is None:
+            raise ValueError("finish() needs at least one frame")
         constant = np.repeat(self._last[None], max(0, samples - len(rest)), axis=0)
         return np.concatenate([rest, constant])[:samples]
 
-    def _smoothed(self, sums: np.ndarray) -> np.ndarray:
+    def _smoothed(self, before: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """Returns the shares at the frames whose neighbours are all known, [k, ns, channels]."""
         width = 2 * self.smoothing + 1
-        powers = np.concatenate([self._powers, sums])
+        powers = np.concatenate([before, sums])
         count = max(0, len(powers) - width + 1)
         self._powers = powers[count:]
         if not count:
             return powers[:0]
-        smooth = sum(powers[start : start + count] for start in range(width))
+        smooth = sum((powers[start : start + count] for start in range(width)), start=np.zeros_like(powers[:count]))
         total = smooth.sum(axis=1, keepdims=True)
         equal = np.full_like(smooth, 1 / smooth.shape[1])
         return np.divide(smooth, total, out=equal, where=total > 0)

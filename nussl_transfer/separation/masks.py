@@ -51,10 +51,18 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         bf16: bool = False,
         keep_rate: bool = False,
         high_band: bool = True,
-        **kwargs,
+        **kwargs: object,
     ):
-        ours = {"chunk_seconds": chunk_seconds, "bf16": bf16, "keep_rate": keep_rate, "high_band": high_band}
-        super().__init__(input_audio_signal, model_path=model_path, device=device, **ours, **kwargs)
+        super().__init__(
+            input_audio_signal,
+            model_path=model_path,
+            device=device,
+            chunk_seconds=chunk_seconds,
+            bf16=bf16,
+            keep_rate=keep_rate,
+            high_band=high_band,
+            **kwargs,
+        )
 
     def _check(self, model_path: str | Path, info: CheckpointInfo) -> None:
         require_trained_masks(model_path, info.mode, self.model)
@@ -65,7 +73,7 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
             )
         self.labels = info.labels
 
-    def forward(self, **kwargs) -> np.ndarray:
+    def forward(self, **kwargs: object) -> np.ndarray:
         """Return the masks.
 
         Shape:
@@ -76,7 +84,7 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         self.model_output = {"mask": masks}
         return self._in_nussls_order(masks)
 
-    def confidence(self, approach: str = "silhouette_confidence", num_sources: int = 2, **kwargs) -> float:
+    def confidence(self, approach: str = "silhouette_confidence", num_sources: int = 2, **kwargs: object) -> float:
         """Return nussl's measure of how well the embedding clusters; for a long signal, the mean over its chunks.
 
         Args:

@@ -11,6 +11,8 @@ import numpy as np
 import nussl
 import soxr
 import torch
+from nussl.core.masks import MaskBase
+from nussl.separation.base import DeepMixin
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_info
 from ..checkpoints.zoo import resolve
@@ -26,7 +28,7 @@ SAMPLED_CHUNKS = 16
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
-class ChunkedMixin:
+class ChunkedMixin(DeepMixin):
     """Extend nussl's `DeepMixin`: run the network on the signal in chunks.
 
     Args:
@@ -40,12 +42,12 @@ class ChunkedMixin:
 
     def __init__(
         self,
-        *args,
+        *args: object,
         chunk_seconds: float | None = None,
         bf16: bool = False,
         keep_rate: bool = False,
         high_band: bool = True,
-        **kwargs,
+        **kwargs: object,
     ):
         self.chunk_seconds, self.bf16, self.keep_rate, self.high_band = chunk_seconds, bf16, keep_rate, high_band
         super().__init__(*args, **kwargs)
@@ -75,11 +77,12 @@ class ChunkedMixin:
 
     def _preprocess_audio_signal(self) -> None:
         """Called by nussl for a new signal. Its spectrum is computed later, when the network's STFT is known."""
-        self.result_masks, self.stft = [], None
+        self.result_masks: list[MaskBase] = []
+        self.stft: np.ndarray | None = None
         self._samples = self.audio_signal.signal_length
         self._given = self.audio_signal.audio_data, self.audio_signal.sample_rate
 
-    def _get_input_data_for_model(self, **kwargs) -> dict:
+    def _get_input_data_for_model(self, **kwargs: object) -> dict:
         rate, window = self.metadata["sample_rate"], self.metadata["stft_params"].window_length
         if self.audio_signal.sample_rate != rate:
             self.audio_signal.resample(rate)
@@ -112,7 +115,7 @@ class ChunkedMixin:
         picked = np.linspace(0, len(sounding) - 1, min(len(sounding), SAMPLED_CHUNKS)).round().astype(int)
         return [sounding[index] for index in picked]
 
-    def _mean_confidence(self, approach: str, num_sources: int, **kwargs) -> float:
+    def _mean_confidence(self, approach: str, num_sources: int, **kwargs: object) -> float:
         magnitude = self.input_data["mix_magnitude"]
         chunks = self._sampled(magnitude)
         if not chunks:

@@ -375,7 +375,8 @@ class _Buffer:
     """
 
     def __init__(self, pieces: Iterable[np.ndarray] = ()):
-        self.pieces, self.rows = iter(pieces), None
+        self.pieces = iter(pieces)
+        self.rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return 0 if self.rows is None else len(self.rows)

@@ -12,8 +12,10 @@ mask       mask head               L1 of magnitudes                 no embedding
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypedDict, cast
 
 import torch
+from ignite.engine import Engine
 from nussl.ml import SeparationModel
 from nussl.ml.train.closures import TrainClosure, ValidationClosure
 from nussl.ml.train.trainer import BackwardsEvents
@@ -23,6 +25,38 @@ from ..networks.chimera import PAPER
 from ..networks.forward import ForwardPass
 from ..networks.freezing import check_mode, freeze, freeze_buffers_and_dropout, layers_of_mode
 from ..runtime.reduce import average_gradients
+
+
+class LossOptions(TypedDict, total=False):
+    """The arguments that a training closure and its validation closure share; see :class:`TransferClosure`."""
+
+    mode: str
+    dc_weight: float
+    targets: Callable[[dict], dict] | None
+    frame_step: int
+    bf16: bool
+    as_floats: bool
+
+
+class EngineState(Protocol):
+    """What nussl's engines keep in ``engine.state``. ignite's own class declares batch and output as integers."""
+
+    iteration: int
+    epoch: int
+    epoch_length: int | None
+    max_epochs: int | None
+    batch: dict[str, object]
+    output: dict[str, torch.Tensor]
+    model_output: dict[str, torch.Tensor]
+    iter_history: dict[str, list]
+    epoch_history: dict[str, list[float]]
+    saved_model_path: str
+    output_folder: str
+
+
+def state_of(engine: Engine) -> EngineState:
+    """Return the state of one of nussl's engines, by its true types."""
+    return cast(EngineState, engine.state)
 
 
 class TransferClosure(TrainClosure):
@@ -113,7 +147,7 @@ class TransferClosure(TrainClosure):
         self.frozen = [*self._always_frozen, *(name for name in layers if name not in self._always_frozen)]
         freeze(self.model, self.frozen)
 
-    def __call__(self, engine, data: dict) -> dict:
+    def __call__(self, engine: Engine | None, data: dict) -> dict:
         """Take one step on a batch and return its losses.
 
         Handlers of ``BACKWARDS_COMPLETED`` find outputs and losses in ``engine.state.model_output``. If a batch goes
@@ -165,7 +199,7 @@ class TransferValidationClosure(ValidationClosure):
         self.forward = ForwardPass(model, mode, targets, frame_step, bf16, mask_frame_step)
         self.as_floats = as_floats
 
-    def __call__(self, engine, data: dict) -> dict:
+    def __call__(self, engine: Engine | None, data: dict) -> dict:
         """Return the losses of a batch, by name; 'loss' is their weighted sum."""
         self.model.eval()
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal
@@ -156,10 +157,10 @@ class FitConfig:
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, Integral) or not least <= value <= most:
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ConfigError(f"{name} must be a whole number from {least} to {most}: got {value!r}.")
 
 
-def _check_real(name: str, value: object, expected: str, fits) -> None:
-    if not isinstance(value, Real) or not math.isfinite(value) or not fits(value):
+def _check_real(name: str, value: object, expected: str, fits: Callable[[float], bool]) -> None:
+    if not isinstance(value, Real) or not math.isfinite(value) or not fits(float(value)):
         raise ConfigError(f"{name} must be a number {expected}: got {value!r}.")

@@ -103,8 +103,9 @@ class Curve:
         self.started = self.clock() - state["seconds"]
 
     def _floats(self) -> list[float]:
-        self._losses = [float(loss) for loss in self._losses]
-        return self._losses
+        losses = [float(loss) for loss in self._losses]
+        self._losses = [*losses]
+        return losses
 
     def _costs(self) -> list[float]:
         """Return what to minimise at each point after training began; inf where there is nothing."""

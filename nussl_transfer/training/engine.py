@@ -15,7 +15,6 @@ from nussl.ml.train import (
     add_tensorboard_handler,
     create_train_and_validation_engines,
 )
-from torch.utils.data import Dataset
 
 from ..checkpoints.checkpoint import CheckpointInfo
 from ..errors import TransferError
@@ -24,10 +23,10 @@ from ..networks.freezing import trainable_parameters
 from ..runtime.log import logger
 from ..runtime.process_group import broadcast, is_main_process, main_rank_error, synchronized
 from ..runtime.signals import Interrupts
-from .closures import TransferClosure, TransferValidationClosure
+from .closures import LossOptions, TransferClosure, TransferValidationClosure, state_of
 from .config import FitConfig
 from .curve import Curve
-from .loader import Batches, explain_worker_death
+from .loader import Batches, SizedDataset, explain_worker_death
 from .optim import WarmUp, optimizer_of, schedule_of
 from .progress import Progress
 from .run import Run
@@ -56,8 +55,8 @@ class FitJob:
     """
 
     model: SeparationModel
-    train: Dataset
-    valid: Dataset | None
+    train: SizedDataset
+    valid: SizedDataset | None
     config: FitConfig
     run: Run
     info: CheckpointInfo
@@ -83,7 +82,7 @@ class Training:
         parameters = trainable_parameters(job.model, config.mode, config.frozen)
         self.stepping = Stepping(job.model, self.optimizer, parameters, config.autoclip_percentile, config.ema_decay)
         self.curve, self.skipped = Curve(config.choose_by), SkippedSteps(config)
-        shared = {
+        shared: LossOptions = {
             "mode": config.mode,
             "dc_weight": config.dc_weight,
             "targets": job.targets,
@@ -95,6 +94,7 @@ class Training:
         self.closure = TransferClosure(
             self.optimizer, job.model, frozen=config.frozen, accumulate=config.accumulate, **shared
         )
+        measuring: TransferValidationClosure
         if config.choose_by == "si_sdr":
             measuring = SiSdrClosure(self.stepping.shown, job.info.stft_params, **shared)
         else:
@@ -110,12 +110,13 @@ class Training:
         self.saver = Saver(job.run, job.model, self.stepping.shown, job.info, config, parts)
         self.saver.restore()
         done, size = self.folder.iteration, config.batch_size
-        loading = {"batch_size": size, "workers": config.workers, "device": config.device}
         items = range(done * size, config.iterations * size)
-        self.train_batches = Batches(job.train, items, name="training", in_step=True, **loading)
-        self.valid_batches = self.validation = None
+        self.train_batches = Batches(job.train, items, size, config.workers, "training", config.device, in_step=True)
+        self.valid_batches: Batches | None = None
+        self.validation: Validation | None = None
         if job.valid is not None:
-            self.valid_batches = Batches(job.valid, range(len(job.valid)), name="validation", **loading)
+            items = range(len(job.valid))
+            self.valid_batches = Batches(job.valid, items, size, config.workers, "validation", config.device)
             self.validation = Validation(self.validator, self.valid_batches, interrupts)
         shown = config if is_main_process() else replace(config, progress=False)
         self.progress = Progress(shown, done)
@@ -161,9 +162,10 @@ class Training:
     def _send(self, engine: Engine) -> None:
         # nussl's engines send every batch to the CPU unless there is CUDA.
         if not self.config.device.startswith(("cpu", "cuda")):
-            for name, value in engine.state.batch.items():
+            batch = state_of(engine).batch
+            for name, value in batch.items():
                 if isinstance(value, torch.Tensor):
-                    engine.state.batch[name] = value.to(self.config.device)
+                    batch[name] = value.to(self.config.device)
 
     def _on_start(self, engine: Engine) -> None:
         self._send(engine)
@@ -174,13 +176,13 @@ class Training:
         self.stepping.begin()
 
     def _on_gradient(self, engine: Engine) -> None:
-        self.stepping.clip_and_check(engine.state.model_output["loss"])
+        self.stepping.clip_and_check(state_of(engine).model_output["loss"])
 
     def _on_iteration(self, engine: Engine) -> None:
-        iteration, output = engine.state.iteration, engine.state.output
-        self.curve.gather(output["loss"])
+        iteration, loss = engine.state.iteration, state_of(engine).output["loss"]
+        self.curve.gather(loss)
         self.skipped.note(iteration, self.stepping.end())
-        self.progress.step(iteration, output["loss"], self._rate())
+        self.progress.step(iteration, loss, self._rate())
         # After the last iteration of an epoch, the handler of EPOCH_COMPLETED decides instead.
         if iteration % self.config.validate_every and (self.interrupts.name or iteration == self.config.iterations):
             engine.terminate()
@@ -199,7 +201,8 @@ class Training:
         self.skipped.settle()
         for losses in getattr(engine.state, "iter_history", {}).values():  # nussl keeps them all, to the end
             losses[:] = [float(loss) for loss in losses]
-        iteration = engine.state.iteration
+        state = state_of(engine)
+        iteration = state.iteration
         engine.fire_event(ValidationEvents.VALIDATION_STARTED)
         try:
             measures, test_si_sdr = self._measure(iteration)
@@ -214,10 +217,10 @@ class Training:
             return
         if iteration >= self.config.warmup_iterations:
             self.schedule.step(math.inf if point["valid_loss"] is None else point["valid_loss"])
-        engine.state.epoch_history = self.curve.history()
+        state.epoch_history = self.curve.history()
         self._save(is_best=self.curve.is_best())
         # nussl's own handlers look for the saved files here.
-        engine.state.saved_model_path, engine.state.output_folder = str(self.folder.latest), str(self.folder.folder)
+        state.saved_model_path, state.output_folder = str(self.folder.latest), str(self.folder.folder)
         engine.fire_event(ValidationEvents.VALIDATION_COMPLETED)
         if self._is_over(engine) or self.interrupts.name:
             engine.terminate()
@@ -231,7 +234,7 @@ class Training:
         measures, test_si_sdr = Measures(), None
         if self.validation is not None:
             measures = self.validation.measure()
-            if not math.isfinite(measures.loss):
+            if measures.loss is None or not math.isfinite(measures.loss):
                 raise main_rank_error(TransferError(
                     f"The validation loss is {measures.loss} at iteration {iteration}. The last good state is saved. Lower "
                     "the learning rate, or look at the validation items."

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from nussl.ml import SeparationModel
-from torch.utils.data import Dataset
 
 from ..checkpoints.checkpoint import CheckpointInfo, fingerprint
 from ..errors import ConfigError
@@ -23,7 +22,7 @@ from ..runtime.signals import Interrupts
 from .config import FitConfig
 from .engine import Callback, FitJob, Training
 from .head_fit import fit_mask_head
-from .loader import RepeatedDataset
+from .loader import RepeatedDataset, SizedDataset
 from .run import Run, lock_run_folder, plain
 
 __all__ = ["FitConfig", "describe", "fit"]
@@ -31,8 +30,8 @@ __all__ = ["FitConfig", "describe", "fit"]
 
 def fit(
     model: SeparationModel,
-    train: Dataset,
-    valid: Dataset | None = None,
+    train: SizedDataset,
+    valid: SizedDataset | None = None,
     *,
     config: FitConfig,
     out: str | Path,
@@ -115,7 +114,7 @@ def fit(
     return run
 
 
-def describe(dataset: Dataset | None) -> dict | None:
+def describe(dataset: SizedDataset | None) -> dict | None:
     """Return what identifies the items of a data set, as plain values. A run resumes only with the same."""
     if dataset is None:
         return None
@@ -125,7 +124,7 @@ def describe(dataset: Dataset | None) -> dict | None:
     return {"class": type(dataset).__name__, "length": len(dataset), "seed": seed if isinstance(seed, int) else None}
 
 
-def _with_length(train: Dataset, config: FitConfig) -> Dataset:
+def _with_length(train: SizedDataset, config: FitConfig) -> SizedDataset:
     items = config.iterations * config.batch_size
     if hasattr(train, "describe"):
         if len(train) != items:

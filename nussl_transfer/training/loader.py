@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ SPAWN_ADVICE = (
     "Where Python starts worker processes by spawning them (Windows, macOS), a script must train inside "
     "`if __name__ == '__main__':`; or set `workers=0`."
 )
+
+
+class SizedDataset(Protocol):
+    """A data set whose items have numbers: any torch ``Dataset`` with a length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> object: ...
 
 
 class RepeatedDataset(Dataset):
@@ -37,7 +46,7 @@ class RepeatedDataset(Dataset):
     (['a', 'b', 'c'], ['a', 'b', 'c'])
     """
 
-    def __init__(self, dataset: Dataset, length: int, seed: int = 0):
+    def __init__(self, dataset: SizedDataset, length: int, seed: int = 0):
         self.dataset, self.length, self.seed = dataset, length, seed
 
     def __len__(self) -> int:
@@ -79,7 +88,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: SizedDataset,
         indices: range,
         batch_size: int,
         workers: int,
@@ -98,7 +107,8 @@ class Batches:
         # the dropout of a resumed run against that of an unbroken one.
         self.loader = DataLoader(
             _Watched(dataset, self.at),
-            batch_sampler=[part for part in parts if part],
+            # torch declares lists of indices, and only iterates: a range needs no memory.
+            batch_sampler=[part for part in parts if part],  # type: ignore[misc]
             num_workers=workers,
             generator=torch.Generator(),
             collate_fn=_collate,
@@ -165,7 +175,7 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
         ) from error
 
 
-def describe_item(dataset: Dataset, index: int) -> str:
+def describe_item(dataset: SizedDataset, index: int) -> str:
     """Return the tracks and stems that an item is made of. For a data set that draws none, its class."""
     if isinstance(dataset, RepeatedDataset):
         return f"item {dataset.position(index)} of {type(dataset.dataset).__name__}"
@@ -193,7 +203,7 @@ class _Failure:
 class _Watched(Dataset):
     """A data set that records which item it makes, and returns a failure where torch would print a traceback."""
 
-    def __init__(self, dataset: Dataset, at: torch.Tensor):
+    def __init__(self, dataset: SizedDataset, at: torch.Tensor):
         self.dataset, self.at = dataset, at
 
     def __len__(self) -> int:
@@ -229,14 +239,16 @@ def _numbers_of(item: object) -> dict:
 
 
 def _collate(items: Sequence[tuple[int, dict] | _Failure]) -> dict | _Failure:
+    made: list[tuple[int, dict]] = []
     for item in items:
         if isinstance(item, _Failure):
             return item
+        made.append(item)
     try:
-        return default_collate([item for _, item in items])
+        return default_collate([values for _, values in made])
     except (RuntimeError, TypeError, KeyError) as error:
-        first, last = items[0][0], items[-1][0]
-        shapes = {name: sorted({tuple(np.shape(item.get(name))) for _, item in items}) for name in items[0][1]}
+        (first, names), (last, _) = made[0], made[-1]
+        shapes = {name: sorted({np.shape(values.get(name, 0)) for _, values in made}) for name in names}
         differing = {name: found for name, found in shapes.items() if len(found) > 1}
         message = f"items {first} to {last} do not fit into one batch, their shapes differ: {differing}"
         return _Failure(first, message if differing else f"{type(error).__name__}: {error}", error)
@@ -251,4 +263,5 @@ def _leave_signals_to_the_main_process(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = get_worker_info()
-    worker.dataset.at[number, 0] = os.getpid()
+    if worker is not None and isinstance(worker.dataset, _Watched):
+        worker.dataset.at[number, 0] = os.getpid()

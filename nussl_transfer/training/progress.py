@@ -50,7 +50,7 @@ class Progress:
             self._stack.enter_context(logging_redirect_tqdm([logger]))
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.n = max(self.first, self.iteration)
         self._stack.close()
 

@@ -11,6 +11,7 @@ from ..checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from ..errors import CheckpointError
 from ..runtime.files import write_same
 from ..runtime.process_group import all_gather, is_main_process, rank_seed, synchronized
+from .closures import EngineState, state_of
 from .config import FitConfig
 from .run import Run
 
@@ -72,7 +73,7 @@ class Saver:
             ) from error
 
     def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
-        training = self._training_metadata(engine)
+        training = self._training_metadata(state_of(engine))
         write_checkpoint(self.folder.latest, self.shown, self.info, training)
         iteration = engine.state.iteration
         if is_best:
@@ -109,16 +110,16 @@ class Saver:
         if "random_cuda" in states[rank] and self.config.device.startswith("cuda"):
             torch.cuda.set_rng_state(states[rank]["random_cuda"], self.config.device)
 
-    def _training_metadata(self, engine: Engine) -> dict:
+    def _training_metadata(self, state: EngineState) -> dict:
         """Return what nussl's own trainer would put into a checkpoint."""
         return {
             "optimizer": self.model.metadata["optimizer"],
             "loss_dictionary": self.model.metadata["loss_dictionary"],
             "trainer.state_dict": {
-                "epoch": engine.state.epoch,
-                "epoch_length": engine.state.epoch_length,
-                "max_epochs": engine.state.max_epochs,
-                "output": {name: float(value) for name, value in (engine.state.output or {}).items()},
+                "epoch": state.epoch,
+                "epoch_length": state.epoch_length,
+                "max_epochs": state.max_epochs,
+                "output": {name: float(value) for name, value in (state.output or {}).items()},
                 "metrics": {},
                 "seed": None,
             },

@@ -55,7 +55,8 @@ class Stepping:
             loss: Loss of the batch. It may be NaN where the gradient is finite.
         """
         self._spoilt = ~self.autoclip(loss).isfinite()
-        self.optimizer.found_inf = self._spoilt.float()
+        # A fused optimizer reads this attribute; torch declares it nowhere.
+        setattr(self.optimizer, "found_inf", self._spoilt.float())  # noqa: B010
 
     def end(self) -> torch.Tensor:
         """Call after the step: restores the buffers of a skipped step. Returns whether it was skipped, on the device."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from ignite.engine import Engine
 from nussl import STFTParams
+from nussl.ml import SeparationModel
 
 from ..audio.si_sdr import si_sdr
 from ..audio.stft import istft, spectrogram
@@ -15,8 +17,11 @@ from ..errors import ConfigError
 from ..networks.chimera import MASK_HEAD
 from ..runtime.process_group import all_reduce_max, all_reduce_sum, synchronized
 from ..runtime.signals import Interrupts
-from .closures import TransferValidationClosure
+from .closures import LossOptions, TransferValidationClosure, state_of
 from .loader import Batches
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # in typing from Python 3.11 on
 
 MASK_LOSS = "L1Loss"
 
@@ -51,7 +56,7 @@ class SiSdrClosure(TransferValidationClosure):
         options: Arguments of :class:`~nussl_transfer.training.closures.TransferValidationClosure`.
     """
 
-    def __init__(self, model, stft_params: STFTParams, **options):
+    def __init__(self, model: SeparationModel, stft_params: STFTParams, **options: Unpack[LossOptions]):
         super().__init__(model, **options)
         self.stft_params = stft_params
 
@@ -112,7 +117,7 @@ class Validation:
         with synchronized():
             if len(self.batches):  # of a small set, a rank may have no item
                 self.validator.run(self.batches)
-                history = self.validator.state.iter_history
+                history = state_of(self.validator).iter_history
                 found = {name: [float(value) for value in values] for name, values in history.items()}
                 done = len(found["loss"])
         incomplete = all_reduce_max(int(done < len(self.batches)))

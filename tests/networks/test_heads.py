@@ -77,6 +77,15 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_its_own(frozen):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_the_bias_alone_can_train():
+    expected = loss_and_gradients(GramDeepClusteringLoss(), head_with("tanh"), *batch(), deferred=False)
+    head, (hidden, mask, weights) = head_with("tanh"), batch()
+    head.linear.weight.requires_grad_(False)
+    GramDeepClusteringLoss()(DeferredEmbedding(hidden, head), mask, weights).backward()
+    assert head.linear.weight.grad is None
+    torch.testing.assert_close(head.linear.bias.grad, expected[3], rtol=1e-4, atol=1e-6)
+
+
 def test_in_bfloat16_parameters_and_loss_stay_in_float32():
     found = loss_and_gradients(GramDeepClusteringLoss(), head_with("tanh"), *batch(), deferred=True, dtype=torch.bfloat16)
     exact = loss_and_gradients(GramDeepClusteringLoss(), head_with("tanh"), *batch(), deferred=True)

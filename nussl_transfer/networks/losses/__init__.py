@@ -42,6 +42,16 @@ class _GramLoss(nn.Module):
                 )
             return self.of_grams(*grams, weights.reshape(len(weights), -1)).mean()
 
+    def of_grams(
+        self, within: torch.Tensor, across: torch.Tensor, ideal: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Return one value for each item.
+
+        Shape:
+            within U'WU [nb, D, D], across U'WY [nb, D, ns], ideal Y'WY [nb, ns, ns], weights [nb, points] -> [nb]
+        """
+        raise NotImplementedError
+
 
 class GramDeepClusteringLoss(_GramLoss):
     """Compute the weighted deep clustering loss, equal in value and gradient to nussl's ``DeepClusteringLoss``.

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch.autograd.function import BackwardCFunction, FunctionCtx
 
 # Points of a piece. On a CPU, temporaries of 16,384 x 20 floats stay in a core's cache. On a GPU, few large kernels are
 # faster: 10 s are one piece, with temporaries of 26 MB.
@@ -82,7 +83,9 @@ class Grams(torch.autograd.Function):
     """Map embedding [nb, points, D], assignments [nb, points, ns], weights [nb, points] to the matrices of each item."""
 
     @staticmethod
-    def forward(ctx, embedding, assignments, weights):
+    def forward(
+        ctx: FunctionCtx, embedding: torch.Tensor, assignments: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return U'WU, U'WY, Y'WY; only the inputs are kept for the backward pass."""
         size = embedding.shape[-1]
         gram = empty_grams(len(embedding), size, assignments.shape[-1], embedding.device)
@@ -93,7 +96,9 @@ class Grams(torch.autograd.Function):
         return blocks(gram, size)
 
     @staticmethod
-    def backward(ctx, within, across, _):
+    def backward(
+        ctx: BackwardCFunction, within: torch.Tensor, across: torch.Tensor, _: torch.Tensor
+    ) -> tuple[torch.Tensor, None, None]:
         """Return the gradient of the embedding."""
         embedding, assignments, weights = ctx.saved_tensors
         within, across = within + within.mT, across.mT

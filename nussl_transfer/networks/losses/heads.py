@@ -6,7 +6,8 @@ that depends only on Gram matrices can compute both piece by piece. For backward
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeGuard
 
 import torch
 from nussl.ml.networks.modules import Embedding
@@ -14,13 +15,23 @@ from torch import nn
 
 from .grams import add_piece, blocks, empty_grams, piece_of, slope
 
-# By nussl's names, in nussl's order: the activation in place, and its gradient, given the output.
-ACTIVATIONS = {
+# An activation in place, and its gradient, given the gradient and the value of its output.
+Activation: TypeAlias = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
+
+# By nussl's names, in nussl's order.
+ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
     "tanh": (torch.tanh_, torch.ops.aten.tanh_backward),
     "relu": (torch.relu_, lambda gradient, output: gradient * (output > 0)),
 }
-LINEAR = (lambda rows: rows, lambda gradient, output: gradient)
+LINEAR: Activation = (lambda rows: rows, lambda gradient, output: gradient)
+
+
+def is_plain_head(layer: nn.Module) -> TypeGuard[Embedding]:
+    """Return whether a layer is nussl's own Embedding, with a linear layer that sees one frame at a time."""
+    if not isinstance(layer, Embedding) or type(layer) is not Embedding:  # a subclass may compute something else
+        return False
+    return bool(layer.reshape) and layer.dim_to_embed == [-1]
 
 
 class DeferredEmbedding:
@@ -41,8 +52,9 @@ class DeferredEmbedding:
     @staticmethod
     def can_be(head: nn.Module) -> bool:
         """Return whether a head is nussl's Embedding, with one linear layer and at most one activation before unit_norm."""
-        plain = type(head) is Embedding and head.reshape and head.dim_to_embed == [-1]
-        return plain and isinstance(head.activation, (list, tuple)) and {*head.activation} <= {*ACTIVATIONS, "unit_norm"}
+        if not is_plain_head(head):
+            return False
+        return isinstance(head.activation, (list, tuple)) and {*head.activation} <= {*ACTIVATIONS, "unit_norm"}
 
     def make(self) -> torch.Tensor:
         """Compute the whole embedding, [nb, nt, nf, nc, D]."""
@@ -88,7 +100,7 @@ class _HeadGrams(torch.autograd.Function):
         within, across = within + within.mT, across.mT
         of_hidden = torch.empty_like(data) if ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(matrix, dtype=ctx.dtypes[1]) if ctx.needs_input_grad[1] else None
-        of_bias = torch.zeros_like(of_weight[:, 0]) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        of_bias = matrix.new_zeros(len(matrix), dtype=ctx.dtypes[1]) if ctx.has_bias and ctx.needs_input_grad[2] else None
         for item, rows in _pieces(assignments):
             output = kept[item, rows]
             points = output.view(-1, ctx.size).float()
@@ -105,7 +117,8 @@ class _HeadGrams(torch.autograd.Function):
         return of_hidden, of_weight, of_bias, None, None, None, None, None, None
 
 
-def _points(assignments, weights, item, rows):
+def _points(assignments: torch.Tensor, weights: torch.Tensor, item: int, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the assignments [points, ns] and weights [points, 1] of some frames of an item."""
     return assignments[item, rows].reshape(-1, assignments.shape[-1]), weights[item, rows].reshape(-1, 1)
 
 
