@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError
 from .options import add_device
@@ -40,7 +41,7 @@ def separate_parser() -> Parser:
     return parser
 
 
-def separate(model: list[str], out: Path, audio: Sequence[Path] = (), **given) -> int:
+def separate(model: list[str], out: Path, audio: Sequence[Path] = (), **given: Any) -> int:
     """Separate files, and print the path of each file written."""
     if not audio:  # `separate --model run song.wav`: only the first word after --model is a model
         model, audio = model[:1], [Path(word) for word in model[1:]]

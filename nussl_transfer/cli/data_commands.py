@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from .options import add_folders, add_stem_options, add_test_seconds, few_paths, one_or_all, stem_options
 from .parsers import PROGRAM, Parser, integer
@@ -57,7 +58,7 @@ def check_parser() -> Parser:
     return parser
 
 
-def check(data: list[Path], deep: bool = False, json_: Path | None = None, files: bool = False, **given) -> int:
+def check(data: list[Path], deep: bool = False, json_: Path | None = None, files: bool = False, **given: Any) -> int:
     """Check a folder of stems, and print a table or JSON."""
     from ..datasets.recognise import open_tracks
     from ..datasets.validation.check import check
@@ -97,7 +98,7 @@ def prepare_parser() -> Parser:
     return parser
 
 
-def prepare(data: list[Path], out: Path, **given) -> None:
+def prepare(data: list[Path], out: Path, **given: Any) -> None:
     """Make a store, and print its labels."""
     from ..datasets.recognise import open_tracks
     from ..store.prepare import prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from .options import add_device, add_folders, add_seed, add_stem_options, one_or_all, stem_options, take
@@ -94,7 +94,7 @@ def _add_training_options(group: Group) -> None:
     add_seed(group, "of new layers, mixtures, validation tracks")
 
 
-def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given) -> None:
+def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given: Any) -> None:
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .options import add_device, add_seed, add_stem_options, add_test_seconds, stem_options, take
 from .parsers import PROGRAM, Parser, integer, number
@@ -38,7 +39,9 @@ def evaluate_parser() -> Parser:
     return parser
 
 
-def evaluate(models: list[str], stems: Path, out: Path = Path("scores"), excerpts: Path | None = None, **given) -> None:
+def evaluate(
+    models: list[str], stems: Path, out: Path = Path("scores"), excerpts: Path | None = None, **given: Any
+) -> None:
     """Score models, and print the table."""
     from ..checkpoints.checkpoint import read_info
     from ..evaluation.evaluate import evaluate
@@ -99,15 +102,17 @@ def publish_parser() -> Parser:
     return parser
 
 
-def publish(model: str, name: str, license: str, out: Path = Path("releases"), test: Path | None = None, **given) -> None:
+def publish(
+    model: str, name: str, license: str, out: Path = Path("releases"), test: Path | None = None, **given: Any
+) -> None:
     """Make a release, upload it if asked, and print its files."""
-    import json
     import tempfile
 
     from ..checkpoints.checkpoint import read_info
     from ..checkpoints.zoo import resolve
     from ..pipelines.publish import publish, push
     from ..runtime.device import resolve_device
+    from ..runtime.files import read_json
     from ..store.open import open_store
 
     given["device"] = resolve_device(given.get("device", "auto"))
@@ -122,7 +127,7 @@ def publish(model: str, name: str, license: str, out: Path = Path("releases"), t
         made = publish(model, name, license, out, test=store, **given)
     for path in sorted(made.iterdir()):
         print(path)
-    entry = json.loads((made / "zoo.json").read_text(encoding="utf-8"))[name]
+    entry = read_json(made / "zoo.json", (name,))[name]
     print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you give it away.")
     if repository is not None:
         print(f"Uploaded. Anyone can use it as {push(made, repository)}.")

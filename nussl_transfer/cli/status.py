@@ -25,6 +25,7 @@ from contextlib import contextmanager
 
 from ..errors import TransferError
 from ..runtime.files import explain_os_error
+from ..runtime.log import logger
 from ..runtime.signals import Terminated, terminated_as_interrupted
 
 STOPPED = (
@@ -89,7 +90,6 @@ def recipe_status(work: Callable[[], object]) -> int:
 @contextmanager
 def messages_shown(shown: bool = True) -> Iterator[None]:
     """Show the package's log messages on stderr within the block, or hide them."""
-    logger = logging.getLogger("nussl_transfer")
     handler = logging.StreamHandler(sys.stderr) if shown else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     # ignite logs the exception that ends its engine; `exit_status` prints it once.

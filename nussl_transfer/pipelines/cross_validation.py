@@ -12,7 +12,7 @@ from ..datasets.options import StemOptions
 from ..errors import ConfigError
 from ..evaluation.evaluate import collect, evaluate
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
-from ..evaluation.score import MIXTURE, score
+from ..evaluation.score import MIXTURE, Model, score
 from ..evaluation.statistics import summarise
 from ..mixing.config import MixtureConfig
 from ..mixing.split import VALID_ITEMS
@@ -22,7 +22,7 @@ from ..store.open import open_store
 from ..store.store import Store
 from ..training.config import FitConfig
 from ..training.run import lock_run_folder
-from .finetune import Start, default_mixtures, default_training, finetune, stem_options, with_length
+from .finetune import Start, default_mixtures, default_training, finetune, stem_options
 
 TUNED, SCRATCH, ENSEMBLE = "fine-tuned", "from scratch", "ensemble"
 
@@ -110,7 +110,8 @@ def cross_validate(
     start = Start.read(checkpoint, like)
     info = start.info
     training = default_training() if training is None else training
-    mixtures = with_length(mixtures, start)
+    seconds = mixtures.excerpt_seconds or info.excerpt_seconds
+    mixtures = replace(mixtures, excerpt_seconds=seconds)
     options = stem_options(options, groups, ignore)
     with lock_run_folder(out):
         store = _without_splits(open_store(stems, out / "store", info.sample_rate, options))
@@ -122,7 +123,7 @@ def cross_validate(
             )
         groups_of_names = [[track.name for track in group] for group in store.tracks_by_origin()]
         plan = [(repeat, folds(groups_of_names, k, seed + repeat)) for repeat in range(repeats)]
-        excerpts = make_excerpts(store, mixtures.excerpt_seconds)
+        excerpts = make_excerpts(store, seconds)
         name, rows, about = SCRATCH if checkpoint is None else TUNED, [], []
         networks: dict[str, Path] = {}
         for repeat, parts in plan:
@@ -130,8 +131,18 @@ def cross_validate(
                 folder = out / f"fold{number}" if repeats == 1 else out / f"repeat{repeat + 1}" / f"fold{number}"
                 logger.info("%s: %s are held out", folder, ", ".join(part))
                 rest = store.select(names=set(whole) - set(part))
-                how = {"mode": mode, "training": training, "mixtures": mixtures, "like": like, "valid_items": valid_items}
-                run = finetune(rest, folder, checkpoint=checkpoint, seed=seed + repeat, report=False, **how)
+                run = finetune(
+                    rest,
+                    folder,
+                    checkpoint=checkpoint,
+                    mode=mode,
+                    training=training,
+                    mixtures=mixtures,
+                    seed=seed + repeat,
+                    like=like,
+                    valid_items=valid_items,
+                    report=False,
+                )
                 found = list(_scored(run.best, store, excerpts, part, name, training.device))
                 total = summarise(found)[-1]
                 means = {"mean": total["mean"], "improvement": total["improvement"]}
@@ -145,7 +156,7 @@ def cross_validate(
             "test of the ensemble needs tracks that none of them was trained on."
         )
         if test is not None:
-            models = {ENSEMBLE: list(networks.values()), **networks}
+            models: dict[str, Model] = {ENSEMBLE: list(networks.values()), **networks}
             tested = evaluate(models, test, out=out / "ensemble", oracle=True, options=options, device=training.device)
             result["ensemble"] = {key: tested[key] for key in ("summary", "comparisons", "left_out")}
         write_json(out / "scores.json", result)

@@ -134,7 +134,8 @@ class TrainingConfig(FitConfig):
         iterations: A number, or one for each kind of run.
     """
 
-    iterations: int | Iterations = Iterations()
+    # Wider than the field of FitConfig: `fit_config` makes it a number.
+    iterations: int | Iterations = Iterations()  # type: ignore[assignment]
 
     def __post_init__(self):
         """Check nothing yet: :meth:`fit_config` does, once the kind is known."""

@@ -24,8 +24,14 @@ from .experiment import Experiment
 BASE = "base"
 SHOWN_FILES = 5
 _OVERRIDE = "override "  # begins the name of one; it has no line
-Section = typing.TypeVar("Section")
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+Section = typing.TypeVar("Section", bound="DataclassInstance")
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    types.NoneType: "null",
+}
 
 
 def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -82,7 +88,7 @@ def _parse_override(override: str) -> yaml.Node:
     if not sign or not all(part.strip() for part in keys.split(".")):
         raise ConfigError(f"{name}: write it as section.key=value, such as training.iterations=100.")
     try:
-        node = compose(text or "null", name)
+        node = compose(text, name)
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {text!r} is not YAML: {error}.") from error
     for part in reversed(keys.split(".")):
@@ -91,11 +97,12 @@ def _parse_override(override: str) -> yaml.Node:
     return node
 
 
-def compose(text: str, name: str) -> yaml.Node | None:
-    """Parse a YAML text into nodes; errors about them give this name and the line."""
+def compose(text: str, name: str) -> yaml.Node:
+    """Parse a YAML text into nodes; one without a value is null. Errors about them give this name and the line."""
     loader = yaml.SafeLoader(text)
     loader.name = name
-    return loader.get_single_node()
+    node = loader.get_single_node()
+    return compose("null", name) if node is None else node
 
 
 # Building --------------------------------------------------------------------------------------------------------------
@@ -222,13 +229,13 @@ def _hints_of(kind: type) -> dict[str, object]:
 
 def _section_of(hint: object) -> type | None:
     """Return the dataclass among the alternatives of a type, if any."""
-    return next((arm for arm in _arms_of(hint) if dataclasses.is_dataclass(arm)), None)
+    return next((arm for arm in _arms_of(hint) if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
 
 
 def _sections_of(hint: object) -> type | None:
     """Return the dataclass of the values of a mapping, if any: its keys are names that the user chooses."""
     arms = typing.get_args(hint) if typing.get_origin(hint) is dict else ()
-    return next((arm for arm in arms if dataclasses.is_dataclass(arm)), None)
+    return next((arm for arm in arms if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
 
 
 def _arms_of(hint: object) -> tuple:
@@ -245,10 +252,12 @@ def _joined(above: str, name: str) -> str:
 def all_keys(kind: type, above: str = "") -> Iterator[str]:
     """Yield the full name of every key; those of a store are ``data.stores.NAME.folder`` and so on."""
     for key, hint in _hints_of(kind).items():
-        section, sections = _section_of(hint), _sections_of(hint)
-        yield _joined(above, key)
-        if section or sections:
-            yield from all_keys(section or sections, _joined(above, key) + (".NAME" if sections else ""))
+        name = _joined(above, key)
+        yield name
+        if section := _section_of(hint):
+            yield from all_keys(section, name)
+        elif sections := _sections_of(hint):
+            yield from all_keys(sections, f"{name}.NAME")
 
 
 def described(hint: object) -> str:
@@ -268,6 +277,6 @@ def described(hint: object) -> str:
         return f"a list (each {each})" if several else f"a list of {len(arguments)} ({each} each)"
     if origin in (dict, Mapping):
         return "names and values" if arguments[1] is typing.Any else f"names, and for each {described(arguments[1])}"
-    if dataclasses.is_dataclass(hint):
-        return f"the keys {', '.join(_hints_of(hint))}"
+    if section := _section_of(hint):
+        return f"the keys {', '.join(_hints_of(section))}"
     return _KINDS.get(hint, str(hint))

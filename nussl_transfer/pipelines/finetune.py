@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from nussl.ml import SeparationModel
@@ -70,7 +71,7 @@ class Start:
         return cls(network, info, None if checkpoint is None else _name_of(path))
 
 
-def default_training(**changes) -> FitConfig:
+def default_training(**changes: Any) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
     They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame with a tenth of the
@@ -91,7 +92,7 @@ def default_training(**changes) -> FitConfig:
     return FitConfig(**values)
 
 
-def default_mixtures(**changes) -> MixtureConfig:
+def default_mixtures(**changes: Any) -> MixtureConfig:
     """Return the mixture options that :func:`finetune` uses by default, with some of them changed.
 
     Half of the mixtures are coherent. Levels vary by 2 dB, and half of the stems get a mild equalizer. ``MixtureConfig()``
@@ -106,7 +107,7 @@ def default_mixtures(**changes) -> MixtureConfig:
     return MixtureConfig(**{"gain_db": 2.0, "timbre": 0.5, "eq_db": 1.5, **changes})
 
 
-def paper_finetune(**changes) -> dict:
+def paper_finetune(**changes: Any) -> dict:
     """Return the paper's values of the options in which :func:`finetune` differs from it.
 
     Use: ``finetune(stems, out, **paper_finetune())``.
@@ -205,8 +206,8 @@ def stem_options(
     >>> stem_options(None, ignore=["organ"]).ignore
     ('organ',)
     """
-    changes = {**({"groups": groups} if groups else {}), **({"ignore": ignore} if ignore else {})}
-    return replace(options or StemOptions(), **changes)
+    options = options or StemOptions()
+    return replace(options, groups=groups or options.groups, ignore=ignore or options.ignore)
 
 
 def with_length(mixtures: MixtureConfig, start: Start) -> MixtureConfig:
@@ -291,7 +292,7 @@ def checkpoint_info(
         mode=config.mode,
         sample_rate=start.info.sample_rate,
         stft_params=start.info.stft_params,
-        excerpt_seconds=mixtures.excerpt_seconds,
+        excerpt_seconds=mixtures.excerpt_seconds or start.info.excerpt_seconds,
         parent=start.name,
         data={
             "name": "+".join(split.train.dataset for split in splits),

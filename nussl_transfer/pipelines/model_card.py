@@ -8,13 +8,14 @@ References:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from ..evaluation.statistics import describe_left_out
-from ..runtime.files import written_aside
+from ..runtime.files import write_text
 
 if TYPE_CHECKING:
     from .publish import Release
@@ -31,19 +32,15 @@ HUB_LICENSES = {
 def write_card(path: str | Path, release: Release) -> None:
     """Write the card of a release."""
     text = "\n\n".join([_fields(release), *filter(None, _sections(release))]) + "\n"
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _fields(release: Release) -> str:
     name = release.license.lower()
-    known = (
-        {"license": name}
-        if name in HUB_LICENSES
-        else {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name)}
-    )
-    fields = {
-        **known,
+    fields: dict[str, object] = {"license": name}
+    if name not in HUB_LICENSES:
+        fields = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name)}
+    fields |= {
         "library_name": "nussl",
         "pipeline_tag": "audio-to-audio",
         "tags": ["audio-source-separation", "music", "transfer-learning", *release.info.labels],
@@ -55,15 +52,15 @@ def _fields(release: Release) -> str:
     if parent.count("/") == 1:  # any other name is none of the hub's
         fields["base_model"] = parent
     if release.scores is not None:
-        fields["model-index"] = [{"name": release.name, "results": [_result(release)]}]
+        fields["model-index"] = [{"name": release.name, "results": [_result(release.name, release.scores)]}]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
 
 
-def _result(release: Release) -> dict:
-    """Return the scores in the form of the hub's ``model-index``."""
-    entries = {entry["label"]: entry for entry in release.scores["summary"] if entry["estimate"] == release.name}
+def _result(estimate: str, scores: dict) -> dict:
+    """Return the scores of an estimate in the form of the hub's ``model-index``."""
+    entries = {entry["label"]: entry for entry in scores["summary"] if entry["estimate"] == estimate}
     metrics = []
-    for label in (None, *release.scores["labels"]):
+    for label in (None, *scores["labels"]):
         for key, name in (("mean", "SI-SDR"), ("improvement", "SI-SDR improvement")):
             value = entries[label][key]
             if value is not None:
@@ -165,6 +162,6 @@ def _loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _table(head: tuple, rows: list[tuple]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -12,8 +12,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
 import shutil
@@ -28,7 +26,8 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.excerpts import make_excerpts
 from ..networks.chimera import without_embedding
 from ..runtime.download import sha256
-from ..runtime.files import write_json
+from ..runtime.files import read_json, write_json
+from ..runtime.log import logger
 from ..store.store import Store
 from .model_card import CURVE, write_card
 
@@ -37,7 +36,6 @@ __all__ = ["Release", "publish", "push", "write_card"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 # Files that every release has.
 RELEASED = ("README.md", "model.safetensors", "config.json", "zoo.json")
-logger = logging.getLogger("nussl_transfer")
 
 
 @dataclass(frozen=True)
@@ -229,4 +227,4 @@ def _copy_curve(checkpoint: Path, folder: Path) -> list[dict]:
     if checkpoint.parent.name != "checkpoints" or not curve.is_file():
         return []  # a checkpoint by itself
     shutil.copyfile(curve, folder / CURVE)
-    return json.loads(curve.read_text(encoding="utf-8"))["points"]
+    return read_json(folder / CURVE, ("points",))["points"]

@@ -13,12 +13,12 @@ from tabulate import tabulate
 from ..checkpoints.checkpoint import read_info
 from ..errors import DataError
 from ..evaluation.excerpts import MixtureExcerpt, drawn_excerpts
-from ..evaluation.score import MIXTURE, ORACLE, score_each
+from ..evaluation.score import MIXTURE, ORACLE, Model, score_each
 from ..evaluation.statistics import summarise
 from ..mixing.config import MixtureConfig
 from ..mixing.mixtures import Mixtures
 from ..mixing.split import TrainValidSplit
-from ..runtime.files import write_json, written_aside
+from ..runtime.files import write_json, write_text, written_aside
 from ..store.store import Store
 from ..training.run import Run
 
@@ -97,7 +97,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
     """
     info = read_info(run.best)
     excerpts = validation_excerpts(split, info.excerpt_seconds, seed)
-    models = {NETWORK: run.best, MIXTURE: MIXTURE, ORACLE: ORACLE}
+    models: dict[str, Model] = {NETWORK: run.best, MIXTURE: MIXTURE, ORACLE: ORACLE}
     scores = score_each(models, split.valid, excerpts, device=device, progress=False, stft_params=info.stft_params)
     summary = [entry for rows in scores.values() for entry in summarise(rows)]
     trend = read_trend(run.read_curve()["points"], run.config.get("choose_by", "loss"))
@@ -117,8 +117,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
     }
     write_json(run.folder / "report.json", report)
     draw_curve(run.read_curve()["points"], trend, run.folder / "curve.png")
-    with written_aside(run.folder / "report.txt") as aside:
-        aside.write_text(as_text(report), encoding="utf-8")
+    write_text(run.folder / "report.txt", as_text(report))
     return report
 
 
@@ -206,7 +205,7 @@ def as_text(report: dict) -> str:
     """
     entries = {(entry["estimate"], entry["label"]): entry for entry in report["summary"]}
     labels = [label for estimate, label in entries if estimate == NETWORK]
-    rows = [("", "improvement", NETWORK, MIXTURE, "oracle mask")]
+    rows: list[tuple[str, ...]] = [("", "improvement", NETWORK, MIXTURE, "oracle mask")]
     for label in labels:
         means = [entries[name, label]["mean"] for name in (NETWORK, MIXTURE, ORACLE)]
         improvement = entries[NETWORK, label]["improvement"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -79,7 +80,7 @@ def draw_curves(curves: Curves, models: Sequence[str], size: tuple[float, float]
     return figure
 
 
-def quieten(axes: matplotlib.axes.Axes, ground: int, grid: str) -> None:
+def quieten(axes: matplotlib.axes.Axes, ground: int, grid: Literal["x", "y", "both"]) -> None:
     """Reduce axes to the line below and the grid along one axis."""
     axes.grid(axis=grid, color=RULE[ground], linewidth=0.8)
     axes.set_axisbelow(True)
@@ -181,14 +182,15 @@ def _name_lines(axes: matplotlib.axes.Axes, curves: Curves, models: Sequence[str
     end = max(points[-1][0] for points in curves.values())
     for name, points in sorted(curves.items(), key=lambda item: item[1][-1][1]):
         iteration, value = points[-1]
-        if iteration == end:
+        at_end = iteration == end
+        if at_end:
             previous = max(value, previous + gap)
-            place = {"xy": (iteration, previous), "xytext": (8, 0), "va": "center"}
-        else:
-            place = {"xy": (iteration, value), "xytext": (0, 8), "ha": "right"}
         axes.annotate(
             f"{name}  {_minus(value)}",
-            **place,
+            (iteration, previous if at_end else value),
+            xytext=(8, 0) if at_end else (0, 8),
+            horizontalalignment="left" if at_end else "right",
+            verticalalignment="center" if at_end else "baseline",
             textcoords="offset points",
             fontsize=9,
             color=MUTED[ground] if name == MIXTURE else colour_of(models, MODELS, name, ground),

@@ -65,13 +65,12 @@ def listening_part(
             mask = _picture(figures.mask_png(masks[key], colour), what, alt)
         si_sdr = example.si_sdr.get(estimate, {}).get(label)
         of_mixture = example.si_sdr.get(MIXTURE, {}).get(label)
-        both = si_sdr is not None and of_mixture is not None
         return {
             "name": name,
             "alt": alt,
             "link": links[key],
             "si_sdr": si_sdr,
-            "improvement": si_sdr - of_mixture if both else None,
+            "improvement": None if si_sdr is None or of_mixture is None else si_sdr - of_mixture,
             "spectrogram": {**_picture(spectrogram, "sound", alt), "alt": f"Spectrogram: {alt}"},
             "mask": mask,
         }

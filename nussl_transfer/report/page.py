@@ -28,7 +28,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..evaluation.statistics import describe_left_out
-from ..runtime.files import read_json, written_aside
+from ..runtime.files import read_json, write_text, written_aside
 from . import figures
 from .inputs import ADVICE, MIXTURE, ORACLE, Example, read_curves, read_example, read_scores
 from .listen import data_uri, listening_part
@@ -61,8 +61,7 @@ def write_page(folder: str | Path, out: str | Path) -> Path:
     curves = read_curves(folder / "curves.json", scores)
     example = read_example(folder / "example", list(scores["models"]), scores["labels"])
     html = page(about, scores, curves, example)
-    with written_aside(out) as aside:
-        aside.write_text(html, encoding="utf-8")
+    write_text(out, html)
     return out
 
 
@@ -115,7 +114,7 @@ def page(about: dict, scores: dict, curves: figures.Curves, example: Example) ->
         about={"summary": "", "facts": [], "commands": [], "notes": [], **about},
         estimates=estimates,
         score_rows=score_rows,
-        has_improvement=any(each["overall"]["improvement"] is not None for each in estimates),
+        has_improvement=any(summary[name, None].get("improvement") is not None for name in names),
         has_oracle=ORACLE in names,
         left_out=describe_left_out(scores),
         comparisons=scores["comparisons"],

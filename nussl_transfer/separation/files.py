@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import unicodedata
@@ -17,10 +16,10 @@ from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
 from ..datasets.folders import SEPARATED, find_files, separated_files
 from ..errors import ConfigError, DataError
 from ..runtime.files import write_json
+from ..runtime.log import logger
 from .ensemble import Checkpoints
 from .streaming import Mixture, Request, StreamSeparator
 
-LOG = logging.getLogger(__name__)
 # Letters, marks, digits and symbols of any script stay in a file name; of ASCII, these besides letters and digits.
 _KEPT = frozenset(" _.,+&()'-")
 # Names that Windows keeps for devices.
@@ -117,7 +116,7 @@ def separate_files(
             except DataError as error:
                 result.failed[path] = str(error)
     elapsed = time.perf_counter() - started
-    LOG.info(
+    logger.info(
         "Separated %d of %d files: %.1f s of audio in %.1f s, %.1f times real time.",
         len(result.written), len(folders), seconds, elapsed, seconds / elapsed,
     )  # fmt: skip
@@ -228,7 +227,7 @@ def _audio_under(folder: Path, out: Path | None) -> list[Path]:
     unread = [path for path in paths if path.suffix.lower() in UNREADABLE_EXTENSIONS]
     if unread:
         some = ", ".join(map(str, unread[:3])) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
-        LOG.warning("Passed over audio in a format that cannot be read: %s. Convert it to WAV or FLAC.", some)
+        logger.warning("Passed over audio in a format that cannot be read: %s. Convert it to WAV or FLAC.", some)
     found = [path for path in paths if path.suffix.lower() in EXTENSIONS]
     if not found:
         raise DataError(f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Give another folder, or files.")

@@ -34,6 +34,7 @@ class LossOptions(TypedDict, total=False):
     dc_weight: float
     targets: Callable[[dict], dict] | None
     frame_step: int
+    mask_frame_step: int
     bf16: bool
     as_floats: bool
 

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import socket
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ import yaml
 
 from ..checkpoints.checkpoint import save_durably
 from ..errors import CheckpointError, ConfigError
-from ..runtime.files import write_json, written_aside
+from ..runtime.files import read_json, write_json, write_text
 from ..runtime.locks import locked
 from ..runtime.log import logged_to
 from ..runtime.process_group import broadcast, is_main_process, synchronized
@@ -83,8 +82,7 @@ class Run:
         for half_written in (*self.folder.glob(".*.part"), *self.latest.parent.glob(".*.part")):
             half_written.unlink()  # left by a killed run
         written = {**self.config, "provenance": provenance} if provenance else self.config
-        with written_aside(self.folder / "config.yml") as aside:
-            aside.write_text(yaml.safe_dump(written, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        write_text(self.folder / "config.yml", yaml.safe_dump(written, sort_keys=True, allow_unicode=True))
 
     @property
     def iteration(self) -> int:
@@ -97,7 +95,7 @@ class Run:
 
     def read_curve(self) -> dict:
         """Return the content of ``curve.json``."""
-        return json.loads(self.curve.read_text(encoding="utf-8"))
+        return read_json(self.curve, ("points",))
 
     def save(self, state: dict, mixture_si_sdr: float | None = None) -> None:
         """Save the curve, then the state. The state counts: without it, the rest is made again on resuming.
