@@ -43,6 +43,10 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
 
     BATCH_DIVISOR = 2  # an embedding has twenty numbers per point
 
+    # nussl sets these.
+    fit_clusterer: bool
+    tf_point_over_cutoff: np.ndarray
+
     def __init__(
         self,
         input_audio_signal: AudioSignal,
@@ -143,8 +147,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
     def _assigned(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Returns each cluster's share of each point, [nb, n, nf, nc, ns]."""
         features = self._network("embedding")(magnitude).cpu().numpy()
-        fit: bool = self.fit_clusterer
-        loud = self.tf_point_over_cutoff
+        fit, loud = self.fit_clusterer, self.tf_point_over_cutoff
         # nussl's own rule, without its fitting.
         self.fit_clusterer, self.tf_point_over_cutoff = False, np.zeros(features.shape[:-1], dtype=bool)
         try:

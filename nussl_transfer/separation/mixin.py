@@ -12,6 +12,7 @@ import nussl
 import soxr
 import torch
 from nussl.core.masks import MaskBase
+from nussl.ml import SeparationModel
 from nussl.separation.base import DeepMixin
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_info
@@ -39,6 +40,10 @@ class ChunkedMixin(DeepMixin):
     """
 
     BATCH_DIVISOR = 1  # a subclass whose output is larger than masks takes smaller batches
+
+    # nussl sets these.
+    device: str
+    model: SeparationModel
 
     def __init__(
         self,

@@ -161,6 +161,8 @@ def test_a_mistake_in_a_base_names_the_base(write):
         ("training.seed.x=3", "training.seed takes a whole number, got {'x': 3}"),
         ("training.frozen=[", r"'\[' is not YAML"),
         ("training.seed=", "training.seed takes a whole number, got null"),
+        ("training.seed= ", "training.seed takes a whole number, got null"),
+        ("training.seed=# later", "training.seed takes a whole number, got null"),
     ],
 )
 def test_a_mistake_in_an_override_names_the_override(write, override, said):

@@ -100,7 +100,8 @@ class Grams(torch.autograd.Function):
         ctx: BackwardCFunction, within: torch.Tensor, across: torch.Tensor, _: torch.Tensor
     ) -> tuple[torch.Tensor, None, None]:
         """Return the gradient of the embedding."""
-        embedding, assignments, weights = ctx.saved_tensors
+        # torch declares a tuple of one tensor.
+        embedding, assignments, weights = ctx.saved_tensors  # type: ignore[misc]
         within, across = within + within.mT, across.mT
         gradient = torch.empty_like(embedding)
         for item, piece in _pieces(embedding):
