@@ -21,6 +21,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from ..errors import ConfigError
 from .experiment import Experiment
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 BASE = "base"
 SHOWN_FILES = 5
 _OVERRIDE = "override "  # begins the name of one; it has no line
@@ -146,7 +149,7 @@ def _value(hint: object, layers: list[yaml.Node], name: str, root: type) -> typi
             if _is_null(value):
                 del named[key.value]
         return {key: build(sections, nodes, _joined(name, key), root) for key, nodes in named.items()}
-    if section is hint:
+    if section is not None and section is hint:
         return build(section, layers, name, root)
     mappings = list(itertools.takewhile(lambda node: isinstance(node, yaml.MappingNode), reversed(layers)))
     if section and mappings:
