@@ -120,7 +120,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         self.features = None
 
     def _find_loud_points(self) -> None:
-        """Sets the points that nussl's clustering fits: those of the spectrogram above a percentile."""
+        """Set the points that nussl's clustering fits: those of the spectrogram above a percentile."""
         loudness = np.abs(self.audio_signal.stft_data)
         self.cutoff = np.percentile(loudness, self.percentile)
         self.tf_point_over_cutoff = loudness >= self.cutoff
@@ -136,7 +136,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         return self.result_masks
 
     def _loud_points(self, magnitude: torch.Tensor) -> np.ndarray:
-        """Returns the embedding at loud points of chunks spread over the signal, [points, D]."""
+        """Return the embedding at loud points of chunks spread over the signal, [points, D]."""
         points = []
         for chunk in self._sampled(magnitude) or [slice(0, self.chunking.frames)]:
             features = self._in_nussls_order(self._network("embedding")(magnitude[:, chunk]))
@@ -145,7 +145,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         return np.concatenate(points)
 
     def _assigned(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """Returns each cluster's share of each point, [nb, n, nf, nc, ns]."""
+        """Return each cluster's share of each point, [nb, n, nf, nc, ns]."""
         features = self._network("embedding")(magnitude).cpu().numpy()
         fit, loud = self.fit_clusterer, self.tf_point_over_cutoff
         # nussl's own rule, without its fitting.

@@ -219,7 +219,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _audio_under(folder: Path, out: Path | None) -> list[Path]:
-    """Returns the audio files in a folder at any depth, links followed, without those in the output folder."""
+    """Return the audio files in a folder at any depth, links followed, without those in the output folder."""
     paths = [folder / file for file in find_files(folder)]
     if out is not None and not _is_below(os.path.realpath(folder), real_out := os.path.realpath(out)):
         real = {parent: os.path.realpath(parent) for parent in {path.parent for path in paths}}
@@ -308,7 +308,7 @@ def total_seconds(paths: Iterable[Path]) -> float:
 
 
 def _bar(seconds: float, shown: bool) -> tqdm:
-    """Returns a progress bar in seconds of audio; it shows nothing where there is no terminal."""
+    """Return a progress bar in seconds of audio; it shows nothing where there is no terminal."""
     return tqdm(
         total=seconds,
         desc="separating",

@@ -77,7 +77,7 @@ class BandShares:
         return np.concatenate([rest, constant])[:samples]
 
     def _smoothed(self, before: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        """Returns the shares at the frames whose neighbours are all known, [k, ns, channels]."""
+        """Return the shares at the frames whose neighbours are all known, [k, ns, channels]."""
         width = 2 * self.smoothing + 1
         powers = np.concatenate([before, sums])
         count = max(0, len(powers) - width + 1)
@@ -90,7 +90,7 @@ class BandShares:
         return np.divide(smooth, total, out=equal, where=total > 0)
 
     def _interpolated(self, shares: np.ndarray) -> np.ndarray:
-        """Returns the shares of the samples up to the last frame: frame k lies at sample k x hop."""
+        """Return the shares of the samples up to the last frame: frame k lies at sample k x hop."""
         points = shares if self._last is None else np.concatenate([self._last[None], shares])
         if len(points) == 0:
             return points

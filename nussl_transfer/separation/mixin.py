@@ -81,7 +81,7 @@ class ChunkedMixin(DeepMixin):
         raise NotImplementedError
 
     def _preprocess_audio_signal(self) -> None:
-        """Called by nussl for a new signal. Its spectrum is computed later, when the network's STFT is known."""
+        """Reset what belongs to the signal before; nussl calls this for a new one. Its spectrum is computed later, when the network's STFT is known."""
         self.result_masks: list[MaskBase] = []
         self.stft: np.ndarray | None = None
         self._samples = self.audio_signal.signal_length
@@ -99,7 +99,7 @@ class ChunkedMixin(DeepMixin):
         return data
 
     def _run_chunks(self, magnitude: torch.Tensor, network: Network) -> torch.Tensor:
-        """Returns a network's output for a whole signal on the CPU, [rows, nt, nf, nc, ...]."""
+        """Return a network's output for a whole signal on the CPU, [rows, nt, nf, nc, ...]."""
         chunking = self.chunking.at_most(magnitude.shape[1])
         pairs = in_chunks([magnitude], lambda part: network(part).cpu(), chunking)
         return torch.cat([output for _, output in pairs], dim=1)
@@ -108,13 +108,13 @@ class ChunkedMixin(DeepMixin):
         return functools.partial(run_network, self.model, output=output, bf16=self.bf16)
 
     def _in_nussls_order(self, output: torch.Tensor) -> np.ndarray:
-        """Returns an output [rows, nt, nf, nc, n] as nussl has it, [nf, nt, nc, n]."""
+        """Return an output [rows, nt, nf, nc, n] as nussl has it, [nf, nt, nc, n]."""
         if self.metadata["num_channels"] == 1:
             output = output.transpose(0, -2)  # the rows are channels
         return output.squeeze(0).transpose(0, 1).cpu().numpy()
 
     def _sampled(self, magnitude: torch.Tensor) -> list[slice]:
-        """Returns at most `SAMPLED_CHUNKS` chunks that are not silent, evenly spread."""
+        """Return at most `SAMPLED_CHUNKS` chunks that are not silent, evenly spread."""
         whole = [slice(start, start + self.chunking.frames) for start in self.chunking.starts(magnitude.shape[1])]
         sounding = [chunk for chunk in whole if magnitude[:, chunk].max() > 0]
         picked = np.linspace(0, len(sounding) - 1, min(len(sounding), SAMPLED_CHUNKS)).round().astype(int)

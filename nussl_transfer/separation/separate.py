@@ -89,7 +89,7 @@ def separate(
 
 
 def _separate_paths(audio: Path, separator: StreamSeparator, out: Path | None, progress: Progress | None) -> dict[str, Any]:
-    """Separates a file or a folder of files."""
+    """Separate a file or a folder of files."""
     targets: dict[Path, dict[str, Path] | None] = dict.fromkeys(find_inputs([audio], out))
     if out is not None:
         for path, folder in output_folders([audio], out).items():
@@ -113,7 +113,7 @@ def _separate_paths(audio: Path, separator: StreamSeparator, out: Path | None, p
 def _separate_one(
     mixture: Mixture, separator: StreamSeparator, targets: dict[str, Path] | None, advance: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Separates one mixture into files, or into signals where there are no targets."""
+    """Separate one mixture into files, or into signals where there are no targets."""
     if targets is not None:
         write_stems(separator, mixture, targets, advance)
         return targets

@@ -1,4 +1,4 @@
-"""What the tests of separators share: a small checkpoint, and noise."""
+"""Shared by the tests of separators: a small checkpoint, and noise."""
 
 from __future__ import annotations
 

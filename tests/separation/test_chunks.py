@@ -1,4 +1,4 @@
-"""Chunks: what comes out is the network's on the frames of each chunk, cross-faded, for pieces of any length."""
+"""Chunks: inside a chunk the result is the network's, overlaps are cross-faded, and pieces may have any length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_frame_comes_out_once_and_in_order(batch, overlap):
 
 @pytest.mark.parametrize("frames", [11, 26, 29, 34, 35, 50])
 @pytest.mark.parametrize("batch", [1, 2, 8])
-def test_inside_a_chunk_the_result_is_the_networks_and_where_two_overlap_a_mean_with_weights_of_one(frames, batch):
+def test_inside_a_chunk_the_result_is_the_networks_and_in_overlaps_a_weighted_mean(frames, batch):
     chunking = Chunking(10, 2, batch)
     found = joined(frames, chunking, numbered)[0].numpy()
     # Computed with all weights at hand: a chunk fades in over the first frames that it has to itself, and is cut off
@@ -66,7 +66,7 @@ def test_the_result_is_the_same_whatever_the_pieces_and_the_batch():
         torch.testing.assert_close(result, results[0], rtol=0, atol=1e-6)
 
 
-def test_a_batch_never_holds_more_than_it_may_and_is_full_where_it_can_be():
+def test_batches_are_never_larger_than_allowed_and_full_where_possible():
     sizes = []
 
     def network(part):
@@ -102,7 +102,7 @@ def test_no_frame_is_held_longer_than_a_batch_needs():
     assert max(held) <= 2 * 10 + 3 * 8
 
 
-def test_chunks_are_as_long_as_the_training_excerpts_of_nussl_or_as_asked_for():
+def test_chunks_have_the_length_of_the_training_excerpts_or_the_given_one():
     assert chunking_of(10.0, 16000, STFT) == Chunking(1251, 63, 8)
     assert chunking_of(10.0, 16000, STFT, chunk_seconds=2.0).frames == 251
     # A checkpoint that says nonsense does not decide on the memory.
@@ -112,14 +112,14 @@ def test_chunks_are_as_long_as_the_training_excerpts_of_nussl_or_as_asked_for():
 
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 3.3, 10.0, 30.0, 60.0])
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
-def test_the_network_never_hears_more_than_ten_thousand_frames_at_once_but_for_a_chunk_that_has_more(seconds, rate):
+def test_a_batch_has_at_most_ten_thousand_frames_unless_one_chunk_has_more(seconds, rate):
     chunking = chunking_of(seconds, rate, STFT)
     assert chunking.batch * chunking.frames <= max(10_050, chunking.frames)
     assert (chunking.batch + 1) * chunking.frames > 10_050  # and as many as it may
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.1, float("nan"), float("inf")])
-def test_a_length_that_cannot_be_is_refused(seconds):
+def test_impossible_lengths_are_errors(seconds):
     with pytest.raises(ConfigError, match="the shortest is 0.128 s"):
         chunking_of(10.0, 16000, STFT, chunk_seconds=seconds)
 

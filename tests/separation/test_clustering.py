@@ -1,4 +1,4 @@
-"""TransferDeepClustering: in the place of nussl's DeepClustering, with the same clusters in every chunk."""
+"""TransferDeepClustering replaces nussl's DeepClustering, with the same clusters in every chunk."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_estimates_of_a_signal_no_longer_than_a_chunk_are_nussls(body, noise, si
     np.testing.assert_allclose(nearest_permutation(ours, theirs), theirs, atol=1e-6)
 
 
-def test_it_takes_what_nussls_takes():
+def test_the_separator_takes_the_arguments_of_nussls():
     ours, theirs = (inspect.signature(kind).parameters for kind in (TransferDeepClustering, DeepClustering))
     shared = [(name, ours[name].kind, ours[name].default) for name in ours if name in theirs]
     assert shared == [(name, theirs[name].kind, theirs[name].default) for name in theirs]
@@ -119,14 +119,14 @@ def test_silence_separates_to_silence(body, signal, seconds):
 
 
 @pytest.mark.parametrize("seconds", [0.25, 2.0])
-def test_it_measures_its_confidence(body, noise, signal, seconds):
+def test_the_separator_measures_its_confidence(body, noise, signal, seconds):
     separator = TransferDeepClustering(signal(noise(1, int(seconds * RATE))), 2, body, random_state=0)
     separator()
     assert -1 <= separator.confidence() <= 1
     assert 0 <= separator.confidence("loudness_confidence")
 
 
-def test_a_network_without_an_embedding_is_refused(tmp_path, noise, signal):
+def test_a_network_without_an_embedding_is_an_error(tmp_path, noise, signal):
     config = nussl.ml.networks.builders.build_recurrent_mask_inference(257, 4, 1, True, 0.0, 2, ["softmax"])
     info = CheckpointInfo(("a", "b"), "whole", RATE, nussl.STFTParams(512, 128, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "mask.pth", nussl.ml.SeparationModel(config), info)

@@ -78,7 +78,7 @@ def test_runs_are_in_the_order_of_their_numbers(tmp_path):
     assert [path.parts[-3] for path in find_checkpoints(tmp_path)] == ["fold1", "fold2", "fold10"]
 
 
-def test_networks_of_other_sources_are_refused(tmp_path, make_checkpoint, checkpoint, short_checkpoint):
+def test_networks_with_other_labels_are_an_error(tmp_path, make_checkpoint, checkpoint, short_checkpoint):
     other = make_checkpoint(tmp_path / "other.pth", labels=("bass", "drums"))
     with pytest.raises(
         ConfigError, match=r"cannot separate together: the labels of the one is bass, drums, of the other bass, voice"
@@ -87,7 +87,7 @@ def test_networks_of_other_sources_are_refused(tmp_path, make_checkpoint, checkp
     assert Ensemble([checkpoint, short_checkpoint]).excerpt_seconds == 0.5
 
 
-def test_nothing_given_is_refused(tmp_path):
+def test_no_checkpoint_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="No checkpoint is given"):
         Ensemble([])
     with pytest.raises(CheckpointError):
@@ -95,7 +95,7 @@ def test_nothing_given_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, checkpoint, value):
+def test_weights_that_are_not_finite_are_an_error(tmp_path, checkpoint, value):
     model, info = read_checkpoint(checkpoint)
     with torch.no_grad():
         next(model.parameters()).view(-1)[-1] = value

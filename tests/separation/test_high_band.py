@@ -1,4 +1,4 @@
-"""The band above the model's: it sums to the mixture's, goes to the source that is loud below it, and takes no memory."""
+"""The band above the model's: the sources sum to the mixture, the loud one gets most, and memory stays constant."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_sources_sum_to_the_mixture_up_to_half_its_rate(short_checkpoint, noise,
         assert np.abs(low[:, 1000:-1000]).max() < 2e-3
 
 
-def test_the_blocks_of_the_file_do_not_matter(tmp_path, short_checkpoint, noise, monkeypatch):
+def test_the_high_band_does_not_depend_on_the_blocks_of_the_file(tmp_path, short_checkpoint, noise, monkeypatch):
     path = tmp_path / "song.wav"
     soundfile.write(path, noise(1, 3 * 44100).T, 44100, subtype="FLOAT")
     whole = separate(path, short_checkpoint, keep_rate=True, residual=True, labels=["voice"])
@@ -92,7 +92,7 @@ def test_silence_is_shared_equally_and_stays_silent(short_checkpoint):
     assert not any(e.audio_data.any() for e in estimates.values())
 
 
-def test_files_have_the_high_band_unless_it_is_left_out(tmp_path, short_checkpoint, noise):
+def test_files_have_the_high_band_unless_it_is_turned_off(tmp_path, short_checkpoint, noise):
     path = tmp_path / "song.wav"
     soundfile.write(path, noise(1, 44100).T, 44100, subtype="FLOAT")
     for high_band, loud in ((True, True), (False, False)):

@@ -1,4 +1,4 @@
-"""TransferMaskEstimation: in the place of nussl's DeepMaskEstimation, in chunks, with names to the estimates."""
+"""TransferMaskEstimation replaces nussl's DeepMaskEstimation, in chunks, with labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_estimates_of_a_signal_no_longer_than_a_chunk_are_nussls_own(checkpoint,
     assert isinstance(ours.result_masks[0], type(theirs.result_masks[0]))
 
 
-def test_it_takes_what_nussls_takes():
+def test_the_separator_takes_the_arguments_of_nussls():
     ours, theirs = (inspect.signature(kind).parameters for kind in (TransferMaskEstimation, DeepMaskEstimation))
     added = ["chunk_seconds", "bf16", "keep_rate", "high_band"]
     shared = [(name, ours[name].kind, ours[name].default) for name in ours if name not in added]
@@ -168,7 +168,7 @@ def test_the_confidence_of_a_long_signal_is_the_mean_over_chunks_that_sound(shor
     assert separator.confidence("loudness_confidence", 3) == 2.5 and len(seen) == 4
 
 
-def test_a_confidence_says_what_it_lacks(checkpoint, noise, signal):
+def test_a_confidence_that_cannot_be_measured_says_what_is_missing(checkpoint, noise, signal):
     separator = TransferMaskEstimation(signal(noise()), checkpoint)
     with pytest.raises(nussl.separation.SeparationException, match="Did you run forward"):
         separator.confidence()
@@ -177,13 +177,13 @@ def test_a_confidence_says_what_it_lacks(checkpoint, noise, signal):
         separator.confidence()
 
 
-def test_a_pretrained_body_is_refused_with_the_next_step(tmp_path, make_checkpoint, noise, signal):
+def test_a_pretrained_model_is_an_error_that_names_the_next_step(tmp_path, make_checkpoint, noise, signal):
     body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
     with pytest.raises(CheckpointError, match=r"mask head was never trained.*finetune STEMS --from .*body\.pth"):
         TransferMaskEstimation(signal(noise()), body)
 
 
-def test_a_network_without_a_mask_head_is_refused(tmp_path, noise, signal):
+def test_a_network_without_a_mask_head_is_an_error(tmp_path, noise, signal):
     config = nussl.ml.networks.builders.build_recurrent_dpcl(257, 4, 1, True, 0.0, 4, ["sigmoid", "unit_norm"])
     info = CheckpointInfo((), "unknown", RATE, nussl.STFTParams(512, 128, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "dpcl.pth", nussl.ml.SeparationModel(config), info)
@@ -191,14 +191,14 @@ def test_a_network_without_a_mask_head_is_refused(tmp_path, noise, signal):
         TransferMaskEstimation(signal(noise()), path)
 
 
-def test_a_checkpoint_with_more_masks_than_labels_is_refused(tmp_path, small_chimera, noise, signal):
+def test_a_checkpoint_with_more_masks_than_labels_is_an_error(tmp_path, small_chimera, noise, signal):
     info = CheckpointInfo(("a", "b"), "whole", RATE, nussl.STFTParams(64, 16, "sqrt_hann"))
     path = write_checkpoint(tmp_path / "odd.pth", small_chimera(3), info)
     with pytest.raises(CheckpointError, match="names 2 sources and has 3 masks"):
         TransferMaskEstimation(signal(noise()), path)
 
 
-def test_a_network_that_listens_to_more_than_magnitudes_is_refused(tmp_path, small_chimera, noise, signal):
+def test_a_network_with_other_inputs_than_magnitudes_is_an_error(tmp_path, small_chimera, noise, signal):
     model = small_chimera(2)
     model.config["modules"]["phase"] = {}
     info = CheckpointInfo(("a", "b"), "whole", RATE, nussl.STFTParams(64, 16, "sqrt_hann"))
@@ -207,7 +207,7 @@ def test_a_network_that_listens_to_more_than_magnitudes_is_refused(tmp_path, sma
         TransferMaskEstimation(signal(noise()), path)
 
 
-def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(checkpoint, noise, signal, monkeypatch):
+def test_an_unavailable_gpu_is_an_error_and_not_replaced_by_the_cpu(checkpoint, noise, signal, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA device"):
         TransferMaskEstimation(signal(noise()), checkpoint, device="cuda")

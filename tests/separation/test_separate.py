@@ -113,13 +113,13 @@ def test_progress_counts_up_to_the_length_and_an_exception_in_it_cancels(tmp_pat
         (nussl.AudioSignal(), "holds no audio"),
     ],
 )
-def test_audio_that_cannot_be_separated_is_refused_in_a_sentence(checkpoint, audio, said):
+def test_audio_that_cannot_be_separated_gives_a_one_sentence_error(checkpoint, audio, said):
     with pytest.raises(DataError, match=said):
         separate(audio, checkpoint)
 
 
 @pytest.mark.parametrize("keep_rate", [False, True])
-def test_an_input_that_overflows_is_refused_and_leaves_no_file(tmp_path, checkpoint, noise, keep_rate):
+def test_an_input_that_overflows_is_an_error_and_leaves_no_file(tmp_path, checkpoint, noise, keep_rate):
     path = write(tmp_path / "loud.wav", 1e30 * noise(1, 20000), 22050)
     with pytest.raises(
         DataError, match=r"loud.wav cannot be separated: the estimates are not finite .* samples reach [\d.]+e\+29"

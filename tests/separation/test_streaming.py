@@ -1,4 +1,4 @@
-"""Separation of files: the estimates are nussl's for any rate, length and format; bad files stop no others."""
+"""Separation of files: the estimates are nussl's for any rate, length and format; bad files do not stop the others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_file_of_any_rate_and_channels_is_separated_as_nussl_would(
 
 
 @pytest.mark.parametrize("seconds", [2.0, 3.001])
-def test_a_long_file_is_separated_as_the_signal_would_be(
+def test_a_long_file_gives_the_estimates_of_the_whole_signal(
     tmp_path, short_checkpoint, separate, noise, signal, monkeypatch, seconds
 ):
     audio = noise(2, int(seconds * RATE))
@@ -100,7 +100,7 @@ def test_estimates_at_the_files_own_rate_are_as_long_as_the_file(tmp_path, separ
 
 
 @pytest.mark.parametrize(("keep_rate", "rate"), [(False, RATE), (True, 44100)])
-def test_labels_are_picked_and_the_residual_is_what_they_leave(tmp_path, separate, noise, keep_rate, rate):
+def test_the_residual_is_the_mixture_minus_the_chosen_labels(tmp_path, separate, noise, keep_rate, rate):
     audio = noise(2, 44100)
     estimates, rates = separate(
         write(tmp_path / "song.wav", audio, 44100), labels=["voice"], residual=True, keep_rate=keep_rate
@@ -141,7 +141,7 @@ def test_samples_above_full_scale_are_kept_in_a_wav_and_reported_in_a_flac(tmp_p
     assert "samples above full scale were clipped" in caplog.text and "bass.flac" in caplog.text
 
 
-def test_a_format_that_cannot_hold_the_result_is_told_in_a_sentence(tmp_path, checkpoint, noise):
+def test_a_format_that_cannot_hold_the_result_gives_a_one_sentence_error(tmp_path, checkpoint, noise):
     path = write(tmp_path / "song.wav", noise(8, 4000))
     result = separate_files([path], checkpoint, tmp_path / "out", format="mp3", progress=False)
     assert "mp3 does not support 8 channels at 16000 Hz" in result.failed[path]
@@ -179,7 +179,7 @@ def test_one_sample_at_a_high_rate_is_too_short_for_the_models_rate(tmp_path, ch
     assert {estimate.shape for estimate in estimates.values()} == {(8, 1)}
 
 
-def test_bad_files_are_all_named_and_the_good_ones_are_separated(tmp_path, checkpoint, noise):
+def test_every_bad_file_is_named_and_the_good_ones_are_separated(tmp_path, checkpoint, noise):
     write(tmp_path / "good.wav", noise())
     write(tmp_path / "empty.wav", np.zeros((1, 0)))
     (tmp_path / "nothing.wav").touch()
@@ -202,7 +202,7 @@ def test_bad_files_are_all_named_and_the_good_ones_are_separated(tmp_path, check
     assert files_under(tmp_path / "out") == ["good/bass.wav", "good/voice.wav"]
 
 
-def test_a_file_that_the_network_takes_in_another_number_of_channels_is_refused(tmp_path, noise):
+def test_a_file_with_the_wrong_number_of_channels_is_an_error(tmp_path, noise):
     config = build_transfer_chimera(2, hidden_size=6, num_layers=1, embedding_size=4, num_audio_channels=2)
     config["modules"]["recurrent_stack"]["args"]["num_features"] = 2 * 257  # nussl's builder forgets the channels
     info = CheckpointInfo(("a", "b"), "whole", RATE, STFTParams(512, 128, "sqrt_hann"), excerpt_seconds=0.5)
@@ -298,7 +298,7 @@ def test_folders_keep_their_structure_and_files_of_one_name_get_folders_of_their
         }
 
 
-def test_a_folder_without_audio_is_refused(tmp_path, checkpoint):
+def test_a_folder_without_audio_is_an_error(tmp_path, checkpoint):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no audio file"):
         separate_files([tmp_path / "empty"], checkpoint, tmp_path / "out", progress=False)
@@ -313,20 +313,20 @@ def test_a_folder_without_audio_is_refused(tmp_path, checkpoint):
         ({"chunk_seconds": 0.01}, "four windows"),
     ],
 )
-def test_options_that_cannot_work_are_refused_before_anything_is_written(tmp_path, checkpoint, noise, options, said):
+def test_impossible_options_are_errors_before_anything_is_written(tmp_path, checkpoint, noise, options, said):
     path = write(tmp_path / "song.wav", noise())
     with pytest.raises(ConfigError, match=said):
         separate_files([path], checkpoint, tmp_path / "out", progress=False, **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pretrained_body_is_refused(tmp_path, make_checkpoint):
+def test_a_pretrained_model_is_an_error(tmp_path, make_checkpoint):
     body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
     with pytest.raises(CheckpointError, match="never trained"):
         separate_files([tmp_path / "any.wav"], body, tmp_path / "out", progress=False)
 
 
-def test_away_from_a_terminal_one_line_says_how_fast_it_was(tmp_path, checkpoint, noise, capfd, caplog):
+def test_without_a_terminal_one_line_gives_the_speed(tmp_path, checkpoint, noise, capfd, caplog):
     paths = [write(tmp_path / f"{name}.wav", noise()) for name in "ab"]
     with caplog.at_level(logging.INFO, "nussl_transfer"):
         separate_files([*paths, tmp_path / "absent.wav"], checkpoint, tmp_path / "out")
@@ -356,7 +356,7 @@ def test_a_full_disk_leaves_no_half_file_and_says_so(tmp_path, command, capsys):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signals.SIGINT, 130), (signals.SIGTERM, 143)])
-def test_interrupted_it_leaves_nothing_half_written(tmp_path, command, monkeypatch, capsys, number, status):
+def test_an_interrupt_leaves_no_half_written_file(tmp_path, command, monkeypatch, capsys, number, status):
     at_the_time = []
 
     def interrupted(writer, audio):

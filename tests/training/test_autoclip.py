@@ -1,4 +1,4 @@
-"""AutoClip does what its few lines of NumPy say."""
+"""AutoClip equals its definition, written in NumPy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def a_run(steps: int = 40) -> list[list[np.ndarray | None]]:
 
 
 @pytest.mark.parametrize("percentile", [0, 10, 50, 100])
-def test_a_run_is_clipped_as_by_numpy(percentile):
+def test_gradients_are_clipped_at_numpys_percentile(percentile):
     run = a_run()
     parameters = parameters_with(run[0])
     autoclip = AutoClip(parameters, percentile)
@@ -51,7 +51,7 @@ def test_a_run_is_clipped_as_by_numpy(percentile):
     assert shortened / len(run) == pytest.approx(1 - percentile / 100, abs=0.15)
 
 
-def test_a_history_taken_up_again_goes_on_as_if_never_left():
+def test_a_restored_history_continues_exactly():
     run = a_run(30)
     unbroken, broken = parameters_with(run[0]), parameters_with(run[0])
     first, second = AutoClip(unbroken, 10), AutoClip(broken, 10)
@@ -67,7 +67,7 @@ def test_a_history_taken_up_again_goes_on_as_if_never_left():
     assert first.history.tolist() == second.history.tolist() and len(first.history) == 30
 
 
-def test_a_history_of_any_length_is_kept_whole():
+def test_a_long_history_is_kept_completely():
     parameter = torch.nn.Parameter(torch.zeros(1))
     autoclip = AutoClip([parameter], 50)
     for step in range(1100):
@@ -78,7 +78,7 @@ def test_a_history_of_any_length_is_kept_whole():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_norm_that_is_not_finite_counts_for_nothing(bad):
+def test_a_norm_that_is_not_finite_does_not_count(bad):
     run = [gradients[:2] for gradients in a_run(30)]
     parameters, twins = (parameters_with([*run[0], None]) for _ in range(2))
     clean, spoilt = AutoClip(parameters, 10), AutoClip(twins, 10)
@@ -101,7 +101,7 @@ def test_the_percentile_is_numpys():
             assert found.item() == pytest.approx(np.percentile(values, percentile), rel=1e-5, abs=1e-7)
 
 
-def test_the_percentile_leaves_out_what_is_not_finite_and_is_nan_of_nothing():
+def test_the_percentile_ignores_values_that_are_not_finite_and_is_nan_without_any():
     values = torch.tensor([3.0, float("nan"), 1.0, float("inf"), 2.0, -float("inf")])
     assert percentile_of(values, 50) == 2
     assert percentile_of(values, 100) == 3
@@ -109,6 +109,6 @@ def test_the_percentile_leaves_out_what_is_not_finite_and_is_nan_of_nothing():
 
 
 @pytest.mark.parametrize("percentile", [-1, 101, float("nan")])
-def test_a_percentile_that_is_none_is_refused(percentile):
+def test_a_percentile_out_of_range_is_an_error(percentile):
     with pytest.raises(ConfigError, match=f"number from 0 to 100: got {percentile}"):
         AutoClip([], percentile)

@@ -1,4 +1,4 @@
-"""The three modes: what each trains, computes and takes as its loss, inside nussl's own engines."""
+"""The closures in nussl's own engines: what each mode trains and computes, and its loss."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_each_mode_changes_the_layers_it_trains_and_no_other(small_chimera, batc
     assert changed_layers(before, model) == trained
 
 
-def test_dropout_is_off_where_frozen_and_on_where_not(small_chimera, batches):
+def test_dropout_is_off_in_frozen_layers_and_on_elsewhere(small_chimera, batches):
     # The rate is 0, so only dropout can make the losses of one batch differ.
     for mode, same in (("mask", True), ("whole", False)):
         model = small_chimera(num_layers=2, dropout=0.5)
@@ -110,7 +110,7 @@ def test_dropout_is_off_where_frozen_and_on_where_not(small_chimera, batches):
         assert (closure(None, batches[0])["loss"] == closure(None, batches[0])["loss"]) == same, mode
 
 
-def test_training_whole_after_mask_has_its_dropout_back(small_chimera, batches):
+def test_training_in_mode_whole_after_mode_mask_restores_dropout(small_chimera, batches):
     model = small_chimera(num_layers=2, dropout=0.5)
     closure_for(model, "mask")(None, batches[0])
     closure = closure_for(model, "whole", learning_rate=0.0)
@@ -118,7 +118,7 @@ def test_training_whole_after_mask_has_its_dropout_back(small_chimera, batches):
     assert closure(None, batches[0])["loss"] != closure(None, batches[0])["loss"]
 
 
-def test_in_mode_mask_the_body_leaves_no_graph(small_chimera, batches):
+def test_in_mode_mask_the_body_builds_no_graph(small_chimera, batches):
     model, takes_gradient = small_chimera(), []
     closure = closure_for(model, "mask")
     model.layers["recurrent_stack"].register_forward_hook(lambda *given: takes_gradient.append(given[2].requires_grad))
@@ -147,7 +147,7 @@ def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_training_losses_are_those_of_nussls_loss_functions(small_chimera, batches, mode):
+def test_training_losses_equal_nussls_loss_functions(small_chimera, batches, mode):
     model = small_chimera()
     twin = copy.deepcopy(model).train()
     if mode == "mask":  # the statistics of a frozen body are those it came with
@@ -156,7 +156,7 @@ def test_training_losses_are_those_of_nussls_loss_functions(small_chimera, batch
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_validation_losses_are_those_of_nussls_loss_functions(small_chimera, batches, mode):
+def test_validation_losses_equal_nussls_loss_functions(small_chimera, batches, mode):
     model = small_chimera()
     model({"mix_magnitude": batches[1]["mix_magnitude"]})  # statistics that evaluation and training differ by
     before = snapshot(model)
@@ -171,7 +171,7 @@ def test_the_weight_of_deep_clustering_can_be_chosen(small_chimera, batches):
     assert_losses(found, expected_losses(model, batches[0], "whole", dc_weight=0.3))
 
 
-def test_a_weight_beyond_0_and_1_is_refused(small_chimera):
+def test_a_weight_outside_0_to_1_is_an_error(small_chimera):
     for weight in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match=f"number from 0 to 1: got {weight}"):
             losses_of_mode("whole", weight)
@@ -181,7 +181,7 @@ def test_the_papers_weights_are_the_default():
     assert losses_of_mode("whole") == {"GramDeepClusteringLoss": {"weight": 0.01}, "L1Loss": {"weight": 0.99}}
 
 
-def test_a_step_is_that_of_the_optimizer_on_the_gradient_of_the_loss(small_chimera, batches):
+def test_a_step_is_the_optimizers_step_on_the_gradient_of_the_loss(small_chimera, batches):
     model = small_chimera()
     twin = copy.deepcopy(model).train()
     optimizer = torch.optim.SGD(twin.parameters(), 0.1)
@@ -192,7 +192,7 @@ def test_a_step_is_that_of_the_optimizer_on_the_gradient_of_the_loss(small_chime
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_spectra_are_made_of_a_batch_of_audio(small_chimera, tiny_store, tiny_stft, batches):
+def test_a_batch_of_audio_gets_spectra(small_chimera, tiny_store, tiny_stft, batches):
     items = Mixtures(tiny_store, MixtureConfig(0.25, coherent=0.5), 6)
     model = small_chimera().eval()
     audio = default_collate([items[0], items[1]])
@@ -200,7 +200,7 @@ def test_spectra_are_made_of_a_batch_of_audio(small_chimera, tiny_store, tiny_st
     assert found == TransferValidationClosure(model, "whole")(None, batches[0])
 
 
-def test_a_batch_of_audio_without_a_way_to_make_spectra_is_refused(small_chimera, tiny_store):
+def test_a_batch_of_audio_without_targets_is_an_error(small_chimera, tiny_store):
     audio = default_collate([Mixtures(tiny_store, MixtureConfig(0.25, coherent=1.0), 1)[0]])
     with pytest.raises(ConfigError, match=r"index, mix_audio, source_audio.*targets=Targets\(stft_params\)"):
         closure_for(small_chimera(), "whole")(None, audio)
@@ -217,9 +217,7 @@ def engine_at(iteration: int):
 @pytest.mark.parametrize(
     ("step", "iteration", "first"), [(4, 1, 0), (4, 3, 2), (4, 4, 3), (4, 5, 0), (3, 100, 0), (1, 7, 0)]
 )
-def test_the_clustering_loss_is_taken_at_some_frames_and_the_masks_loss_at_all(
-    small_chimera, batches, mode, step, iteration, first
-):
+def test_frame_step_thins_the_clustering_loss_and_not_the_mask_loss(small_chimera, batches, mode, step, iteration, first):
     model = small_chimera()
     expected = expected_losses(copy.deepcopy(model).train(), batches[0], mode, frames=slice(first, None, step))
     assert_losses(closure_for(model, mode, frame_step=step)(engine_at(iteration), batches[0]), expected)
@@ -233,7 +231,7 @@ def test_validation_takes_the_same_frames_every_time(small_chimera, batches):
         assert_losses(closure(engine_at(iteration), batches[0]), expected)
 
 
-def test_a_step_leaves_the_network_as_it_was_with_all_frames_and_outputs(small_chimera, batches):
+def test_after_a_step_the_network_still_computes_all_frames_and_outputs(small_chimera, batches):
     model = small_chimera()
     closure_for(model, "pretrain", frame_step=4)(None, batches[0])
     output = model({"mix_magnitude": batches[0]["mix_magnitude"]})
@@ -255,13 +253,13 @@ def test_a_step_leaves_the_heads_with_their_own_activations(small_chimera, batch
 
 
 @pytest.mark.parametrize("activations", [(["sigmoid", "unit_norm"], ["sigmoid"]), (["tanh"], ["relu", "l1_norm"])])
-def test_heads_with_other_activations_cost_what_nussl_says_too(small_chimera, batches, activations):
+def test_losses_of_heads_with_other_activations_equal_nussls(small_chimera, batches, activations):
     model = small_chimera(embedding_activation=tuple(activations[0]), mask_activation=tuple(activations[1]))
     expected = expected_losses(copy.deepcopy(model).train(), batches[0], "whole")
     assert_losses(closure_for(model, "whole")(None, batches[0]), expected)
 
 
-def test_a_frame_step_below_one_is_refused(small_chimera):
+def test_a_frame_step_below_1_is_an_error(small_chimera):
     with pytest.raises(ConfigError, match="frame_step is 0.*at least 1"):
         TransferValidationClosure(small_chimera(), frame_step=0)
     with pytest.raises(ConfigError, match="mask_frame_step is 0.*at least 1"):
@@ -303,7 +301,9 @@ def five(tiny_store, tiny_stft) -> dict:
 @pytest.mark.parametrize("normalization", ["BatchNorm", "InstanceNorm"])
 @pytest.mark.parametrize(("mode", "frame_step"), [("pretrain", 1), ("whole", 1), ("whole", 3), ("mask", 1)])
 @pytest.mark.parametrize("parts", [2, 5, 8])
-def test_a_step_in_parts_is_the_step_of_the_whole_batch(small_chimera, five, normalization, mode, frame_step, parts):
+def test_an_accumulated_step_equals_the_step_of_the_whole_batch(
+    small_chimera, five, normalization, mode, frame_step, parts
+):
     found, expected = [], []
     for accumulate, losses in ((parts, found), (1, expected)):
         model = small_chimera(normalization_class=normalization)
@@ -317,7 +317,7 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(small_chimera, five, nor
         torch.testing.assert_close(found[1][name], moved, rtol=1e-3, atol=1e-5 * moved.abs().max().item() + 1e-7, msg=name)
 
 
-def test_in_parts_the_largest_layers_see_a_part_at_a_time(small_chimera, five):
+def test_with_accumulation_the_largest_layers_get_one_part_at_a_time(small_chimera, five):
     model, seen = small_chimera(), {}
     for name, layer in model.layers.items():
         layer.register_forward_hook(lambda *given, name=name: seen.setdefault(name, []).append(len(given[2])))
@@ -326,7 +326,7 @@ def test_in_parts_the_largest_layers_see_a_part_at_a_time(small_chimera, five):
     assert seen["normalization"] == [5]
 
 
-def test_a_number_of_parts_below_one_is_refused(small_chimera):
+def test_accumulation_below_1_is_an_error(small_chimera):
     with pytest.raises(ConfigError, match="at least 1: got 0"):
         closure_for(small_chimera(), "whole", accumulate=0)
 
@@ -335,7 +335,7 @@ def test_a_number_of_parts_below_one_is_refused(small_chimera):
 
 
 @pytest.mark.parametrize("validates", [False, True])
-def test_losses_are_left_on_the_device_where_floats_are_not_asked_for(small_chimera, batches, validates):
+def test_without_as_floats_losses_stay_on_the_device(small_chimera, batches, validates):
     one, other = (
         TransferValidationClosure(small_chimera(), "whole", as_floats=as_floats)
         if validates
@@ -350,7 +350,7 @@ def test_losses_are_left_on_the_device_where_floats_are_not_asked_for(small_chim
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
-def test_an_optimizer_that_holds_a_frozen_parameter_is_refused(small_chimera):
+def test_an_optimizer_with_a_frozen_parameter_is_an_error(small_chimera):
     model = small_chimera()
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(ConfigError, match=r"holds 12 frozen .*normalization\.batch_norm\.weight.*trainable_parameters"):
@@ -360,7 +360,7 @@ def test_an_optimizer_that_holds_a_frozen_parameter_is_refused(small_chimera):
     TransferClosure(optimizer, model, mode="whole")
 
 
-def test_unknown_modes_and_layers_are_refused(small_chimera):
+def test_unknown_modes_and_layers_are_errors(small_chimera):
     model = small_chimera()
     optimizer = torch.optim.Adam(model.layers["mask"].parameters())
     with pytest.raises(ConfigError, match="'masks'.*pretrain, whole, mask"):
@@ -399,7 +399,7 @@ def songs(tiny_store, tiny_stft):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nussls_trainer_trains_and_saves_with_it_on_a_nussl_data_set(small_chimera, songs, tmp_path, mode):
+def test_nussls_trainer_trains_and_saves_with_the_closure_on_a_nussl_data_set(small_chimera, songs, tmp_path, mode):
     model = small_chimera()
     closure, before = closure_for(model, mode), snapshot(model)
     trainer, validator = nussl.ml.train.create_train_and_validation_engines(closure, TransferValidationClosure(model, mode))
@@ -434,7 +434,7 @@ def test_clipping_handlers_of_nussls_users_see_the_gradients_before_the_step(sma
     assert len(seen) == 1 and seen[0] > 0
 
 
-def test_handlers_can_have_the_embedding_made(small_chimera, batches):
+def test_handlers_can_compute_the_deferred_embedding(small_chimera, batches):
     model = small_chimera()
     trainer, _ = nussl.ml.train.create_train_and_validation_engines(closure_for(model, "pretrain"))
     seen = []
@@ -454,6 +454,6 @@ def test_nussls_own_validation_closure_takes_its_loss_dictionary(small_chimera, 
     assert theirs == pytest.approx(TransferValidationClosure(model, "whole")(None, batches[0]), rel=1e-6)
 
 
-def test_it_is_found_where_nussls_closures_are():
+def test_the_closure_is_found_beside_nussls_closures():
     assert nussl_closures.TransferClosure is TransferClosure
     assert nussl_closures.TransferValidationClosure is TransferValidationClosure

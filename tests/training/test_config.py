@@ -27,7 +27,7 @@ def names(*types: str) -> list[str]:
 
 @pytest.mark.parametrize("value", [-1, NAN, INF, -INF, "many", None])
 @pytest.mark.parametrize("name", names("int", "float"))
-def test_every_numeric_option_refuses_what_is_no_such_number(name, value):
+def test_every_numeric_option_rejects_other_values(name, value):
     with pytest.raises(ConfigError, match=f"^{name} must be .*: got "):
         FitConfig(**{name: value})
 
@@ -68,11 +68,11 @@ def test_values_out_of_range_are_errors_that_name_the_option(arguments, message)
         FitConfig(**arguments)
 
 
-def test_the_last_iteration_can_be_kept_although_it_is_no_multiple():
+def test_the_last_iteration_can_be_kept_between_validations():
     assert FitConfig(iterations=250, keep_at=(100, 250)).keep_at == (100, 250)
 
 
-def test_cuda_where_there_is_none_is_an_error_and_not_silently_the_cpu(monkeypatch):
+def test_unavailable_cuda_is_an_error_and_does_not_fall_back_to_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(ConfigError, match=f"{device}.*torch sees no CUDA device"):

@@ -1,4 +1,4 @@
-"""The curve: points made of losses, and which network is the best."""
+"""The curve: its points, and which network is the best."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def curve_of(*valid_losses: float | None) -> Curve:
     return curve
 
 
-def test_a_point_has_the_mean_of_the_losses_since_the_last_of_those_that_are_numbers():
+def test_a_point_has_the_mean_of_the_finite_losses_since_the_last_point():
     curve = Curve()
     for loss in (1.0, torch.tensor(2.0), math.nan, torch.tensor(6.0, requires_grad=True), math.inf):
         curve.gather(loss)
@@ -39,7 +39,7 @@ def test_iterations_without_a_better_loss_are_counted_from_the_first_of_the_best
     assert curve_of(*losses).without_improvement() == expected
 
 
-def test_the_best_is_the_lowest_and_of_equals_the_last_and_never_one_that_is_no_number():
+def test_the_best_point_is_the_lowest_finite_loss_and_the_last_of_equal_ones():
     assert [curve_of(*losses).is_best() for losses in ([5], [5, 5], [5, 6], [6, 5])] == [True, True, False, True]
     curve = curve_of()
     curve.gather(math.nan)
@@ -62,7 +62,7 @@ def test_a_saved_curve_resumes_with_its_losses_and_its_time():
     assert point["train_loss"] == 3.0 and point["seconds"] == 15.0
 
 
-def test_nussls_handlers_find_a_value_for_each_point_and_leave_out_what_was_not_measured():
+def test_the_history_for_nussls_handlers_has_a_value_for_each_point_and_omits_what_was_not_measured():
     curve = curve_of(5.0, 4.0)
     assert curve.history() == {
         "train/loss": [1.0, 1.0], "validation/loss": [5.0, 4.0], "train/learning_rate": [1e-3, 1e-3],
@@ -73,7 +73,7 @@ def test_nussls_handlers_find_a_value_for_each_point_and_leave_out_what_was_not_
     ("choose_by", "best"),
     [("loss", [True, True, False]), ("mask_loss", [True, False, True]), ("si_sdr", [True, False, True])],
 )
-def test_the_best_network_is_chosen_by_the_measure_that_was_named(choose_by, best):
+def test_choose_by_decides_which_network_is_best(choose_by, best):
     curve, found = Curve(choose_by), []
     curve.add(0, Measures(0.0, 0.0, 99.0), 1e-3)
     for number, (loss, mask_loss, si_sdr) in enumerate([(5.0, 3.0, 1.0), (4.0, 3.5, -2.0), (4.5, 2.0, 1.5)], start=1):

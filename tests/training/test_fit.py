@@ -1,4 +1,4 @@
-"""`fit`: the paper's optimizer and schedule on nussl's engines, saved at each validation, gone on with exactly."""
+"""`fit`: the paper's optimizer and schedule on nussl's engines, validation, saving and resuming."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_latest_network_is_the_final_one_and_opens_in_nussl(train, small_chi
     assert metadata["loss_dictionary"].keys() == {"GramDeepClusteringLoss", "L1Loss"}
 
 
-def test_a_network_asked_for_is_kept_as_it_was_then(train, tmp_path):
+def test_keep_at_keeps_the_network_of_that_iteration(train, tmp_path):
     _, run = train(keep_at=(4, 8))
     stopped = []
 
@@ -108,7 +108,7 @@ def test_a_network_asked_for_is_kept_as_it_was_then(train, tmp_path):
         assert same(read_checkpoint(run.kept(iteration))[0].state_dict(), state)
 
 
-def test_the_network_is_left_in_evaluation_and_torchs_random_state_as_it_was(train):
+def test_fit_leaves_the_network_in_evaluation_mode_and_torchs_random_state_unchanged(train):
     before = torch.get_rng_state()
     model, _ = train()
     assert not model.training
@@ -159,7 +159,7 @@ def test_best_is_the_network_of_the_lowest_validation_loss(train, small_chimera,
     torch.testing.assert_close(latest, start + 6)
 
 
-def test_without_validation_data_the_training_loss_stands_in_for_it(train):
+def test_without_validation_data_the_training_loss_replaces_the_validation_loss(train):
     points = train(valid=False)[1].read_curve()["points"]
     assert points[0]["valid_loss"] is None
     assert [point["valid_loss"] for point in points[1:]] == [point["train_loss"] for point in points[1:]]
@@ -191,7 +191,7 @@ def test_the_rate_is_halved_again_every_five_validations(train, monkeypatch):
     assert rates(run) == [1e-3] * 7 + [5e-4] * 5 + [2.5e-4] * 4
 
 
-def test_a_plateau_that_is_no_multiple_of_the_validations_ends_at_the_next_one(train, monkeypatch):
+def test_a_plateau_between_two_validations_ends_at_the_second(train, monkeypatch):
     script(monkeypatch, [1.0] * 8)
     _, run = train(iterations=14, validate_every=2, plateau_iterations=5, plateau_factor=0.1)
     assert rates(run) == pytest.approx([1e-3] * 5 + [1e-4] * 3)
@@ -200,7 +200,7 @@ def test_a_plateau_that_is_no_multiple_of_the_validations_ends_at_the_next_one(t
 # Going on -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_is_not_done_again(train, monkeypatch):
+def test_a_finished_run_is_not_repeated(train, monkeypatch):
     model, run = train()
     before = {path: path.read_bytes() for path in run.folder.rglob("*.p*t*") if path.is_file()}
     monkeypatch.setattr(Mixtures, "__getitem__", lambda *_: pytest.fail("an item was asked for"))
@@ -210,7 +210,7 @@ def test_a_finished_run_is_not_done_again(train, monkeypatch):
     assert "all 12 iterations are done" in (run.folder / "run.log").read_text()
 
 
-def test_another_configuration_or_other_items_are_refused_showing_the_difference(train, tmp_path):
+def test_resuming_with_another_configuration_or_other_items_is_an_error_with_the_difference(train, tmp_path):
     train()
     with pytest.raises(ConfigError, match=r"learning_rate: 0\.001 there, 0\.002 now"):
         train(learning_rate=2e-3)
@@ -218,13 +218,13 @@ def test_another_configuration_or_other_items_are_refused_showing_the_difference
         train(seed=7)
 
 
-def test_another_network_to_start_from_is_refused(train, small_chimera):
+def test_resuming_with_another_initial_network_is_an_error(train, small_chimera):
     train()
     with pytest.raises(ConfigError, match=r"\(network: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now\)"):
         train(small_chimera(num_layers=2, dropout=0.5, seed=5))
 
 
-def test_a_run_of_another_length_than_its_items_is_refused(tiny_store, small_chimera, info, tmp_path):
+def test_a_data_set_of_the_wrong_length_is_an_error(tiny_store, small_chimera, info, tmp_path):
     items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=1.0), 23)
     with pytest.raises(ConfigError, match=r"wrong length: got 23 mixtures, expected 24 \(12 batches of 2\)"):
         fit(small_chimera(), items, config=FitConfig(**PLAN), out=tmp_path / "run", info=info)
@@ -253,7 +253,7 @@ def test_frozen_is_bit_identical_after_a_run_in_mode_mask(train, small_chimera):
     assert changed == {"mask"}
 
 
-def test_pretraining_leaves_the_mask_head_as_it_was(train, small_chimera):
+def test_pretraining_does_not_change_the_mask_head(train, small_chimera):
     before = small_chimera(num_layers=2, dropout=0.5).state_dict()
     model, _ = train(mode="pretrain")
     changed = {name.split(".")[1] for name, tensor in model.state_dict().items() if not torch.equal(before[name], tensor)}
@@ -297,7 +297,7 @@ def test_phase_sensitive_training_leaves_a_checkpoint_like_any_other(train):
     np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
 
 
-def test_a_body_with_a_rate_of_its_own_moves_less_and_the_run_goes_on_exactly(train, small_chimera, tmp_path):
+def test_a_body_with_a_lower_learning_rate_changes_less_and_the_run_resumes_exactly(train, small_chimera, tmp_path):
     start = small_chimera(num_layers=2).state_dict()
     slow = {"body_learning_rate": 1e-6, "model": small_chimera(num_layers=2)}
     trained, run = train(**slow)
@@ -315,7 +315,7 @@ def test_a_body_with_a_rate_of_its_own_moves_less_and_the_run_goes_on_exactly(tr
 # Early stopping -------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_ends_when_the_validation_loss_has_not_improved_for_so_long(train, monkeypatch, caplog):
+def test_a_run_stops_early_when_the_validation_loss_stops_improving(train, monkeypatch, caplog):
     caplog.set_level("INFO")
     script(monkeypatch, [9, 5, 4, 6, 4, 4.5, 3])
     _, run = train(iterations=15, validate_every=1, stop_after=3)
@@ -339,7 +339,7 @@ def test_by_default_no_run_ends_early(train, monkeypatch):
 # TensorBoard ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_curve_is_in_tensorboard_where_that_is_asked_for_across_a_break(train, tmp_path):
+def test_tensorboard_has_the_whole_curve_of_a_resumed_run(train, tmp_path):
     values = iter(range(10))
     with pytest.raises(DataError):
         train(mixtures=at_item(13, stop), tensorboard=True, probe=lambda _: float(next(values)))
@@ -355,7 +355,7 @@ def test_the_curve_is_in_tensorboard_where_that_is_asked_for_across_a_break(trai
         assert [event.value for event in found] == pytest.approx([point[key] for point in points])
 
 
-def test_without_being_asked_nothing_is_written_for_tensorboard(train):
+def test_by_default_nothing_is_written_for_tensorboard(train):
     assert not (train()[1].folder / "tensorboard").exists()
 
 
@@ -409,7 +409,7 @@ def test_a_run_on_any_torch_data_set_resumes_exactly(small_chimera, info, tmp_pa
     assert_same_runs(resumed.folder, whole.folder)
 
 
-def test_another_length_or_seed_of_any_data_set_is_noticed_on_resuming(small_chimera, info, tmp_path):
+def test_resuming_notices_another_length_or_seed_of_any_data_set(small_chimera, info, tmp_path):
     fit_plain(Plain(), tmp_path / "run", info, small_chimera())
     with pytest.raises(ConfigError, match="training: length: 7 there, 8 now"):
         fit_plain(Plain(8), tmp_path / "run", info, small_chimera())
@@ -426,7 +426,7 @@ def test_another_length_or_seed_of_any_data_set_is_noticed_on_resuming(small_chi
         ({"mix": 1, "sources": 2}, "got mix, sources, expected a dictionary"),
     ],
 )
-def test_an_item_of_another_form_is_an_error_that_shows_the_form(small_chimera, info, tmp_path, item, message):
+def test_an_item_of_the_wrong_form_is_an_error_that_shows_the_form(small_chimera, info, tmp_path, item, message):
     with pytest.raises(DataError, match=message):
         fit_plain([item] * 4, tmp_path / "run", info, small_chimera())
 
@@ -459,7 +459,7 @@ def test_spectra_that_nussls_transforms_made_train_as_they_are(small_chimera, in
         torch.testing.assert_close(tensor, states[1][name], rtol=1e-4, atol=1e-5)
 
 
-def test_other_targets_take_the_place_of_the_default_ones(train, tiny_store, small_chimera, info, tmp_path):
+def test_given_targets_replace_the_default_ones(train, tiny_store, small_chimera, info, tmp_path):
     made = []
 
     def targets(batch):
@@ -476,7 +476,7 @@ def test_other_targets_take_the_place_of_the_default_ones(train, tiny_store, sma
 # A last epoch that is shorter -----------------------------------------------------------------------------------------
 
 
-def test_the_last_validation_is_at_the_end_whatever_the_number_of_iterations(train):
+def test_every_run_validates_at_its_end(train):
     model, run = train(iterations=10)
     points = run.read_curve()["points"]
     assert [point["iteration"] for point in points] == [0, 4, 8, 10]
@@ -486,7 +486,7 @@ def test_the_last_validation_is_at_the_end_whatever_the_number_of_iterations(tra
     assert same(again.state_dict(), model.state_dict())
 
 
-def test_a_run_shorter_than_the_time_between_validations_validates_at_its_end(train):
+def test_a_run_shorter_than_validate_every_validates_at_its_end(train):
     assert [point["iteration"] for point in train(iterations=3)[1].read_curve()["points"]] == [0, 3]
 
 

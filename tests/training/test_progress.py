@@ -1,4 +1,4 @@
-"""A bar on a terminal; a line every hundred iterations in any case."""
+"""The progress bar on a terminal, and the log line every hundred iterations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def go(progress: Progress, clock: Clock, first: int, last: int, seconds: float =
 CONFIG = {"iterations": 1000, "batch_size": 8, "validate_every": 250}
 
 
-def test_where_there_is_no_terminal_there_is_a_line_every_hundred_iterations_and_nothing_else(monkeypatch, clock, caplog):
+def test_without_a_terminal_there_is_only_a_line_every_hundred_iterations(monkeypatch, clock, caplog):
     shown = screen(monkeypatch, is_terminal=False)
     caplog.set_level(logging.INFO)
     with Progress(FitConfig(**CONFIG), 0, clock) as progress:
@@ -70,7 +70,7 @@ def test_where_there_is_no_terminal_there_is_a_line_every_hundred_iterations_and
     ]
 
 
-def test_where_a_validation_is_due_its_line_stands_for_that_of_the_hundred(monkeypatch, clock, caplog):
+def test_the_line_of_a_validation_replaces_the_line_of_a_hundred_iterations(monkeypatch, clock, caplog):
     screen(monkeypatch, is_terminal=False)
     caplog.set_level(logging.INFO)
     with Progress(FitConfig(**{**CONFIG, "validate_every": 100}), 0, clock) as progress:
@@ -78,7 +78,7 @@ def test_where_a_validation_is_due_its_line_stands_for_that_of_the_hundred(monke
     assert not caplog.records
 
 
-def test_a_bar_has_iteration_loss_rate_items_a_second_and_the_time_left(monkeypatch, clock):
+def test_the_bar_shows_iteration_loss_rate_items_per_second_and_time_left(monkeypatch, clock):
     shown = screen(monkeypatch, is_terminal=True)
     with Progress(FitConfig(**CONFIG), 0, clock) as progress:
         go(progress, clock, 1, 20)
@@ -87,7 +87,7 @@ def test_a_bar_has_iteration_loss_rate_items_a_second_and_the_time_left(monkeypa
     assert re.search(r"20/1000 \|.*\| loss 0\.025, lr 1\.0e-03, 32\.0 items/s, 04:05 left", last), last
 
 
-def test_a_loss_on_a_device_is_looked_at_twice_a_second_and_not_at_every_step(monkeypatch, clock):
+def test_a_loss_on_a_device_is_read_twice_a_second_at_most(monkeypatch, clock):
     screen(monkeypatch, is_terminal=True)
     looked = []
 
@@ -103,7 +103,7 @@ def test_a_loss_on_a_device_is_looked_at_twice_a_second_and_not_at_every_step(mo
     assert 15 <= len(looked) <= 18
 
 
-def test_a_line_of_the_log_does_not_break_the_bar(monkeypatch, clock):
+def test_a_log_line_does_not_break_the_bar(monkeypatch, clock):
     shown = screen(monkeypatch, is_terminal=True)
     logger, handler = logging.getLogger("nussl_transfer"), logging.StreamHandler(sys.stderr)
     logger.addHandler(handler)
@@ -119,7 +119,7 @@ def test_a_line_of_the_log_does_not_break_the_bar(monkeypatch, clock):
         logger.setLevel(level)
 
 
-def test_a_run_that_goes_on_counts_only_its_own_time(monkeypatch, clock, caplog):
+def test_a_resumed_run_counts_only_its_own_time(monkeypatch, clock, caplog):
     screen(monkeypatch, is_terminal=False)
     caplog.set_level(logging.INFO)
     with Progress(FitConfig(**CONFIG), 550, clock) as progress:
@@ -127,7 +127,7 @@ def test_a_run_that_goes_on_counts_only_its_own_time(monkeypatch, clock, caplog)
     assert caplog.records[0].getMessage().endswith("32.0 items/s, 01:40 left")
 
 
-def test_a_validation_counts_for_the_time_left_and_not_for_the_items_a_second(monkeypatch, clock, caplog):
+def test_a_validation_counts_for_the_time_left_but_not_for_the_items_per_second(monkeypatch, clock, caplog):
     screen(monkeypatch, is_terminal=False)
     caplog.set_level(logging.INFO)
     with Progress(FitConfig(**CONFIG), 0, clock) as progress:
@@ -138,7 +138,7 @@ def test_a_validation_counts_for_the_time_left_and_not_for_the_items_a_second(mo
     assert caplog.records[-1].getMessage().endswith("32.0 items/s, 05:20 left")
 
 
-def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch, clock):
+def test_progress_false_draws_no_bar(monkeypatch, clock):
     shown = screen(monkeypatch, is_terminal=True)
     with Progress(FitConfig(**CONFIG, progress=False), 0, clock) as progress:
         go(progress, clock, 1, 20)

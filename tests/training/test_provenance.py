@@ -1,4 +1,4 @@
-"""What a result came from: versions, the commit of the source, seed, manifests, experiment."""
+"""Provenance: versions, the commit of the source, seed, manifests, experiment."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def repository(tmp_path):
     return source, git
 
 
-def test_the_commit_is_gits_and_whether_the_source_was_changed_since(repository):
+def test_provenance_has_gits_commit_and_whether_the_source_changed(repository):
     source, git = repository
     assert commit_of(source) == {"commit": git("rev-parse", "HEAD"), "changed": False}
     (source / "__init__.py").write_text("two = 2\n")
     assert commit_of(source) == {"commit": git("rev-parse", "HEAD"), "changed": True}
 
 
-def test_a_package_installed_inside_somebodys_repository_has_no_commit(repository):
+def test_a_package_installed_inside_another_repository_has_no_commit(repository):
     source, _ = repository
     (source / "site-packages" / "nussl_transfer").mkdir(parents=True)
     (source / "site-packages" / "nussl_transfer" / "__init__.py").write_text("")
@@ -53,14 +53,14 @@ def test_outside_a_repository_and_without_git_there_is_no_commit(tmp_path, repos
     assert commit_of(repository[0]) == {"commit": None, "changed": None}
 
 
-def test_versions_are_those_that_are_installed(monkeypatch):
+def test_versions_are_the_installed_ones(monkeypatch):
     monkeypatch.setattr(module, "PACKAGES", ("numpy", "no such package"))
     found = provenance()["versions"]
     assert found["numpy"] == metadata.version("numpy") and found["no such package"] is None
     assert found["nussl-transfer"] == nussl_transfer.__version__
 
 
-def test_stores_are_told_by_the_hash_of_their_manifest(tiny_store):
+def test_stores_are_identified_by_the_hash_of_their_manifest(tiny_store):
     manifest = (tiny_store.folder / "manifest.json").read_bytes()
     found = provenance([tiny_store.select(names=["song 1"])], seed=4, experiment={"training": {"seed": 4}})
     assert found["stores"] == {str(tiny_store.folder): hashlib.sha256(manifest).hexdigest()}

@@ -1,4 +1,4 @@
-"""A run that was broken off, in whatever way, ends as the one that was not."""
+"""An interrupted run, once resumed, ends bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def state_of(folder) -> dict:
 
 # Items 0 to 7 are the first epoch's: at its end, and within the second.
 @pytest.mark.parametrize("number", [7, 13])
-def test_a_run_broken_off_at_any_item_ends_as_the_unbroken_one(train, unbroken, number):
+def test_a_run_interrupted_at_any_item_ends_as_the_uninterrupted_one(train, unbroken, number):
     with pytest.raises(DataError, match="that is all"):
         train(mixtures=at_item(number, stop))
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_run_goes_on_with_another_number_of_workers_to_the_same_weights(train, unbroken):
+def test_a_run_resumed_with_another_number_of_workers_reaches_the_same_weights(train, unbroken):
     with pytest.raises(DataError):
         train(mixtures=at_item(13, stop))
     assert_same_runs(train(workers=2)[1].folder, unbroken)
@@ -69,7 +69,7 @@ def test_a_signal_ends_the_iteration_and_saves_there(train, unbroken, caplog, it
     assert same(model.state_dict(), read_checkpoint(run.latest)[0].state_dict())
 
 
-def test_every_iteration_alone_comes_to_the_same(train, unbroken, tmp_path):
+def test_a_run_interrupted_after_every_iteration_ends_as_the_uninterrupted_one(train, unbroken, tmp_path):
     class Interrupted(Mixtures):
         def __getitem__(self, index):
             send(signal.SIGTERM)()
@@ -82,7 +82,7 @@ def test_every_iteration_alone_comes_to_the_same(train, unbroken, tmp_path):
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_signal_within_a_validation_leaves_the_validation_to_who_goes_on(train, unbroken, tmp_path):
+def test_a_validation_interrupted_by_a_signal_is_repeated_on_resuming(train, unbroken, tmp_path):
     asked = []
 
     class Interrupted(Mixtures):
@@ -100,13 +100,13 @@ def test_a_signal_within_a_validation_leaves_the_validation_to_who_goes_on(train
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_signal_in_the_measurement_before_training_leaves_nothing_half_done(train, unbroken):
+def test_a_signal_in_the_validation_before_training_leaves_nothing_half_done(train, unbroken):
     with pytest.raises(SystemExit):
         train(valid=at_item(0, send(signal.SIGTERM)))
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_second_ctrl_c_stops_at_once_and_loses_nothing_saved(train, unbroken, tmp_path):
+def test_a_second_ctrl_c_stops_at_once_and_keeps_what_was_saved(train, unbroken, tmp_path):
     def twice():
         send(signal.SIGINT)()
         time.sleep(2 * SECONDS_OF_ONE)
@@ -118,7 +118,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing_saved(train, unbroken, 
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_signal_that_comes_twice_at_a_time_was_meant_once(train, unbroken):
+def test_two_signals_at_the_same_moment_count_as_one(train, unbroken):
     # As with `timeout`, which sends it to a process and to its group.
     def twice():
         send(signal.SIGINT)()
@@ -130,7 +130,7 @@ def test_a_signal_that_comes_twice_at_a_time_was_meant_once(train, unbroken):
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_signals_are_handled_as_before_when_a_run_is_over_or_has_failed(train):
+def test_signal_handlers_are_restored_after_a_run_ends_or_fails(train):
     def mine(*_):
         pass
 
@@ -152,7 +152,7 @@ def test_outside_the_main_thread_signals_are_left_alone(train, unbroken, tmp_pat
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_to_all_processes_lets_those_that_load_end_the_iteration(train, unbroken, tmp_path, number, status):
+def test_loader_processes_survive_a_signal_until_the_iteration_ends(train, unbroken, tmp_path, number, status):
     def reached():
         (tmp_path / "reached").touch()
         time.sleep(0.2)
@@ -177,7 +177,7 @@ def wait_for(path) -> None:
 
 
 @pytest.mark.parametrize("item", [0, 9])
-def test_a_run_killed_at_an_item_ends_as_the_unbroken_one(train, unbroken, item):
+def test_a_run_killed_at_an_item_ends_as_the_uninterrupted_one(train, unbroken, item):
     process = in_a_process(lambda: train(mixtures=at_item(item, send(signal.SIGKILL))))
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
@@ -186,7 +186,7 @@ def test_a_run_killed_at_an_item_ends_as_the_unbroken_one(train, unbroken, item)
 
 # Within the first save and the second, before a file is on the disk, before it has its name, and after.
 @pytest.mark.parametrize(("name", "call"), [("fsync", 2), ("replace", 3), ("replace", 8), ("fsync", 3)])
-def test_a_run_killed_while_it_saves_ends_as_the_unbroken_one(train, unbroken, monkeypatch, name, call, tmp_path):
+def test_a_run_killed_while_saving_ends_as_the_uninterrupted_one(train, unbroken, monkeypatch, name, call, tmp_path):
     real, calls = getattr(os, name), []
 
     def kill_at(*arguments, **options):
@@ -213,7 +213,7 @@ def test_a_run_killed_while_it_saves_ends_as_the_unbroken_one(train, unbroken, m
 
 
 @pytest.mark.parametrize("call", [1, 3, 6])
-def test_a_disk_that_is_full_leaves_what_was_saved_before_and_is_told(train, unbroken, monkeypatch, call, tmp_path):
+def test_a_full_disk_is_reported_and_the_previous_save_is_intact(train, unbroken, monkeypatch, call, tmp_path):
     real, calls = os.fsync, []
 
     def full(number):
@@ -238,7 +238,7 @@ def test_a_disk_that_is_full_leaves_what_was_saved_before_and_is_told(train, unb
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_real_limit_to_the_size_of_files_is_told_and_survived(train, unbroken, tmp_path):
+def test_a_limit_of_file_size_is_reported_and_the_run_can_resume(train, unbroken, tmp_path):
     told = tmp_path / "told"
 
     def limited():
@@ -256,7 +256,7 @@ def test_a_real_limit_to_the_size_of_files_is_told_and_survived(train, unbroken,
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_curve_that_finds_no_room_is_told(train, unbroken, tmp_path, monkeypatch):
+def test_a_full_disk_while_writing_the_curve_is_reported(train, unbroken, tmp_path, monkeypatch):
     write = Path.write_text
 
     def full(path, *given, **options):
@@ -298,7 +298,7 @@ def test_a_second_process_is_kept_out_of_the_folder(train, unbroken, tmp_path):
 
 # Item 15 is the last before the validation at 8, 17 lies in the short epoch, 19 is the last of all.
 @pytest.mark.parametrize(("item", "saved"), [(15, 8), (17, 9), (19, 10)])
-def test_a_run_interrupted_in_its_shorter_last_epoch_ends_as_the_unbroken_one(train, tmp_path, item, saved):
+def test_a_run_interrupted_in_its_shorter_last_epoch_ends_as_the_uninterrupted_one(train, tmp_path, item, saved):
     whole = train(iterations=10, out=tmp_path / "whole")[1]
     with pytest.raises(SystemExit):
         train(iterations=10, mixtures=at_item(item, send(signal.SIGTERM)))

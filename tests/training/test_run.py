@@ -1,4 +1,4 @@
-"""The folder of a run: it checks its configuration, saves its state whole, and writes its log."""
+"""The folder of a run: checking the configuration, saving the state atomically, writing the log."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ STATE = {
 }
 
 
-def test_a_new_run_has_done_nothing_and_writes_down_its_configuration(tmp_path):
+def test_a_new_run_is_at_iteration_0_and_writes_its_configuration(tmp_path):
     run = Run(tmp_path / "runs" / "one", CONFIG)
     assert (run.iteration, run.state) == (0, None)
     assert yaml.safe_load((run.folder / "config.yml").read_text()) == CONFIG
 
 
-def test_a_saved_state_is_there_when_the_folder_is_opened_again(tmp_path):
+def test_a_saved_state_is_read_when_the_folder_is_opened_again(tmp_path):
     Run(tmp_path, CONFIG).save(STATE, 1.5)
     run = Run(tmp_path, CONFIG)
     assert run.iteration == 10
@@ -44,7 +44,7 @@ def test_a_saved_state_is_there_when_the_folder_is_opened_again(tmp_path):
     assert run.read_curve() == {"points": POINTS, "mixture_si_sdr": 1.5}
 
 
-def test_another_configuration_is_refused_and_the_difference_shown(tmp_path):
+def test_another_configuration_is_an_error_that_shows_the_difference(tmp_path):
     Run(tmp_path, CONFIG).save(STATE)
     difference = r"another configuration \(iterations: 20 there, 30 now; mode: 'whole' there, 'mask' now\)"
     with pytest.raises(ConfigError, match=difference):
@@ -59,7 +59,7 @@ def test_where_and_how_fast_a_run_computes_may_change(tmp_path):
     assert Run(tmp_path, {**CONFIG, "device": "cuda", "workers": 4, "progress": False}).iteration == 10
 
 
-def test_a_state_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_state_is_replaced_atomically(tmp_path, monkeypatch):
     run = Run(tmp_path, CONFIG)
     run.save(STATE)
 
@@ -82,7 +82,7 @@ def test_the_state_is_written_last(tmp_path, monkeypatch):
     assert order == [True]
 
 
-def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+def test_files_that_a_killed_run_left_half_written_are_removed(tmp_path):
     Run(tmp_path, CONFIG).save(STATE)
     (tmp_path / "checkpoints").mkdir()
     left = [tmp_path / ".state.pt.123.part", tmp_path / "checkpoints" / ".best.model.pth.123.part"]
@@ -110,7 +110,7 @@ def test_a_state_that_cannot_be_read_is_an_error_that_says_what_to_do(tmp_path, 
         Run(tmp_path, CONFIG)
 
 
-def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
+def test_messages_of_the_package_during_a_run_go_to_its_log(tmp_path):
     Run(tmp_path, CONFIG)
     level = logger.level
     for line in ("first", "second"):
@@ -122,7 +122,7 @@ def test_what_the_package_says_within_a_run_goes_to_its_log(tmp_path):
     assert logger.level == level and not any(isinstance(h, logging.FileHandler) for h in logger.handlers)
 
 
-def test_a_log_that_finds_no_room_says_so_once_and_prints_no_traceback(tmp_path, capsys, caplog, monkeypatch):
+def test_a_full_disk_while_logging_warns_once_and_prints_no_traceback(tmp_path, capsys, caplog, monkeypatch):
     with lock_run_folder(tmp_path):
         handler = next(found for found in logger.handlers if isinstance(found, logging.FileHandler))
 
@@ -143,7 +143,7 @@ def test_a_log_that_finds_no_room_says_so_once_and_prints_no_traceback(tmp_path,
     assert capsys.readouterr().err == ""
 
 
-def test_where_a_run_comes_from_is_written_beside_the_configuration_and_may_change(tmp_path):
+def test_the_provenance_is_written_beside_the_configuration_and_may_change(tmp_path):
     Run(tmp_path, CONFIG, {"torch": "2.6"}).save(STATE)
     run = Run(tmp_path, CONFIG, {"torch": "2.7"})
     assert run.iteration == 10
@@ -175,7 +175,7 @@ GUARD
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_script_that_spawns_its_loaders_needs_a_guard_and_is_told_so(tiny_store, tmp_path, guarded):
+def test_a_script_that_spawns_loaders_without_a_main_guard_gets_a_clear_error(tiny_store, tmp_path, guarded):
     guard = "if __name__ == '__main__':" if guarded else "if True:"
     (tmp_path / "script.py").write_text(SCRIPT.replace("GUARD", guard))
     command = [sys.executable, str(tmp_path / "script.py"), str(tiny_store.folder), str(tmp_path / "run")]

@@ -1,4 +1,4 @@
-"""What may go wrong while training is told with the item, the file or the iteration it was at."""
+"""Failures while training are reported with the item, the file or the iteration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def spoilt(key: str, *numbers: int) -> type[Mixtures]:
 
 
 @pytest.mark.parametrize("key", ["source_audio", "mix_audio"])
-def test_a_step_that_is_not_a_number_is_skipped_counted_and_told(train, small_chimera, caplog, key):
+def test_a_step_that_is_not_finite_is_skipped_counted_and_logged(train, small_chimera, caplog, key):
     states = []
 
     def look(trainer, _):
@@ -51,7 +51,7 @@ def weights(model) -> dict:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def test_more_than_the_limit_of_them_stop_the_run_with_the_items(train, tmp_path):
+def test_more_skipped_steps_than_the_limit_end_the_run_and_name_the_items(train, tmp_path):
     broken = spoilt("mix_audio", 4, 13, 14)
     with pytest.raises(TransferError) as told:
         train(mixtures=broken, skip_limit=2)
@@ -66,12 +66,12 @@ def test_more_than_the_limit_of_them_stop_the_run_with_the_items(train, tmp_path
     train(mixtures=broken, skip_limit=3)
 
 
-def test_a_limit_of_none_stops_at_the_first(train):
+def test_a_limit_of_zero_ends_the_run_at_the_first_skipped_step(train):
     with pytest.raises(TransferError, match=r"got 1 \(iteration 1, items 0 to 1\), expected at most 0"):
         train(mixtures=spoilt("mix_audio", 0), skip_limit=0)
 
 
-def test_flags_on_a_device_are_read_when_it_is_time(monkeypatch):
+def test_flags_on_a_device_are_read_when_they_are_settled(monkeypatch):
     class OnDevice(torch.Tensor):
         device = torch.device("meta")
 
@@ -86,7 +86,7 @@ def test_flags_on_a_device_are_read_when_it_is_time(monkeypatch):
         skipped.settle()
 
 
-def test_a_validation_loss_that_is_not_a_number_stops_the_run_before_it_is_saved(train, tmp_path):
+def test_a_validation_loss_that_is_not_finite_ends_the_run_before_saving(train, tmp_path):
     asked = []
 
     class LaterSpoilt(Mixtures):
@@ -100,13 +100,13 @@ def test_a_validation_loss_that_is_not_a_number_stops_the_run_before_it_is_saved
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["iteration"] == 4
 
 
-def test_without_a_single_good_step_there_is_no_loss_and_no_best(train):
+def test_if_every_step_is_skipped_there_is_no_loss_and_no_best_network(train):
     _, run = train(mixtures=spoilt("mix_audio", *range(24)), valid=None, skip_limit=12)
     assert [point["valid_loss"] for point in run.read_curve()["points"]] == [None] * 4
     assert run.latest.exists() and not run.best.exists()
 
 
-def test_an_si_sdr_that_is_not_a_number_is_left_out_of_the_curve(train):
+def test_an_si_sdr_that_is_not_finite_is_left_out_of_the_curve(train):
     _, run = train(probe=lambda model: float("nan"))
     assert [point["test_si_sdr"] for point in run.read_curve()["points"]] == [None] * 4
 
@@ -119,7 +119,7 @@ def fail():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_item_that_cannot_be_made_is_told_with_its_tracks(train, unbroken, tiny_store, workers):
+def test_an_item_that_cannot_be_made_is_reported_with_its_tracks(train, unbroken, tiny_store, workers):
     with pytest.raises(DataError) as told:
         train(mixtures=at_item(13, fail), workers=workers)
     item = Mixtures(tiny_store, MixtureConfig(0.1, coherent=0.5), 24, 1).draw(13)
@@ -132,7 +132,7 @@ def test_an_item_that_cannot_be_made_is_told_with_its_tracks(train, unbroken, ti
     assert_same_runs(train()[1].folder, unbroken)
 
 
-def test_a_file_of_the_store_that_is_gone_is_told_by_name(train, tiny_store, tmp_path, monkeypatch):
+def test_a_missing_file_of_the_store_is_named(train, tiny_store, tmp_path, monkeypatch):
     def gone(store, track, label, start, frames):
         raise DataError(f"{store.folder}/{track.name}/{label}.wav is not there. Prepare the store again.")
 
@@ -142,7 +142,7 @@ def test_a_file_of_the_store_that_is_gone_is_told_by_name(train, tiny_store, tmp
 
 
 @pytest.mark.parametrize("which", ["mixtures", "valid"])
-def test_a_process_that_dies_at_an_item_is_told_with_its_tracks(train, unbroken, which):
+def test_the_death_of_a_loader_process_is_reported_with_the_items_tracks(train, unbroken, which):
     name = {"mixtures": "training", "valid": "validation"}[which]
     with pytest.raises(DataError, match=rf"died at item 2 of the {name} data \(track 'song .*DataLoader worker"):
         train(**{which: at_item(2, lambda: os.kill(os.getpid(), signal.SIGKILL))}, workers=1)

@@ -1,4 +1,4 @@
-"""From gradient to weights: as the straightforward way would, and without a look at the device."""
+"""One optimizer step equals a plain implementation, and never synchronises with the device."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def straightforward(model, batches, stft_params, mode, percentile) -> tuple[list
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "whole"])
-def test_steps_are_those_of_plain_adam_numpys_percentile_and_an_if(small_chimera, audio, tiny_stft, mode):
+def test_steps_equal_plain_adam_with_numpys_percentile_and_skipping(small_chimera, audio, tiny_stft, mode):
     skipped, states = straightforward(small_chimera(), audio, tiny_stft, mode, 10)
     step = Stepper(small_chimera(), tiny_stft, mode)
     for number, batch in enumerate(audio):
@@ -101,7 +101,7 @@ def test_steps_are_those_of_plain_adam_numpys_percentile_and_an_if(small_chimera
     assert [number for number, flag in enumerate(skipped) if flag] == list(BAD if mode == "whole" else BAD[:1])
 
 
-def test_a_step_that_is_skipped_leaves_no_trace_but_its_norm(small_chimera, audio, tiny_stft):
+def test_a_skipped_step_changes_nothing_but_the_history_of_norms(small_chimera, audio, tiny_stft):
     clean, spoilt = (Stepper(small_chimera(), tiny_stft) for _ in range(2))
     good = [batch for number, batch in enumerate(audio) if number not in BAD]
     for number, batch in enumerate(audio):
@@ -150,7 +150,7 @@ def listening(monkeypatch):
 
 @pytest.mark.parametrize("options", [{}, {"frame_step": 4}, {"accumulate": 2}, {"decay": 0.9}, {"bf16": True}])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_step_reads_nothing_of_the_device(small_chimera, audio, tiny_stft, listening, mode, options):
+def test_a_step_never_synchronises_with_the_device(small_chimera, audio, tiny_stft, listening, mode, options):
     step = Stepper(small_chimera(), tiny_stft, mode, **options)
     with listening:
         for batch in audio[:4]:
@@ -158,7 +158,7 @@ def test_a_step_reads_nothing_of_the_device(small_chimera, audio, tiny_stft, lis
     assert listening.found == set()
 
 
-def test_listening_hears_what_waits(listening):
+def test_the_detector_of_synchronisation_detects_it(listening):
     with listening:
         values = torch.arange(3.0)
         torch.nonzero(values)
@@ -169,7 +169,7 @@ def test_listening_hears_what_waits(listening):
     assert listening.found == {"nonzero", "index", "_local_scalar_dense"}
 
 
-def test_nothing_is_sent_to_the_device_at_each_step_but_the_batch(small_chimera, audio, tiny_stft, monkeypatch):
+def test_a_step_copies_only_the_batch_to_the_device(small_chimera, audio, tiny_stft, monkeypatch):
     step = Stepper(small_chimera(), tiny_stft)
     step(audio[1])
     monkeypatch.setattr(nussl.AudioSignal, "get_window", refuse)
@@ -181,7 +181,7 @@ def test_nothing_is_sent_to_the_device_at_each_step_but_the_batch(small_chimera,
 # The average ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_average_is_the_one_of_its_definition(small_chimera):
+def test_the_average_follows_its_definition(small_chimera):
     model = small_chimera()
     average = Average(model, 0.5)
     expected = {name: p.detach().numpy().astype(np.float64) for name, p in model.named_parameters()}
@@ -200,7 +200,7 @@ def test_the_average_is_the_one_of_its_definition(small_chimera):
     assert average.model.layers["normalization"].batch_norm.running_mean == 15
 
 
-def test_what_is_validated_and_written_is_the_average(train, tiny_store, tiny_stft, small_chimera):
+def test_the_average_is_validated_and_written(train, tiny_store, tiny_stft, small_chimera):
     model, run = train(ema_decay=0.9, validate_every=12, valid=Mixtures)
     shown, _ = read_checkpoint(run.latest)
     raw = torch.load(run.folder / "state.pt", weights_only=True)["model"]
@@ -219,7 +219,7 @@ def test_a_frozen_layer_is_bit_identical_in_the_average(train, small_chimera):
     assert changed == {"mask"}
 
 
-def test_a_run_with_average_and_parts_goes_on_exactly(train, tmp_path):
+def test_a_run_with_average_and_accumulation_resumes_exactly(train, tmp_path):
     options = {"ema_decay": 0.9, "accumulate": 2}
     model, unbroken = train(out=tmp_path / "unbroken", **options)
     with pytest.raises(Exception, match="that is all"):
@@ -234,7 +234,7 @@ def test_a_run_with_average_and_parts_goes_on_exactly(train, tmp_path):
 # In parts, in bfloat16 ------------------------------------------------------------------------------------------------
 
 
-def test_a_run_in_parts_has_the_curve_of_one_in_whole_batches(train, small_chimera, tmp_path):
+def test_accumulation_gives_the_curve_of_whole_batches(train, small_chimera, tmp_path):
     runs = [train(small_chimera(), out=tmp_path / str(parts), accumulate=parts, batch_size=4)[1] for parts in (1, 3)]
     whole, parts = ([point["valid_loss"] for point in run.read_curve()["points"]] for run in runs)
     assert parts == pytest.approx(whole, rel=1e-4)
@@ -249,7 +249,7 @@ def test_a_run_in_parts_has_the_curve_of_one_in_whole_batches(train, small_chime
         ({"ema_decay": -0.1}, "ema_decay must be .* below 1: got -0.1"),
     ],
 )
-def test_parts_and_decays_that_cannot_be_are_refused(train, options, said):
+def test_impossible_accumulation_and_decay_are_errors(train, options, said):
     with pytest.raises(ConfigError, match=said):
         train(**options)
 

@@ -1,4 +1,4 @@
-"""What tests of runs share: the plan of a small one, data that misbehaves, and how runs are compared."""
+"""Shared by the tests of runs: a small plan, faulty data, and the comparison of runs."""
 
 from __future__ import annotations
 
