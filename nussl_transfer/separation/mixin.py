@@ -81,7 +81,10 @@ class ChunkedMixin(DeepMixin):
         raise NotImplementedError
 
     def _preprocess_audio_signal(self) -> None:
-        """Reset what belongs to the signal before; nussl calls this for a new one. Its spectrum is computed later, when the network's STFT is known."""
+        """Reset the results for a new signal; nussl calls this.
+
+        The spectrum is computed later, when the network's STFT is known.
+        """
         self.result_masks: list[MaskBase] = []
         self.stft: np.ndarray | None = None
         self._samples = self.audio_signal.signal_length
