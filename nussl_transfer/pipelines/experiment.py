@@ -103,7 +103,7 @@ class NetworkConfig:
     embedding_activation: tuple[str, ...] = ("tanh", "unit_norm")
     mask_activation: tuple[str, ...] = ("softmax",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bins = self.window_length // 2 + 1
         if self.num_features != bins:
             raise ConfigError(
@@ -137,7 +137,7 @@ class TrainingConfig(FitConfig):
     # Wider than the field of FitConfig: `fit_config` makes it a number.
     iterations: int | Iterations = Iterations()  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check nothing yet: :meth:`fit_config` does, once the kind is known."""
 
     def fit_config(self, kind: str) -> FitConfig:

@@ -35,7 +35,7 @@ class Chunking:
     overlap: int
     batch: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.frames < 1 or self.batch < 1 or not 0 <= self.overlap <= self.frames // 2:
             raise ConfigError(
                 f"Chunks of {self.frames} frames with an overlap of {self.overlap}, {self.batch} in a batch, are "

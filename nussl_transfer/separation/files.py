@@ -280,7 +280,7 @@ class UniqueNames:
     ['Mix', 'mix_2', 'mix_3', 'MIX_4']
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}
 

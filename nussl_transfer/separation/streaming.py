@@ -53,7 +53,7 @@ class Request:
     format: str = "wav"
     shifts: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_format(self.format)
         if not 1 <= self.shifts <= MOST_SHIFTS:
             raise ConfigError(f"shifts is the number of delays to average: got {self.shifts}, expected 1 to {MOST_SHIFTS}.")

@@ -106,7 +106,7 @@ class FitConfig:
     progress: bool = True
     tensorboard: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_mode(self.mode)
         counts = ("iterations", "batch_size", "validate_every", "plateau_iterations", "accumulate")
         for name in (*counts, "frame_step", "mask_frame_step"):

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from nussl.ml import SeparationModel
 from nussl.ml.networks.modules import Embedding
-from torch.utils.data import Dataset
 
 from ..networks.chimera import MASK_HEAD
 from ..networks.forward import forward
 from ..runtime.log import logger
 from ..runtime.process_group import synchronized
 from ..runtime.reduce import sum_over_processes
-from .loader import Batches
+from .loader import Batches, SizedDataset
 
 BATCH = 8
 FRAME_STEP = 8  # neighbouring frames are much alike: more mixtures are worth more than more frames
@@ -34,7 +33,7 @@ SHARPEN = 1.5  # least squares draw logits towards 0; this factor gave the lowes
 @torch.no_grad()
 def fit_mask_head(
     model: SeparationModel,
-    train: Dataset,
+    train: SizedDataset,
     targets: Callable[[dict], dict],
     mixtures: int,
     device: str = "cpu",
@@ -96,7 +95,9 @@ def fit_mask_head(
 
 def can_fit(head: torch.nn.Module) -> bool:
     """Return whether a head is linear with a bias, and then a softmax over the sources or a sigmoid."""
-    return type(head) is Embedding and head.linear.bias is not None and list(head.activation) in (["softmax"], ["sigmoid"])
+    if not isinstance(head, Embedding) or type(head) is not Embedding:  # a subclass may compute something else
+        return False
+    return head.linear.bias is not None and list(head.activation) in (["softmax"], ["sigmoid"])
 
 
 def input_of_head(model: SeparationModel) -> str | None:

@@ -19,6 +19,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,7 +37,7 @@ SHOWN_DIFFERENCES = 5
 FREE_KEYS = ("device", "workers", "progress", "tensorboard", "skip_limit")
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return a value with lists for tuples, as YAML and JSON give it back.
 
     >>> plain({"frozen": ("mask",)})

@@ -7,7 +7,7 @@ that depends only on Gram matrices can compute both piece by piece. For backward
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from nussl.ml.networks.modules import Embedding
@@ -75,8 +75,19 @@ class DeferredEmbedding:
 
 class _HeadGrams(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, bias, assignments, weights, size, activation, dtype, keeps):
-        act = ACTIVATIONS.get(activation, LINEAR)[0]
+    def forward(
+        ctx: Any,  # a FunctionCtx with attributes of this class
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        assignments: torch.Tensor,
+        weights: torch.Tensor,
+        size: int,
+        activation: str | None,
+        dtype: torch.dtype,
+        keeps: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        act = LINEAR[0] if activation is None else ACTIVATIONS[activation][0]
         nb, nt, _ = hidden.shape
         matrix, offset, data = weight.to(dtype), None if bias is None else bias.to(dtype), hidden.to(dtype)
         # The only tensor of the embedding's size; without gradients there is none.
@@ -94,7 +105,7 @@ class _HeadGrams(torch.autograd.Function):
         return blocks(gram, size)
 
     @staticmethod
-    def backward(ctx, within, across, _):
+    def backward(ctx: Any, within: torch.Tensor, across: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         data, matrix, kept, assignments, weights = ctx.saved_tensors
         slope_of = ACTIVATIONS.get(ctx.activation, LINEAR)[1]
         within, across = within + within.mT, across.mT
