@@ -77,7 +77,7 @@ study() {
   cd "$root"
   PYTHONPATH="$work/plugins:$root" OMP_NUM_THREADS=1 exec "$python" -m snakemake -s recipes/Snakefile \
     --profile recipes/profiles/slurm --slurm-no-account --slurm-status-command squeue \
-    --slurm-init-seconds-before-status-checks 3 --latency-wait 10 --jobs 2 \
+    --slurm-init-seconds-before-status-checks 3 --seconds-between-status-checks 3 --latency-wait 10 --jobs 2 \
     --config size=smoke study="$work/study" python="$python"
 }
 
