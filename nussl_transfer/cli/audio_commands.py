@@ -34,6 +34,7 @@ def separate_parser() -> Parser:
     add("--no-high-band", dest="high_band", action="store_false", help=high)
     add("--format", choices=("wav", "flac", "ogg", "mp3"), help="format of the files written [wav]")
     add("--shifts", metavar="N", type=integer(1, 64), help="average N delayed passes: N times as long [1]")
+    add("--wiener", metavar="N", type=integer(0, 10), help="stereo: filter channels jointly, N more passes [0]")
     seconds = number(0, 86_400, above=True)
     add("--chunk-seconds", metavar="S", type=seconds, help="length of a chunk; the model's when not given")
     add_device(parser)

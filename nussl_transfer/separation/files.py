@@ -60,6 +60,7 @@ def separate_files(
     progress: bool | Progress = True,
     high_band: bool = True,
     shifts: int = 1,
+    wiener: int = 0,
 ) -> Separated:
     """Separate audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
 
@@ -83,6 +84,8 @@ def separate_files(
         high_band: With ``keep_rate``, share out the mixture above the model's band among the sources; see
             `nussl_transfer.separation.high_band`. Without, only the residual has sound there.
         shifts: Average the estimates of this many delayed copies of the mixture; takes as many times as long.
+        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter; each takes as long
+            as the separation.
 
     Raises:
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
@@ -92,7 +95,7 @@ def separate_files(
         OSError: The disk rejects a write.
     """
     folders = output_folders(audio_paths, Path(out))
-    request = Request(tuple(labels), residual, keep_rate, high_band, format, shifts)
+    request = Request(tuple(labels), residual, keep_rate, high_band, format, shifts, wiener)
     separator = StreamSeparator(checkpoints, request, device, bf16, chunk_seconds)
     targets = {path: output_files(separator.outputs, folder, format) for path, folder in folders.items()}
     check_targets([*folders, *audio_paths], targets.values(), out)

@@ -32,6 +32,7 @@ def separate(
     bf16: bool = False,
     chunk_seconds: float | None = None,
     shifts: int = 1,
+    wiener: int = 0,
 ) -> dict[str, Any]:
     """Separate audio, and return one signal or one file per label.
 
@@ -58,6 +59,8 @@ def separate(
         bf16: Multiply in bfloat16: faster where the processor supports it.
         chunk_seconds: Length in seconds of the chunks that the network hears; None takes that of its training mixtures.
         shifts: Average the estimates of this many delayed copies of the mixture; takes as many times as long.
+        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter; each takes as long
+            as the separation (`nussl_transfer.separation.wiener` has the figures).
 
     Returns:
         ``{label: AudioSignal}``, or ``{label: Path}`` with ``out``. For a folder, one such dictionary per file:
@@ -78,7 +81,7 @@ def separate(
         >>> separate("song.wav", "run", out="separated", keep_rate=True)["bass"]  # doctest: +SKIP
         PosixPath('separated/song/bass.wav')
     """
-    request = Request(tuple(labels or ()), residual, keep_rate, high_band, format, shifts)
+    request = Request(tuple(labels or ()), residual, keep_rate, high_band, format, shifts, wiener)
     separator = StreamSeparator(checkpoint, request, device, bf16, chunk_seconds)
     if isinstance(audio, (str, Path)):
         return _separate_paths(Path(audio), separator, None if out is None else Path(out), progress)

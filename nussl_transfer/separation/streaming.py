@@ -3,6 +3,8 @@
 Each stage takes what the stage before has ready and holds no more than it needs::
 
     blocks of the mixture -> the model's rate -> STFT -> masks, chunk by chunk -> inverse STFT -> rate of the output
+
+What needs the whole mixture, such as the covariances of a Wiener filter, takes a pass of its own through the first stages.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from ..errors import ConfigError, DataError
 from .chunks import Chunking, chunking_of, in_chunks
 from .ensemble import Checkpoints, Ensemble
 from .high_band import BandShares, high_bands
+from .wiener import SpatialFilter
 
 RESIDUAL = "residual"
 # Frames read at once: a few seconds.
@@ -30,6 +33,7 @@ BLOCK = 1 << 16
 # Test-time shifts delay the mixture by up to this many seconds.
 SHIFT_SECONDS = 0.5
 MOST_SHIFTS = 64
+MOST_PASSES = 10
 MOST_CHANNELS = 64
 
 
@@ -44,6 +48,8 @@ class Request:
         high_band: Whether signals at the input's rate get their share of the mixture above the model's band.
         format: Format of files: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
         shifts: Number of delays of the mixture whose estimates are averaged; 1 delays nothing.
+        wiener: Number of passes that fit a multichannel Wiener filter to the estimates; 0 leaves the masks alone. A
+            mixture of one channel has no use for it.
     """
 
     labels: Sequence[str] = ()
@@ -52,11 +58,16 @@ class Request:
     high_band: bool = True
     format: str = "wav"
     shifts: int = 1
+    wiener: int = 0
 
     def __post_init__(self) -> None:
         check_format(self.format)
         if not 1 <= self.shifts <= MOST_SHIFTS:
             raise ConfigError(f"shifts is the number of delays to average: got {self.shifts}, expected 1 to {MOST_SHIFTS}.")
+        if not 0 <= self.wiener <= MOST_PASSES:
+            raise ConfigError(
+                f"wiener is a number of passes of the filter: got {self.wiener}, expected 0 to {MOST_PASSES}."
+            )
 
 
 @dataclass(frozen=True)
@@ -173,16 +184,17 @@ class StreamSeparator:
             OSError: The disk rejects a write.
         """
         rate, channels = self.rate_of(mixture), mixture.head.channels
+        passes = 1 + self._wiener_passes(mixture)
         frames = round(mixture.head.frames * rate / mixture.head.sample_rate)
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(written_audio(targets[name], rate, channels, frames, self.request.format))
                 for name in self.outputs
             ]
-            for pieces in self.stream(mixture):
+            for pieces in self.stream(mixture, advance):
                 for writer, piece in zip(writers, pieces, strict=True):
                     writer.write(piece)
-                advance(len(pieces[0]) / rate)
+                advance(len(pieces[0]) / rate / passes)
             self._check_length(mixture, writers[0].frames)
 
     def collect(self, mixture: Mixture, advance: Callable[[float], None] = lambda seconds: None) -> dict[str, np.ndarray]:
@@ -195,9 +207,10 @@ class StreamSeparator:
             DataError: See `write`.
         """
         found: list[list[np.ndarray]] = []
-        for pieces in self.stream(mixture):
+        passes = 1 + self._wiener_passes(mixture)
+        for pieces in self.stream(mixture, advance):
             found.append(pieces)
-            advance(len(pieces[0]) / self.rate_of(mixture))
+            advance(len(pieces[0]) / self.rate_of(mixture) / passes)
         self._check_length(mixture, len(found))
         columns = zip(*found, strict=True)
         return {name: np.concatenate(column).T for name, column in zip(self.outputs, columns, strict=True)}
@@ -210,8 +223,17 @@ class StreamSeparator:
                 f"{self.rate_of(mixture)} Hz. Give a longer signal, or keep its rate."
             )
 
-    def stream(self, mixture: Mixture) -> Iterator[list[np.ndarray]]:
+    def _wiener_passes(self, mixture: Mixture) -> int:
+        return self.request.wiener if mixture.head.channels > 1 else 0
+
+    def stream(
+        self, mixture: Mixture, advance: Callable[[float], None] = lambda seconds: None
+    ) -> Iterator[list[np.ndarray]]:
         """Yield the next frames of each output, float32 [n, nc], in the order of `outputs`.
+
+        Args:
+            mixture: The mixture.
+            advance: Called in the passes before the first output, with the seconds read divided by the number of passes.
 
         Raises:
             DataError: The mixture cannot be read to its end, or an estimate is not finite.
@@ -224,7 +246,7 @@ class StreamSeparator:
             )
         full_band = self.request.high_band and rate > self.rate
         read = _Counted(mixture.read())
-        pieces = self._shifted(mixture, read, full_band)
+        pieces = self._shifted(mixture, read, full_band, advance)
         if rate != self.rate:
             pieces = _exactly(resampled(pieces, self.rate, rate), read)
         # The mixture is read again: until an estimate is there, a whole batch of chunks would have to be held.
@@ -249,16 +271,23 @@ class StreamSeparator:
             done += len(piece)
             yield outputs
 
-    def _shifted(self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool) -> Iterator[np.ndarray]:
+    def _shifted(
+        self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool, advance: Callable[[float], None]
+    ) -> Iterator[np.ndarray]:
         """Yields the mean of the estimates of the mixture and of delayed copies of it; see `_estimates`."""
         count = self.request.shifts
         delays = [round(number * SHIFT_SECONDS * self.rate / count) for number in range(count)]
         others = [_Buffer(self._estimates(mixture, mixture.read(), full_band, delay)) for delay in delays[1:]]
-        for piece in self._estimates(mixture, read, full_band):
+        for piece in self._estimates(mixture, read, full_band, advance=advance):
             yield sum((other.take(len(piece)) for other in others), start=piece) / np.float32(count) if others else piece
 
     def _estimates(
-        self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool, delay: int = 0
+        self,
+        mixture: Mixture,
+        read: Iterable[np.ndarray],
+        full_band: bool,
+        delay: int = 0,
+        advance: Callable[[float], None] = lambda seconds: None,
     ) -> Iterator[np.ndarray]:
         """Yields the estimates of all picked labels, as long as the mixture, at the model's rate.
 
@@ -270,28 +299,42 @@ class StreamSeparator:
             read: Its blocks, at its own rate.
             full_band: Whether the high band will be shared out.
             delay: Samples of silence to put before the mixture; they are cut off again.
+            advance: See `stream`.
 
         Shape:
             [n, nc] each -> [m, labels x nc (+ nc + labels x nc + 1)] each
         """
         channels, device, params = mixture.head.channels, self.ensemble.device, self.ensemble.stft_params
-        analysis, synthesis = StftStream(params, channels, device), IstftStream(params, device)
         samples = mixture.head.frames * self.rate / mixture.head.sample_rate + delay
         chunking = self.chunking.at_most(int(samples) // params.hop_length + 3)
-
-        def spectra() -> Iterator[torch.Tensor]:
-            if delay:
-                yield self._as_rows(analysis.push(torch.zeros(channels, delay)))
-            for audio in resampled(read, mixture.head.sample_rate, self.rate):
-                yield self._as_rows(analysis.push(torch.from_numpy(np.ascontiguousarray(audio.T))))
-            yield self._as_rows(analysis.finish())
-
-        bands, given = _FullBand(self, channels) if full_band else None, 0
         network = functools.partial(self.ensemble.masks, bf16=self.bf16)
-        for spectrum, masks in in_chunks(spectra(), network, chunking, heard=torch.abs):
-            # Picking copies all masks, which takes five times as long as applying them.
-            picked = masks if len(self.picked) == masks.shape[-1] else masks[..., self.picked]
-            masked = self._as_channels(spectrum[..., None] * picked)
+
+        def masked_spectra(analysis: StftStream, read: Iterable[np.ndarray]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            def spectra() -> Iterator[torch.Tensor]:
+                if delay:
+                    yield self._as_rows(analysis.push(torch.zeros(channels, delay)))
+                for audio in resampled(read, mixture.head.sample_rate, self.rate):
+                    yield self._as_rows(analysis.push(torch.from_numpy(np.ascontiguousarray(audio.T))))
+                yield self._as_rows(analysis.finish())
+
+            return in_chunks(spectra(), network, chunking, heard=torch.abs)
+
+        spatial, passes = SpatialFilter(), self._wiener_passes(mixture)
+        for _ in range(passes):
+            for spectrum, masks in masked_spectra(StftStream(params, channels, device), mixture.read()):
+                spatial.observe(self._by_channel(spectrum), self._by_channel(masks))
+                advance(spectrum.shape[1] * params.hop_length / self.rate / (passes + 1))
+            spatial.update()
+        analysis, synthesis = StftStream(params, channels, device), IstftStream(params, device)
+        bands, given = _FullBand(self, channels) if full_band else None, 0
+        for spectrum, masks in masked_spectra(analysis, read):
+            if passes:
+                sources = spatial.estimate(self._by_channel(spectrum), self._by_channel(masks))[..., self.picked]
+                masked = sources.permute(3, 2, 1, 0).flatten(0, 1).to(device, torch.complex64)
+            else:
+                # Picking copies all masks, which takes five times as long as applying them.
+                picked = masks if len(self.picked) == masks.shape[-1] else masks[..., self.picked]
+                masked = self._as_channels(spectrum[..., None] * picked)
             if bands:
                 masked = torch.cat([masked, self._as_channels(spectrum[..., None])])
             audio = synthesis.push(masked)[:, : analysis.samples - given]  # [labels x nc (+ nc), m]
@@ -308,6 +351,10 @@ class StreamSeparator:
     def _as_rows(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Returns a spectrum [nc, nf, n] as the network takes it, [rows, n, nf, nc]."""
         return spectrum.permute(2, 1, 0)[None] if self.ensemble.channels > 1 else spectrum.transpose(1, 2)[..., None]
+
+    def _by_channel(self, rows: torch.Tensor) -> torch.Tensor:
+        """Returns a spectrum or masks in the network's order, [rows, n, nf, nc, ...], as [n, nf, nc, ...]."""
+        return rows[0] if self.ensemble.channels > 1 else rows.squeeze(3).movedim(0, 2)
 
     def _as_channels(self, spectra: torch.Tensor) -> torch.Tensor:
         """Returns spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""

@@ -1,0 +1,105 @@
+"""Filter the channels of a mixture jointly: a multichannel Wiener filter whose statistics come from masks.
+
+Masks scale each channel on its own. Where sources come from different directions, the channels together say more. Each
+source is modelled, at each frequency, by a covariance of its channels that is constant over the signal (where it comes
+from) times a power that changes from frame to frame (what it plays). The filter is the mean of the source given the
+mixture under that model. Its estimates give better covariances and powers, and so on.
+
+The covariances are sums over all frames. So each iteration reads the mixture once more, and memory does not grow with it.
+With masks that sum to one, the estimates sum to the mixture.
+
+On 15 s of the first recorded piece of Bach10, its four stems placed in stereo and separated with the shipped ``quartet``,
+the mean SI-SDR over stems and channels is
+
+==================================================  =======  =====  ======  ======
+stereo                                              mixture  masks  1 pass  2
+==================================================  =======  =====  ======  ======
+levels (constant-power panning)                     -7.02    0.54   2.56    3.06
+levels and delays of up to 0.45 ms                  -5.39    1.90   2.77    2.91
+the same in a reverberation of 0.4 s, 6 dB below    -5.18    1.83   2.28    2.21
+==================================================  =======  =====  ======  ======
+
+References:
+    Duong, Vincent and Gribonval, "Under-determined reverberant audio source separation using a full-rank spatial
+    covariance model", IEEE Transactions on Audio, Speech, and Language Processing 18 (2010). The updates are those of
+    norbert (Liutkus and Stoter, 2019), which Open-Unmix uses; a test compares them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+# Numbers in the covariances of the frames that are filtered at once: 64 MB.
+AT_ONCE = 1 << 22
+# Share of the mixture's power that is added to its covariance, so that it can be inverted: two equal channels cannot.
+REGULARIZATION = 1e-8
+
+
+class SpatialFilter:
+    """Estimate sources from all channels of a mixture, in one more pass over it for each iteration.
+
+    For each iteration, give all frames to `observe`, then call `update`. After the last, `estimate` returns the estimates
+    of any frames. Without an iteration they are those of the masks.
+
+    Attributes:
+        covariances: For each finished iteration the covariances of the sources, complex128 [nf, ns, nc, nc].
+    """
+
+    def __init__(self):
+        self.covariances: list[torch.Tensor] = []
+        self._sums: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def observe(self, spectrum: torch.Tensor, masks: torch.Tensor) -> None:
+        """Add frames to the covariances of the next iteration.
+
+        Shape:
+            complex64 [n, nf, nc], float32 [n, nf, nc, ns]
+        """
+        estimates = self.estimate(spectrum, masks)
+        products = torch.einsum("nfcs,nfds->fscd", estimates, estimates.conj())
+        powers = _powers(estimates).sum(dim=0)  # [nf, ns]
+        if self._sums is None:
+            self._sums = products, powers
+        else:
+            self._sums = self._sums[0] + products, self._sums[1] + powers
+
+    def update(self) -> None:
+        """End an iteration: from now on, `estimate` uses the covariances of all frames that it observed."""
+        products, powers = self._sums
+        self.covariances.append(products / powers.clamp(min=torch.finfo(powers.dtype).tiny)[..., None, None])
+        self._sums = None
+
+    def estimate(self, spectrum: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Return the estimates of all sources by the covariances of the iterations so far.
+
+        Shape:
+            complex64 [n, nf, nc], float32 [n, nf, nc, ns] -> complex128 [n, nf, nc, ns]
+        """
+        if spectrum.device.type == "mps":  # it has no float64
+            spectrum, masks = spectrum.cpu(), masks.cpu()
+        frames = max(1, AT_ONCE // (spectrum.shape[1] * spectrum.shape[2] ** 2))
+        parts = zip(spectrum.to(torch.complex128).split(frames), masks.split(frames), strict=True)
+        return torch.cat([self._filtered(*part) for part in parts])
+
+    def _filtered(self, spectrum: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        estimates = spectrum[..., None] * masks
+        for covariances in self.covariances:
+            powers = _powers(estimates).to(covariances.dtype)  # [n, nf, ns]
+            mixture = torch.einsum("nfs,fscd->nfcd", powers, covariances)
+            unmixed = _solve(mixture, spectrum)  # [n, nf, nc]
+            estimates = torch.einsum("nfs,fscd,nfd->nfcs", powers, covariances, unmixed)
+        return estimates
+
+
+def _powers(estimates: torch.Tensor) -> torch.Tensor:
+    """Returns the mean power of the channels: [n, nf, nc, ns] -> float64 [n, nf, ns]."""
+    return estimates.abs().square().mean(dim=2)
+
+
+def _solve(covariances: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+    """Returns the inverse covariances times a spectrum; 0 where both are 0: [n, nf, nc, nc], [n, nf, nc] -> [n, nf, nc]."""
+    channels = spectrum.shape[-1]
+    power = covariances.diagonal(dim1=-2, dim2=-1).real.mean(dim=-1)  # [n, nf]
+    added = torch.where(power > 0, REGULARIZATION * power, 1.0)
+    regular = covariances + added[..., None, None] * torch.eye(channels, dtype=covariances.dtype, device=covariances.device)
+    return torch.linalg.solve(regular, spectrum)
