@@ -9,10 +9,13 @@ WORKDIR /build
 COPY requirements.txt .
 RUN sed -e '/^# The demo/,/^$/d' -e '/^# The study/,/^$/d' -e '/^# Tests/,/^$/d' -e '/^# What snakemake/,/^$/d' \
         requirements.txt > runtime.txt
-# PyTorch's own index has the build for CPUs, whose version ends in +cpu and so comes first.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# torch first, with the packages it needs. Without TORCH_INDEX it comes with CUDA; with the address of PyTorch's index of builds
+# for CPUs, whose versions end in +cpu and so come first, the image is some gigabytes smaller.
+ARG TORCH_INDEX
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --extra-index-url "$TORCH_INDEX" -r runtime.txt
+    && grep '^torch==' runtime.txt > torch.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r torch.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps -r runtime.txt
 COPY setup.py setup.cfg pyproject.toml README.md LICENSE ./
 COPY nussl_transfer nussl_transfer
 RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps . \

@@ -1,7 +1,7 @@
 """Run the steps of the Dockerfile in an empty folder: COPY from what .dockerignore lets through, RUN by the shell.
 
 No container engine is needed. ``python -m venv`` and ``pip`` only check their arguments here. To let them install for real
-(a gigabyte, minutes), set NUSSL_TRANSFER_CONTAINER=1, and TORCH_INDEX if PyTorch's own index cannot be reached.
+(gigabytes, minutes), set NUSSL_TRANSFER_CONTAINER=1, and TORCH_INDEX for the build of torch for CPUs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def built(tmp_path_factory):
             work = root / value.lstrip("/")
             work.mkdir(parents=True, exist_ok=True)
         elif name == "ARG":
-            key, default = value.split("=", 1)
+            key, _, default = value.partition("=")
             environment[key] = os.environ.get(key, default)
         elif name == "COPY":
             *sources, target = here.removeprefix("--from=build ").split()
