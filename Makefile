@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 # The first of these that runs, and that the pinned packages support, builds the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.10 python
 
-.PHONY: help demo test test-slurm test-hosts lint bench docs body bundled study clean
+.PHONY: help demo test test-app test-slurm test-hosts lint bench docs body bundled study clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,9 @@ demo: $(READY) ## Fine-tune, separate and score, with the results in demo/ (BACH
 # Tests of one file run in one process, so that slow fixtures are built once.
 test: $(READY) ## Run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+test-app: $(READY) ## Try the page of `nussl-transfer app` in headless Chromium (needs chromium and chromedriver)
+	$(PY) tests/browser/app_in_chromium.py
 
 test-slurm: $(READY) ## Run the smoke study through a SLURM cluster of one node (root; installs system packages)
 	tests/cluster/slurm.sh $(PY)

@@ -230,7 +230,7 @@ def put(release: Path, name: str, package: Path) -> Path:
     card = card.replace(f"--model {name}.pth", f"--model {name}")
     card = card.replace(f'"{name}.pth"', f'"{name}"')
     # The full network does not ship; `body` does.
-    card = card.replace(f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n", "")
+    card = card.replace(f"nussl-transfer finetune my-stems --checkpoint {name}.full.pth --out run\n", "")
     with written_aside(path.with_suffix(".md")) as aside:
         aside.write_text(card, encoding="utf-8")
     registry = package / "checkpoints" / "zoo.json"

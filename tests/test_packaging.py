@@ -62,7 +62,7 @@ def test_the_entry_point_is_callable(setup_cfg):
     assert found.name == "nussl-transfer" and callable(found.load())
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("nussl_transfer", ()), ("recipes", ("demo",))])
+@pytest.mark.parametrize(("folder", "extras"), [("nussl_transfer", ("app",)), ("recipes", ("demo",))])
 def test_every_import_is_a_requirement(setup_cfg, folder, extras):
     wanted = asked_for(setup_cfg, "options", "install_requires")
     for extra in extras:

@@ -3,6 +3,7 @@
     *_command.py, *_commands.py   the options of each command, and its function
     parsers.py, options.py        what all parsers share, and options of several commands
     words.py                      several values in one word
+    app/                          the page of `app`
     status.py                     errors and signals as messages and an exit status
     recipe.py                     the words of recipes/pretrain.py and recipes/finetune.py
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from ..errors import ConfigError
+from .app_command import app, app_parser
 from .audio_commands import separate, separate_parser
 from .data_commands import check, check_parser, fetch, fetch_parser, prepare, prepare_parser
 from .finetune_command import finetune, finetune_parser
@@ -32,6 +34,7 @@ COMMANDS: dict[str, tuple[Callable[[], Parser], Callable[..., int | None]]] = {
     "separate": (separate_parser, separate),
     "publish": (publish_parser, publish),
     "models": (models_parser, models),
+    "app": (app_parser, app),
 }
 
 

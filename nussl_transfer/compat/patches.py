@@ -170,8 +170,8 @@ def repair_interact() -> None:
     def interact_or_explain(self: SeparationBase, *args: Any, **kwargs: Any) -> Any:
         if importlib.util.find_spec("gradio") is None or not hasattr(importlib.import_module("gradio"), "inputs"):
             raise TransferError(
-                "interact() needs gradio 3 or older. Write the estimates to files instead: call the separator, then each "
-                "estimate's write_audio_to_file(path); or nussl_transfer.separate(audio, checkpoint, out=folder)."
+                "interact() needs gradio 3 or older. For a page in the browser, run `nussl-transfer app --model "
+                "CHECKPOINT`. For files, call the separator, then each estimate's write_audio_to_file(path)."
             )
         return interact(self, *args, **kwargs)
 

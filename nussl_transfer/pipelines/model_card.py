@@ -105,10 +105,10 @@ def _sections(release: Release) -> list[str]:
 def _use(release: Release) -> str:
     name = release.name
     if not release.info.labels:
-        return f"```sh\nnussl-transfer finetune my-stems --from {name}.pth --out run\n```"
+        return f"```sh\nnussl-transfer finetune my-stems --checkpoint {name}.pth --out run\n```"
     return (
         f"```sh\nnussl-transfer separate song.wav --model {name}.pth --out separated\n"
-        f"nussl-transfer finetune my-stems --from {name}.full.pth --out run\n```\n\n"
+        f"nussl-transfer finetune my-stems --checkpoint {name}.full.pth --out run\n```\n\n"
         "With `import nussl_transfer` before nussl, nussl's own separator loads it as well:\n\n"
         f'```python\nestimates = nussl.separation.deep.DeepMaskEstimation(signal, "{name}.pth", mask_type="soft")()\n```'
     )

@@ -242,7 +242,7 @@ def test_a_mistake_is_one_message_with_status_2(words, said, capsys, tmp_path, m
 
 WORDS = {  # what each command needs besides the option under test
     "fetch": "", "check": ".", "prepare": ". --out o", "finetune": ". --out o", "evaluate": "m .",
-    "separate": "a.wav --model m --out o", "publish": "m --name n --license MIT", "models": "",
+    "separate": "a.wav --model m --out o", "publish": "m --name n --license MIT", "models": "", "app": "",
 }  # fmt: skip
 
 

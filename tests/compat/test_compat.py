@@ -309,7 +309,9 @@ def test_interact_says_what_to_call_without_gradio_or_with_todays(monkeypatch, s
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: spec)
     monkeypatch.setitem(sys.modules, "gradio", types.ModuleType("gradio"))
     separator = nussl.separation.primitive.HPSS(signals(1)[0])
-    with pytest.raises(TransferError, match=r"interact\(\) needs gradio 3 or older. Write the estimates to files instead"):
+    with pytest.raises(
+        TransferError, match=r"interact\(\) needs gradio 3 or older. For a page in the browser, run `nussl-t"
+    ):
         separator.interact()
 
 

@@ -105,7 +105,7 @@ def test_the_file_to_separate_with_is_smaller_and_the_full_one_is_the_network_as
     assert "embedding" not in small.layers
     weights = [safe_load(folder / f"tiny-band{part}.pth")["state_dict"] for part in ("", ".full")]
     assert {tensor.dtype for tensor in weights[0].values() if tensor.is_floating_point()} == {torch.float16}
-    transplant(full, ("a", "b"))  # as `finetune --from` does
+    transplant(full, ("a", "b"))  # as `finetune --checkpoint` does
 
 
 def test_nussl_alone_opens_it(run, tmp_path):
@@ -151,7 +151,7 @@ def test_a_pretrained_body_is_published_whole(tmp_path, small_chimera, tiny_stft
     path = write_checkpoint(tmp_path / "body.pth", small_chimera(), info)
     folder = publish(path, "tiny-body", "MIT", tmp_path / "releases")
     assert "embedding" in read_checkpoint(folder / "tiny-body.pth")[0].layers
-    assert "--from tiny-body.pth" in card_of(folder)[1]
+    assert "--checkpoint tiny-body.pth" in card_of(folder)[1]
 
 
 @pytest.mark.parametrize("name", ["", "Tiny", "../tiny", "a b", ".tiny", "a" * 65])
