@@ -308,7 +308,7 @@ def test_a_training_is_stopped_resumed_and_shown_and_its_model_separates(stems, 
 
 def test_a_training_with_a_wrong_word_does_not_start():
     training = Training()
-    with pytest.raises(ConfigError, match="--iterations: expected a whole number of 1 or more"):
+    with pytest.raises(ConfigError, match="--iterations: expected a whole number from 1"):
         training.start(training_words(Path("/s"), Path("/r"), "body", 0, "whole", "auto", []))
     assert training.look() == Look()
 
