@@ -367,7 +367,8 @@ def test_the_page_is_whole_and_names_no_other_host(served):
     answer = ask("GET", address)
     assert answer.status_code == 200 and "drums: cymbals, kick, snare" in answer.text
     assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', answer.text)
+    loaded = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="((?:https?:)?//[^"]*)"', answer.text)
+    assert all(link.startswith(f"{address}/") for link in loaded), loaded
     assert '"analytics_enabled":false' in answer.text.replace(" ", "")
 
 

@@ -58,10 +58,11 @@ def serve(model: Sequence[str] | None = None, host: str = LOOPBACK, port: int | 
         try:
             run(asgi(page, visitors.results, local), host, port)
         except KeyboardInterrupt:  # SIGTERM, too: `terminated_as_interrupted`
-            print("\nThe page is closed; what was uploaded and separated is deleted.")
+            pass
         finally:
             visitors.stop_all()
             training.close()
+    print("\nThe page is closed; what was uploaded and separated is deleted.")
 
 
 def asgi(page: Any, results: Path, local: bool) -> Guard:
