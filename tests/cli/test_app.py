@@ -267,7 +267,7 @@ def test_the_words_of_the_form_parse_as_the_command_does():
     assert given == expected
 
 
-def wait_until(true, seconds: float = 120.0):
+def wait_until(true, seconds: float = 600.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
