@@ -174,8 +174,8 @@ class ChunkedMixin(DeepMixin):
 
     def _shares(self) -> np.ndarray:
         """Returns each estimate's share of the high band at the network's rate, [samples, ns, nc]."""
-        masks = np.stack([mask.mask for mask in self.result_masks], axis=-1)  # [nf, nt, nc, ns]
-        spectrum, masks = (torch.from_numpy(array).transpose(0, 1)[None] for array in (self.stft, masks))
+        stacked = np.stack([mask.mask for mask in self.result_masks], axis=-1)  # [nf, nt, nc, ns]
+        spectrum, masks = (torch.from_numpy(array).transpose(0, 1)[None] for array in (self.stft, stacked))
         shares = BandShares(self.metadata["stft_params"].hop_length)
         first = shares.push(spectrum.to(torch.complex64), masks.float())[: self._samples]
         return np.concatenate([first, shares.finish(self._samples - len(first))])

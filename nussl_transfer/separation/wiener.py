@@ -45,7 +45,7 @@ class SpatialFilter:
         covariances: For each finished iteration the covariances of the sources, complex128 [nf, ns, nc, nc].
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.covariances: list[torch.Tensor] = []
         self._sums: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -64,7 +64,13 @@ class SpatialFilter:
             self._sums = self._sums[0] + products, self._sums[1] + powers
 
     def update(self) -> None:
-        """End an iteration: from now on, `estimate` uses the covariances of all frames that it observed."""
+        """End an iteration: from now on, `estimate` uses the covariances of all frames that it observed.
+
+        Raises:
+            ValueError: There were none.
+        """
+        if self._sums is None:
+            raise ValueError("No frames were observed. Give them to `observe` first.")
         products, powers = self._sums
         self.covariances.append(products / powers.clamp(min=torch.finfo(powers.dtype).tiny)[..., None, None])
         self._sums = None
