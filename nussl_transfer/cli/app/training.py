@@ -102,7 +102,7 @@ class Training:
     def stop(self) -> None:
         """Ask the process to save everything and end; return at once."""
         with self._lock:
-            if self._alive():
+            if self._process is not None and self._process.poll() is None:
                 self._stopping = True
                 self._process.terminate()
 
@@ -118,29 +118,29 @@ class Training:
 
     def look(self) -> Look:
         """Return how far the training is."""
-        if self._process is None:
+        if self._process is None or self._reader is None:
             return Look()
-        alive = self._alive()
-        if not alive:
+        status = self._process.poll()
+        if status is not None:
             self._reader.join(5.0)
         lines = [line.rstrip() for line in self._lines if line.strip()]
         points = _read_points(self._run)
         return Look(
-            state=self._state(alive, points),
+            state=self._state(status, points),
             run=self._run,
             command=shlex.join([PROGRAM, "finetune", *self._words]),
             iterations=self._iterations,
             points=points,
             said=lines[-1] if lines else "",
-            error="" if alive or self._process.returncode == 0 else _error(lines, self._process.returncode, self._run),
+            error=_error(lines, status, self._run) if status else "",
         )
 
-    def _state(self, alive: bool, points: Sequence[dict]) -> str:
-        if alive:
+    def _state(self, status: int | None, points: Sequence[dict]) -> str:
+        if status is None:
             return "stopping" if self._stopping else "running"
         if self._stopping and not (points and points[-1]["iteration"] >= self._iterations):
             return "stopped"
-        return "failed" if self._process.returncode else "done"
+        return "failed" if status else "done"
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
