@@ -209,7 +209,9 @@ def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
 
 def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
     """Return the results of all batches as one array on the host, in the order of the excerpts."""
-    joined = np.concatenate([part.cpu().numpy() if isinstance(part, torch.Tensor) else part for part in parts])
+    tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+    # One copy from the device for all batches: each copy waits for it.
+    joined = torch.cat(tensors).cpu().numpy() if tensors else np.concatenate(parts)
     placed = np.empty_like(joined)
     placed[order] = joined
     return placed

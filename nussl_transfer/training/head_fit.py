@@ -111,7 +111,7 @@ def bands_of(bins: int) -> list[tuple[int, int]]:
     """Return the first and the last bin (exclusive) of each band; the widths grow with the frequency.
 
     >>> bands_of(5)
-    [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    [(0, 1), (1, 2), (2, 3), (3, 5)]
     """
     edges = np.unique(np.geomspace(1, bins + 1, min(bins, BANDS) + 1).round().astype(int) - 1)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))

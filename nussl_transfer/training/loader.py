@@ -248,7 +248,7 @@ def _collate(items: Sequence[tuple[int, dict] | _Failure]) -> dict | _Failure:
         return default_collate([values for _, values in made])
     except (RuntimeError, TypeError, KeyError) as error:
         (first, names), (last, _) = made[0], made[-1]
-        shapes = {name: sorted({np.shape(values.get(name, 0)) for _, values in made}) for name in names}
+        shapes = {name: sorted({tuple(np.shape(values.get(name, 0))) for _, values in made}) for name in names}
         differing = {name: found for name, found in shapes.items() if len(found) > 1}
         message = f"items {first} to {last} do not fit into one batch, their shapes differ: {differing}"
         return _Failure(first, message if differing else f"{type(error).__name__}: {error}", error)
