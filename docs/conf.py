@@ -31,6 +31,8 @@ for name in ("nussl_transfer", "ignite"):  # what the tutorial logs would go to 
     logging.getLogger(name).setLevel(logging.WARNING)
 
 # The tutorial is executed, into a page with its output. An error in it ends the build.
+# The folder of the checkout may have a space in its name; no link of the pages does.
+suppress_warnings = ["sphinx_gallery.space_in_filename"]
 sphinx_gallery_conf = {
     "examples_dirs": "tutorial",
     "gallery_dirs": "_tutorial",

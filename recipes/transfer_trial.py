@@ -151,7 +151,8 @@ def run_folds(store: Store, candidate: Candidate, k: int, seed: int, out: Path, 
             write_json(done, {"rows": found, "seconds": {str(count): points[count] for count in counts}})
         found = json.loads(done.read_text(encoding="utf-8"))
         for count in map(str, counts):
-            rows[count] += found["rows"][count]
+            # Each fold counts its excerpts from 0; `compare` pairs by them.
+            rows[count] += [{**row, "excerpt": f"{number}:{row['excerpt']}"} for row in found["rows"][count]]
             seconds[count].append(found["seconds"][count])
     return {"rows": rows, "seconds": seconds}
 

@@ -47,6 +47,7 @@ def test_each_track_is_held_out_once_and_the_table_names_all_candidates(tmp_path
         rows = result["rows"]["2"]
         assert {row["track"] for row in rows} == {f"piece{number}" for number in range(4)}
         assert len(rows) == 4 * 2 * 2  # tracks, excerpts of 2 s, labels
+        assert len({(row["excerpt"], row["label"]) for row in rows}) == len(rows), "folds must not share excerpts' names"
         mean = np.mean([row["si_sdr"] for row in rows])
         assert transfer_trial.mean_of(rows) == mean
     shown = capsys.readouterr().out
