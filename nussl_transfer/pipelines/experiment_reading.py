@@ -112,7 +112,7 @@ def compose(text: str, name: str) -> yaml.Node:
 
 
 def build(kind: type[Section], layers: Sequence[yaml.Node], name: str = "", root: type | None = None) -> Section:
-    """Build a dataclass from YAML mappings, each of which may change the values of those before it.
+    """Merge YAML mappings, where later values replace earlier ones, and build a dataclass from the result.
 
     Fields that are dataclasses, or mappings to dataclasses, are merged key by key; any other value replaces the one before.
     In a mapping to dataclasses, null removes an entry.

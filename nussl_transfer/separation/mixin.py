@@ -111,7 +111,7 @@ class ChunkedMixin(DeepMixin):
         return functools.partial(run_network, self.model, output=output, bf16=self.bf16)
 
     def _in_nussls_order(self, output: torch.Tensor) -> np.ndarray:
-        """Return an output [rows, nt, nf, nc, n] as nussl has it, [nf, nt, nc, n]."""
+        """Reorder an output's axes from [rows, nt, nf, nc, n] to nussl's [nf, nt, nc, n]."""
         if self.metadata["num_channels"] == 1:
             output = output.transpose(0, -2)  # the rows are channels
         return output.squeeze(0).transpose(0, 1).cpu().numpy()

@@ -78,7 +78,7 @@ def fit_mask_head(
             mixture = made["mix_magnitude"][:, frames].flatten(0, 1).flatten(1)  # [rows, bins]
             sources = made["source_magnitudes"][:, frames].flatten(0, 1).flatten(1, 2)  # [rows, bins, ns]
             logits = logits_of(sources, mixture, softmax)
-            # Sums in float64 on the CPU: not every device has it, and squares of magnitudes span many orders.
+            # Sum in float64: float32 loses small magnitudes beside large ones. On the CPU: MPS has no float64.
             hidden, mixture, logits = (values.cpu().double() for values in (hidden, mixture, logits))
             for band, (low, high) in enumerate(bands):
                 weighted = (hidden * mixture[:, low:high].mean(dim=1, keepdim=True)).T
