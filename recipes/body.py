@@ -33,6 +33,7 @@ from nussl_transfer.audio.stft import spectrogram
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.status import recipe_status
+from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant
@@ -44,6 +45,7 @@ from nussl_transfer.training.fit import fit
 from recipes.corpora.ensembles import render_ensembles
 from recipes.corpora.programs import FAMILIES, family_of
 from recipes.corpora.sampled import render_sampled
+from recipes.widening import widen
 
 WEIGHTS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
 MOST_SOURCES, FEWEST_SOURCES = 4, 2
@@ -132,8 +134,8 @@ def pretrain(
     iterations: int = FIRST_ITERATIONS,
     batch_size: int = 16,
     excerpt_seconds: float = 2.0,
-    hidden_size: int = 128,
-    num_layers: int = 2,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
     dc_weight: float = 0.001,
     frame_step: int = 4,
     mask_frame_step: int = 4,
@@ -152,12 +154,13 @@ def pretrain(
         stores: Stores with splits 'train' and 'valid'.
         run: Folder of the run.
         shares: Share of the mixtures that each store gives; equal by default.
-        start: Checkpoint to continue from; its sizes count. None begins with a new network.
+        start: Checkpoint to continue from. None begins with a new network.
         iterations: Number of batches.
         batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture.
-        hidden_size: Units of each direction of the recurrent layers.
-        num_layers: Number of recurrent layers.
+        hidden_size: Units of each direction of the recurrent layers; those of `start`, or 128, by default. Where `start`
+            has fewer, it is widened (`recipes.widening`).
+        num_layers: Number of recurrent layers of a new network; 2 by default.
         dc_weight: Weight of the clustering loss. At nussl's scale it is a thousand times the loss of the masks, so 0.001
             lets both tasks count.
         frame_step: The clustering loss takes every frame_step-th frame.
@@ -214,15 +217,24 @@ def pretrain(
     return fit(model, train, valid, config=config, out=run, info=info, targets=FamilyTargets(stft_params)).folder
 
 
-def make_network(start: str | None, hidden_size: int, num_layers: int, seed: int) -> nussl.ml.SeparationModel:
-    """Return a network with a mask for each family: a new one, or that of a checkpoint."""
+def make_network(start: str | None, hidden_size: int | None, num_layers: int | None, seed: int) -> nussl.ml.SeparationModel:
+    """Return a network with a mask for each family: a new one, or that of a checkpoint, wider where that is asked for.
+
+    Raises:
+        ConfigError: The network of the checkpoint is wider than `hidden_size`, or `num_layers` is given with a checkpoint.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if start is None:
-            sizes = {"hidden_size": hidden_size, "num_layers": num_layers}
+            sizes = {"hidden_size": hidden_size or 128, "num_layers": num_layers or 2}
             return nussl.ml.SeparationModel(build_transfer_chimera(num_sources=len(FAMILIES), **sizes))
+        if num_layers is not None:
+            raise ConfigError(f"num_layers is {num_layers}, but the layers are those of {start}. Leave num_layers out.")
         model, info = read_checkpoint(resolve(start))
-        return transplant(model, FAMILIES, info.labels)[0]
+        model = transplant(model, FAMILIES, info.labels)[0]
+        if hidden_size is None or hidden_size == model.layers["recurrent_stack"].rnn.hidden_size:
+            return model
+        return widen(model, hidden_size)
 
 
 def command_of(**arguments) -> str:

@@ -65,13 +65,11 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
         "iterations": 2,
         "batch_size": 2,
         "excerpt_seconds": 0.25,
-        "hidden_size": 4,
-        "num_layers": 1,
         "validate_every": 1,
     }
     stores, runs = [str(make_store(tmp_path / "store"))], [str(tmp_path / "one"), str(tmp_path / "two")]
-    body.pretrain(stores, runs[0], **small)
-    body.pretrain(stores, runs[1], start=runs[0], learning_rate=2e-4, **small)
+    body.pretrain(stores, runs[0], hidden_size=4, num_layers=1, **small)
+    body.pretrain(stores, runs[1], start=runs[0], hidden_size=6, learning_rate=2e-4, **small)
     (tmp_path / "weights").mkdir()
     path = body.publish(runs, str(tmp_path / "weights"))
 
@@ -79,7 +77,7 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     trained, _ = read_checkpoint(f"{runs[1]}/checkpoints/best.model.pth")
     assert info.labels == FAMILIES and info.mode == "pretrain"
     entry = json.loads((tmp_path / "zoo.json").read_text())["body"]
-    assert entry["bytes"] == path.stat().st_size and "1 x 4 BLSTM" in entry["what"]
+    assert entry["bytes"] == path.stat().st_size and "1 x 6 BLSTM" in entry["what"]
     for name, tensor in trained.state_dict().items():
         torch.testing.assert_close(published.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
     first, second = json.loads((tmp_path / "weights" / "body.json").read_text())["stages"]

@@ -1,0 +1,73 @@
+"""Make the recurrent layers of a trained ChimeraNet wider without changing what it computes."""
+
+from __future__ import annotations
+
+import copy
+
+import nussl_transfer  # isort: skip  # noqa: F401  (before nussl: it repairs nussl)
+import nussl
+import torch
+
+from nussl_transfer.errors import ConfigError
+
+RECURRENT = "recurrent_stack"
+
+
+def widen(model: nussl.ml.SeparationModel, hidden_size: int) -> nussl.ml.SeparationModel:
+    """Return a network with wider BLSTM layers that gives the same outputs.
+
+    The new units are initialised as in a new network. Every weight from a new unit to an old one, and to the heads, is 0:
+    so the outputs stay, and training can use the new units from the first step. It is quicker than training the wider
+    network from the beginning (the idea is that of Chen, Goodfellow and Shlens, "Net2Net", 2016; there, old units are
+    doubled instead).
+
+    Args:
+        model: A ChimeraNet of `build_transfer_chimera` with LSTM layers; it is not changed.
+        hidden_size: Units of each direction, more than the network has.
+
+    Raises:
+        ConfigError: `hidden_size` is not above that of the network, or the layers are not LSTM layers.
+    """
+    old = model.layers[RECURRENT].rnn
+    if not isinstance(old, torch.nn.LSTM):
+        raise ConfigError(f"The recurrent layers are {type(old).__name__}. Only LSTM layers can be widened.")
+    if hidden_size <= old.hidden_size:
+        raise ConfigError(f"hidden_size is {hidden_size}. Give more than the {old.hidden_size} units of the network.")
+    config = copy.deepcopy(model.config)
+    directions = 2 if old.bidirectional else 1
+    for name, module in config["modules"].items():
+        arguments = module.get("args", {})
+        if name == RECURRENT:
+            arguments["hidden_size"] = hidden_size
+        elif arguments.get("hidden_size") == directions * old.hidden_size:
+            arguments["hidden_size"] = directions * hidden_size
+    wider = nussl.ml.SeparationModel(config)
+    state = wider.state_dict()
+    for name, weight in model.state_dict().items():
+        state[name] = _widened(name, weight, state[name], old.hidden_size, hidden_size, directions)
+    wider.load_state_dict(state)
+    return wider
+
+
+def _widened(name: str, weight, new, old_size: int, size: int, directions: int) -> torch.Tensor:
+    """Return a tensor of the wider network: old values where both ends are old, 0 from new units to old ones."""
+    if weight.shape == new.shape:
+        return weight.clone()
+    rows, columns = torch.arange(weight.shape[0]), torch.arange(weight.shape[-1])
+    if f"{RECURRENT}.rnn." in name:
+        rows = _places(rows, old_size, size)  # the four gates stand one after another
+    widened = new.clone()
+    if weight.dim() == 1:
+        widened[rows] = weight
+        return widened
+    if weight.shape[1] != new.shape[1]:
+        widened[rows] = 0
+        if weight.shape[1] == directions * old_size:
+            columns = _places(columns, old_size, size)
+    widened[rows[:, None], columns] = weight
+    return widened
+
+
+def _places(units: torch.Tensor, old_size: int, size: int) -> torch.Tensor:
+    """Return where units of blocks of `old_size` stand in blocks of `size`."""
+    return units % old_size + units // old_size * size
