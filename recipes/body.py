@@ -30,13 +30,13 @@ from jsonargparse import auto_cli
 from torch.utils.data import Dataset
 
 from nussl_transfer.audio.stft import spectrogram
-from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, read_info, write_checkpoint
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
-from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant
+from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant, without_masks
 from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
@@ -53,6 +53,7 @@ MIXTURES = MixtureConfig(
     coherent=0.5, num_sources=MOST_SOURCES, fewest_sources=FEWEST_SOURCES, gain_db=3.0, timbre=0.8, eq_db=5.0, room=0.4
 )
 VALID_ITEMS, VALID_SEED = 192, 1
+HEAD_MIXTURES = 256
 FIRST_ITERATIONS, SECOND_ITERATIONS = 20_000, 4_000
 
 
@@ -207,6 +208,8 @@ def pretrain(
         ema_decay=ema_decay,
         validate_every=validate_every,
         plateau_iterations=plateau_iterations,
+        # A new mask head, also that of a published model, starts from least squares.
+        head_mixtures=0 if has_families(start) else HEAD_MIXTURES,
         bf16=bf16,
         seed=seed,
         workers=workers,
@@ -237,6 +240,11 @@ def make_network(start: str | None, hidden_size: int | None, num_layers: int | N
         return widen(model, hidden_size)
 
 
+def has_families(checkpoint: str | None) -> bool:
+    """Return whether a checkpoint has trained masks of the families; those that `publish` writes have none."""
+    return checkpoint is not None and read_info(resolve(checkpoint)).labels == FAMILIES
+
+
 def command_of(**arguments) -> str:
     """Return the command that calls `pretrain` with these arguments, defaults left out."""
     parameters = inspect.signature(pretrain).parameters
@@ -245,7 +253,7 @@ def command_of(**arguments) -> str:
 
 
 def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", continued: bool = False) -> Path:
-    """Write the last run's best network (half precision), its entry in ``zoo.json`` and all curves; return the checkpoint.
+    """Write the last run's best network (half precision, without the masks), its entry in ``zoo.json`` and all curves.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
@@ -254,8 +262,9 @@ def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", contin
         continued: Whether the first run started from the model that is there: then its stages come first.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
-    # Mode 'pretrain' says that the masks are no separator's: they are families, and there to be replaced.
-    path = write_checkpoint(Path(out) / f"{name}.pth", model, replace(info, mode="pretrain"), half=True)
+    # The masks of the families stay behind: fine-tuning replaces them, and least squares find them again.
+    info = replace(info, mode="pretrain", labels=())
+    path = write_checkpoint(Path(out) / f"{name}.pth", without_masks(model), info, half=True)
     earlier = Path(out) / f"{name}.json"
     stages = json.loads(earlier.read_text(encoding="utf-8"))["stages"] if continued else []
     for run in map(Path, runs):

@@ -16,6 +16,7 @@ from ..errors import CheckpointError, ConfigError
 
 MASK_HEAD = "mask"
 EMBEDDING_HEAD = "embedding"
+ESTIMATES = "estimates"
 NORMALIZATION = "normalization"
 
 
@@ -130,20 +131,39 @@ def build_transfer_chimera(
 
 
 def with_num_sources(config: dict, num_sources: int) -> dict:
-    """Return a copy of a ChimeraNet's configuration with another number of masks.
+    """Return a copy of a network's configuration with another number of masks.
+
+    A network for deep clustering alone, such as nussl's ``build_recurrent_dpcl`` makes, gets a mask head beside its
+    embedding, as in the paper's ChimeraNet.
 
     Raises:
-        CheckpointError: The configuration has no mask head.
+        CheckpointError: The configuration has no mask head, and no embedding beside which one can be put.
     """
     config = copy.deepcopy(config)
-    modules = config["modules"]
-    if modules.get(MASK_HEAD, {}).get("class") != "Embedding":
+    if MASK_HEAD not in config["modules"]:
+        _add_mask_head(config)
+    head = config["modules"].get(MASK_HEAD, {})
+    if head.get("class") != "Embedding":
         raise CheckpointError(
             f"Network {config.get('name')!r} cannot get a new mask head: it has layers "
-            f"{', '.join(sorted(modules))} and no {MASK_HEAD!r}. Take a ChimeraNet or a mask inference network."
+            f"{', '.join(sorted(config['modules']))}. Take a ChimeraNet, a mask inference network or a deep clustering "
+            "network of nussl."
         )
-    modules[MASK_HEAD]["args"]["embedding_size"] = num_sources
+    head["args"]["embedding_size"] = num_sources
     return config
+
+
+def _add_mask_head(config: dict) -> None:
+    """Put a mask head on the layer on which the embedding head is, if there is one."""
+    embedding = config["modules"].get(EMBEDDING_HEAD, {})
+    below = [connection[1] for connection in config["connections"] if connection[0] == EMBEDDING_HEAD]
+    if embedding.get("class") != "Embedding" or len(below) != 1 or "mix_magnitude" not in config["modules"]:
+        return
+    config["modules"][MASK_HEAD] = copy.deepcopy(embedding)
+    config["modules"][MASK_HEAD]["args"]["activation"] = ["softmax"]
+    config["modules"][ESTIMATES] = {"class": "Mask"}
+    config["connections"] += [[MASK_HEAD, below[0]], [ESTIMATES, [MASK_HEAD, "mix_magnitude"]]]
+    config["output"] = [*config["output"], ESTIMATES, MASK_HEAD]
 
 
 def transplant(
@@ -187,6 +207,12 @@ def transplant(
     return network, TransplantReport(tuple(copied), tuple(made_new), tuple(dropped))
 
 
+def channels_of(model: SeparationModel) -> int:
+    """Return how many audio channels a network takes together."""
+    heads = [model.layers[name] for name in (MASK_HEAD, EMBEDDING_HEAD) if name in model.layers]
+    return next((head.num_audio_channels for head in heads if hasattr(head, "num_audio_channels")), 1)
+
+
 def without_embedding(model: SeparationModel) -> SeparationModel:
     """Return a smaller network that gives the same masks and no embedding: all that separation needs.
 
@@ -205,6 +231,28 @@ def without_embedding(model: SeparationModel) -> SeparationModel:
         )
     smaller = SeparationModel(config)
     smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) != EMBEDDING_HEAD})
+    return smaller.eval()
+
+
+def without_masks(model: SeparationModel) -> SeparationModel:
+    """Return a smaller network that gives the same embedding and no masks: all that a pretrained model needs.
+
+    Raises:
+        CheckpointError: It has no embedding, or its embedding depends on the masks.
+    """
+    config = copy.deepcopy(model.config)
+    removed = {MASK_HEAD, ESTIMATES}
+    config["modules"] = {name: module for name, module in config["modules"].items() if name not in removed}
+    config["connections"] = [connection for connection in config["connections"] if connection[0] not in removed]
+    config["output"] = [name for name in config["output"] if name not in removed]
+    named = {name for _, inputs in config["connections"] for name in inputs if isinstance(name, str)}
+    if named & removed or EMBEDDING_HEAD not in config["modules"]:
+        raise CheckpointError(
+            f"The masks cannot be removed from network {config.get('name')!r}: it has layers "
+            f"{', '.join(sorted(config['modules']))}, and its embedding depends on the masks or is missing. Keep it whole."
+        )
+    smaller = SeparationModel(config)
+    smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) not in removed})
     return smaller.eval()
 
 

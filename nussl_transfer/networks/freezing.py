@@ -8,7 +8,7 @@ from nussl.ml import SeparationModel
 from torch import nn
 
 from ..errors import ConfigError
-from .chimera import EMBEDDING_HEAD, MASK_HEAD, PAPER
+from .chimera import EMBEDDING_HEAD, ESTIMATES, MASK_HEAD, PAPER
 
 MODES = ("pretrain", "whole", "mask")
 
@@ -22,7 +22,7 @@ def check_mode(mode: str) -> None:
 def outputs_of_mode(mode: str) -> list[str]:
     """Return the outputs of the network that a mode's losses use."""
     check_mode(mode)
-    masks = [MASK_HEAD, "estimates"]
+    masks = [MASK_HEAD, ESTIMATES]
     return {"pretrain": [EMBEDDING_HEAD], "whole": [EMBEDDING_HEAD, *masks], "mask": masks}[mode]
 
 

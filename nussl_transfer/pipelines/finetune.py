@@ -22,7 +22,7 @@ from ..mixing.split import (
     mixtures_of,
     train_valid_split,
 )
-from ..networks.chimera import MASK_HEAD, PAPER, transplant
+from ..networks.chimera import PAPER, channels_of, transplant
 from ..networks.freezing import parameter_groups
 from ..runtime.files import is_newer
 from ..runtime.log import logger
@@ -62,7 +62,7 @@ class Start:
         path = once_per_machine(lambda: resolve(like if checkpoint is None else checkpoint))
         with synchronized():
             network, info = read_checkpoint(path)
-            channels = network.layers[MASK_HEAD].num_audio_channels
+            channels = channels_of(network)
             if channels != 1:
                 raise CheckpointError(
                     f"{path} cannot be fine-tuned: its network takes {channels} channels together, and stores are mono. "
@@ -228,7 +228,11 @@ def check_trainable(start: Start, config: FitConfig) -> None:
             "Mode 'mask' needs a pretrained model: got none, and a mask head on an untrained body learns nothing. Take "
             "mode 'whole', or give a checkpoint."
         )
-    parameter_groups(start.network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
+    network = start.network
+    if config.mode != "pretrain":
+        with preserve_random_state():
+            network = transplant(network, UNTRAINED)[0]  # with a mask head, which it may lack
+    parameter_groups(network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 
 
 def train_on(

@@ -210,7 +210,7 @@ def _score(
     before: Path, after: Path, test: Store, info: CheckpointInfo, folder: Path, seconds: float | None, device: str
 ) -> dict:
     if info.mode == "pretrain":
-        raise ConfigError(f"{before} cannot be scored: its mask head was never trained. Leave the test out.")
+        raise ConfigError(f"{before} cannot be scored: it has no trained mask head. Leave the test out.")
     if any(track.split == "test" for track in test.tracks):
         test = test.select(split="test")
     excerpts = make_excerpts(test, seconds or info.excerpt_seconds)

@@ -160,7 +160,7 @@ def require_trained_masks(path: str | Path, mode: str, model: SeparationModel) -
     """
     if mode == "pretrain":
         raise CheckpointError(
-            f"{path} is a pretrained model whose mask head was never trained. Fine-tune it first "
+            f"{path} is a pretrained model without a trained mask head. Fine-tune it first "
             f"(`nussl-transfer finetune STEMS --checkpoint {path} --out RUN`), or use it for clustering: "
             "TransferDeepClustering, or nussl.separation.deep.DeepClustering."
         )

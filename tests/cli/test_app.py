@@ -67,7 +67,7 @@ def test_wrong_models_and_addresses_are_one_sentence(capsys, tmp_path, monkeypat
     assert cli.main(["app", "--model", "nobody"]) == 2
     assert "There is no model 'nobody'" in capsys.readouterr().err
     assert cli.main(["app", "--model", "body"]) == 2
-    assert "is a pretrained model whose mask head was never trained" in capsys.readouterr().err
+    assert "is a pretrained model without a trained mask head" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- separating

@@ -430,7 +430,7 @@ def test_a_checkpoint_that_does_not_fit_the_store_is_refused_before_any_scoring(
         "separates guitar, voice, the store holds bass, voice": make_checkpoint(tmp_path / "a", ("guitar", "voice")),
         "works at 44100 Hz, the store at 16000 Hz": make_checkpoint(tmp_path / "b", rate=44100),
         "separates 2 channels together": make_checkpoint(tmp_path / "c", channels=2),
-        "mask head was never trained": make_checkpoint(tmp_path / "d", mode="pretrain"),
+        "without a trained mask head": make_checkpoint(tmp_path / "d", mode="pretrain"),
     }
     for message, path in wrong.items():
         with pytest.raises(CheckpointError, match=message):

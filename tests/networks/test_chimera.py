@@ -13,7 +13,14 @@ from nussl.ml import SeparationModel
 from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_dpcl
 
 from nussl_transfer.errors import CheckpointError, ConfigError
-from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant, with_num_sources
+from nussl_transfer.networks.chimera import (
+    PAPER,
+    build_transfer_chimera,
+    channels_of,
+    transplant,
+    with_num_sources,
+    without_masks,
+)
 
 
 def snapshot(model: SeparationModel) -> dict:
@@ -194,10 +201,48 @@ def test_a_layer_that_is_not_there_is_an_error_that_names_it(small_chimera):
         transplant(source, ["a", "b"])
 
 
-def test_a_network_without_a_mask_head_is_refused():
+def test_a_deep_clustering_network_of_nussl_becomes_nussls_chimera():
+    options = {"num_features": 33, "hidden_size": 8, "num_layers": 1, "bidirectional": True, "dropout": 0.0}
+    embedding = {"embedding_size": 5, "embedding_activation": ["tanh", "unit_norm"], "num_audio_channels": 1}
+    clustering = build_recurrent_dpcl(**options, **embedding)
+    found = with_num_sources(clustering, 3)
+    expected = build_recurrent_chimera(**options, **embedding, num_sources=3, mask_activation=["softmax"])
+    assert {**found, "name": None} == {**expected, "name": None}
+    assert "mask" not in clustering["modules"], "the one given was changed"
+
+
+def test_a_deep_clustering_network_is_transplanted_with_all_its_layers():
+    source = SeparationModel(build_recurrent_dpcl(33, 8, 1, True, 0.0, 5, ["tanh", "unit_norm"]))
+    model, report = transplant(source, ["a", "b"])
+    assert set(report.copied) == set(source.state_dict()) and not report.dropped
+    batch = {"mix_magnitude": torch.rand(1, 6, 33, 1)}
+    torch.testing.assert_close(model.eval()(batch)["embedding"], source.eval()(batch)["embedding"])
+    assert model(batch)["mask"].shape == (1, 6, 33, 1, 2)
+
+
+def test_without_an_embedding_head_no_mask_head_can_be_put_beside_it():
     config = build_recurrent_dpcl(33, 8, 1, True, 0.0, 5, ["sigmoid"])
-    with pytest.raises(CheckpointError, match="embedding.*no 'mask'.*Take a ChimeraNet"):
+    config["modules"]["embedding"]["class"] = "Concatenate"
+    with pytest.raises(CheckpointError, match="embedding.*Take a ChimeraNet"):
         with_num_sources(config, 2)
+
+
+def test_a_network_without_its_masks_gives_the_same_embedding(small_chimera):
+    source = small_chimera(num_sources=3).eval()
+    smaller = without_masks(source)
+    batch = {"mix_magnitude": torch.rand(1, 6, 33, 1)}
+    output = smaller(batch)
+    assert output.keys() == {"embedding"}
+    assert torch.equal(output["embedding"], source(batch)["embedding"])
+    assert smaller.config["modules"].keys() == build_recurrent_dpcl(33, 8, 1, True, 0.0, 5, ["tanh"])["modules"].keys()
+    assert channels_of(smaller) == channels_of(source) == 1
+
+
+def test_masks_stay_in_a_network_that_has_no_embedding(small_chimera):
+    source = small_chimera()
+    del source.config["modules"]["embedding"]
+    with pytest.raises(CheckpointError, match="masks cannot be removed"):
+        without_masks(source)
 
 
 def test_the_rest_of_a_configuration_stays_when_the_number_of_sources_changes():

@@ -181,7 +181,7 @@ def test_a_confidence_that_cannot_be_measured_says_what_is_missing(checkpoint, n
 
 def test_a_pretrained_model_is_an_error_that_names_the_next_step(tmp_path, make_checkpoint, noise, signal):
     body = make_checkpoint(tmp_path / "body.pth", mode="pretrain")
-    with pytest.raises(CheckpointError, match=r"mask head was never trained.*finetune STEMS --checkpoint .*body\.pth"):
+    with pytest.raises(CheckpointError, match=r"without a trained mask head.*finetune STEMS --checkpoint .*body\.pth"):
         TransferMaskEstimation(signal(noise()), body)
 
 
