@@ -38,6 +38,7 @@ from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, transplant, without_masks
 from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
+from nussl_transfer.networks.widening import widen
 from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
 from nussl_transfer.training.config import FitConfig
@@ -45,7 +46,6 @@ from nussl_transfer.training.fit import fit
 from recipes.corpora.ensembles import render_ensembles
 from recipes.corpora.programs import FAMILIES, family_of
 from recipes.corpora.sampled import render_sampled
-from recipes.widening import widen
 
 WEIGHTS = Path(nussl_transfer.__file__).parent / "checkpoints" / "weights"
 MOST_SOURCES, FEWEST_SOURCES = 4, 2
@@ -160,7 +160,7 @@ def pretrain(
         batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture.
         hidden_size: Units of each direction of the recurrent layers; those of `start`, or 128, by default. Where `start`
-            has fewer, it is widened (`recipes.widening`).
+            has fewer, it is widened (`nussl_transfer.networks.widening`).
         num_layers: Number of recurrent layers of a new network; 2 by default.
         dc_weight: Weight of the clustering loss. At nussl's scale it is a thousand times the loss of the masks, so 0.001
             lets both tasks count.

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 
-import nussl_transfer  # isort: skip  # noqa: F401  (before nussl: it repairs nussl)
-import nussl
 import torch
+from nussl.ml import SeparationModel
 
-from nussl_transfer.errors import ConfigError
+from ..errors import ConfigError
 
 RECURRENT = "recurrent_stack"
 
 
-def widen(model: nussl.ml.SeparationModel, hidden_size: int) -> nussl.ml.SeparationModel:
+def widen(model: SeparationModel, hidden_size: int) -> SeparationModel:
     """Return a network with wider BLSTM layers that gives the same outputs.
 
     The new units are initialised as in a new network. Every weight from a new unit to an old one, and to the heads, is 0:
-    so the outputs stay, and training can use the new units from the first step. It is quicker than training the wider
-    network from the beginning (the idea is that of Chen, Goodfellow and Shlens, "Net2Net", 2016; there, old units are
-    doubled instead).
+    so the outputs stay, and training can use the new units from the first step. (Chen, Goodfellow and Shlens, "Net2Net:
+    Accelerating Learning via Knowledge Transfer", ICLR 2016, double old units instead.)
 
     Args:
         model: A ChimeraNet of `build_transfer_chimera` with LSTM layers; it is not changed.
@@ -41,7 +39,7 @@ def widen(model: nussl.ml.SeparationModel, hidden_size: int) -> nussl.ml.Separat
             arguments["hidden_size"] = hidden_size
         elif arguments.get("hidden_size") == directions * old.hidden_size:
             arguments["hidden_size"] = directions * hidden_size
-    wider = nussl.ml.SeparationModel(config)
+    wider = SeparationModel(config)
     state = wider.state_dict()
     for name, weight in model.state_dict().items():
         state[name] = _widened(name, weight, state[name], old.hidden_size, hidden_size, directions)

@@ -1,13 +1,12 @@
-"""recipes.widening: a wider network computes what the narrow one does, and its new units can learn."""
+"""A wider network computes what the narrow one does, and its new units can learn."""
 
-import nussl_transfer  # isort: skip  # noqa: F401  (before nussl: it repairs nussl)
 import nussl
 import pytest
 import torch
 
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.networks.chimera import build_transfer_chimera
-from recipes.widening import widen
+from nussl_transfer.networks.widening import widen
 
 
 def network(hidden_size: int, num_features: int = 33, **options) -> nussl.ml.SeparationModel:
