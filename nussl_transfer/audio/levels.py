@@ -1,4 +1,4 @@
-"""Define where a stem is active: the one definition for the store's manifest, the mixtures and `check`."""
+"""Define where a signal is active: the one definition for the store's manifest, the mixtures, `check` and `separate`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 # of the recordings that this was tried on, and above the noise of a rendered or edited silence.
 ACTIVITY_BLOCK = 0.1
 ACTIVITY_DBFS = -60.0
+_ACTIVITY_POWER = 10 ** (ACTIVITY_DBFS / 10)
 
 
 def block_length(sample_rate: int) -> int:
@@ -40,7 +41,49 @@ def active_stretches(powers: np.ndarray, sample_rate: int, frames: int) -> np.nd
     >>> active_stretches(np.array([0.0, 0.1, 0.1, 0.0, 0.1]), sample_rate=100, frames=45).tolist()
     [[10, 30], [40, 45]]
     """
-    active = powers > 10 ** (ACTIVITY_DBFS / 10)
+    active = powers > _ACTIVITY_POWER
     # A stretch starts or ends where neighbouring blocks differ; padding makes both ends of the signal such places.
     changes = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]])))
     return np.minimum(changes * block_length(sample_rate), frames).reshape(-1, 2)
+
+
+class Activity:
+    """Tell whether a signal that comes in pieces is active in any block of any channel.
+
+    Args:
+        sample_rate: In Hz.
+
+    Examples:
+        >>> activity = Activity(sample_rate=100)
+        >>> for piece in (np.zeros((7, 1)), np.full((7, 1), 0.1)):
+        ...     activity.push(piece)
+        >>> activity.found()
+        True
+    """
+
+    def __init__(self, sample_rate: int):
+        self.sample_rate = sample_rate
+        self._found = False
+        self._rest: np.ndarray | None = None  # of a block that is not complete
+
+    def push(self, piece: np.ndarray) -> None:
+        """Add samples at the end.
+
+        Shape:
+            [frames, nc]
+        """
+        if self._found:
+            return
+        audio = piece if self._rest is None else np.concatenate([self._rest, piece])
+        whole = len(audio) - len(audio) % block_length(self.sample_rate)
+        self._found = self._any(audio[:whole])
+        self._rest = audio[whole:].copy()
+
+    def found(self) -> bool:
+        """Return whether any block so far is active; the last one may be shorter."""
+        return self._found or (self._rest is not None and self._any(self._rest))
+
+    def _any(self, audio: np.ndarray) -> bool:
+        if not len(audio):
+            return False
+        return any(bool((block_powers(channel, self.sample_rate) > _ACTIVITY_POWER).any()) for channel in audio.T)

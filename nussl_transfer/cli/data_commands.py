@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def fetch(name: str | None = None, out: Path = Path("."), keep_archive: bool = F
         for known, sentence in ON_REQUEST.items():
             print(f"{known:<11} {sentence}")
         return
-    print(f"Next: {PROGRAM} check {fetch_dataset(name, out, keep_archive)}")
+    print(f"Next: {PROGRAM} check {shlex.quote(str(fetch_dataset(name, out, keep_archive)))}")
 
 
 def check_parser() -> Parser:
@@ -109,4 +110,4 @@ def prepare(data: list[Path], out: Path, **given: Any) -> None:
     print(f"{few_paths(data)} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
     for label in store.labels:
         print(f"  {label:<20} {store.minutes(label):6.1f} minutes")
-    print(f"Next: {PROGRAM} finetune {out} --out RUN")
+    print(f"Next: {PROGRAM} finetune {shlex.quote(str(out))} --out RUN")

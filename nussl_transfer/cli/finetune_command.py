@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **g
     if report.is_file():
         print(f"\n{report.read_text(encoding='utf-8')}", end="")
     else:
-        print(f"Next: {PROGRAM} separate AUDIO --model {out} --out separated")
+        print(f"Next: {PROGRAM} separate AUDIO --model {shlex.quote(str(out))} --out separated")
 
 
 def cross_validate(stems: Path | list[Path], out: Path, folds: int, repeats: int, how: dict) -> None:
@@ -124,7 +125,7 @@ def cross_validate(stems: Path | list[Path], out: Path, folds: int, repeats: int
 
     scores = cross_validate(stems, out, folds, repeats=repeats, **how)
     print(f"{folds_table(scores)}\n\n{text_table(scores)}\n")
-    print(f"Every score is in {out / 'scores.json'}. {scores['use']}")
+    print(f"Every score is in {out / 'scores.json'}.\n{scores['use']}")
 
 
 def arguments(given: dict) -> dict:

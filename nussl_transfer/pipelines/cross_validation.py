@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -152,8 +153,9 @@ def cross_validate(
         scores = {name: _averaged(rows), MIXTURE: score(MIXTURE, store, excerpts)}
         result = {**collect(scores, store, excerpts, {name: out}), "folds": about}
         result["use"] = (
-            f"Use all {len(networks)} networks together, as one ensemble: nussl-transfer separate AUDIO --model {out}. A "
-            "test of the ensemble needs tracks that none of them was trained on."
+            f"The {len(networks)} networks can separate together, as one ensemble. A test of the ensemble needs tracks "
+            "that none of them was trained on.\n"
+            f"Next: nussl-transfer separate AUDIO --model {shlex.quote(str(out))} --out separated"
         )
         if test is not None:
             models: dict[str, Model] = {ENSEMBLE: list(networks.values()), **networks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
     summary = [entry for rows in scores.values() for entry in summarise(rows)]
     trend = read_trend(run.read_curve()["points"], run.config.get("choose_by", "loss"))
     minutes = {label: round(active_minutes(split.train, label), 1) for label in split.train.labels}
+    quoted = shlex.quote(str(run.folder))
     report = {
         "run": str(run.folder),
         "excerpts": len(excerpts),
@@ -111,8 +113,8 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
         "trend": None if trend is None else vars(trend),
         "advice": advise(summary, trend, minutes, info.mode, str(run.folder)),
         "next": [
-            f"nussl-transfer separate AUDIO --model {run.folder} --out separated",
-            f"nussl-transfer evaluate {run.folder} TEST-STEMS --oracle",
+            f"nussl-transfer separate AUDIO --model {quoted} --out separated",
+            f"nussl-transfer evaluate {quoted} TEST-STEMS --oracle",
         ],
     }
     write_json(run.folder / "report.json", report)

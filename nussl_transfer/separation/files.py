@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..audio.io import EXTENSIONS, UNREADABLE_EXTENSIONS, header
 from ..datasets.folders import SEPARATED, find_files, separated_files
@@ -103,6 +104,8 @@ def separate_files(
     total = total_seconds(folders) if progress else 0.0
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(total, progress is True))
+        if not bar.disable:
+            stack.enter_context(logging_redirect_tqdm([logger]))
 
         def advance(more: float) -> None:
             nonlocal seconds

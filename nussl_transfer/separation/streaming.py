@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from ..audio.io import Header, blocks, header, resampled
+from ..audio.levels import ACTIVITY_DBFS, Activity
 from ..audio.stft import IstftStream, StftStream
 from ..audio.writer import check_format, written_audio
 from ..errors import ConfigError, DataError
+from ..runtime.log import logger
 from .chunks import Chunking, chunking_of, in_chunks
 from .ensemble import Checkpoints, Ensemble
 from .high_band import BandShares, high_bands
@@ -231,6 +233,8 @@ class StreamSeparator:
     ) -> Iterator[list[np.ndarray]]:
         """Yield the next frames of each output, float32 [n, nc], in the order of `outputs`.
 
+        A mixture that is silent gives silent outputs, and a warning at the end.
+
         Args:
             mixture: The mixture.
             advance: Called in the passes before the first output, with the seconds read divided by the number of passes.
@@ -245,7 +249,7 @@ class StreamSeparator:
                 "together. Give audio with as many channels."
             )
         full_band = self.request.high_band and rate > self.rate
-        read = _Counted(mixture.read())
+        read = _Counted(mixture.read(), head.sample_rate)
         pieces = self._shifted(mixture, read, full_band, advance)
         if rate != self.rate:
             pieces = _exactly(resampled(pieces, self.rate, rate), read)
@@ -270,6 +274,11 @@ class StreamSeparator:
                 )
             done += len(piece)
             yield outputs
+        if not read.activity.found():
+            logger.warning(
+                "%s is silent, never above %g dBFS in any tenth of a second, and so are its stems.",
+                mixture.name, ACTIVITY_DBFS,
+            )  # fmt: skip
 
     def _shifted(
         self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool, advance: Callable[[float], None]
@@ -392,15 +401,16 @@ class _FullBand:
 
 
 class _Counted:
-    """Blocks of a signal as they come, with the number of frames so far and their peak."""
+    """Blocks of a signal as they come, with the number of frames so far, their peak, and whether they are active."""
 
-    def __init__(self, pieces: Iterable[np.ndarray]):
-        self.pieces, self.frames, self.peak = pieces, 0, 0.0
+    def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int):
+        self.pieces, self.frames, self.peak, self.activity = pieces, 0, 0.0, Activity(sample_rate)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for piece in self.pieces:
             self.frames += len(piece)
             self.peak = max(self.peak, float(np.abs(piece).max(initial=0)))
+            self.activity.push(piece)
             yield piece
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder} is not a store: it holds no {MANIFEST}. Make one with `nussl-transfer prepare DATA --out {folder}`."
+            f"{folder} is not a store: it holds no {MANIFEST}. Make one with `nussl-transfer prepare DATA --out "
+            f"{shlex.quote(str(folder))}`."
         )
     about = read_json(path, ("sample_rate", "dataset", "tracks"), "Prepare the store again.", FORMAT)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nussl_transfer.audio.levels import ACTIVITY_DBFS, active_stretches, block_length, block_powers
+from nussl_transfer.audio.levels import ACTIVITY_DBFS, Activity, active_stretches, block_length, block_powers
 
 RATE = 8000
 
@@ -27,3 +27,25 @@ def test_stretches_start_and_end_with_blocks_and_the_last_with_the_signal():
 
 def test_a_rate_below_ten_hertz_has_blocks_of_one_sample():
     assert block_length(4) == 1
+
+
+@pytest.mark.parametrize(("dbfs", "active"), [(ACTIVITY_DBFS + 0.1, True), (ACTIVITY_DBFS - 0.1, False)])
+@pytest.mark.parametrize("length", [1, 799, 800, 8000, 20000])
+def test_one_active_block_of_one_channel_is_found_in_pieces_of_any_length(dbfs, active, length):
+    audio = np.zeros((2 * RATE + 300, 2), np.float32)
+    audio[RATE : RATE + 800, 1] = 10 ** (dbfs / 20)  # one whole block
+    activity = Activity(RATE)
+    for start in range(0, len(audio), length):
+        activity.push(audio[start : start + length])
+    assert activity.found() is active
+
+
+def test_the_last_block_counts_though_it_is_shorter():
+    activity = Activity(RATE)
+    activity.push(np.zeros((RATE, 1)))
+    activity.push(np.full((5, 1), 0.1))
+    assert activity.found()
+
+
+def test_a_signal_without_samples_is_not_active():
+    assert not Activity(RATE).found()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 
 import numpy as np
 import pytest
 import yaml
 
+from nussl_transfer import cli
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import ConfigError
 from nussl_transfer.evaluation.evaluate import evaluate
@@ -133,13 +135,14 @@ def test_all_networks_together_are_scored_as_one_ensemble_on_other_stems(store, 
     writer = StoreWriter(tmp_path / "other", 8000, "other")
     writer.add("new", None, {label: 0.1 * rng.standard_normal(16000) for label in LABELS})
     test = writer.close()
-    result = cross_validate(store, tmp_path / "run", 2, checkpoint=body, test=test, **SHORT)
-    assert f"--model {tmp_path / 'run'}" in result["use"]
-    bests = [tmp_path / "run" / f"fold{number}" / "checkpoints" / "best.model.pth" for number in (1, 2)]
+    result = cross_validate(store, tmp_path / "my run", 2, checkpoint=body, test=test, **SHORT)
+    last = result["use"].splitlines()[-1].removeprefix("Next: nussl-transfer ")
+    assert cli.COMMANDS["separate"][0]().parse(shlex.split(last)[1:])["model"] == [str(tmp_path / "my run")]
+    bests = [tmp_path / "my run" / f"fold{number}" / "checkpoints" / "best.model.pth" for number in (1, 2)]
     expected = evaluate({"x": bests}, test, excerpts=make_excerpts(test, 0.5), progress=False)["summary"][-1]["mean"]
     means = {entry["estimate"]: entry["mean"] for entry in result["ensemble"]["summary"] if entry["label"] is None}
     assert set(means) == {"ensemble", "fold1", "fold2", "mixture", "oracle"} and np.isfinite(means["ensemble"])
-    scored = evaluate(tmp_path / "run", test, excerpts=make_excerpts(test, 0.5), progress=False)["summary"]
+    scored = evaluate(tmp_path / "my run", test, excerpts=make_excerpts(test, 0.5), progress=False)["summary"]
     assert scored[2]["mean"] == pytest.approx(means["ensemble"]) and expected == pytest.approx(means["mixture"])
 
 

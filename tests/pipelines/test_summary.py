@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_run_ends_with_its_scores_its_curve_and_the_next_commands(tiny_store, 
     before = (run.folder / "report.txt").stat().st_mtime_ns
     finetune(tiny_store, tmp_path / "run", checkpoint=body, training=training, valid_items=2)
     assert (run.folder / "report.txt").stat().st_mtime_ns == before, "it is not made twice"
+
+
+def test_the_next_commands_can_be_pasted_where_a_path_has_spaces(tiny_store, body, tmp_path):
+    folder = tmp_path / "my run's folder"
+    training = default_training(iterations=1, batch_size=2)
+    run = finetune(tiny_store, folder, checkpoint=body, training=training, valid_items=2)
+    report = json.loads((run.folder / "report.json").read_text())
+    assert all(str(folder) in shlex.split(command) for command in report["next"])
+    lines = (run.folder / "report.txt").read_text().splitlines()
+    assert [line.strip() for line in lines if line.startswith("  nussl-transfer")] == report["next"]
 
 
 def test_a_report_that_fails_leaves_the_run_whole(tiny_store, body, tmp_path, monkeypatch, caplog):
