@@ -27,17 +27,20 @@ _held: dict[tuple[int, Path], int] = {}
 def locked(folder: str | Path) -> Iterator[None]:
     """Within the block, no other process can lock the same folder. Blocks of one process may nest.
 
+    The folder is made if it is absent, with those above it. Those that are still empty after the block are removed again.
+
     The operating system releases the lock when the process ends, so a leftover lock file does not block. It is a record
     lock (`lockf`): unlike with `flock`, forked DataLoader workers do not keep it when this process is killed. On a file
     system without locks, nobody is locked out.
 
     Args:
-        folder: Created if absent.
+        folder: The folder.
 
     Raises:
         ConfigError: Another process has locked the folder.
     """
     folder = Path(folder).absolute()
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(os.path.realpath(folder)) / LOCK
     key = (os.getpid(), path)
@@ -55,11 +58,18 @@ def locked(folder: str | Path) -> Iterator[None]:
     finally:
         del _held[key]
         _release(path, file)
+        with suppress(OSError):  # the first that is not empty ends it
+            for one in made:
+                one.rmdir()
 
 
 def _acquire(path: Path, folder: Path) -> IO[str]:
     while True:
-        file = path.open("a+", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)  # its holder may have just removed it, as empty
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue
         try:
             _lock(file)
         except (BlockingIOError, PermissionError):

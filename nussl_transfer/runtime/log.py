@@ -15,11 +15,14 @@ from .files import printable
 
 logger = logging.getLogger("nussl_transfer")
 
+# The log in the folder of a run.
+RUN_LOG = "run.log"
+
 
 @contextmanager
 def logged_to(folder: str | Path) -> Iterator[None]:
     """Within the block, also write the package's log messages to ``run.log`` in a folder. Blocks of one folder may nest."""
-    path = Path(folder).absolute() / "run.log"
+    path = Path(folder).absolute() / RUN_LOG
     if any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
         yield
         return

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -79,11 +80,11 @@ def prepare(
     if first_look.fatal:
         raise _refusal(out, _all_errors(tracks, options.silent, look))
     _check_disk_full(out, first_look.rows, sample_rate)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out} cannot be made: {error.strerror}. Name a folder that you may write to.") from error
-    with locked(out):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(out))
+        except OSError as error:
+            raise DataError(f"{out} cannot be made: {error.strerror}. Name a folder that you may write to.") from error
         _check_folder(out, tracks, sample_rate, dataset)  # again: another process may have written it meanwhile
         return _write(tracks, out, sample_rate, dataset, workers, options, progress)
 
@@ -130,6 +131,9 @@ def _write(
         found = _all_errors([track for track in tracks if track.name in failed], silent, look)
         explained = {finding.track for finding in found}
         errors += found + [finding for name, finding in failed.items() if name not in explained]
+    if errors or not writer.tracks:
+        with suppress(OSError):
+            (out / PARTS).rmdir()  # only when empty
     if errors:
         raise _refusal(out, errors)
     if not writer.tracks:
@@ -154,7 +158,8 @@ def _all_errors(tracks: Sequence[Track], silent: str, look: Callable[..., Inspec
 
 
 def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
-    return DataError(f"{format_errors(errors)}\nNo store was made in {out}. Finished tracks there are kept.")
+    kept = " Finished tracks there are kept." if (out / PARTS).is_dir() else ""
+    return DataError(f"{format_errors(errors)}\nNo store was made in {out}.{kept}")
 
 
 def _entries(

@@ -26,8 +26,8 @@ import yaml
 from ..checkpoints.checkpoint import save_durably
 from ..errors import CheckpointError, ConfigError
 from ..runtime.files import read_json, write_json, write_text
-from ..runtime.locks import locked
-from ..runtime.log import logged_to
+from ..runtime.locks import LOCK, locked
+from ..runtime.log import RUN_LOG, logged_to
 from ..runtime.process_group import broadcast, is_main_process, synchronized
 from ..safe_loading.safe_load import safe_load
 
@@ -146,6 +146,8 @@ class Run:
 def lock_run_folder(folder: str | Path) -> Iterator[None]:
     """Keep other processes out of a folder within the block, and append the package's log to its ``run.log``.
 
+    A block that fails before anything is in the folder leaves no new folder behind.
+
     Raises:
         ConfigError: Another process works there; or this is a loader process that runs the training script again.
     """
@@ -153,9 +155,23 @@ def lock_run_folder(folder: str | Path) -> Iterator[None]:
     with ExitStack() as stack:
         with synchronized():
             if is_main_process():
+                new = not Path(folder).exists()
                 stack.enter_context(locked(folder))
+                if new:
+                    stack.enter_context(_log_dropped_on_failure(Path(folder)))
                 stack.enter_context(logged_to(folder))
         yield
+
+
+@contextmanager
+def _log_dropped_on_failure(folder: Path) -> Iterator[None]:
+    """Remove the log where the block fails and the folder holds nothing else."""
+    try:
+        yield
+    except BaseException:
+        if all(path.name in (LOCK, RUN_LOG) for path in folder.iterdir()):
+            (folder / RUN_LOG).unlink(missing_ok=True)
+        raise
 
 
 def check_not_spawned_by_training() -> None:

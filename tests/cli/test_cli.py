@@ -418,6 +418,60 @@ def test_an_unknown_layer_is_an_error_that_lists_the_layers(stems, body, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+UNUSABLE = {  # what a folder holds that cannot be trained on
+    "nothing": {},
+    "text": {"one/bass.wav": None, "one/flute.wav": None, "two/bass.wav": None, "two/flute.wav": None},
+}
+
+
+@pytest.mark.parametrize("what", [*UNUSABLE, "no folder", "truncated"])
+@pytest.mark.parametrize("folds", ["", "--folds 2"])
+def test_a_finetuning_that_cannot_start_leaves_no_folder(what, folds, stems, body, tmp_path, capsys):
+    folder = tmp_path / "unusable"
+    for name, amplitude in UNUSABLE.get(what, {}).items():
+        write(folder / name, tone(220.0, 3.0, RATE) * (amplitude or 0.1), RATE)
+        if amplitude is None:
+            (folder / name).write_text("This is text.")
+    if what == "nothing":
+        folder.mkdir()
+    if what == "truncated":  # found only when the files are read to their end
+        for path in stems.rglob("*.wav"):
+            name = folder / path.relative_to(stems).with_suffix(".flac")
+            name.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(name, soundfile.read(path)[0], RATE)
+            name.write_bytes(name.read_bytes()[:-2000])
+    assert run(f"finetune {folder} --out {tmp_path / 'a' / 'run'} --checkpoint {body} {TINY} {folds}") == 2
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "mine").mkdir()
+    assert run(f"finetune {folder} --out {tmp_path / 'mine'} --checkpoint {body} {TINY} {folds}") == 2
+    assert (tmp_path / "mine").is_dir(), "it was there before"
+
+
+def test_the_report_of_a_run_is_what_the_terminal_shows(stems, body, tmp_path, capsys):
+    folder = tmp_path / "my run"
+    assert run(f"finetune {stems} --out '{folder}' --checkpoint {body} {TINY}") == 0
+    said = capsys.readouterr().out
+    assert said.endswith((folder / "report.txt").read_text())
+    (command,) = (line.strip() for line in said.splitlines() if "nussl-transfer separate" in line)
+    given = cli.COMMANDS["separate"][0]().parse(shlex.split(command)[2:])
+    assert given["model"] == [str(folder)]
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4])
+def test_separating_a_silent_file_says_so_once(level, body, stems, tmp_path, capsys):
+    assert run(f"finetune {stems} --out {tmp_path / 'run'} --checkpoint {body} {TINY}") == 0
+    write(tmp_path / "quiet.wav", level * np.random.default_rng(0).standard_normal(2 * RATE), RATE)
+    write(tmp_path / "song.wav", tone(220.0, 2.0, RATE), RATE)
+    capsys.readouterr()
+    words = f"separate {tmp_path / 'quiet.wav'} {tmp_path / 'song.wav'} --model {tmp_path / 'run'}"
+    assert run(f"{words} --out {tmp_path / 'out'} --residual --shifts 2 --keep-rate") == 0
+    said = capsys.readouterr()
+    (line,) = (line for line in said.err.splitlines() if "silent" in line)
+    quiet = tmp_path / "quiet.wav"
+    assert line == f"{quiet} is silent, never above -60 dBFS in any tenth of a second, and so are its stems."
+    assert len(said.out.split()) == 6
+
+
 def test_folds_are_printed_as_one_table(monkeypatch, tmp_path, capsys):
     asked = {}
     rows = [{"repeat": 1, "fold": n, "seed": 7, "tracks": [f"song {n}"], "mean": float(n)} for n in (1, 2)]

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +130,25 @@ def test_without_fcntl_the_lock_is_that_of_windows(tmp_path, monkeypatch):
         assert taken == [(2, 1)]
         assert "process" in (tmp_path / ".lock").read_text()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_made_for_the_lock_goes_with_it_if_it_is_still_empty(tmp_path):
+    (tmp_path / "there").mkdir()
+    with locked(tmp_path / "there"), locked(tmp_path / "a" / "b" / "empty"), locked(tmp_path / "a" / "full"):
+        (tmp_path / "a" / "full" / "file").touch()
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == ["a", "a/full", "a/full/file", "there"]
+
+
+def test_a_process_that_finds_the_folder_removed_makes_it_again(tmp_path, monkeypatch):
+    mkdir, calls = Path.mkdir, []
+
+    def made_and_removed(self, *given, **named):
+        mkdir(self, *given, **named)
+        calls.append(self)
+        if len(calls) == 2:  # by the holder, between this process's making the folder and opening the file in it
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", made_and_removed)
+    with locked(tmp_path / "run"):
+        assert (tmp_path / "run" / ".lock").is_file()
