@@ -79,9 +79,9 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
         train = store.select(names={track.name for track in free} - set(held))
         valid = store.select(names=held)
         if train.labels == valid.labels == rest.labels:
-            logger.info("There are no validation tracks: held out %s.", ", ".join(sorted(held)))
+            logger.info("Chosen for validation, and not trained on: %s.", ", ".join(sorted(held)))
             return TrainValidSplit(train, valid, share=share)
-    logger.info("There are no validation tracks, and none can be spared: held out the last quarter of every track.")
+    logger.info("Chosen for validation, and not trained on: the last quarter of every track. No whole track can be spared.")
     return TrainValidSplit(rest, rest, (0.0, 1 - VALID_SPAN), (1 - VALID_SPAN, 1.0), share)
 
 

@@ -63,7 +63,7 @@ def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path
     for seed in range(5):
         material = train_valid_split(make_store(tmp_path, tracks), seed)
         assert material.train.labels == material.valid.labels == ("bass", "drums")
-    assert "held out the last quarter of every track" in said.text
+    assert "not trained on: the last quarter of every track" in said.text
 
 
 def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
@@ -96,7 +96,7 @@ def test_where_all_of_a_few_songs_are_too_large_the_smallest_is_held_out(tmp_pat
 def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, songs):
     material = train_valid_split(store_of_songs(tmp_path, songs))
     assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
-    assert "held out the last quarter of every track" in said.text
+    assert "not trained on: the last quarter of every track" in said.text
 
 
 def test_only_tracks_for_testing_are_refused(tmp_path):

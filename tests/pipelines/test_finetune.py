@@ -75,7 +75,7 @@ def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
     assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
     assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 2
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 2, 4]
-    assert "There are no validation tracks: held out" in said.text
+    assert "Chosen for validation, and not trained on:" in said.text
     assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in said.text
     assert Store(tmp_path / "run" / "store").sample_rate == 8000
 
@@ -90,7 +90,7 @@ def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(t
     body = write_checkpoint(tmp_path / "body.pth", small_chimera(num_sources=2), info)
     stems = write_tracks(tmp_path / "songs", {"only one": 20.0})
     run = finetune(stems, tmp_path / "run", checkpoint=body, **short(iterations=2, batch_size=1))
-    assert "held out the last quarter of every track" in said.text
+    assert "not trained on: the last quarter of every track" in said.text
     assert "No track is as long as 10 s: mixtures are 5 s long." in said.text
     assert read_info(run.best).excerpt_seconds == 5.0
     training, validation = (run.config[key] for key in ("training", "validation"))
@@ -269,5 +269,5 @@ def test_rate_and_stft_are_those_of_the_checkpoint(tmp_path, small_chimera):
 def test_the_log_of_a_run_has_what_was_decided_before_training_and_each_line_once(tmp_path, body):
     run = finetune(write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}), tmp_path / "run", checkpoint=body, **SHORT)
     log = (run.folder / "run.log").read_text()
-    for decided in ("There are no validation tracks: held out", "Network: copied", "iteration 4 "):
+    for decided in ("Chosen for validation, and not trained on:", "Network: copied", "iteration 4 "):
         assert log.count(decided) == 1, decided
