@@ -118,7 +118,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
         ],
     }
     write_json(run.folder / "report.json", report)
-    draw_curve(run.read_curve()["points"], trend, run.folder / "curve.png")
+    draw_curve(run.read_curve()["points"], trend, run.folder / "curve.png", run.config.get("choose_by", "loss"))
     write_text(run.folder / "report.txt", as_text(report))
     return report
 
@@ -236,11 +236,17 @@ def as_text(report: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_curve(points: Sequence[dict], trend: Trend | None, path: str | Path) -> None:
-    """Draw the training and the validation loss against the iteration, as a PNG file."""
+def draw_curve(points: Sequence[dict], trend: Trend | None, path: str | Path, choose_by: str = "loss") -> None:
+    """Draw the training and the validation loss against the iteration, as a PNG file.
+
+    Where the loss of the masks chooses the best network, it is drawn too.
+    """
     figure = Figure(figsize=(7.2, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    for key, name in (("train_loss", "training"), ("valid_loss", "validation")):
+    lines = [("train_loss", "training"), ("valid_loss", "validation")]
+    if choose_by == "mask_loss":
+        lines.append(("valid_mask_loss", "validation, masks alone"))
+    for key, name in lines:
         known = [(point["iteration"], point[key]) for point in points if point.get(key) is not None]
         if known:
             axes.plot(*zip(*known, strict=True), label=name, marker="o" if len(known) <= 40 else None, markersize=3)

@@ -159,6 +159,7 @@ class Visit:
 
         browser.type("#audio-file input[type=file]", str(self.work / "no audio.wav"))
         self.wait_for_text("#about-file", "no audio.wav cannot be decoded")
+        self.wait_for_text("#result", "The stems appear here")  # what was said without a file is gone
         self.picture("not-audio")
         browser.click("#separate")
         self.wait_for_text("#result", "no audio.wav cannot be decoded")

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
@@ -15,7 +16,7 @@ from nussl_transfer.evaluation.statistics import summarise
 from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.pipelines import finetune as finetuning
 from nussl_transfer.pipelines.finetune import default_training, finetune
-from nussl_transfer.pipelines.summary import Trend, advise, as_text, read_trend, validation_excerpts
+from nussl_transfer.pipelines.summary import Trend, advise, as_text, draw_curve, read_trend, validation_excerpts
 
 
 def points(valid, train=None):
@@ -56,6 +57,25 @@ def test_the_next_commands_can_be_pasted_where_a_path_has_spaces(tiny_store, bod
     assert all(str(folder) in shlex.split(command) for command in report["next"])
     lines = (run.folder / "report.txt").read_text().splitlines()
     assert [line.strip() for line in lines if line.startswith("  nussl-transfer")] == report["next"]
+
+
+def test_the_curve_shows_the_loss_that_chose_the_best_network(tmp_path, monkeypatch):
+    drawn, save = [], Figure.savefig
+
+    def saved(figure, *given, **named):
+        drawn.append(figure.axes[0])
+        save(figure, *given, **named)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    curve = [
+        {**point, "valid_mask_loss": 0.1 - i / 100} for i, point in enumerate(points([0.9, 0.5, 0.6], [0.9, 0.4, 0.3]))
+    ]
+    for choose_by in ("loss", "mask_loss"):
+        draw_curve(curve, read_trend(curve, choose_by), tmp_path / "curve.png", choose_by)
+    lines = [{line.get_label(): list(line.get_ydata()) for line in axes.get_lines()} for axes in drawn]
+    assert list(lines[0]) == ["training", "validation", "best: 100"]
+    assert list(lines[1]) == ["training", "validation", "validation, masks alone", "best: 200"]
+    assert lines[1]["validation, masks alone"] == [point["valid_mask_loss"] for point in curve]
 
 
 def test_a_report_that_fails_leaves_the_run_whole(tiny_store, body, tmp_path, monkeypatch, caplog):

@@ -109,8 +109,23 @@ def progress_box(look: Look) -> str:
         share=look.iteration / look.iterations,
         left=None if look.seconds_left is None or not look.busy else pretty_seconds(look.seconds_left),
         curve=_curve(look.points),
-        report=report.read_text(encoding="utf-8") if look.state == "done" and report.is_file() else "",
+        report=report_parts(report.read_text(encoding="utf-8")) if look.state == "done" and report.is_file() else [],
     )
+
+
+def report_parts(text: str) -> list[tuple[str, str]]:
+    """Return the parts of a report with their kinds: a 'table' keeps its lines, a 'list' its indents, a 'text' neither.
+
+    >>> report_parts("Ratios of\\ntwo tracks:\\n\\n      all\\nbass  1.0\\n\\nNext:\\n  listen\\n")
+    [('text', 'Ratios of two tracks:'), ('table', '      all\\nbass  1.0'), ('list', 'Next:\\n  listen')]
+    """
+    parts = []
+    for part in text.rstrip("\n").split("\n\n"):
+        lines = part.split("\n")
+        indented = [line.startswith("  ") for line in lines]
+        kind = "table" if indented[0] else "list" if any(indented) else "text"
+        parts.append((kind, " ".join(lines) if kind == "text" else part))
+    return parts
 
 
 def _curve(points: Sequence[dict]) -> str:
@@ -119,7 +134,7 @@ def _curve(points: Sequence[dict]) -> str:
         return ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "curve.png")
-        draw_curve(points, read_trend(points, "mask_loss"), path)
+        draw_curve(points, read_trend(points, "mask_loss"), path, "mask_loss")
         return data_uri("image/png", path.read_bytes())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import soundfile
@@ -165,6 +166,10 @@ def build(visitors: Visitors, choices: Sequence[Choice], device: str, examples: 
         except (TransferError, OSError) as error:
             return error_box(error, Path(path))
 
+    def described(path: str | None) -> tuple[str, Any]:
+        # With another file, what is shown of the last one has no place here any more.
+        return describe(path), note_box(EMPTY) if path is not None else gr.skip()
+
     def uploaded(path: str | None, request: gr.Request) -> None:
         visitors.uploaded(request.session_hash, path)
 
@@ -177,7 +182,7 @@ def build(visitors: Visitors, choices: Sequence[Choice], device: str, examples: 
     quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     audio.upload(uploaded, audio, None, **quick)
     audio.clear(cleared, None, None, **quick)
-    audio.change(describe, audio, about, **quick)
+    audio.change(described, audio, [about, result], **quick)
     pressed = start.click(
         lambda: (gr.Button(interactive=False), gr.Button(interactive=True), ""), None, [start, stop, result], **quick
     )
