@@ -31,7 +31,7 @@ def app_parser() -> Parser:
 def app(**given: Any) -> None:
     """Serve the page until Ctrl-C."""
     if importlib.util.find_spec("gradio") is None:
-        raise ConfigError('The page needs gradio, which is not installed. Run: pip install "nussl-transfer[app]"')
+        raise ConfigError('The page needs gradio, which is not installed. Run: pip install "gradio>=6.10,<6.18"')
     from .app.server import serve
 
     serve(**given)

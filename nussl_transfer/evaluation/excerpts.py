@@ -55,7 +55,7 @@ def make_excerpts(
     coherent: bool = True,
     sounding: bool = False,
 ) -> list[MixtureExcerpt]:
-    """Return the excerpts of a store to score, and log how many have a silent source.
+    """Return the excerpts of a store to score, and log how many have a silent source, if any.
 
     Without ``count``, each track is cut into excerpts side by side, and the rest at its end is not scored. With it, that
     many excerpts are drawn, a track in proportion to its length: the paper's way. A track shorter than ``excerpt_seconds``
@@ -110,7 +110,8 @@ def make_excerpts(
                 f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take "
                 "longer ones, or set sounding to False."
             )
-    logger.info("%d of %d excerpts of %s have a silent source", silent_excerpts(found, store), len(found), store.folder)
+    if silent := silent_excerpts(found, store):
+        logger.info("%d of %d excerpts of %s have a silent source.", silent, len(found), store.folder)
     return found
 
 

@@ -205,7 +205,9 @@ def _verdicts(entry: dict) -> str:
     if not verdicts:
         return ""
     paper, ours = (shown_words(verdicts[name]["shown"]) for name in ("paper", "ours"))
-    return f"; {paper} by the paper's rule, {ours} by ours" if paper != ours else f"; {paper} by both rules"
+    if paper != ours:
+        return f"; {paper} by the paper's rule, {ours} by ours"
+    return "; shown by neither rule" if verdicts["paper"]["shown"] is False else f"; {paper} by both rules"
 
 
 def _p_is(value: float | None) -> str:

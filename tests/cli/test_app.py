@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import os
 import re
@@ -54,10 +55,13 @@ def song(tmp_path):
 
 
 def test_without_gradio_one_sentence_says_what_to_install(monkeypatch, capsys):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    needed = next(line for line in setup["options.extras_require"]["app"].split("\n") if line.startswith("gradio"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
     assert cli.main(["app"]) == 2
     assert capsys.readouterr().err == (
-        'nussl-transfer: The page needs gradio, which is not installed. Run: pip install "nussl-transfer[app]"\n'
+        f'nussl-transfer: The page needs gradio, which is not installed. Run: pip install "{needed.replace(" ", "")}"\n'
     )
 
 
