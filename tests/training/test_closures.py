@@ -19,7 +19,8 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.networks import forward as passes
-from nussl_transfer.networks.forward import cpu_has_bf16, softmax_head
+from nussl_transfer.networks.blocks import softmax_head
+from nussl_transfer.networks.forward import cpu_has_bf16
 from nussl_transfer.networks.freezing import MODES, trainable_parameters
 from nussl_transfer.networks.losses.heads import DeferredEmbedding
 from nussl_transfer.networks.targets import Targets
