@@ -16,12 +16,12 @@ def app_parser() -> Parser:
         "app",
         "[--model MODEL ...] [options]",
         "Separate and fine-tune in the browser, on this machine.\n\n"
-        "The page is open to this machine only, unless --host says otherwise; uploads\n"
-        "are deleted when the page is left. Ctrl-C ends it.",
+        "Only this machine can open the page, unless you give --host. Uploads are\n"
+        "deleted when you leave the page. Ctrl-C ends the program.",
         "app --model run",
     )
     add = parser.add_argument
-    add("--model", metavar="MODEL", nargs="+", help="names, runs, files to offer; the separators that ship if not given")
+    add("--model", metavar="MODEL", nargs="+", help="names, runs or files to offer; if not given, the separators that ship")
     add("--host", metavar="ADDRESS", help="address to listen on [127.0.0.1]")
     add("--port", metavar="N", type=integer(1, 65_535), help="port; the first free one from 7860 when not given")
     add_device(parser)

@@ -95,7 +95,9 @@ def prepare_parser() -> Parser:
     add_stem_options(parser, "dataset", "options", "groups", "ignore")
     parser.add_argument("--sample-rate", metavar="HZ", type=integer(1000, 384_000), help="rate of the store [16000]")
     add_stem_options(parser, "silent", "missing", "rest", "use_mixtures", "length_tolerance")
-    parser.add_argument("--workers", metavar="N", type=integer(1, 1024), help="threads; one per core when not given")
+    parser.add_argument(
+        "--workers", metavar="N", type=integer(1, 1024), help="threads; one per core, at most 4, when not given"
+    )
     return parser
 
 

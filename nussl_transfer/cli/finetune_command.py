@@ -54,16 +54,18 @@ def finetune_parser() -> Parser:
 
 def _add_model_options(group: Group) -> None:
     add = group.add_argument
-    add("--checkpoint", metavar="MODEL", help="pretrained: name, file, run; none: from scratch [body]")
-    add("--like", metavar="MODEL", help="from scratch: copy the layer sizes of this one [body]")
+    add("--checkpoint", metavar="MODEL", help="pretrained model (name, file, run); none: train from scratch [body]")
+    add("--like", metavar="MODEL", help="with none: copy the layer sizes of this model [body]")
     add("--mode", choices=("whole", "mask"), help="train everything, or the mask head only [whole]")
     add("--frozen", metavar="LAYER,...", type=parse_list, help="layers to freeze, besides those of the mode")
 
 
 def _add_mixture_options(group: Group) -> None:
     seconds = number(0, 86_400, above=True)
-    group.add_argument("--excerpt-seconds", metavar="S", type=seconds, help="their length; the model's when not given")
-    group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share with all stems of one track [0.5]")
+    group.add_argument(
+        "--excerpt-seconds", metavar="S", type=seconds, help="length of a mixture; the model's when not given"
+    )
+    group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share whose stems come from one track [0.5]")
     group.add_argument("--sounding", action="store_true", help="only excerpts in which every source sounds")
     group.add_argument("--pitch", metavar="N", type=semitones, help="shift pitch by up to N semitones; paper: 3")
     group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")
@@ -78,28 +80,30 @@ def _add_training_options(group: Group) -> None:
     add("--iterations", metavar="N", type=integer(1, 10**9), help="number of batches [2000]")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
     add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
-    add("--body-learning-rate", metavar="X", type=rate, help="learning rate below the two heads, if another")
-    add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the rate over N iterations [0]")
-    add("--thaw-after", metavar="N", type=integer(0, 10**9), help="train only the heads for N iterations [0]")
+    add("--body-learning-rate", metavar="X", type=rate, help="learning rate of the layers below the heads")
+    add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the learning rate over N iterations [0]")
+    add("--thaw-after", metavar="N", type=integer(0, 10**9), help="first train only the heads, for N iterations [0]")
     add("--weight-decay", metavar="X", type=number(0, 100), help="weight decay of AdamW [0]")
-    add("--dc-weight", metavar="X", type=number(0, 1), help="of the clustering loss [0.001]; paper: 0.01")
+    add("--dc-weight", metavar="X", type=number(0, 1), help="weight of the clustering loss [0.001]; paper: 0.01")
     add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
-    add("--head-mixtures", metavar="N", type=integer(0, 10**6), help="fit the new mask head to N first; 0: random [256]")
+    add(
+        "--head-mixtures", metavar="N", type=integer(0, 10**6), help="first fit a new mask head to N mixtures; 0: off [256]"
+    )
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
     best = ("loss", "mask_loss", "si_sdr")
     add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [mask_loss]")
-    add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop after N without a better one; 0: never [0]")
+    add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop N iterations after the best one; 0: never [0]")
     add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights; 0: off [0.99]")
     add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
-    add_seed(group, "of new layers, mixtures, validation tracks")
+    add_seed(group, "seed of new layers, mixtures, validation tracks")
 
 
 def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given: Any) -> None:
     """Fine-tune, or cross-validate, and print what was written."""
     if repeats != 1 and not folds:
         raise ConfigError(
-            f"--repeats {repeats} needs --folds. A single run draws new mixtures all the time: it needs no repeats."
+            f"--repeats {repeats} needs --folds. A single run draws new mixtures at each iteration: it needs no repeats."
         )
     if "test" in given and not folds:
         raise ConfigError(f"--test needs --folds. To score a run: {PROGRAM} evaluate RUN STEMS.")

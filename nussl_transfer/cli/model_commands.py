@@ -25,16 +25,21 @@ def evaluate_parser() -> Parser:
     parser.add_argument("stems", metavar="STEMS", type=Path, help="folder of stems, or a store")
     add = parser.add_argument
     add("--out", metavar="FOLDER", type=Path, help="folder for scores.json and excerpts.jams [scores]")
-    add("--excerpts", metavar="FILE", type=Path, help="list to score, such as an earlier excerpts.jams")
-    add("--count", metavar="N", type=integer(1, 10**6), help="draw N excerpts; all, side by side, when not given")
-    add("--incoherent", action="store_true", help="sources of different songs and times; with --count")
+    add("--excerpts", metavar="FILE", type=Path, help="list of excerpts to score, such as an earlier excerpts.jams")
+    add("--count", metavar="N", type=integer(1, 10**6), help="draw N excerpts; without it, cut the tracks side by side")
+    add("--incoherent", action="store_true", help="with --count: draw track and time of each source apart")
     add("--sounding", action="store_true", help="only excerpts in which every source sounds")
     add_test_seconds(parser, "length of an excerpt; the first model's when not given")
     add_stem_options(parser, "groups", "ignore", "dataset", "options", "silent", "missing", "rest", "use_mixtures")
-    add("--oracle", action="store_true", help="also score masks made from the references, as a ceiling")
+    add("--oracle", action="store_true", help="also score the oracle mask, made from the true stems")
     add("--museval", action="store_true", help="also museval's SDR, SIR and SAR: takes seconds per excerpt")
-    add("--batch-size", metavar="N", type=integer(1, 10**6), help="excerpts per batch; 80 s of audio when not given")
-    add_seed(parser, "of the excerpts drawn")
+    add(
+        "--batch-size",
+        metavar="N",
+        type=integer(1, 10**6),
+        help="excerpts per batch; 64 s of audio at 16 kHz when not given",
+    )
+    add_seed(parser, "seed of the draw of --count")
     add_device(parser)
     return parser
 
@@ -88,15 +93,17 @@ def publish_parser() -> Parser:
     add = parser.add_argument
     add("--name", required=True, help="name of the model")
     add("--license", required=True, help="licence of the weights: MIT, CC-BY-4.0, ...")
-    add("--out", metavar="FOLDER", type=Path, help="folder to make the release's own folder in [releases]")
+    add("--out", metavar="FOLDER", type=Path, help="folder in which the release gets its own folder [releases]")
     add("--what", metavar="TEXT", help="one line on what it is for")
     add("--data-license", metavar="LICENSE", help="licence of the data it was trained on")
     add("--half", action="store_true", help="weights in half precision: half the size")
-    add("--test", metavar="STEMS", type=Path, help="stems that it was not trained on: score it before and after")
+    add("--test", metavar="STEMS", type=Path, help="stems to score on, the original and the published model")
     seconds = number(0, 86_400, above=True)
-    add("--excerpt-seconds", metavar="S", type=seconds, help="length of an excerpt of these; the model's when not given")
+    add(
+        "--excerpt-seconds", metavar="S", type=seconds, help="with --test: length of an excerpt; the model's when not given"
+    )
     add_stem_options(parser, "groups", "ignore")
-    add("--url", help="where the file is going to be")
+    add("--url", help="future address of the file")
     add("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the Hugging Face hub")
     add_device(parser)
     return parser

@@ -26,7 +26,7 @@ def add_stem_options(group: Group, *names: str) -> None:
         "options": {
             "metavar": "KEY=X,...",
             "type": parse_options,
-            "help": "of the data set: sources=band; layout=pool",
+            "help": "options of the data set: sources=band or layout=pool",
         },
         "groups": {
             "metavar": "NEW=A+B,...",
@@ -48,7 +48,7 @@ def add_stem_options(group: Group, *names: str) -> None:
             "metavar": "HOW",
             "help": "a missing stem: error, skip (its track), silence [error]",
         },
-        "rest": {"action": "store_true", "help": "tracks of one stem and a mixture: the other source is the rest"},
+        "rest": {"action": "store_true", "help": "tracks have one stem and a mixture; the rest is a second source"},
         "use_mixtures": {"action": "store_true", "help": "the input is each track's mixture file, not the sum of stems"},
         "length_tolerance": {
             "metavar": "SHARE",
@@ -88,7 +88,7 @@ def add_seed(group: Group, what: str) -> None:
 def add_test_seconds(group: Group, text: str) -> None:
     """Add ``--excerpt-seconds`` of commands that cut excerpts side by side."""
     kind = number(0, 86_400, above=True)
-    # The only option with a second name: scripts of other people call `check` and `evaluate` with --seconds.
+    # The only option with a second name, because users' scripts call `check` and `evaluate` with --seconds.
     group.add_argument("--excerpt-seconds", "--seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
 
 

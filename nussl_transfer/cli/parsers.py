@@ -1,6 +1,6 @@
 """Build the parser of a command from the standard library's argparse.
 
-argparse needs 0.03 s of CPU, jsonargparse 0.27 s; and it writes options as users expect them, ``--batch-size 8``.
+argparse needs 0.03 s of CPU, jsonargparse 0.27 s; and argparse takes options as users write them, ``--batch-size 8``.
 An option that the user does not give is absent from the result, so every default comes from the function or the
 dataclass that takes the option. A test compares the defaults that the help shows with them.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..errors import ConfigError
 
 PROGRAM = "nussl-transfer"
-# Beyond it, torch and NumPy take no seed, and Python's sequences no length.
+# The largest seed that torch takes, and the largest length of a Python sequence.
 LARGEST = 2**63 - 1
 
 

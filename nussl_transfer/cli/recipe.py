@@ -1,4 +1,4 @@
-"""The command line of a recipe: the file of an experiment, the folder of the run, and changes to the file."""
+"""The command line of a recipe: an experiment file, a run folder, and overrides of the file's values."""
 
 from __future__ import annotations
 

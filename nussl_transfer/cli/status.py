@@ -115,7 +115,7 @@ def make_output_encodable() -> None:
 
 
 def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
-    r"""Return what stands for characters that cannot be encoded, and where to continue: a handler for `codecs`.
+    r"""Return a replacement for characters that cannot be encoded, and where to continue: a handler for `codecs`.
 
     >>> codecs.register_error("nussl_transfer", replace_unencodable)
     >>> "−1.5 dB ♪ fl\udcf6te".encode("cp1252", "nussl_transfer")

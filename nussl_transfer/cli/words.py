@@ -1,6 +1,6 @@
 r"""Parse options that hold several values in one word, and shorten the names of models.
 
-A backslash takes the meaning from a comma, an equals sign or a plus: ``--ignore 'keys\, left,organ'``.
+A comma, an equals sign or a plus after a backslash is part of a name: ``--ignore 'keys\, left,organ'``.
 """
 
 from __future__ import annotations

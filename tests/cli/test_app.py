@@ -18,7 +18,7 @@ import nussl
 import pytest
 import requests
 import soundfile
-from layouts import tone, write
+from layouts import tone
 
 from nussl_transfer import cli
 from nussl_transfer.checkpoints import zoo
@@ -225,23 +225,6 @@ def test_examples_are_written_for_the_models_that_are_offered(tmp_path):
 # ---------------------------------------------------------------- fine-tuning
 
 
-@pytest.fixture
-def stems(tmp_path):
-    """Two tracks of three seconds, each with a bass and a flute."""
-    folder = tmp_path / "my stems"
-    for number, track in enumerate(("one", "two")):
-        for label, pitch in (("bass", 110.0), ("flute", 880.0)):
-            write(folder / track / f"{label}.wav", tone(pitch * (1 + number / 12), 3.0, RATE), RATE)
-    return folder
-
-
-@pytest.fixture
-def body(tmp_path, tiny_model):
-    """A pretrained model, too small to separate anything."""
-    info = CheckpointInfo((), "pretrain", RATE, nussl.STFTParams(512, 128, "sqrt_hann"), excerpt_seconds=1.0)
-    return write_checkpoint(tmp_path / "tiny.pth", tiny_model(), info)
-
-
 def test_a_check_says_whether_one_can_train(stems):
     html, can_train = checked(stems, [])
     assert can_train and "<td>flute</td><td>2</td><td>0.1</td>" in html and "can be trained on" in html
@@ -318,8 +301,8 @@ def test_a_training_with_a_wrong_word_does_not_start():
 
 
 def test_the_message_of_a_training_that_failed_is_shown_and_its_log_is_not():
-    lines = ["Device: cpu.", "nussl-transfer: 2 things are wrong with the data set:", "  two: is silent", "  <b>: is cut"]
-    assert _error(lines, 2, Path("run")) == "2 things are wrong with the data set:\n  two: is silent\n  <b>: is cut"
+    lines = ["Device: cpu.", "nussl-transfer: The data set has 2 errors:", "  two: is silent", "  <b>: is cut"]
+    assert _error(lines, 2, Path("run")) == "The data set has 2 errors:\n  two: is silent\n  <b>: is cut"
     assert "perhaps because memory ran out" in _error(["a line"], -9, Path("run"))
     assert "status 1" in _error(["Traceback (most recent call last):", "KeyError: 1"], 1, Path("run"))
     shown = progress_box(Look("failed", Path("run"), "nussl-transfer finetune", 10, (), "", "<b>: is cut"))

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import nussl
 import pytest
 import soundfile
 import yaml
@@ -25,7 +24,6 @@ from layouts import tone, write
 import nussl_transfer
 from nussl_transfer import cli
 from nussl_transfer.checkpoints import zoo
-from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.cli.finetune_command import MIXTURES, TRAINING, arguments
 from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.validation import check
@@ -42,23 +40,6 @@ from nussl_transfer.training.config import FitConfig
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
-
-
-@pytest.fixture
-def stems(tmp_path):
-    """Two tracks of three seconds, each with a bass and a flute."""
-    folder = tmp_path / "stems"
-    for number, track in enumerate(("one", "two")):
-        for label, pitch in (("bass", 110.0), ("flute", 880.0)):
-            write(folder / track / f"{label}.wav", tone(pitch * (1 + number / 12), 3.0, RATE), RATE)
-    return folder
-
-
-@pytest.fixture
-def body(tmp_path, tiny_model):
-    """A pretrained model, too small to separate anything."""
-    info = CheckpointInfo((), "pretrain", RATE, nussl.STFTParams(512, 128, "sqrt_hann"), excerpt_seconds=1.0)
-    return write_checkpoint(tmp_path / "tiny.pth", tiny_model(), info)
 
 
 def run(words: str) -> int:

@@ -1,6 +1,6 @@
 """The page of ``nussl-transfer app``, made with gradio, which is an extra (``pip install "nussl-transfer[app]"``).
 
-    server.py        the web server, its temporary folder, and who may ask it
+    server.py        the web server, its temporary folder, and the refusal of foreign requests
     page.py          the page and its two tabs
     separate_tab.py  drop a file, choose a model, listen to the stems
     finetune_tab.py  check a folder of stems, fine-tune on it, use the result

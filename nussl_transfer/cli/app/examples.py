@@ -1,4 +1,4 @@
-"""Synthesise a short mixture for each separator that ships: something to try before a file of one's own."""
+"""Synthesise a short example mixture for each separator that ships."""
 
 from __future__ import annotations
 

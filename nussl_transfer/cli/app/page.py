@@ -18,8 +18,8 @@ HEADING = (
     "you leave."
 )
 FINETUNE_ELSEWHERE = (
-    "Fine-tuning reads and writes folders of the machine that runs this page, so it is only offered where the page is open "
-    "to that machine alone: start `nussl-transfer app` without `--host`."
+    "Fine-tuning reads and writes folders of the machine that runs this page, so only a page that is open to no other "
+    "machine offers it: start `nussl-transfer app` without `--host`."
 )
 
 

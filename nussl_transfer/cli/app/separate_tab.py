@@ -25,7 +25,7 @@ FILE_LINK = "/gradio_api/file="
 EMPTY = "The stems appear here, each with its spectrogram."
 NO_FILE = "There is no file yet. Drop one on the page, or pick an example."
 STOPPED = "Stopped. No stem was kept."
-# What browsers play; of another file, the page plays a copy.
+# Formats that browsers play; the page plays a copy of any other file.
 PLAYED = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 Choice = tuple[str, str]
 
@@ -88,7 +88,7 @@ def separated(path: Path, model: str, how: How, folder: Path, advance: Callable[
         TransferError: The file or the model cannot be used.
     """
     if path.suffix.lower() not in EXTENSIONS:
-        raise ConfigError(f"{path.name} is of a kind that cannot be read. Take one of {', '.join(EXTENSIONS)}.")
+        raise ConfigError(f"{path.name} has a format that cannot be read. Take one of {', '.join(EXTENSIONS)}.")
     stems = separate(
         path, model, out=folder, residual=how.residual, device=how.device, progress=advance, keep_rate=how.keep_rate,
         format=how.format,

@@ -1,4 +1,4 @@
-"""Serve the page: its address, its temporary folder, and who may ask it."""
+"""Serve the page: open its address, keep its temporary folder, and refuse requests of other web sites."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def serve(model: Sequence[str] | None = None, host: str = LOOPBACK, port: int | 
         from .training import Training
         from .visitors import Visitors
 
-        # Those of gradio's own use of other packages mean nothing to who runs the page.
+        # gradio's warnings about other packages mean nothing to the user of the page.
         warnings.filterwarnings("ignore", module=r"gradio\.")
         resolve_device(device)
         local = is_loopback(host)
@@ -70,7 +70,7 @@ def asgi(page: Any, results: Path, local: bool) -> Guard:
 
     Args:
         page: What `build_page` returns.
-        results: The folder whose files are given out.
+        results: The folder whose files the server offers for download.
         local: Whether the page is for this machine only.
     """
     import gradio as gr

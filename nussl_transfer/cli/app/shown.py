@@ -20,7 +20,7 @@ from ...runtime.files import explain_os_error, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 WINDOW, HOP = 512, 128  # samples of `figures.spectrogram_db`
-# Frames that are analysed for each column of a picture; of a long file, the others are passed over.
+# Frames that are analysed for each column of a picture; a long file has more, which are skipped.
 FRAMES_PER_COLUMN = 6
 
 _ENVIRONMENT = jinja2.Environment(

@@ -1,4 +1,4 @@
-"""Run ``nussl-transfer finetune`` in a process of its own, and tell how far it is.
+"""Run ``nussl-transfer finetune`` in a process of its own, and report its progress.
 
 A process can be stopped at any iteration, with everything saved, and its memory is free when it ends.
 """
@@ -24,12 +24,12 @@ SECONDS_TO_STOP = 60.0
 
 @dataclass(frozen=True)
 class Look:
-    """What a training shows.
+    """A snapshot of a training for the page.
 
     Attributes:
         state: 'idle', 'running', 'stopping', 'stopped', 'done' or 'failed'.
         run: Folder of the run.
-        command: The command, to be given in a terminal.
+        command: The command, to be typed in a terminal.
         iterations: Number of iterations of the whole run.
         points: Points of the curve so far.
         said: The last line of the log.

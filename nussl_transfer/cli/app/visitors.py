@@ -32,7 +32,7 @@ class Visitors:
 
     Attributes:
         uploads: Folder that gradio writes uploads to.
-        results: Folder of separated stems; the server gives out what is in it.
+        results: Folder of separated stems; the server offers its files for download.
     """
 
     def __init__(self, root: Path):
