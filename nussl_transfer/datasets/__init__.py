@@ -1,4 +1,4 @@
-"""Read data sets as tracks of stems, ``{label: [files to sum]}``, and as nussl hooks; one module a data set."""
+"""Read data sets as tracks of stems, ``{label: [files to sum]}``, and as nussl hooks; one module per data set."""
 
 from .bach10 import Bach10
 from .base import StemDataset

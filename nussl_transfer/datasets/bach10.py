@@ -14,7 +14,7 @@ from .folders import find_audio, split_of
 from .labels import Groups, IgnorePatterns
 from .tracks import Track, labels_of
 
-# Corpora rendered in this tree may have more than ten pieces.
+# Rendered stand-ins in this layout may have more than ten pieces, so any two digits are accepted.
 _PIECE = re.compile(r"^(?P<number>\d{2})-(?P<title>[A-Za-z0-9]+)$")
 # v1.1 spells it 'saxphone'; some copies correct it.
 _STEM = re.compile(r"^(?P<piece>\d{2}-[A-Za-z0-9]+)-(?P<label>violin|clarinet|saxo?phone|bassoon)$", re.IGNORECASE)
@@ -24,9 +24,9 @@ _SPELLING = {"saxphone": "saxophone"}
 class Bach10(StemDataset):
     """Hook for Bach10 v1.1: violin, clarinet, saxophone and bassoon of ten chorales.
 
-    The folder may be the data set's own or lie above it, with other levels between (``Sources/``). The mixture file of a
+    The folder may be the data set's own, or any folder above it (such as the parent of ``Sources/``). The mixture file of a
     piece equals the sum of its stems and is used for checking only. Clarinet, saxophone and bassoon have a DC offset of
-    about 1 % of full scale; a store has it removed.
+    about 1 % of full scale; preparing a store removes it.
 
     Args:
         folder: Where the data set lies.
@@ -137,6 +137,6 @@ def _held_out(tracks: Sequence[Track], held_out: int | str | Sequence[int | str]
         found = [track.name for track in tracks if piece == track.name or track.name.split("-")[0] == number]
         if not found:
             names = ", ".join(track.name for track in tracks)
-            raise DataError(f"held_out: {piece!r} is no piece of this Bach10. Its pieces are {names}.")
+            raise DataError(f"held_out: {piece!r} is not a piece of this Bach10. Its pieces are {names}.")
         test.update(found)
     return [replace(track, split="test" if track.name in test else "train") for track in tracks]

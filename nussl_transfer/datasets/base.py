@@ -24,8 +24,8 @@ class StemDataset(nussl.datasets.BaseDataset):
     """Base class of the data sets: a hook for nussl, and ``find_tracks`` for everything else.
 
     An item is nussl's: ``{'mix': AudioSignal, 'sources': {label: AudioSignal}, 'metadata': {'labels': [...]}}``. The mix
-    is the sum of the sources. Mono stems beside stereo ones are played on both channels; with ``num_channels=1`` every
-    stem is the mean of its channels, as in a store. Stems of slightly different length get zeros at their tail
+    is the sum of the sources. Where some stems are stereo, mono stems are copied to both channels; with ``num_channels=1``
+    every stem is the mean of its channels, as in a store. Stems of slightly different length get zeros at their tail
     (``audio.io.align``). Levels and DC offsets stay as on disk.
 
     Args:
@@ -157,7 +157,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         for path, (array, sample_rate) in audio.items():
             if len(array) not in (1, width):
                 raise DataError(
-                    f"Track {item.name!r}: {path} has {len(array)} channels, and another stem has {width}. Say "
+                    f"Track {item.name!r}: {path} has {len(array)} channels, and another stem has {width}. Pass "
                     "num_channels=1, which takes the mean of the channels, as a store does."
                 )
             array = np.repeat(array, width // len(array), axis=0)
@@ -185,7 +185,7 @@ class StemDataset(nussl.datasets.BaseDataset):
 
 
 def check_foreign(folder: str | Path) -> None:
-    """Raise where a folder was written by this program and holds no stems to read.
+    """Raise an error for a folder that this program wrote, which holds no stems to read.
 
     Raises:
         DataError: It is a store, a training run, or separated stems.
@@ -194,4 +194,4 @@ def check_foreign(folder: str | Path) -> None:
     if kind == "a store":
         raise DataError(f"{folder} is a store already. Use it as it is, or give the folder that it was made from.")
     if kind:
-        raise DataError(f"{folder} is {kind} of this program, not a folder of stems. Give the folder of the stems.")
+        raise DataError(f"{folder} holds {kind} written by this program, not stems to read. Give the folder of the stems.")

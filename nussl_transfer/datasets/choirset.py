@@ -39,8 +39,8 @@ _EXAMPLE = "audio_wav_22050_mono/DCS_LI_QuartetA_Take01_S2_DYN.wav"
 class DagstuhlChoirSet(StemDataset):
     """Hook for Dagstuhl ChoirSet 1.2.3: 23 takes of two songs for four voices, sources female and male.
 
-    The folder may be the data set's own, ``DagstuhlChoirSet_V1.2.3``, lie above it, or be the folder of its audio. Takes
-    of four voices are used, if each voice has its own microphone; solos and the takes of the basses alone are not.
+    The folder may be the data set's own, ``DagstuhlChoirSet_V1.2.3``, a folder above it, or the folder of its audio. This
+    class reads the takes of four voices, and neither solos nor the takes of the basses alone.
     Recordings of the room and of the piano are not stems.
 
     All singers sang in one room. A dynamic microphone picks up the neighbours too, so a reference holds some of the other
@@ -55,12 +55,12 @@ class DagstuhlChoirSet(StemDataset):
         folder: Where the data set lies.
         sources: 'paper' gives female (soprano and alto) and male (tenor and bass), 'voices' the four voices.
         microphone: 'DYN', dynamic and hand-held, or 'LRX', at the larynx, which all eight singers of the choir wore.
-        exercises: Take the 60 takes of scales, cadences and tuning as well. They are in the training split.
+        exercises: Also use the 60 takes of scales, cadences and tuning, for training.
         split_scheme: 'song' trains on Locus Iste (16 takes) and tests on Tebe Poem (7). 'quartet' trains on quartet B
             and the full choir, whose dynamic microphones have the same four singers (14), and tests on quartet A, the
             other four (9); with 'LRX', which has all eight, it leaves the full choir out. 'paper' draws one take in
-            eleven for the test, the 70 and 7 minutes of the paper's Table 1; the paper does not say which takes. Both
-            songs and all singers are on both sides then, so its scores are too good.
+            eleven for the test, as Table 1 of the paper has 70 and 7 minutes; the paper does not say which takes.
+            Training and test then share both songs and all singers, so scores are too good.
         kwargs: As ``StemDataset``.
     """
 
@@ -242,6 +242,6 @@ def _no_takes(folder: Path, takes: dict[str, list[Path]], solos: int) -> str:
     songs = Counter(take[:2] for take in takes)
     return (
         f"None of the {len(takes)} takes in {folder} (Locus Iste {songs['LI']}, Tebe Poem {songs['TP']}, exercises "
-        f"{songs['SE']}) is of a song for four voices; {solos} are of one voice. Give the whole data set, or use "
+        f"{songs['SE']}) is a song for four voices; {solos} have one voice. Give the whole data set, or use "
         "exercises=True."
     )

@@ -1,7 +1,7 @@
 """Find audio below a folder, and sort it by the folders that hold it.
 
-``scan`` is the one walker: it follows links, and passes over hidden files, what this program wrote itself (stores, runs,
-separated stems) and what the user ignores. ``find_units`` groups the files by folder and split.
+``scan`` walks the folder: it follows links, and skips hidden files, this program's own output (stores, runs, separated
+stems) and what the user ignores. ``find_units`` groups the files by folder and split.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .labels import IgnorePatterns, normalise
 
 # Extensions of audio that is not read. MIDI files are not reported: they hold no audio that a user would miss.
 UNREAD = frozenset(UNREADABLE_EXTENSIONS) - {".mid", ".midi"}
-# What Finder, Windows and unpacked zip files leave behind.
+# Folders that Finder adds to zip files.
 _JUNK_FOLDERS = ("__macosx",)
 # The record that separating writes beside its outputs: {"files": [names]}.
 SEPARATED = ".separated.json"
@@ -65,7 +65,7 @@ class Scan:
 
     @property
     def unread(self) -> list[PurePosixPath]:
-        """Return the audio files of kinds that are not read."""
+        """Return the audio files in formats that cannot be read."""
         return [file for file in self.files if file.suffix.lower() in UNREAD and not is_stem_mp4(file)]
 
 
@@ -144,7 +144,7 @@ def find_files(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
 
 
 def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Scan:
-    """Return the files below a folder, and which were passed over; links are followed, loops are not.
+    """Return the files below a folder, and those that are passed over; follow links, but no loops of links.
 
     Raises:
         DataError: The folder is absent, is a file, or cannot be listed.
@@ -190,7 +190,8 @@ def describe_passed_over(found: Scan) -> list[str]:
     told = []
     if found.unread:
         told.append(
-            f"{_files(found.unread)} of kinds that are not read, passed over: {few(found.unread)}. Convert to WAV or FLAC"
+            f"passed over {_files(found.unread)} in formats that cannot be read: {few(found.unread)}. Convert them to WAV "
+            "or FLAC"
         )
     if found.hidden:
         told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
@@ -259,7 +260,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 @lru_cache(maxsize=1024)
 def _warn_once(what: str) -> None:
-    """Warn once, although a folder is walked several times until its data set is recognised."""
+    """Warn once, even though recognising a data set walks its folder several times."""
     logger.warning("%s", what)
 
 
@@ -284,7 +285,7 @@ def _census(files: Sequence[PurePosixPath]) -> str:
 
 
 def _no_folder(folder: Path, error: OSError) -> str:
-    """Return why there is no such folder, with what lies nearest to it."""
+    """Return why a folder cannot be opened, and the nearest folder above it that exists."""
     if os.path.islink(folder):
         return f"{folder} is a link to {os.readlink(folder)}, which leads nowhere. Give the folder itself."
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -321,7 +322,7 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder
     _check_placement(root, tops, splits, stray)
     places: dict[PurePosixPath, list[Path]] = {}
     for file in files:
-        # Beside folders of stems only mixtures are left at this point: they belong to no track.
+        # Loose files beside folders can only be mixtures (others raised an error above); they belong to no track.
         if len(file.parts) > 1 or not tops:
             places.setdefault(file.parent, []).append(root / file)
     if not splits:
@@ -362,7 +363,7 @@ def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> A
     prefix, *inner = place.parts
     if not inner:
         raise LayoutError(
-            f"{root / place} holds audio directly ({few(file.name for file in files)}), and should hold a folder for each "
-            f"track, {place}/<track>/<stem>.wav. Make these folders."
+            f"{root / place} holds audio directly ({few(file.name for file in files)}); expected a folder for each track, "
+            f"{place}/<track>/<stem>.wav. Make these folders."
         )
     return AudioFolder(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))

@@ -1,4 +1,4 @@
-"""Name of stems: one spelling for each label, groups of labels, and patterns of names to pass over.
+"""Labels of stems: one spelling for each, groups that merge them, and patterns to ignore.
 
 Case, spaces, hyphens and underscores do not distinguish labels: ``Soprano `` and ``soprano`` are one label, and
 ``Practice only`` is ``practice_only``. A trailing number, arabic or roman, makes another label: ``TENOR II`` is
@@ -70,7 +70,7 @@ def counted(labels: Mapping[str, int], total: int) -> str:
 
 
 def closest(asked: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return the known names that are spelt nearly like those asked for, sorted.
+    """Return the known names that are spelt nearly like the given ones, sorted.
 
     >>> closest(["sopranno"], ["soprano", "alto"])
     ['soprano']
@@ -80,7 +80,7 @@ def closest(asked: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def fitting_names(asked: str, known: Iterable[str]) -> list[str]:
-    """Return the known name that is spelt like this, in any case and punctuation, else all names that contain it.
+    """Return the known name that equals this one, ignoring case and punctuation; else all known names that contain it.
 
     >>> fitting_names("dagstuhl", ["DagstuhlChoirSet", "Slakh"]), fitting_names("slakh", ["Slakh", "BabySlakh"])
     (['DagstuhlChoirSet'], ['Slakh'])

@@ -1,4 +1,4 @@
-"""Mixture files of tracks: the rest of a mixture as a stem, and given mixtures as the input."""
+"""Use the mixture file of a track: make the stem `rest` from it (--rest), or train on it (--use-mixtures)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .folders import few
 from .tracks import Track, labels_of
 
 REST = "rest"
-# Above this correlation between a stem and the rest, the stem is not in the mixture as it is. Independent parts of one
-# piece correlate by a few per cent over a minute; a gain error of 2 dB makes 0.2 of two equally loud parts.
+# If a stem and the rest correlate more than this, the mixture contains a changed version of the stem. Independent parts of
+# one piece correlate by a few per cent over a minute; a gain error of 2 dB makes 0.2 of two equally loud parts.
 MOST_CORRELATED = 0.2
-# Seconds that a stem is looked for before and after its place in the mixture.
+# Seconds by which a stem may be early or late in the mixture and still be found.
 LARGEST_LAG = 0.5
 
 
 def with_rest(tracks: Sequence[Track]) -> list[Track]:
-    """Return the tracks with one stem more, ``rest``: the mixture file minus the stems.
+    """Add the stem ``rest`` to each track: the mixture file minus the stems.
 
     Tracks without a mixture file, or without a stem, are left out and logged.
 
@@ -29,12 +29,15 @@ def with_rest(tracks: Sequence[Track]) -> list[Track]:
         DataError: No track has a mixture file and a stem, or a stem is called 'rest'.
     """
     if REST in labels_of(tracks):
-        raise DataError("A stem is called 'rest', and so is the mixture minus the stems. Rename it, or go without --rest.")
+        raise DataError(
+            "A stem is called 'rest', the name that --rest gives to the mixture minus the stems. Rename it, or leave out "
+            "--rest."
+        )
     usable = [(track, track.mixture) for track in tracks if track.mixture is not None and track.stems]
     if not usable:
         raise DataError(
             "The rest of a mixture needs a mixture file in each track, such as mixture.wav beside vocals.wav: no track has "
-            "one. Add it, or go without --rest."
+            "one. Add it, or leave out --rest."
         )
     if left := [track.name for track in tracks if track.mixture is None or not track.stems]:
         logger.warning("left out, without a mixture file: %s", few(left))
@@ -49,7 +52,7 @@ def with_rest(tracks: Sequence[Track]) -> list[Track]:
 
 
 def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
-    """Return the tracks that have a mixture file, which is the input then; the others are left out and logged.
+    """Return the tracks that have a mixture file, with that file as input; leave out the others and log them.
 
     Raises:
         DataError: No track has one.
@@ -58,7 +61,7 @@ def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
     if not usable:
         raise DataError(
             "Training on given mixtures needs a mixture file in each track, such as mixture.wav beside the stems: no track "
-            "has one. Add them, or go without --use-mixtures."
+            "has one. Add them, or leave out --use-mixtures."
         )
     if left := [track.name for track in tracks if track.mixture is None]:
         logger.warning("left out, without a mixture file: %s", few(left))
@@ -71,8 +74,8 @@ class MixtureFit:
 
     Attributes:
         residual_db: Power of the mixture minus the stems, relative to the mixture.
-        correlation: Between the stems and that difference; 0 where the stems are in the mixture as they are.
-        gain: Of the stems in the mixture, at the lag where they fit best.
+        correlation: Between the stems and that difference; 0 if the mixture contains the stems unchanged.
+        gain: Gain of the stems in the mixture, at the lag where they fit best.
         lag: Seconds by which the stems must be delayed to fit best.
     """
 
@@ -116,7 +119,7 @@ def fit_mixture(mixture: np.ndarray, stems: np.ndarray, sample_rate: int) -> Mix
     if power["mixture"] == 0 or power["stems"] == 0:
         return MixtureFit(0.0 if power["stems"] == 0 else np.inf, 0.0, 0.0, 0.0)
     both = np.sqrt(power["rest"] * power["stems"])
-    # A rest 60 dB below the stem is rounding: its correlation says nothing.
+    # A rest 60 dB below the stem is rounding error: its correlation means nothing.
     alike = float(rest @ stems) / both if power["rest"] > 1e-6 * power["stems"] else 0.0
     size = 2 ** int(np.ceil(np.log2(2 * len(mixture))))
     crossed = np.fft.irfft(np.fft.rfft(mixture, size) * np.conj(np.fft.rfft(stems, size)), size)

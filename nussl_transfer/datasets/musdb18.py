@@ -149,7 +149,7 @@ def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatte
         wanted = [stem for stem in members if not ignore.fits(stem)]
         lacking = [stem for stem in wanted if stem not in files]
         if lacking:
-            # A part of the accompaniment would be taken for all of it.
+            # Without one of its stems, the sum would pass for the whole accompaniment.
             logger.warning("song %r lacks %s, so it has no source %r", song.name, " and ".join(lacking), source)
         elif wanted:
             stems[source] = tuple(files[stem] for stem in wanted)

@@ -61,10 +61,10 @@ class StemOptions:
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Raise where a value is not one of its choices.
+    """Raise ConfigError unless a value is one of its choices.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The value is not one of them.
     """
     if value not in choices:
         raise ConfigError(f"{name} is {value!r}. Choose one of {', '.join(map(repr, choices))}.")

@@ -157,7 +157,7 @@ SIGNATURES = (
         "other, vocals",
     ),
 )
-# Data sets that are not supported, and that StemFolder would misread: pattern -> (name, what to do).
+# Unsupported data sets, which StemFolder would misread: pattern -> (name, what to do).
 UNSUPPORTED = {
     r"(^|/)\d{2}[_-][A-Za-z]+_([a-z]+_)?(violin|clarinet|saxophone|bassoon)[^/]*\.wav$": (
         "a set derived from Bach10 (Sibelius, mf0-synth)",
@@ -199,7 +199,7 @@ def nearest_dataset(folder: Path, files: Sequence[PurePosixPath]) -> str:
 
 
 def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
-    """Return a census of a folder of audio, and the layouts of a stem folder, the best fitting first.
+    """Describe a folder of audio, and list the known layouts with how many of its files fit, the best first.
 
     Args:
         files: The audio files, relative to the folder.
@@ -233,7 +233,7 @@ def _what_is_missing(folder: Path, known: DatasetSignature, signed: list[PurePos
     absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in signed]
     lacking = [what for what, need in known.needs.items() if not any(re.search(need, path) for path in absolute)]
     others = sorted(set(heard) - set(signed))
-    said = [f"It resembles {known.dataset}: {len(signed)} files are named as there, such as {signed[0]}"]
+    said = [f"It resembles {known.dataset}: {len(signed)} files are named like its files, such as {signed[0]}"]
     said[0] += f", and {len(others)} audio files are not, such as {few(others, 2)}." if others else "."
     if lacking:
         said.append(f"Not found: {', '.join(lacking)}.")

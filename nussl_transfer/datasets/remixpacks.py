@@ -41,7 +41,7 @@ _LINK = "(symlink)"
 _PACKS = "original_files"
 # The longest name of a track in bytes: a store appends to it, and a file system takes 255.
 _LONGEST = 200
-# A song is known by its first two words, often the artist's name: keeping an artist on one side does no harm.
+# The first two words of a name identify the song. They are often the artist's; keeping an artist on one side is harmless.
 _WORDS = 2
 # Words that describe a file, not a song.
 _FILE_WORDS = STEM_WORDS | {"bpm", "crash", "loop", "mono", "multitrack", "multitracks", "ride", "stem", "stems", "stereo",
@@ -55,7 +55,7 @@ class Remixpacks(StemDataset):
     """Hook for Remixpacks: snare, kick drum and cymbals, each file a track of one stem.
 
     The data set was never published: its sounds are parts of commercial remix packs and may not be redistributed. Copies
-    are laid out as by the author's scripts, with a folder for each fine label, and most files are links into the packs::
+    have the layout of the author's scripts: a folder for each fine label, and most files are links into the packs::
 
         symlinks_to_files/fine/{Pure,Mixed}/<Fine_Label>/<pack> <file>(symlink).<ext>
         fine_16k/Pure/<Fine_Label>/<file>.wav
@@ -67,10 +67,11 @@ class Remixpacks(StemDataset):
 
     Args:
         folder: Where the data set lies: the folder of the labels, or one above it.
-        sources: 'paper' takes the paper's three, 'all' every label; or labels, 'kick+snare'. ``groups`` chooses too.
-        mixed: Take the files of several instruments too.
+        sources: 'paper' takes the paper's three labels, 'all' every label, 'kick+snare' these two. ``groups`` also
+            selects labels.
+        mixed: Also use the files that hold several instruments.
         split_scheme: For a tree that is not split on disk. 'song' draws whole songs for the splits, so that no song is
-            on two sides, until validation and test have one file in ten of each label each. 'author' is the split of the
+            on two sides, until validation and test each have one file in ten of each label. 'author' is the split of the
             author's public script: one file in ten of each folder for the test, songs on both sides. The paper's own
             split is unknown: its Table 1 has 192 minutes for training and 96 for testing, 2 : 1, and the script 9 : 1.
         song: Regular expression that finds the song in a file's name, where the rule of ``songs_of`` fails: its first
@@ -234,8 +235,8 @@ def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
     unknown = sum(not songs[track.name] for track in tracks)
     if unknown:
         logger.warning(
-            "the names of %d of %d files do not tell their song, and each counts as a song of its own; the option `song`, "
-            "a regular expression, finds it", unknown, len(tracks),
+            "the names of %d of %d files do not contain a song, so each counts as a song of its own; set the option `song` "
+            "to a regular expression that finds it", unknown, len(tracks),
         )  # fmt: skip
     if all(track.split is None for track in tracks):
         return split_by_song(tracks, songs)
@@ -278,7 +279,7 @@ def songs_of(tracks: Sequence[Track], packs: str, pattern: str | None = None) ->
 
 
 def song_words(name: str) -> tuple[str, ...]:
-    """Return the words at the beginning of a file's name that tell its song.
+    """Return the words at the beginning of a file's name that identify its song.
 
     >>> song_words('Artist Name - Some Song Kick 1'), song_words('02 Snare_Umbrella_120bpm'), song_words('kick 01')
     (('artist', 'name'), ('umbrella',), ())

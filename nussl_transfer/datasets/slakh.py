@@ -54,24 +54,24 @@ SOURCES: dict[str, dict[str, frozenset[int]]] = {
 
 
 class Slakh(StemDataset):
-    """Hook for Slakh2100 (original, redux, split2) and BabySlakh: drums, and piano with guitar, or other groups.
+    """Hook for Slakh2100 (original, redux, split2) and BabySlakh: drums, and piano with guitar, or other sources.
 
     A track is a folder ``Track00001`` with ``metadata.yaml`` and ``stems/S00.flac`` (or wav), in a split's folder or
     elsewhere. A stem's instrument is its program number in metadata.yaml. About 150 stems have MIDI but no audio. Nine
-    stems of white noise are left out. Audio outside the folder ``stems``, such as submixes, is no stem; the mixture is
-    used for checking only, and holds instruments of no source.
+    stems of white noise are left out. Audio outside the folder ``stems``, such as submixes, is not used. The mixture is
+    used for checking only: it also holds instruments that belong to no source.
 
     Args:
         folder: Where the data set lies.
-        sources: 'paper' gives drums and piano_guitar, 'paper+bass' bass besides; 'band' bass, drums, guitar and
-            piano, 'band+other' all the rest besides; 'common' bass, drums and other (piano and guitar), the labels that
-            ``MUSDB18`` has as well (MUSDB+Slakh); 'classes' a label for each General MIDI family (piano, strings,
-            ensemble, ...), some of them in each track. Or label -> General MIDI programs, 0 to 127 and
+        sources: 'paper' gives drums and piano_guitar, 'paper+bass' also bass; 'band' gives bass, drums, guitar and
+            piano, 'band+other' also everything else as other; 'common' gives bass, drums and other (piano and guitar), the
+            labels that ``MUSDB18`` has as well (MUSDB+Slakh); 'classes' a label for each General MIDI family (piano,
+            strings, ensemble, ...), some of them in each track. Or label -> General MIDI programs, 0 to 127 and
             128 for drums: ``{'organ': range(16, 24), 'drums': [128]}``.
         split_scheme: 'grouped' draws 10 % of the tracks for the test so that no MIDI file is on two sides. 'paper'
             draws them regardless of it, as the paper did: about 31 % of the test tracks are songs of the training set,
-            rendered with other sounds. 'orig' (1500, 375, 225), 'split2' (as many, no MIDI file in two) and 'redux'
-            (1289, 270, 151: each MIDI file once) are the authors' splits, by the tracks' numbers.
+            rendered with other sounds. The authors' splits go by track number: 'orig' (1500, 375 and 225 tracks),
+            'split2' (as many tracks, and no MIDI file in two splits) and 'redux' (1289, 270 and 151, each MIDI file once).
         split_seed: Seed of the draw, which depends on the tracks that are present.
         kwargs: As ``StemDataset``. Some tracks have neither piano nor guitar: use ``missing='skip'`` or 'silence'.
     """
@@ -327,7 +327,7 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Return the entries of a metadata.yaml; its paths are not used, since some are those of another machine.
+    """Return the entries of a metadata.yaml, without its paths: some belong to another machine.
 
     Raises:
         DataError: It is absent or malformed; the message is a sentence without the track's name.
@@ -358,7 +358,7 @@ def midi_md5(path: Path | None) -> str:
 def _entry(name: str, stem: object) -> StemEntry:
     if not isinstance(stem, dict):
         raise DataError(f"has a metadata.yaml without an entry for {name}")
-    # Not by inst_class: 'Sound Effects' and 'Sound effects' are two, and 'Strings (continued)' are choirs.
+    # inst_class is unreliable: it has both 'Sound Effects' and 'Sound effects', and 'Strings (continued)' are choirs.
     program = DRUMS if stem.get("is_drum") is True else stem.get("program_num")
     if isinstance(program, bool) or not isinstance(program, int) or not 0 <= program <= DRUMS:
         raise DataError(f"has a metadata.yaml in which the program_num of {name} is {program!r}, not a number 0 to {DRUMS}")

@@ -1,4 +1,4 @@
-"""Split of Slakh: those of its authors, the paper's, and one that keeps each MIDI file on one side.
+"""Split Slakh: as its authors do, as the paper does, or so that each MIDI file is on one side only.
 
 ``slakh_tables.json`` lists facts about Slakh2100's tracks that their files do not hold:
 
@@ -95,7 +95,7 @@ def _tests(count: int) -> int:
 
 
 def _warn_of_shared(midi: Mapping[int, str], splits: Mapping[int, str], split: str, scheme: str) -> None:
-    """Log how many tracks of a split share their MIDI file with training tracks; for the paper's split always."""
+    """Warn if tracks of a split share their MIDI file with training tracks; for the paper's split, always."""
     trained = {midi[number] for number, of in splits.items() if of == "train"}
     inside = [number for number, of in splits.items() if of == split]
     shared = sum(midi[number] in trained for number in inside)

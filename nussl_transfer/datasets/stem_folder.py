@@ -3,7 +3,7 @@
 Structure alone cannot always tell the two apart, since one is the transpose of the other. So names decide, in this
 order: a folder called mix (stem-major) or files called mixture (track-major); names that the user's groups use, else
 names of instruments and voices, on one side and not on the other; a vocabulary of file names that repeats over many more
-folders (track-major), or the reverse (stem-major). Where all of these fail, an error asks the user.
+folders (track-major), or the reverse (stem-major). If all of these fail, an error asks the user to choose.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
         return stem_major
     if any(name in MIXTURES for name in files):
         return "track-major"
-    # A group may well leave out most stems: one name found is enough. Words are in titles too: half must fit.
+    # Groups may leave out most stems, so one fitting name is enough. Titles may contain instruments, so half must fit.
     grouped = [_share(these, lambda name: group_of(name, members) is not None) for these in (names, folders)]
     worded = [_share(these, has_stem_word) for these in (names, folders)]
     for (inside, outside), enough in ((grouped, 1e-9), (worded, 0.5)):
@@ -135,11 +135,10 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
     if not prefixed and 2 * len(folders) <= len(names):
         return stem_major
     raise LayoutError(
-        f"{folder} has folders such as {few(folders)} with files such as {few(names)}, and which of them name the stems is "
-        "not clear. Say with check or prepare: --options layout=track-major where each folder is one track; "
-        "layout=stem-major where each folder is one stem and the same file name in each is one track; layout=pool where "
-        "each folder is one "
-        "stem and the files do not belong together. In Python: StemOptions(options={'layout': 'pool'})."
+        f"{folder} has folders such as {few(folders)} with files such as {few(names)}: it is not clear which of them name "
+        "the stems. Give check or prepare --options layout=track-major if each folder is one track; "
+        "layout=stem-major if each folder is one stem, and files of the same name are one track; layout=pool if each "
+        "folder is one stem and the files do not belong together. In Python: StemOptions(options={'layout': 'pool'})."
     )
 
 
@@ -179,7 +178,7 @@ def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str]
         raise LayoutError(
             f"{folder / unit.name} has {len(unit.files)} audio files ({few(path.name for path in unit.files)}): too many "
             "for the stems of one track. Put each track, or each stem, into a folder of its own; if these are all of one "
-            "stem, say --options layout=pool (check, prepare)."
+            "stem, use --options layout=pool (check, prepare)."
         )
     stems: dict[str, tuple[Path, ...]] = {}
     mixtures: dict[str, Path] = {}
@@ -232,7 +231,7 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
 
 
 def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
-    """Return the tracks with a sum of stems (accompaniment, instrumental, ...) as a stem where there are two in all."""
+    """Count a sum of stems (accompaniment, instrumental, ...) as a stem if that makes two stems in all."""
 
     def submix(path: Path) -> str | None:
         """Return the name of a sum of stems: that of the file, or of its folder where that is the stem."""
@@ -242,7 +241,7 @@ def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
     found = {name for track in tracks for path in track.left_out if (name := submix(path))}
     if len(labels) > 1 or len(labels) + len(found) != 2:
         return list(tracks)
-    logger.info("%s: stems, since there are two in all", " and ".join(sorted(labels | found)))
+    logger.info("using %s as the two stems", " and ".join(sorted(labels | found)))
     taken = []
     for track in tracks:
         own: dict[str, list[Path]] = {}
@@ -259,7 +258,7 @@ def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
 def _label_of(path: Path, name: str) -> str:
     label = normalise(name)
     if not label:
-        raise DataError(f"{path} has a name without letters or digits, which makes no label. Rename it, or ignore it.")
+        raise DataError(f"{path} has a name without letters or digits, which cannot be a label. Rename it, or ignore it.")
     return label
 
 

@@ -136,7 +136,7 @@ def _add(tracks: dict[str, _Listed], row: dict[str, str], path: Path, ignore: Ig
     if not label:
         raise ValueError(f"its label {row['label']!r} has no letter or digit")
     if ".." in parts or PurePosixPath(name).is_absolute():
-        raise ValueError(f"its track {name!r} is no relative path")
+        raise ValueError(f"its track {name!r} is not a relative path")
     file = Path(os.path.normpath(path.parent / Path(row["file"]).expanduser()))
     if any([ignore.fits(one) for one in (name, label, file.name, file.stem, row["file"])]):
         return

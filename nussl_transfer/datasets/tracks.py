@@ -1,4 +1,4 @@
-"""Tracks, pieces of music with the files of each stem, and functions over them: groups, missing labels, splits."""
+"""Define `Track` (a piece of music and the files of its stems), and merge, complete and split lists of tracks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Track:
 
     @property
     def files(self) -> list[Path]:
-        """Return every file that is decoded for the stems and the mixture, each once."""
+        """Return every file to decode for the stems and the mixture, each once."""
         listed = [path for files in (*self.stems.values(), *self.minus.values()) for path in files]
         given = [] if self.given_mixture is None else [self.given_mixture]
         return list(dict.fromkeys([*listed, *given]))
@@ -58,7 +58,7 @@ class Track:
 
 
 def cut(signal: np.ndarray, sample_rate: int, span: tuple[float, float | None] | None) -> np.ndarray:
-    """Return the part of a signal from one second to another; all of it where the span is None.
+    """Return the part of a signal between two times in seconds; all of it if the span is None.
 
     Shape:
         [..., frames]
@@ -96,7 +96,7 @@ def sum_stems(track: Track, signals: Mapping[Path, np.ndarray]) -> dict[str, np.
 def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     """Return the tracks with stems merged: ``{'male': ['tenor', 'bass']}`` makes one stem of two.
 
-    Stems in no group move to the track's ``left_out``. A track may lack a group afterwards: see ``missing_labels``. Of a
+    Stems in no group move to the track's ``left_out``. Afterwards a track may lack a group: see ``missing_labels``. In a
     pool, only the tracks in a group remain.
 
     Raises:
@@ -123,7 +123,7 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     nowhere = Counter(label for track in tracks for label in track.stems if group_of(label, members) is None)
     if nowhere:
         logger.warning("left out, in no group: %s", counted(nowhere, len(tracks)))
-    # A file of a pool belongs to no track that could lack it.
+    # In a pool every track has one stem, so none can lack another.
     pool = all(len(track.stems) == 1 for track in tracks)
     return [track for track in grouped if track.stems] if pool else grouped
 

@@ -1,4 +1,4 @@
-"""Prepare stems once, at one rate, and read excerpts of them."""
+"""Prepare stems once as a store (mono, one sample rate), and read excerpts from it."""
 
 from .store import Store, StoreWriter
 

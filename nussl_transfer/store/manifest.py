@@ -21,8 +21,8 @@ class StoredStem:
 
     Attributes:
         file: Path of its file below the store.
-        rms: RMS level of full scale.
-        peak: Peak level of full scale.
+        rms: RMS level as a share of full scale.
+        peak: Peak level as a share of full scale.
         active: Intervals ``[start, end)`` in frames in which the stem is active.
         sources: Path, size and modification time of each file that was summed; a change of one makes the stem stale.
     """
@@ -44,7 +44,7 @@ class StoredTrack:
         frames: Number of samples of every stem.
         stems: Stems by label.
         origin: What the track was made from: tracks of one origin are the same music.
-        mixture: The given mixture, where such mixtures are the input in training instead of the sums of the stems.
+        mixture: The given mixture, if training uses it as input instead of the sum of the stems.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Manifest:
         sample_rate: Rate of all stems in Hz.
         dataset: Name of the data set.
         tracks: Tracks in alphabetical order.
-        missing: 'silence' where a label that a track lacks is silent in it; else 'error'.
+        missing: 'silence' if a label that a track lacks counts as a silent stem; else 'error'.
     """
 
     sample_rate: int

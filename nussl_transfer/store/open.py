@@ -1,4 +1,4 @@
-"""Open stems as a store: a store as it is, a folder of stems after preparing it."""
+"""Open stems as a store; prepare one first if the stems are a plain folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .store import Store
 def open_store(
     stems: str | Path | Store | Sequence[str | Path], out: str | Path, sample_rate: int, options: StemOptions | None = None
 ) -> Store:
-    """Open stems as a store at one rate; a folder of stems is prepared in ``out`` first, once on each machine.
+    """Open stems as a store at one rate; prepare a folder of stems in ``out`` first, once per machine.
 
     Args:
         stems: A store or the folder of one; or a folder of stems of any known layout, a stem list (``.csv``), or several

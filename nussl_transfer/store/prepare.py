@@ -63,7 +63,7 @@ def prepare(
         The store.
 
     Raises:
-        DataError: The data set has errors (all are listed); or ``out`` holds other things or another store, or cannot be
+        DataError: The data set has errors (all are listed); or ``out`` holds other files or another store, or cannot be
             written. Then there is no new manifest, and finished tracks are kept for the next run.
         ConfigError: ``sample_rate`` or ``workers`` is out of range, or another process writes to ``out``.
     """
@@ -115,7 +115,7 @@ def _write(
         quiet = [label for label, stem in entry.stems.items() if stem.peak < SILENCE]
         faint = [label for label, stem in entry.stems.items() if not stem.active and label not in quiet]
         if faint:
-            logger.warning("track %s: never above %g dBFS are %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
+            logger.warning("track %s: never above %g dBFS: %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
         if quiet and silent == "error":
             # Decoded again, to tell silence from channels that cancel.
             found = silent_stems(look([track], deep=True).rows)
@@ -123,7 +123,7 @@ def _write(
                 silent_stem(track.name, label) for label in quiet
             ]
         elif quiet and silent == "skip":
-            logger.warning("track %s is left out: silent are %s", track.name, ", ".join(quiet))
+            logger.warning("track %s is left out, with silent stems: %s", track.name, ", ".join(quiet))
         else:
             writer.tracks.append(entry)
     if failed:
@@ -138,7 +138,7 @@ def _write(
         raise _refusal(out, errors)
     if not writer.tracks:
         raise DataError(
-            f"No track is left for a store in {out}: all are left out. See the warnings above, or run `nussl-transfer "
+            f"No track is left for a store in {out}: all were left out. See the warnings above, or run `nussl-transfer "
             "check`."
         )
     store = writer.close()
@@ -258,7 +258,7 @@ def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset:
                 f"{dataset or 'stems'} at {sample_rate} Hz as well. Name another folder, or remove that store."
             )
     elif out.is_dir() and not (out / PARTS).exists() and any(path.name != LOCK for path in out.iterdir()):
-        raise DataError(f"{out} holds other things than a store. Name a new or an empty folder.")
+        raise DataError(f"{out} holds files that belong to no store. Name a new or an empty folder.")
     here = os.path.abspath(out)
     for track in tracks:
         for path in track.files:

@@ -5,8 +5,7 @@ A store is a folder::
     <store>/manifest.json
     <store>/<track>/<label>.wav     mono, float32, one rate, equal lengths within a track, mean removed
 
-The manifest holds all that is needed to draw a mixture, so drawing reads no audio, and an item reads only its own excerpt,
-by seek.
+Drawing a mixture needs only the manifest and reads no audio. An item then reads only its own excerpt, by seek.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ class Store:
 
     @property
     def has_mixtures(self) -> bool:
-        """Whether every track has a given mixture, which is the input of the training instead of the sum of the stems."""
+        """Whether every track has a given mixture, which training uses as input instead of the sum of the stems."""
         return all(track.mixture is not None for track in self.tracks)
 
     def fingerprint(self) -> str:
@@ -141,7 +140,7 @@ class Store:
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 
     def tracks_by_origin(self) -> list[list[StoredTrack]]:
-        """Return the tracks in groups of one origin: they are the same music, and belong to one side of every split."""
+        """Return the tracks grouped by origin: a group is the same music, and must stay on one side of every split."""
         groups: dict[tuple[str, str], list[StoredTrack]] = {}
         for track in self.tracks:
             key = ("name", track.name) if track.origin is None else ("origin", track.origin)
@@ -161,7 +160,7 @@ class StoreWriter:
         folder: Folder to write; made when absent.
         sample_rate: Rate of the stems in Hz.
         dataset: Name of the data set, kept in the manifest.
-        missing: 'silence' where a label that a track lacks is silent in it.
+        missing: 'silence' if a label that a track lacks counts as a silent stem; else 'error'.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int, dataset: str = "", missing: str = "error"):
@@ -188,7 +187,7 @@ class StoreWriter:
             stems: One array [frames] for each label, all of one length.
             sources: Path, size and modification time of each label's files.
             origin: What the track was made from: tracks of one origin are the same music.
-            mixture: A given mixture [frames] that is the input of the training instead of the sum of the stems.
+            mixture: A given mixture [frames], which training uses as input instead of the sum of the stems.
 
         Raises:
             DataError: The stems are empty or differ in length, the name is taken, or the name or a label points outside of
@@ -234,7 +233,7 @@ def write_stem(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
 
 
 def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
-    """Measure ``rms`` and ``peak`` of full scale, and the intervals ``active`` as [start, end) in frames.
+    """Measure ``rms`` and ``peak`` as shares of full scale, and the intervals ``active`` as [start, end) in frames.
 
     Shape:
         audio [frames]

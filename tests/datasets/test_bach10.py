@@ -76,7 +76,7 @@ def test_held_out_pieces_are_the_test_split(folder):
 
 
 def test_holding_out_an_unknown_piece_is_an_error(folder):
-    with pytest.raises(DataError, match="held_out: 10 is no piece of this Bach10. Its pieces are 01-AchGottundHerr"):
+    with pytest.raises(DataError, match="held_out: 10 is not a piece of this Bach10. Its pieces are 01-AchGottundHerr"):
         Bach10.find_tracks(folder, held_out=10)
 
 
@@ -119,7 +119,9 @@ def test_a_folder_without_its_tracks_is_an_error_that_says_what_it_looks_for(tmp
 def test_bach10_beside_other_audio_is_not_recognised(tmp_path):
     layouts.bach10(tmp_path)
     layouts.track_major(tmp_path / "mine")
-    with pytest.raises(DataError, match="resembles Bach10: 8 files are named as there.*its own folder, .*Bach10_v1.1, or"):
+    with pytest.raises(
+        DataError, match="resembles Bach10: 8 files are named like its files.*its own folder, .*Bach10_v1.1, or"
+    ):
         open_tracks(tmp_path)
     assert len(open_tracks(tmp_path, StemOptions(dataset="bach10"))[1]) == 2
 

@@ -95,7 +95,7 @@ def test_a_silent_file_of_an_audible_stem_is_a_note(folder):
     layouts.write(folder / "A" / "bass.wav", np.zeros(44100))
     tracks = StemFolder.find_tracks(folder, groups={"all": ["bass", "vocals"]})
     inspection = check(tracks, deep=True)
-    assert not inspection.fatal and "of its files these are silent: bass.wav" in only(inspection, "note")
+    assert not inspection.fatal and "some of its files are silent: bass.wav" in only(inspection, "note")
 
 
 @pytest.mark.parametrize(("seconds", "level", "sentence"), [(0.98, "error", "its stems differ in length: bass.wav 0.98 s"),
@@ -209,7 +209,7 @@ def test_many_notes_with_one_advice_are_shortened_and_errors_never_are(tmp_path)
     assert sum(line.startswith("error") for line in lines) == 6
     assert sum("has a DC offset" in line for line in lines) == 4
     at = lines.index("note: and 2 more like this.")
-    assert lines[at + 1] == "    A store has it removed."
+    assert lines[at + 1] == "    Preparing a store removes it."
     assert sum("--silent skip" in line for line in lines) == 1
 
 
@@ -223,7 +223,7 @@ def test_the_error_message_lists_every_error_and_no_note(folder):
     (folder / "A" / "bass.wav").write_bytes(b"")
     (folder / "B" / "vocals.wav").unlink()
     text = format_errors(look(folder, deep=False).findings)
-    assert text.startswith("2 things are wrong with the data set:\n  A, bass: ") and "\n  B: lacks vocals" in text
+    assert text.startswith("The data set has 2 errors:\n  A, bass: ") and "\n  B: lacks vocals" in text
     assert format_errors([]) == ""
 
 

@@ -69,7 +69,7 @@ def test_the_folder_of_a_run_is_an_error(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "config.yml").write_text("{}")
     assert own_kind(tmp_path / "run") == "a training run"
-    with pytest.raises(DataError, match="is a training run of this program, not a folder of stems"):
+    with pytest.raises(DataError, match="holds a training run written by this program, not stems to read"):
         open_tracks(tmp_path / "run")
 
 
@@ -89,7 +89,7 @@ def test_unreadable_kinds_and_hidden_audio_are_counted_and_named(folder, caplog)
     (folder / "a" / "._bass.wav").write_bytes(b"what Finder writes")
     (folder / "a" / "score.mid").write_bytes(b"")
     assert labels(folder) == BOTH
-    assert "2 audio files of kinds that are not read, passed over: a/vocals.m4a, b/vocals.m4a" in caplog.text
+    assert "passed over 2 audio files in formats that cannot be read: a/vocals.m4a, b/vocals.m4a" in caplog.text
     assert "2 hidden, passed over: .c, a/.keys.wav" in caplog.text
     assert "._bass" not in caplog.text and "score" not in caplog.text
 
@@ -97,7 +97,7 @@ def test_unreadable_kinds_and_hidden_audio_are_counted_and_named(folder, caplog)
 def test_a_folder_of_unreadable_kinds_is_an_error_that_says_so(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "vocals.m4a").write_bytes(b"")
-    with pytest.raises(DataError, match="holds no audio file.*1 audio file of kinds that are not read.*a/vocals.m4a"):
+    with pytest.raises(DataError, match="holds no audio file.*1 audio file in formats that cannot be read.*a/vocals.m4a"):
         open_tracks(tmp_path)
 
 

@@ -32,7 +32,7 @@ def said(folder, **options):
 def test_bach10_without_piece_folders_is_told_to_make_them(tmp_path):
     touch(tmp_path, *(f"Sources/{PIECE}-{part}.wav" for part in ("violin", "clarinet", "saxophone")))
     message = said(tmp_path)
-    assert f"resembles Bach10: 3 files are named as there, such as Sources/{PIECE}-clarinet.wav." in message
+    assert f"resembles Bach10: 3 files are named like its files, such as Sources/{PIECE}-clarinet.wav." in message
     assert "Not found: a folder for each piece, any bassoon. The layout of Bach10 is 01-AchGottundHerr/01-Ach" in message
     assert "to read the files as they are, say --dataset Bach10, or --dataset StemFolder for your own stems" in message
     touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
@@ -43,7 +43,7 @@ def test_bach10_without_piece_folders_is_told_to_make_them(tmp_path):
 def test_slakh_stems_one_level_too_deep_are_told_where_they_belong(tmp_path):
     touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
     message = said(tmp_path)
-    assert "resembles Slakh: 3 files are named as there" in message
+    assert "resembles Slakh: 3 files are named like its files" in message
     assert (
         "Not found: any audio of stems, in a folder stems right below the track's. The layout of Slakh is Track00001/"
         in message
@@ -57,7 +57,7 @@ def test_slakh_without_audio_is_an_error_that_says_so(tmp_path):
 
 def test_stem_mp4_files_without_split_folders_are_told_to_make_them(tmp_path):
     message = said(touch(tmp_path, "My band - My song.stem.mp4"))
-    assert "resembles MUSDB18: 1 files are named as there, such as My band - My song.stem.mp4." in message
+    assert "resembles MUSDB18: 1 files are named like its files, such as My band - My song.stem.mp4." in message
     assert "Not found: a folder train or test. The layout of MUSDB18 is train/Artist - Title.stem.mp4" in message
 
 

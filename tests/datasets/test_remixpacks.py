@@ -171,7 +171,7 @@ def test_link_loops_are_walked_once_and_broken_links_are_errors(tmp_path):
     (error,) = [finding for finding in check(tracks, progress=False).findings if finding.level == "error"]
     assert error.track == "snare/Béla Ünal - Ŝafo (Multitrack) gone"
     assert "is a broken link to" in error.what and error.what_to_do == "Mend the link or remove it."
-    with pytest.raises(DataError, match="1 thing is wrong with the data set:\n.*is a broken link to"):
+    with pytest.raises(DataError, match="The data set has 1 error:\n.*is a broken link to"):
         prepare(tracks, tmp_path / "store", progress=False)
 
 
@@ -270,7 +270,7 @@ def test_a_regular_expression_can_find_the_song(tmp_path, caplog):
     assert all(len({track.split for track in tracks if track.name.endswith(song)}) == 1 for song in "xyz")
     caplog.clear()
     Remixpacks.find_tracks(tmp_path, song="12 - [xy]")
-    assert "the names of 3 of 9 files do not tell their song" in caplog.text
+    assert "the names of 3 of 9 files do not contain a song" in caplog.text
     with pytest.raises(ConfigError, match=r"song is '\(', which is no regular expression"):
         Remixpacks.find_tracks(tmp_path, song="(")
 

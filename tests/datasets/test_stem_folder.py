@@ -85,7 +85,7 @@ def test_repetition_of_unknown_names_decides_the_layout(tmp_path):
 
 def test_an_ambiguous_layout_is_an_error_that_the_option_layout_resolves(tmp_path):
     touch(tmp_path, "foo/x.wav", "foo/y.wav", "bar/x.wav", "bar/y.wav")
-    with pytest.raises(DataError, match="folders such as bar, foo with files such as x, y, .* is not clear.*layout="):
+    with pytest.raises(DataError, match="folders such as bar, foo with files such as x, y: it is not clear.*layout="):
         open_tracks(tmp_path)
     assert labels(tmp_path, options={"layout": "track-major"}) == {"bar": ["x", "y"], "foo": ["x", "y"]}
     assert labels(tmp_path, options={"layout": "stem-major"}) == {"x": ["bar", "foo"], "y": ["bar", "foo"]}
@@ -97,7 +97,7 @@ def test_an_ambiguous_layout_is_an_error_that_the_option_layout_resolves(tmp_pat
 
 def test_files_named_after_their_folder_are_not_a_pool(tmp_path):
     touch(tmp_path, *(f"{song}/{song}_{take}.wav" for song in ("ab", "cd") for take in "pqrstu"))
-    with pytest.raises(DataError, match="is not clear"):
+    with pytest.raises(DataError, match="it is not clear"):
         open_tracks(tmp_path)
 
 
@@ -131,7 +131,10 @@ def test_audio_beside_the_splits_is_an_error_unless_ignored(tmp_path):
 
 def test_audio_directly_in_a_split_is_an_error(tmp_path):
     touch(tmp_path, "train/bass.wav", "train/vocals.wav")
-    with pytest.raises(DataError, match="holds audio directly .*train/<track>/<stem>.wav. Make these folders"):
+    with pytest.raises(
+        DataError,
+        match="holds audio directly .*expected a folder for each track, train/<track>/<stem>.wav. Make these folders",
+    ):
         StemFolder.find_tracks(tmp_path)
 
 

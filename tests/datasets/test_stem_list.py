@@ -69,7 +69,7 @@ def test_every_wrong_row_is_reported_at_once(listed):
         open_tracks(path)
     message = str(error.value)
     for line in ("7 rows are wrong", "line 2: its label is empty", "line 3: its split is 'nowhere'",
-                 "line 4: it ends at 1 s, and starts at 2 s", "line 5: its track '../A' is no relative path",
+                 "line 4: it ends at 1 s, and starts at 2 s", "line 5: its track '../A' is not a relative path",
                  "line 6: its label '---' has no letter", "line 7: its start is 'soon'", "is in 'D' already"):  # fmt: skip
         assert line in message
 

@@ -163,7 +163,7 @@ def test_every_error_is_listed_at_once_and_no_store_is_made(tmp_path, out):
     with pytest.raises(DataError) as caught:
         make(tmp_path / "set", out)
     first, *lines, last = (line for line in str(caught.value).splitlines() if not line.startswith("      "))
-    assert first == "6 things are wrong with the data set:"
+    assert first == "The data set has 6 errors:"
     assert len(lines) == 6
     for line, (where, what) in zip(sorted(lines), sorted(expected.items()), strict=True):
         assert line.startswith(f"  {where}: ") and what in line
@@ -175,7 +175,7 @@ def test_all_decoding_errors_are_listed_and_finished_tracks_are_kept(folder, out
     for track in "AB":
         for stem in ("bass", "vocals"):
             soundfile.write(folder / track / f"{stem}.wav", np.full(22050, np.nan), 44100, subtype="FLOAT")
-    with pytest.raises(DataError, match="^4 things are wrong") as caught:
+    with pytest.raises(DataError, match="^The data set has 4 errors:") as caught:
         make(folder, out)
     assert str(caught.value).count("holds NaN") == 4
     assert not (out / "manifest.json").exists()
@@ -188,10 +188,10 @@ def test_all_decoding_errors_are_listed_and_finished_tracks_are_kept(folder, out
 
 def test_a_silent_stem_is_an_error_kept_or_skipped(folder, out, caplog):
     layouts.write(folder / "A" / "bass.wav", np.full(22050, 0.1))
-    with pytest.raises(DataError, match="1 thing is wrong.*\n  A, bass: is silent"):
+    with pytest.raises(DataError, match="The data set has 1 error:\n  A, bass: is silent"):
         make(folder, out)
     assert [track.name for track in make(folder, out, options=StemOptions(silent="skip")).tracks] == ["B", "C"]
-    assert "track A is left out: silent are bass" in caplog.text
+    assert "track A is left out, with silent stems: bass" in caplog.text
     store = make(folder, out, options=StemOptions(silent="keep"))
     assert [track.name for track in store.tracks] == ["A", "B", "C"]
     assert store.tracks[0].stems["bass"].active == []
@@ -254,12 +254,12 @@ def test_the_manifest_records_that_missing_labels_are_silent(folder, out):
 def test_a_folder_with_other_files_is_not_written_to(folder, out, tmp_path):
     out.mkdir()
     (out / "thesis.tex").write_text("")
-    with pytest.raises(DataError, match="holds other things than a store. Name a new or an empty folder"):
+    with pytest.raises(DataError, match="holds files that belong to no store. Name a new or an empty folder"):
         make(folder, out)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file, and a store is a folder"):
         make(folder, tmp_path / "file")
-    with pytest.raises(DataError, match="a store must not lie there. Name another folder|holds other things"):
+    with pytest.raises(DataError, match="a store must not lie there. Name another folder|belong to no store"):
         make(folder, folder)
     make(folder, tmp_path / "other", dataset="x")
     with pytest.raises(DataError, match="holds a store of x at 16000 Hz, and cannot hold one of stems at 8000 Hz"):

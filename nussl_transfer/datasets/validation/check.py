@@ -93,8 +93,8 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
     """Return, for each split, the number of consecutive excerpts of its tracks.
 
     Only tracks with all labels count; a track that is shorter than an excerpt counts as one. Where no track has all
-    labels, as in a pool, the excerpts of each label are counted: mixtures are made of different tracks then. If the files
-    were decoded, the excerpts in which every source sounds are counted as well.
+    labels, as in a pool, the excerpts of each label are counted, because mixtures then combine tracks. If the files were
+    decoded, the excerpts in which every source sounds are counted as well.
 
     Args:
         tracks: The tracks.

@@ -1,4 +1,4 @@
-"""Find the same music twice, by its samples or by its origin; across splits it makes test scores too good."""
+"""Find the same music twice, by its samples or by its origin; in two splits it makes test scores too good."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def format_errors(findings: Iterable[Finding]) -> str:
     if not errors:
         return ""
     lines = "\n".join(f"  {line.removeprefix('error: ')}" for line in listed(errors))
-    return f"{len(errors)} thing{'s are' if len(errors) > 1 else ' is'} wrong with the data set:\n{lines}"
+    return f"The data set has {len(errors)} error{'s' * (len(errors) > 1)}:\n{lines}"
 
 
 def listed(findings: Iterable[Finding]) -> list[str]:

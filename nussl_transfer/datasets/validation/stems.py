@@ -178,7 +178,7 @@ def silent_stems(rows: Sequence[StemRow]) -> list[Finding]:
             found.append(silent_stem(track, label, cancels=any(row.mono_db is not None for row in files)))
         elif silent:
             names = ", ".join(Path(row.file).name for row in silent)
-            found.append(Finding("note", track, label, f"of its files these are silent: {names}"))
+            found.append(Finding("note", track, label, f"some of its files are silent: {names}"))
         elif not any(row.active for row in files):
             rms = 20 * np.log10(max(1e-9, *(row.rms for row in files if row.rms is not None)))
             what = f"is never above {ACTIVITY_DBFS:g} dBFS (over {ACTIVITY_BLOCK:g} s; its RMS is {rms:.0f} dBFS)"
@@ -213,7 +213,7 @@ def findings_of_row(row: StemRow) -> list[Finding]:
         found.append(Finding(level, row.track, row.label, what, advice))
 
     if abs(row.mean) > DC_OFFSET:
-        add("note", f"{name} has a DC offset of {row.mean:.2%} of full scale", "A store has it removed.")
+        add("note", f"{name} has a DC offset of {row.mean:.2%} of full scale", "Preparing a store removes it.")
     # Samples stored as integers repeat at the top of every slow wave.
     if row.clipped and row.peak <= _INTEGERS:
         add("warning", f"{name} is clipped at {row.clipped} samples", "Export it with a lower gain.")

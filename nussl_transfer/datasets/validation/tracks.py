@@ -21,7 +21,7 @@ MIXTURE_RESIDUAL = -20.0
 # The longest name in bytes: a store writes files beside it whose names are up to 25 bytes longer; file systems take 255.
 LONGEST_NAME = 230
 _UNEQUAL = (
-    "Export them from the same start to the same end; if the files do not belong together, say --options layout=pool "
+    "Export them from the same start to the same end; if the files do not belong together, use --options layout=pool "
     "(check, prepare)."
 )
 _TAKEN_AS = {"skip": "It is left out.", "silence": "Its missing stems count as silent."}
@@ -50,7 +50,7 @@ def missing_stems(tracks: Sequence[Track], missing: str = "error") -> list[Findi
 
 
 def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], tolerance: float) -> list[Finding]:
-    """Return what does not fit within a track, in rates, lengths and names, and the files that are left out of it."""
+    """Return the differences in rate and length between a track's files, names that are too long, and files left out."""
     found = []
     rows_of: dict[str, list[StemRow]] = {}
     for row in rows:
@@ -61,7 +61,7 @@ def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], toleran
         lengths = [row.seconds for row in mine]
         if len(rates) > 1:
             what = f"its files have different rates, {', '.join(map(str, rates))} Hz"
-            found.append(Finding("note", track.name, None, what, "A store has them resampled to one."))
+            found.append(Finding("note", track.name, None, what, "Preparing a store resamples them to one."))
         channels = sorted({row.channels for row in mine})
         if len(channels) > 1:
             what = f"its files have different numbers of channels, {', '.join(map(str, channels))}"
