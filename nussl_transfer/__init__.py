@@ -1,8 +1,8 @@
 """Turn a folder of stems into a nussl checkpoint: transfer learning for music source separation.
 
-Importing this package is cheap: it loads neither torch nor nussl. When nussl is imported, before or after, it is
-repaired for today's packages (``compat``), and our data sets, networks, losses and separators are added to its own
-modules (``registration``)::
+Importing this package is cheap: it loads neither torch nor nussl. Whether nussl is imported before or after it, this
+package repairs nussl for today's packages (``compat``), and adds its data sets, networks, losses and separators to
+nussl's own modules (``registration``)::
 
     import nussl_transfer
     import nussl

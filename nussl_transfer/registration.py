@@ -1,4 +1,4 @@
-"""Add parts of this package to nussl's own modules, under nussl's kind of names.
+"""Add parts of this package to nussl's own modules, and let nussl load models by name.
 
 A user of nussl finds them beside nussl's own: ``nussl.datasets.Bach10``, ``nussl.ml.train.closures.TransferClosure``.
 ``TABLE`` lists all of them. nussl's loader also takes the names of models, wherever nussl takes a ``model_path``.
@@ -106,8 +106,8 @@ def find_checkpoint(model_path: str | os.PathLike) -> str:
 def register(*parts: Part) -> None:
     """Offer parts in nussl's modules; each is imported when it is first used there.
 
-    Importing a part at once would import it in the middle of its own import: a closure derives from a class in the
-    module that offers it.
+    A part cannot be imported here: importing `TransferClosure` imports nussl's closures, and this function runs while
+    nussl's closures are being imported.
 
     Raises:
         TransferError: Another object has one of the names already. Then none of the parts is offered.
@@ -124,7 +124,7 @@ def register(*parts: Part) -> None:
 
 
 def _offers_of(module: types.ModuleType) -> dict[str, Part]:
-    """Return the parts that a module offers, and have it offer what is added to them."""
+    """Return the parts that a module offers, by name; the module also offers every part added to this dictionary."""
     present = vars(module).get("__getattr__")
     if isinstance(present, _Offers):
         return present.parts

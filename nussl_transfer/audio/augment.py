@@ -11,9 +11,9 @@ on ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was 
 * ten seconds of one stem take about 25 ms of a core for both changes. Rubber Band takes more than twice as long, or nine
   times with its finer engine;
 * transients stay as short as they were; a plain phase vocoder, in torch or librosa's, smears them over 40 ms and more;
-* it is a wheel, not a system program, and needs no process for each stem;
+* pip installs it; it is not a system program, and needs no process for each stem;
 * variants rendered once into the store would read faster, but multiply the disk space and restrict the changes to a grid;
-  a GPU would compute other bits than another GPU.
+  two GPUs of different kinds would compute different bits.
 
 The paper draws "the amount to pitch shift ... randomly between -3 and 3 semitones", and stretch "randomly between .8 and
 1.2", and does not say whether in steps. Here both are drawn uniformly from the whole range. ``stretch`` is nussl's

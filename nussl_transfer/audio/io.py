@@ -74,7 +74,7 @@ def header(path: str | Path) -> Header:
     try:
         status = file_of.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise AudioFileError(file_of, "is no file, but a folder, a pipe or a device", "Put audio in its place.")
+            raise AudioFileError(file_of, "is not a file but a folder, a pipe or a device", "Put audio in its place.")
         size = status.st_size
         with open(file_of, "rb") as file:
             missing = (stem_mp4.missing_bytes if file_of != path else containers.missing_bytes)(file, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# A stem is active in a block of this many seconds whose power is above this level. -60 dBFS is below the quietest note
+# A stem is active in every block of this many seconds whose power is above this level. -60 dBFS is below the quietest note
 # of the recordings that this was tried on, and above the noise of a rendered or edited silence.
 ACTIVITY_BLOCK = 0.1
 ACTIVITY_DBFS = -60.0

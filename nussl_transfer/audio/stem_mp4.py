@@ -1,7 +1,7 @@
 """Read stem files (.stem.mp4): five audio streams in one MP4, with the programs ffmpeg and ffprobe.
 
-A stream is named as if its container were a folder: ``Artist - Title.stem.mp4/vocals``. Names are found without the
-programs; headers and samples are read with them.
+A stream is named as if its container were a folder: ``Artist - Title.stem.mp4/vocals``. Only reading headers and samples
+needs the programs.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class AudioWriter:
 def written_audio(
     path: str | Path, sample_rate: int, channels: int, frames: int, format_name: str
 ) -> Iterator[AudioWriter]:
-    """Give a writer for a file that exists, complete, when the block ends well, and not at all after an error.
+    """Yield a writer; the file appears, complete, when the block succeeds, and never if it fails.
 
     Args:
         path: The file.

@@ -51,7 +51,7 @@ class View(types.ModuleType):
 
 
 def repair_resample() -> None:
-    """`AudioSignal.resample`, and so every file at another sample rate than the model's.
+    """Repair `AudioSignal.resample`, which nussl calls for every file at another sample rate than the model's.
 
     librosa 0.10.0 (February 2023) made all but the first argument of `librosa.resample` keyword-only; nussl
     passes both rates by position. (librosa's default method is soxr_hq now; it was kaiser_best.)
@@ -69,7 +69,7 @@ def repair_resample() -> None:
 
 
 def repair_mel_projection() -> None:
-    """`MelProjection`, which calls `librosa.filters.mel` by position; its arguments are keyword-only since 0.10.0."""
+    """Repair `MelProjection`, which calls `librosa.filters.mel` by position; 0.10.0 made its arguments keyword-only."""
     from nussl.ml.networks.modules import blocks
 
     librosa = blocks.librosa
@@ -84,7 +84,7 @@ def repair_mel_projection() -> None:
 
 
 def repair_hanning() -> None:
-    """`OverlapAdd()`, whose default window is 'hanning', and that name wherever nussl takes a window.
+    """Accept the window name 'hanning' wherever nussl takes a window; it is the default of `OverlapAdd()`.
 
     SciPy 1.9.0 (July 2022) dropped the name; the same window is 'hann'.
     """
@@ -104,7 +104,7 @@ def repair_hanning() -> None:
 
 
 def repair_model_loading() -> None:
-    """`SeparationModel.load`, and so every deep separator.
+    """Repair `SeparationModel.load`, which every deep separator calls.
 
     torch 2.6 (January 2025) made `weights_only=True` the default of `torch.load`, which refuses the STFTParams and
     transforms in every nussl checkpoint. Older versions run any code in the file, so the repair applies to every torch.
@@ -116,11 +116,11 @@ def repair_model_loading() -> None:
 
 
 def repair_cache() -> None:
-    """`transforms.Cache` and `cache_dataset`.
+    """Repair `transforms.Cache` and `cache_dataset`.
 
     numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl uses; older versions run any code in the cache,
-    so the repair applies to each. zarr 3.0 (January 2025) dropped the arguments that nussl opens a cache with: there the
-    error says so. (zarr looks up codecs by name in numcodecs' registry, where ours is added.)
+    so the repair applies to each. zarr 3.0 (January 2025) dropped the arguments that nussl opens a cache with; with zarr 3
+    a cache raises an error that says so. (zarr looks up codecs by name in numcodecs' registry, where ours is added.)
     """
     from nussl.datasets import transforms
 
@@ -132,7 +132,7 @@ def repair_cache() -> None:
 
 
 def repair_report_card() -> None:
-    """`nussl.evaluation.report_card`, which takes the mean of all columns, also those of text.
+    """Repair `nussl.evaluation.report_card`, which takes the mean of all columns, even of text.
 
     pandas 2.0 (April 2023) no longer skips such columns: ``DataFrame.mean`` raises. Here the two columns of text are
     dropped first; nussl excludes them from the names of the metrics, too.
@@ -144,7 +144,7 @@ def repair_report_card() -> None:
 
 
 def repair_plain_loading() -> None:
-    """``torch.load`` of a file that nussl saved, weights only, which is torch's default since 2.6.
+    """Let ``torch.load`` open a file that nussl saved, weights only, as is torch's default since 2.6.
 
     torch refuses `STFTParams` and nussl's transforms. They only keep their arguments, so they join torch's list of safe
     classes. NumPy's numbers, which a trained model's loss history may hold, are not nussl's and are not added: load such
@@ -156,7 +156,7 @@ def repair_plain_loading() -> None:
 
 
 def repair_interact() -> None:
-    """`interact` of every separator, which is written for gradio 2 and 3.
+    """Explain why `interact` of nussl's separators, written for gradio 2 and 3, fails with later versions.
 
     gradio 4.0 (October 2023) removed ``gradio.inputs``. Without it, `interact` raises an error that names what to call.
     """
@@ -179,7 +179,7 @@ def repair_interact() -> None:
 
 
 def cache_layer_source() -> None:
-    """`SeparationModel`, which stores the source code of each layer's class in its configuration.
+    """Make `SeparationModel` faster: it stores the source code of each layer's class in its configuration.
 
     To find a class, `inspect` parses its whole file (until Python 3.13): seven times for each ChimeraNet, a fifth of a
     second. Here each file is parsed once.
@@ -204,7 +204,7 @@ REPAIRS: tuple[Callable[[], None], ...] = (
 
 
 def _of_numbers(summary: Callable) -> Callable:
-    """Return a function of a table of scores that does not see the table's columns of text."""
+    """Wrap a function of a table of scores so that it gets the table without its columns of text."""
 
     @functools.wraps(summary)
     def of_numbers(df: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Serve all other rooms: files, locks, logs, devices, downloads, signals, process groups, deferred imports."""
+"""Basics that every other room uses: files, locks, logs, devices, downloads, memory, signals, process groups, imports."""

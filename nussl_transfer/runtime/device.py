@@ -46,7 +46,7 @@ def check_device(device: str) -> None:
     """Raise ConfigError unless torch can compute on a device.
 
     Args:
-        device: 'cpu', 'cuda', 'cuda:1' or 'mps'. Of several processes, each takes its own 'cuda'.
+        device: 'cpu', 'cuda', 'cuda:1' or 'mps'. With several processes, 'cuda' is the GPU of this process.
     """
     try:
         kind, number = torch.device(device).type, torch.device(device).index

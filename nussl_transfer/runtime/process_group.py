@@ -59,7 +59,7 @@ def join_process_group() -> Iterator[None]:
         yield
         all_reduce_max(0)  # wait for all processes
     except RuntimeError as error:
-        # A collective with a dead process cannot be finished, so the group is left to the end of this process.
+        # A collective with a dead process never ends, so the group stays open until this process ends.
         if "gloo" not in str(error).lower() and "nccl" not in str(error).lower():
             raise
         raise TransferError(
@@ -83,7 +83,7 @@ def _join() -> None:
             f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE cannot connect: {str(error).splitlines()[0]}. Start "
             "them with torchrun."
         ) from error
-    # In a SLURM job, ignite would use SLURM's rank, which is that of torchrun itself, as the local rank.
+    # In a SLURM job, ignite would take SLURM's rank as the local rank; that is the rank of torchrun, not of this process.
     job = os.environ.pop("SLURM_JOB_ID", None)
     idist.sync()
     if job is not None:

@@ -1,1 +1,1 @@
-"""Load files from strangers without running code in them."""
+"""Load untrusted files without running code in them."""

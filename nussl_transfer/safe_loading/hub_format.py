@@ -15,7 +15,7 @@ from ..errors import CheckpointError
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 FORMAT = "nussl_transfer"
-KEY = "nussl_transfer"  # of what this package adds to nussl's metadata
+KEY = "nussl_transfer"  # in nussl's metadata: the key under which this package stores its own
 # The configuration of the paper's network has 2 kB.
 MOST_CONFIG_BYTES = 2**20
 
@@ -43,7 +43,7 @@ def content_of(
         "num_channels": 1,
         "sample_rate": sample_rate,
         "stft_params": stft_params,
-        # What a separator of nussl must do to audio before the network, whatever the training did.
+        # The transforms that nussl's separators apply before the network, even if the training used others.
         "transforms": tfm.Compose([tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()]),
     }
     metadata = {
@@ -61,7 +61,7 @@ def content_of(
 
 
 def read_hub_format(path: Path) -> dict:
-    """Return the content of ``model.safetensors`` and of the ``config.json`` beside it, as of a nussl checkpoint file.
+    """Return the content of ``model.safetensors`` and the ``config.json`` beside it, in the form of a nussl checkpoint.
 
     Raises:
         CheckpointError: A file is missing or damaged, or the configuration lacks a value.

@@ -1,7 +1,7 @@
 """Load a checkpoint: weights only, and only names on a list.
 
-A pickle names functions and classes, and its author chooses their arguments. So everything on the lists here only keeps
-its arguments. Some of nussl's own classes are left out on purpose:
+A pickle names functions and classes, and its author chooses their arguments. So the lists here hold only functions and
+classes that do nothing but keep their arguments. Some of nussl's own classes are left out on purpose:
 
 * `transforms.Cache` deletes its folder when it is made with ``overwrite=True``. nussl removes it from the transforms
   before it saves a model, so no checkpoint needs it.

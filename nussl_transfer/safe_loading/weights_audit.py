@@ -62,7 +62,7 @@ def check_weights(path: object, content: dict) -> None:
 
 
 def check_finite(path: object, state: dict[str, torch.Tensor]) -> None:
-    """Refuse a checkpoint with weights that are NaN or infinite: all that it separates would be.
+    """Refuse a checkpoint with weights that are NaN or infinite: its output would be, too.
 
     Raises:
         CheckpointError: A weight is not finite.
