@@ -1,8 +1,8 @@
 """Write and read checkpoints: nussl's own files, with this package's metadata as plain values.
 
 A checkpoint has the form of nussl's ``SeparationModel.save`` and holds only nussl's classes, so nussl alone opens it
-(contract 5). Labels, mode, parent and data are in ``metadata['nussl_transfer']``. nussl's loader drops that key, so it is
-read from the file here. Every file is opened under an allow-list (contract 6).
+too. Labels, mode, parent and data are in ``metadata['nussl_transfer']``. nussl's loader drops that key, so this module
+reads it from the file. Every file is opened under an allow-list (`nussl_transfer.safe_loading`).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _content(model: SeparationModel, info: CheckpointInfo, training: dict | None
 def save_durably(path: str | Path, value: object) -> None:
     """Save a value with ``torch.save``, atomically.
 
-    It is made in memory first: when the disk is full, Python's error says so, and torch's does not.
+    The file is built in memory first: when the disk is full, Python's error says so, while torch's does not.
     """
     content = io.BytesIO()
     torch.save(value, content)

@@ -1,7 +1,7 @@
 """Download a model from the Hugging Face hub: ``hf://owner/name[@revision][/file]``.
 
 The hub's own client downloads, into the user's folder. A branch or tag is resolved to its commit first, and every file's
-hash is compared with the one that the hub states. Nothing of a file is opened here: that is left to ``safe_load``.
+hash is compared with the one that the hub states. This module opens no file: ``safe_load`` does.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _check_hash(address: str, path: Path, expected: str | None) -> None:
         path.unlink(missing_ok=True)
         raise CheckpointError(
             f"{address}: {path.name} has the wrong hash: got {found}, expected {expected}. It was deleted. Try again; if "
-            "it stays so, tell its author."
+            "the error stays, tell its author."
         )
 
 
@@ -189,7 +189,7 @@ def _refs(repository: str, cache: Path) -> Path:
 
 
 def _remember(wanted: HubAddress, commit: str, cache: Path) -> None:
-    """Write down which commit a branch or tag is at, where the hub's client does."""
+    """Record which commit a branch or tag points to, in the place where the hub's client records it."""
     ref = _refs(wanted.repository, cache) / wanted.revision
     ref.parent.mkdir(parents=True, exist_ok=True)
     ref.write_text(commit, encoding="utf-8")

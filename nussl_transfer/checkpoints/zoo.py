@@ -28,7 +28,7 @@ MOST_BYTES = 2 * 2**30
 
 
 def models() -> dict[str, dict]:
-    """Return what is known of every published model: the package's, and those of the user's own list.
+    """Return the entry of every published model: the package's, and those of the user's own list.
 
     Raises:
         CheckpointError: The user's own list cannot be read, or uses a name of the package's.
@@ -49,7 +49,7 @@ def models() -> dict[str, dict]:
 
 
 def check_name_is_free(name: str) -> None:
-    """Raise ConfigError if a published model has this name: nobody could load another one by it."""
+    """Raise ConfigError if a published model has this name: nobody could load a second one by it."""
     if name in models():
         raise ConfigError(f"The name {name!r} is taken by a published model. Choose another name.")
 
@@ -70,7 +70,7 @@ def card(name: str) -> str:
 
 
 def resolve(model: str | Path) -> Path:
-    """Return the file of a checkpoint. What lies elsewhere is downloaded once, into the user's folder.
+    """Return the file of a checkpoint; download it once, into the user's folder, if it is elsewhere.
 
     Args:
         model: One of
@@ -82,7 +82,7 @@ def resolve(model: str | Path) -> Path:
             * a model on the Hugging Face hub, ``hf://owner/name`` or ``hf://owner/name@revision``.
 
     Raises:
-        CheckpointError: There is no such model; the name means a published model and a file or run as well; or the
+        CheckpointError: There is no such model; the name fits both a published model and a file or run; or the
             downloaded file has the wrong hash.
     """
     name, path = str(model), Path(model)

@@ -21,11 +21,11 @@ class MixtureConfig:
         coherent: Probability, 0 to 1, that a mixture is coherent: all its stems come from one track at one time, and share
             pitch and tempo. In the other mixtures each stem has its own track, time, pitch and tempo, which makes a small
             set larger.
-        num_sources: None: a mixture has a source for each label. A number: that many different labels are drawn for each
-            mixture. A store of many instruments pretrains this way (Section 2.1 of the paper: deep clustering does not
-            depend on which sources there are, or how many).
-        fewest_sources: With ``num_sources``: the number of sources is drawn uniformly between this and ``num_sources``. A
-            new network learns from mixtures of two long before it learns from mixtures of four.
+        num_sources: Number of sources in a mixture, each with another label, drawn anew for each mixture. None: one source
+            for each label. A store of many instruments pretrains with a number (Section 2.1 of the paper: deep clustering
+            works for any sources, and any number of them).
+        fewest_sources: With ``num_sources``: draw the number of sources uniformly from this to ``num_sources``. A new
+            network learns from mixtures of two sources long before it learns from mixtures of four.
         gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
         pitch: Lowest and highest shift in semitones, drawn uniformly; the paper's is (-3, 3). None: no shift.
         stretch: Lowest and highest tempo, drawn uniformly; the paper's is (0.8, 1.2), where 1.2 plays faster. None: no
@@ -84,6 +84,6 @@ class MixtureConfig:
         """
         if self.excerpt_seconds is None:
             raise ConfigError(
-                "excerpt_seconds is None, and a set of mixtures has no checkpoint to take it from. Give a length."
+                "excerpt_seconds is None, and mixtures alone have no checkpoint to take it from. Give a length."
             )
         return self.excerpt_seconds

@@ -1,4 +1,4 @@
-"""Mixtures of several stores."""
+"""Draw mixtures from several stores: a coherent mixture from one of them, an incoherent one from all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .mixtures import Mixtures, mix
 class JoinedMixtures(Dataset):
     """Draw mixtures from several stores, as the paper joins MUSDB18 and Slakh.
 
-    A coherent mixture comes from one store. In an incoherent mixture a store is drawn for each stem, so that stems of all
-    stores meet: "stems from independently random chosen songs" (Section 3.1 of the paper).
+    A coherent mixture comes from one store. In an incoherent mixture a store is drawn for each stem, so that stems of
+    different stores mix: "stems from independently random chosen songs" (Section 3.1 of the paper).
 
     Args:
         parts: Mixtures of stores that have the same labels. Each part draws its tracks its own way; its seed and length
@@ -63,7 +63,7 @@ class JoinedMixtures(Dataset):
         self.stores = tuple(part.store for part in parts)
         self.store = self.stores[0]
         self.labels, self.samples, self.num_sources = parts[0].labels, parts[0].samples, parts[0].num_sources
-        # A part with coherent mixtures only has no pools of single stems.
+        # A part that draws coherent mixtures only cannot draw single stems.
         self._gives_stems = [part.coherent < 1 for part in parts]
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
-"""Mixtures of one store: an item is a function of (seed, index).
+"""Draw mixtures from one store: track, time, gain, pitch, tempo and timbre are functions of (seed, index).
 
-All that is random about an item is drawn first, as one `Excerpt` for each source, and applied second. No state is kept
-between items, and no global random state is read or changed. The same index therefore gives the same audio in any order, in
-any number of worker processes, and after any interruption.
+All random choices of an item are drawn first, as one `Excerpt` for each source; reading the audio comes second. No state
+is kept between items, and no global random state is read or changed. So the same index gives the same audio in any order,
+in any number of worker processes, and after any interruption.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Mixtures(Dataset):
         seed: Seed of the items, 0 or above.
         span: The part of every track that is used, as fractions of its length. With another pitch or tempo the vocoder
             also reads a tenth of a second beyond it, which is not in the mixture.
-        missing: What coherent mixtures do about tracks that lack labels. 'error' and 'skip': only tracks that have all
-            labels are drawn. 'silence': every track is drawn, and a label that it lacks is silent. Then an item has one
-            source for each label of the store, with ``num_sources`` as well: labels that are not drawn are silent. None:
-            as the store was prepared.
+        missing: How coherent mixtures treat tracks that lack labels. 'error' and 'skip': draw only tracks that have all
+            labels. 'silence': draw every track; a label that it lacks is silent. With 'silence' an item has one source for
+            each label of the store, even with ``num_sources``: labels that are not drawn are silent. None: the choice
+            with which the store was prepared.
 
     Attributes:
         labels: Labels of the store, in alphabetical order.
@@ -80,7 +80,7 @@ class Mixtures(Dataset):
         self._draws_labels = config.num_sources is not None
         self._most = len(self.labels) if config.num_sources is None else config.num_sources
         self._fewest = config.fewest_sources or self._most
-        # With a source for each label, a label has its own place in the item.
+        # With one source for each label, every label has a fixed place in the item.
         self._by_label = missing == "silence" or not self._draws_labels
         self.num_sources = len(self.labels) if self._by_label else self._most
         self._positions = Positions(store.sample_rate, span)
@@ -112,7 +112,7 @@ class Mixtures(Dataset):
 
     def draw_track(self, rng: np.random.Generator) -> list[Excerpt]:
         """Draw a coherent mixture: a track, a start, and the stems that are taken."""
-        # Where tracks lack labels, a label is drawn first: otherwise rare labels would seldom be drawn.
+        # Where tracks lack labels, a label is drawn first, so that rare labels are drawn as often as others.
         pools = self._coherent_pools
         pool = pools[0] if len(pools) == 1 else pools[int(rng.integers(len(pools)))]
         track = pool.draw(rng)
@@ -212,7 +212,7 @@ class Mixtures(Dataset):
 
     def _active_starts(self, track: StoredTrack, label: str | None, frames: int) -> np.ndarray:
         labels: Iterable[str] = track.stems if label is None else [label]
-        # Where a track may lack labels, all that it has must be active.
+        # Where a track may lack labels, all stems that it has must be active.
         at_least = min(self._fewest, len(track.stems)) if self.missing == "silence" else self._fewest
         return self._positions.active_starts(track, labels, frames, at_least if label is None else 1)
 
@@ -230,7 +230,7 @@ class Mixtures(Dataset):
     def _draw_changes(self, rng: np.random.Generator) -> tuple[int, tuple[float, float]]:
         """Draw pitch and tempo; return how many samples of the stem a mixture needs, and both.
 
-        Nothing is drawn where there is no choice, so that turning one option on leaves the others' draws as they were.
+        A fixed value draws no random number, so that turning one option on does not change the draws of the others.
         """
         pitch, stretch = (float(rng.uniform(low, high)) if low < high else low for low, high in (self.pitch, self.stretch))
         return source_samples(self.samples, stretch), (pitch, stretch)
@@ -292,8 +292,8 @@ def _check(config: MixtureConfig, store: Store, seed: int, span: tuple[float, fl
     changed = config.coherent < 1 or config.gain_db > 0 or config.timbre > 0 or config.num_sources is not None
     if store.has_mixtures and changed:
         raise ConfigError(
-            f"{store.folder} was prepared with its own mixtures (use_mixtures), which fit only stems as they are in the "
-            "track. Set coherent to 1, gain_db and timbre to 0, and num_sources to None; or prepare it without "
+            f"{store.folder} was prepared with its own mixtures (use_mixtures), which fit only the unchanged stems of "
+            "one track. Set coherent to 1, gain_db and timbre to 0, and num_sources to None; or prepare it without "
             "use_mixtures."
         )
     if not 0 <= span[0] < span[1] <= 1:

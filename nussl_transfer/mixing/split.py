@@ -30,8 +30,8 @@ class TrainValidSplit:
         valid: Tracks to validate on.
         train_span: The part of each training track that is used, as fractions of its length.
         valid_span: The part of each validation track that is used.
-        share: Share of the mixtures that come from this store, where there are several, in any unit. None for all stores:
-            in proportion to their minutes.
+        share: With several stores, the share of the mixtures that comes from this one, in any unit. If it is None for
+            all stores, their minutes are the shares.
     """
 
     train: Store
@@ -101,7 +101,7 @@ def _held_out(store: Store, seed: int) -> list[str]:
 
 
 def adapt_to_data(splits: Sequence[TrainValidSplit], config: MixtureConfig) -> MixtureConfig:
-    """Return the options with what the data does not allow changed: length and coherence. Changes are logged.
+    """Change options that the data does not allow (length and coherence), log the changes, and return the options.
 
     Args:
         splits: The data.

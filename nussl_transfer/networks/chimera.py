@@ -60,7 +60,7 @@ PAPER = PaperDefaults()
 
 @dataclass(frozen=True)
 class TransplantReport:
-    """Names in the state dictionary that a transplant copied, initialised and dropped."""
+    """Report of a transplant: the names in the state dictionary that it copied, initialised and dropped."""
 
     copied: tuple[str, ...]
     made_new: tuple[str, ...]

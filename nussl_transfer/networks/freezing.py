@@ -14,7 +14,7 @@ MODES = ("pretrain", "whole", "mask")
 
 
 def check_mode(mode: str) -> None:
-    """Raise ConfigError unless there is such a mode."""
+    """Raise ConfigError unless the mode exists."""
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}. Choose one of {', '.join(MODES)}.")
 

@@ -71,7 +71,7 @@ def phase_sensitive_magnitudes(sources: torch.Tensor, mix: torch.Tensor) -> torc
 
 
 def ideal_binary_mask(source_magnitudes: torch.Tensor) -> torch.Tensor:
-    """Return 1 where a source is the loudest, else 0; a bin belongs to none where two are equally loud or all are silent.
+    """Return 1 where a source is the loudest, else 0; no source owns a bin where two are equally loud or all are silent.
 
     A silent source therefore owns no bin.
 

@@ -1,1 +1,1 @@
-"""Train a network: engines, schedule, validation, resuming."""
+"""Train a network: engine, optimizer, learning rate, validation, checkpoints, resuming."""

@@ -1,4 +1,4 @@
-"""How to train: every option of :func:`~nussl_transfer.training.fit.fit`, checked when it is set."""
+"""Options of training: every option of :func:`~nussl_transfer.training.fit.fit`, checked when it is set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_SEED = 2**63 - 1  # torch and NumPy both take it
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train. The defaults are the paper's.
+    """Choose how to train. The defaults are the paper's.
 
     Attributes:
         mode: 'pretrain', 'whole' or 'mask'.

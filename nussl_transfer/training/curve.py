@@ -1,4 +1,4 @@
-"""Collect losses, make a point of them at each validation, and tell whether the network still improves."""
+"""Build the learning curve: one point per validation; decide which network is the best and when to stop early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .validation import Measures
 
 
 class Curve:
-    """Losses since the last validation, the points of the curve, and which network is the best.
+    """Keep the points of the curve and the losses since the last one, and decide which network is the best.
 
     Its state includes the losses gathered since the last validation.
 
@@ -108,7 +108,7 @@ class Curve:
         return losses
 
     def _costs(self) -> list[float]:
-        """Return what to minimise at each point after training began; inf where there is nothing."""
+        """Return the value to minimise at each point after training began; inf where it was not measured."""
         key, sign = {"loss": ("valid_loss", 1), "mask_loss": ("valid_mask_loss", 1), "si_sdr": ("valid_si_sdr", -1)}[
             self.choose_by
         ]

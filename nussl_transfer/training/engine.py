@@ -1,4 +1,4 @@
-"""Run nussl's trainer and validator: what happens at each iteration and at each validation."""
+"""Run nussl's trainer and validator, with handlers for each iteration and each validation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Callback = Callable[[Engine, Engine], None]
 
 @dataclass(frozen=True)
 class FitJob:
-    """What one run trains, on what, how, and where it writes. The fields are the arguments of ``fit``, resolved.
+    """The arguments of ``fit``, resolved: network, data, options, and the folder of the run.
 
     Attributes:
         model: The network, on its device.

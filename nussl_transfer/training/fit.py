@@ -1,7 +1,7 @@
 """Train a network: nussl's engines with the paper's optimizer, clipping and schedule.
 
-One iteration is one batch. Every ``validate_every`` iterations are one epoch of nussl's trainer: the run validates, and
-saves everything it needs to resume exactly (contract 7).
+One iteration is one batch. One epoch of nussl's trainer is ``validate_every`` iterations; after each, the run validates
+and saves everything that it needs to resume bit-exactly.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def fit(
 
     Note:
         On resuming, the run checks that it got the same data. It asks the data sets: ``describe()`` returns plain values
-        that decide every item. A data set without that method is known by its class, its length and its attribute
-        ``seed`` only: nothing notices when its files, its transforms or their order have changed. Its item ``k`` must
-        be the same each time, or a resumed run differs from an unbroken one.
+        that decide every item. For a data set without that method, only its class, its length and its attribute ``seed``
+        are compared, so changed files or transforms go unnoticed. Its item ``k`` must be the same each time, or a
+        resumed run differs from an unbroken one.
     """
     config = replace(config, device=resolve_device(config.device))
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}

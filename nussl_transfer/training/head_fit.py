@@ -1,8 +1,8 @@
 """Fit a new mask head by least squares, before the first iteration.
 
-A new head on a pretrained body starts from random weights, and a hundred iterations go by until it says what the body
-already knows. Its best weights are almost a linear regression: `fit_mask_head` solves that in closed form, from some
-mixtures of the training set. Fine-tuning then begins where it would be after about a hundred iterations from a random head.
+A new head on a pretrained body starts from random weights, and needs about a hundred iterations to use what the body has
+learned. Its best weights are nearly those of a linear regression, which `fit_mask_head` solves in closed form on some
+training mixtures. So fine-tuning starts where a random head would be after about a hundred iterations.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .loader import Batches, SizedDataset
 
 BATCH = 8
 FRAME_STEP = 8  # neighbouring frames are much alike: more mixtures are worth more than more frames
-BANDS = 32  # bins of one band share the weights of their frames, and with them one system of equations
+BANDS = 32  # the bins of a band weight the frames alike, so one matrix serves them all
 FLOOR = 0.01  # smallest share of the mixture that a source is taken to have
 LARGEST = 3.0  # largest logit that is fitted: beyond, a mask hardly changes
 RIDGE = 0.01  # of the mean energy of the inputs
-SHARPEN = 1.5  # least squares draw logits towards 0; this factor gave the lowest mask loss in all trials
+SHARPEN = 1.5  # least squares pulls logits towards 0; this factor gave the lowest mask loss in all trials
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def fit_mask_head(
         workers: Number of loader processes.
 
     Returns:
-        Whether the head was fitted. One with other activations keeps the weights that it has.
+        Whether the head was fitted. A head with other activations keeps its weights.
     """
     head = model.layers[MASK_HEAD]
     below = input_of_head(model)
@@ -141,7 +141,7 @@ def solve(gram: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
     """
     energy = gram.diagonal()[:-1].mean()
     ridge = torch.full_like(gram.diagonal(), RIDGE) * energy
-    # The constant gets a trace of it: without, silent training data would have no solution.
+    # The constant gets a tiny ridge: without it, silent training data would have no solution.
     ridge[-1] = 1e-9 * energy
     ridge = ridge + torch.finfo(gram.dtype).tiny ** 0.5
     solved = torch.linalg.solve(gram + torch.diag(ridge), product.flatten(1))

@@ -1,4 +1,4 @@
-"""Load batches in a fixed order, with worker processes, and name the item that cannot be made."""
+"""Load batches in a fixed order, with worker processes; name the item of a failed load or a killed worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPAWN_ADVICE = (
 
 
 class SizedDataset(Protocol):
-    """A data set whose items have numbers: any torch ``Dataset`` with a length."""
+    """Any torch ``Dataset`` with a length."""
 
     def __len__(self) -> int: ...
 
@@ -80,7 +80,7 @@ class Batches:
         workers: Number of loader processes. 0 loads in this process.
         name: What the items are for, for messages.
         device: Where the batches go.
-        in_step: Whether all ranks iterate together. Then an item that fails in one rank ends all of them.
+        in_step: Whether all ranks iterate in step. Then a failure in one rank is raised in all of them.
 
     Raises:
         DataError: While iterating: an item cannot be made, or its loader process died.
@@ -124,7 +124,7 @@ class Batches:
         for _ in range(len(self)):
             with synchronized() if self.in_step else nullcontext():
                 batch = self._made(next(batches))
-            # Without waiting: nussl's engine, which sends batches too, would wait for each tensor.
+            # Copied asynchronously here: nussl's engine would copy each tensor synchronously.
             yield {name: _sent(value, self.device) for name, value in batch.items()}
 
     def of_all(self, losses: Sequence[float]) -> list[float]:

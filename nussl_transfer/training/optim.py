@@ -1,4 +1,4 @@
-"""Make the optimizer and the schedules of its learning rate."""
+"""Make the optimizer, and its learning rate schedules: halve it on a plateau, warm it up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def schedule_of(optimizer: torch.optim.Optimizer, config: FitConfig) -> torch.op
     """Return the paper's schedule. Step it with the loss of each validation after the warm-up.
 
     "The learning rate is halved if the validation loss averaged across every 100 iterations plateaus after 500
-    iterations": it falls at the fifth validation in a row that is not below the lowest. Any improvement counts.
+    iterations": it is halved at the fifth validation in a row that is not below the lowest. Any improvement counts.
     """
     return torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer,

@@ -99,7 +99,7 @@ class Run:
         return read_json(self.curve, ("points",))
 
     def save(self, state: dict, mixture_si_sdr: float | None = None) -> None:
-        """Save the curve, then the state. The state counts: without it, the rest is made again on resuming.
+        """Save the curve, then the state. A resumed run starts from the state; whatever it lacks is computed again.
 
         Args:
             state: Everything needed to resume; ``state["curve"]["points"]`` is the curve.

@@ -41,7 +41,7 @@ class Saver:
         self.parts = {"model": model, **parts}
 
     def save(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None = None) -> None:
-        """Write the checkpoints, the curve, and last the state. Only with the state do the others count.
+        """Write the checkpoints, the curve, and last the state, from which a resumed run starts.
 
         Args:
             engine: The trainer.
@@ -100,7 +100,7 @@ class Saver:
         return state
 
     def _restore_random(self, state: dict) -> None:
-        # Each rank has its own. A rank that was not there before starts one.
+        # Each rank has its own random state. A rank that did not exist when the run was saved gets a new seed.
         states = [state, *state.get("random_of_others", ())]
         rank = idist.get_rank()
         if rank >= len(states):

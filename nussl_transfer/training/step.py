@@ -1,7 +1,8 @@
 """Take one optimizer step: clip the gradient, skip a step that is not finite, average the weights.
 
-Nothing here reads the device. Whether a step was skipped stays there as a flag. For the same reason the average uses
-torch's function and not torch's ``AveragedModel``, which reads its counter at every step.
+Nothing here reads a value from the device, which would synchronise with it: a flag on the device records whether a step was
+skipped. For the same reason this module averages with torch's function, not with ``AveragedModel``, which reads its
+counter at every step.
 """
 
 from __future__ import annotations

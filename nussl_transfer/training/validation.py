@@ -1,4 +1,4 @@
-"""Validate a network: the losses of held-out batches, and the SI-SDR of what it separates from them."""
+"""Validate a network: its losses on held-out batches, and the SI-SDR of its separated sources."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Validation:
         found: dict[str, list[float]] = {}
         done = 0
         with synchronized():
-            if len(self.batches):  # of a small set, a rank may have no item
+            if len(self.batches):  # with a small data set, a rank may have no item
                 self.validator.run(self.batches)
                 history = state_of(self.validator).iter_history
                 found = {name: [float(value) for value in values] for name, values in history.items()}

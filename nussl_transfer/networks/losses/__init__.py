@@ -1,4 +1,4 @@
-"""Compute nussl's losses on the embedding without its copies of the embedding.
+"""Compute nussl's losses of the embedding without copying the embedding.
 
 nussl keeps several normalised and weighted copies of [nb, nt * nf, D]; at the paper's size each copy takes 620 MB. Both of
 its losses depend only on Gram matrices of at most D x D, whose gradient has a closed form. Here these matrices are summed

@@ -10,7 +10,7 @@ Let A, B and C be the gradients of a loss for these matrices. A change du of one
 
     g = w^2 (u (A + A') + y B')
 
-u = v / norm(v) does not change when v grows longer, so only the part of g across u reaches v, divided by the length::
+u = v / norm(v) does not depend on the length of v, so only the part of g orthogonal to u reaches v, divided by the length::
 
     dL/dv = (g - (g u') u) / norm(v)
 
