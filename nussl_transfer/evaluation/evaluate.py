@@ -169,7 +169,7 @@ def _open(
     if (Path(store) / MANIFEST).is_file():
         return Store(store)
     if out is None or Path(out).suffix == ".json" or first is None:
-        raise ConfigError(f"{store} is no store: give the folder `out`, where one can be made, or prepare a store.")
+        raise ConfigError(f"{store} is not a store. Give the folder `out`, where one can be made, or prepare a store.")
     return open_store(store, Path(out) / "store", first.sample_rate, options)
 
 
@@ -215,7 +215,7 @@ def collect(
     if reasons.total() == len(mixture):
         said = {
             SILENT: f"silent, never above {ACTIVITY_DBFS:g} dBFS in any tenth of a second",
-            ALONE: "alone in their mixture, where there is nothing to separate",
+            ALONE: "alone in their mixture, with nothing to separate",
             INFINITE: "of infinite ratio",
         }
         found = ", ".join(f"{count} {said[why]}" for why, count in reasons.items())
@@ -248,7 +248,7 @@ def collect(
 
 
 def _left_out_references(scores: Mapping[str, Sequence[dict]]) -> list[dict]:
-    """Return the references that no model is scored on, and those that one model alone is not scored on."""
+    """Return the references left out for every model, and those left out for one model because its ratio is infinite."""
     keys = ("excerpt", "track", "start", "label")
     found = [
         {**{key: row[key] for key in keys}, "why": row["left_out"], "estimate": None}

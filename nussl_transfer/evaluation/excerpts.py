@@ -92,7 +92,7 @@ def make_excerpts(
             f"at {store.sample_rate} Hz. Give seconds, such as 2."
         )
     if not coherent and count is None:
-        raise ConfigError("Incoherent excerpts are drawn, not cut side by side. Say how many, with count.")
+        raise ConfigError("Incoherent excerpts are drawn, not cut side by side. Give their number, count.")
     if count is not None and (sounding or not coherent):
         mixtures = Mixtures(store, MixtureConfig(excerpt_seconds, float(coherent), sounding=sounding), count, seed)
         found = drawn_excerpts(mixtures)
@@ -100,15 +100,15 @@ def make_excerpts(
         if len(store.labels) > 1 and all(len(track.stems) == 1 for track in store.tracks):
             raise DataError(
                 f"{store.folder} has no mixtures to score: each of its {len(store.tracks)} tracks has one stem. Draw "
-                "incoherent excerpts, and say how many: --incoherent --count 100."
+                "incoherent excerpts, and give their number: --incoherent --count 100."
             )
         found = _of_tracks(store, frames, count, seed, hop)
         every = len(found)
         found = [excerpt for excerpt in found if not sounding or not _has_silence(excerpt, store)]
         if not found:
             raise DataError(
-                f"Every source sounds in none of the {every} excerpts of {excerpt_seconds:g} s of {store.folder}. Take "
-                "longer ones, or set sounding to False."
+                f"None of the {every} excerpts of {excerpt_seconds:g} s of {store.folder} has sound in every source. Take "
+                "longer excerpts, or set sounding to False."
             )
     if silent := silent_excerpts(found, store):
         logger.info("%d of %d excerpts of %s have a silent source.", silent, len(found), store.folder)
@@ -126,7 +126,7 @@ def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
 
 
 def songs_of(excerpts: Sequence[MixtureExcerpt], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return for each label the song of its source in each excerpt: what the track was made from, or the track.
+    """Return, for each label, the song of its source in each excerpt: the origin of its track, or the track itself.
 
     An absent source counts as the excerpt's first song.
     """

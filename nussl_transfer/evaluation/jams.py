@@ -64,7 +64,7 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, jams.JamsError) as error:
         said = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{path} is no list of excerpts in JAMS: {type(error).__name__}, {said}. Make it with make_excerpts and "
+            f"{path} is not a list of excerpts in JAMS: {type(error).__name__}, {said}. Make it with make_excerpts and "
             "write_excerpts."
         ) from error
     if kind != FORMAT:

@@ -1,4 +1,4 @@
-"""Measure how close an estimate is to its reference by museval's SDR, SIR and SAR. SI-SDR is in ``audio/si_sdr.py``."""
+"""Compute museval's SDR, SIR and SAR of an estimate. SI-SDR is in ``audio/si_sdr.py``."""
 
 from __future__ import annotations
 

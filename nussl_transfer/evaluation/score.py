@@ -1,9 +1,9 @@
-"""Score networks, ensembles, the mixture and the oracle mask on a list of excerpts: SI-SDR, one row a reference.
+"""Score networks, ensembles, the mixture and the oracle mask on a list of excerpts: SI-SDR, one row per reference.
 
-A reference is left out of every mean and test, and its row says why, where its ratio says nothing about separation:
+A reference is left out of every mean and test, and its row says why, if its ratio does not measure separation:
 
 * it is silent: never above -60 dBFS;
-* it is alone in its mixture: no other source sounds, so the mixture already is the reference;
+* it is alone in its mixture: no other source sounds, so the mixture equals the reference;
 * its ratio is infinite: an estimate is exactly right, or silent.
 """
 
@@ -105,7 +105,7 @@ def score_each(
     if not excerpts:
         raise DataError(f"There is nothing to score on {store.folder}: the list of excerpts is empty. Give one at least.")
     device = resolve_device(device)
-    # Open all checkpoints before scoring anything: a wrong name should not cost an hour.
+    # Open all checkpoints before scoring anything, so that a wrong name fails at once.
     estimators = {name: make_estimator(model, store, device, stft_params) for name, model in models.items()}
     work = partial(_score_batch, estimators, store, excerpts, device, museval)
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}

@@ -4,10 +4,10 @@ Scores are tested by excerpt: an excerpt's score is the mean over its sources th
 mixture depend on each other. A difference is that of two models on the same excerpt, in dB.
 
 Two verdicts are given side by side (`verdicts`). The paper's is a one-sided Wilcoxon signed-rank test over excerpts with
-p < .001. It takes excerpts as independent, which those of one song are not, so its p-values promise too much where songs
-are few. Ours asks for the same test after Holm's correction, and for a bootstrap interval of the median difference that
-resamples songs and lies above 0. Neither says how another training run of the same network would have come out. NumPy
-and SciPy only.
+p < .001. It treats excerpts as independent, but excerpts of one song are not: with few songs, its p-values are too small.
+Ours requires the same test after Holm's correction, and a bootstrap interval of the median difference that resamples songs
+and lies above 0. Neither predicts the result of another training run of the same network. This module uses only NumPy and
+SciPy.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def summarise(rows: Sequence[dict]) -> list[dict]:
     Returns:
         Entries of ``n``, the references that count; ``left_out``, those that do not; ``mean`` and ``median`` SI-SDR in
         dB; ``improvement``, the mean SI-SDR above the mixture; with museval also the medians ``sdr``, ``sir`` and
-        ``sar``, as museval sums up. None where nothing counts.
+        ``sar``, as in museval's own summaries. None where nothing counts.
     """
     measured = [name for name in ("sdr", "sir", "sar") if name in rows[0]]
     summary = []
@@ -62,7 +62,7 @@ def describe_left_out(scores: Mapping) -> str:
     """Return one sentence on the references that are left out, with reasons and places; empty if there are none.
 
     Args:
-        scores: As from `evaluate`. Of older files, whose references are not named, only the number is known.
+        scores: As from `evaluate`. Older files have only the number of these references.
     """
     named = scores.get("left_out_references")
     if named is None:
@@ -152,7 +152,7 @@ def median_interval(
     the cluster bootstrap. In an incoherent mixture each source has its own song, and excerpts that share one of them
     depend on each other. There, each resample weights an excerpt by the song of one source at a time, and the deviations
     of the median are summed over the sources. The variation of excerpts within songs is then counted once for each
-    source, so the interval is rather too wide than too narrow where songs hardly matter.
+    source. So where songs hardly differ, the interval is too wide rather than too narrow.
 
     An interval from few songs is too narrow. In simulations where songs varied half as much as the excerpts of one song,
     95 % intervals held the median in 92 % of cases with 20 songs, 90 % with 10, 79 % with 4 and 53 % with 2; for mixtures
@@ -166,8 +166,8 @@ def median_interval(
         seed: Seed of the resamples.
 
     Returns:
-        Lower and upper end. None if there is no pair, or some source has only one song, which says nothing about another
-        song.
+        Lower and upper end. None if there is no pair, or if some source has only one song: one song says nothing about
+        others.
 
     References:
         Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8. Cameron, Gelbach and Miller,
@@ -191,7 +191,7 @@ def median_interval(
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p-values with Holm's correction, which bounds the chance of one false finding among all of them.
 
-    None stands for a test that was not made; it stays None and does not count.
+    None marks a test that was not made; it stays None and does not count.
 
     References:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
@@ -220,7 +220,7 @@ def describe_differences(
 
     Returns:
         ``songs``, the number of songs; ``mean_difference`` and ``median_difference`` in dB; ``interval`` of the median and
-        its ``confidence``; ``effect_size``, ``p_value``. None for what so few pairs cannot say.
+        its ``confidence``; ``effect_size``, ``p_value``. A value is None if there are too few pairs for it.
     """
     interval = median_interval(differences, songs)
     mean, median = mean_and_median(differences)

@@ -46,7 +46,7 @@ def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[l
     groups = sorted([name] if isinstance(name, str) else sorted(name) for name in names)
     count = sum(map(len, groups))
     if not 2 <= k <= len(groups):
-        among = f", which are {len(groups)} different ones," if len(groups) < count else ""
+        among = f" of {len(groups)} pieces of music" if len(groups) < count else ""
         raise ConfigError(f"{k} folds of {count} tracks{among} cannot be made. Give 2 folds or more, and a track for each.")
     order = np.random.default_rng(seed).permutation(len(groups))
     return [sorted(name for index in part for name in groups[index]) for part in np.array_split(order, k)]
@@ -75,9 +75,9 @@ def cross_validate(
     The best network of a run is chosen on validation tracks from the other folds, so the scored tracks decide nothing.
     Tracks of the same music are in one fold. Splits of the data set are ignored. Calling it again resumes.
 
-    Mixtures are drawn anew at each iteration, so a run itself needs no repeats; the uncertain part is the score on few
-    tracks. ``repeats`` measures that: everything is done again with another seed, which changes the folds, the new layers,
-    the mixtures and the validation tracks.
+    Each iteration draws new mixtures, so a run itself needs no repeats; what is uncertain is the score on few tracks.
+    ``repeats`` measures that: it repeats all folds with other seeds, which change the folds, the new layers, the mixtures
+    and the validation tracks.
 
     Args:
         stems: A folder of stems, a stem list (``.csv``), several of these, a store, or the folder of one.
@@ -94,7 +94,7 @@ def cross_validate(
         options: As there.
         like: As there.
         valid_items: As there.
-        test: Other stems, that no fold holds: the ensemble of all networks is scored on them, beside each network.
+        test: Stems that are in no fold: the ensemble of all networks, and each network alone, are scored on them.
 
     Returns:
         The same as :func:`~nussl_transfer.evaluation.evaluate.evaluate` over all tracks, and ``folds``: repeat, fold, seed,

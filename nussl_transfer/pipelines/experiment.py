@@ -285,9 +285,9 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
 
 
 def probe_of(experiment: Experiment, store: Store, start: Start) -> SourceSeparationProbe | None:
-    """Return the scorer of the network at each validation, on test excerpts of the store; None if none is wanted.
+    """Return a function that scores the network at each validation on test excerpts; None if ``test.probed`` is 0.
 
-    Only the main process has one.
+    Only the main process gets one.
     """
     if not experiment.test.probed or not is_main_process():
         return None

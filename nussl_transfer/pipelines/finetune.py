@@ -43,7 +43,7 @@ class Start:
     """The network that training starts from.
 
     Attributes:
-        network: The network; with no name, only its layer sizes are used.
+        network: The network. If ``name`` is None, only its layer sizes are used.
         info: What its checkpoint says: sample rate, STFT, labels.
         name: Name of the pretrained model; None trains from scratch.
     """
@@ -157,7 +157,8 @@ def finetune(
         training: How to train; :func:`default_training` by default. Its ``mode`` and ``seed`` are replaced by the
             arguments of this function.
         mixtures: How to draw mixtures. By default they are as long as those that the pretrained model was trained on, and
-            half of them are coherent; the others mix stems of different tracks and times, which stretches a small set.
+            half of them are coherent; the others mix stems of different tracks and times, which adds variety to a small
+            set.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; short for ``options.groups``.
         ignore: Stems, files and folders to pass over; short for ``options.ignore``.
         seed: Seed of the new layers, of the mixtures and of the validation tracks.
@@ -307,6 +308,6 @@ def checkpoint_info(
 
 
 def _name_of(checkpoint: Path) -> str:
-    """Return the name of a checkpoint: that of its run, whose files are all called 'best' or 'latest', or of its file."""
+    """Return the name of a checkpoint: that of its run (all runs call their files 'best' and 'latest'), or of its file."""
     in_run = checkpoint.absolute().parent
     return in_run.parent.name if in_run.name == "checkpoints" else checkpoint.stem

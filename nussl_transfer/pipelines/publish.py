@@ -1,4 +1,4 @@
-"""Publish a model: a folder to give to others, which is a repository of the Hugging Face hub as it stands.
+"""Publish a model: make a folder to give to others, which the Hugging Face hub takes as a repository.
 
 ::
 
@@ -88,7 +88,7 @@ def publish(
         license: Licence of the weights, such as 'MIT' or 'CC-BY-4.0'; without one nobody may use them.
         out: Folder in which to make the release's folder.
         what: One line on what it is for.
-        data_license: Licence of the training data; that of a known data set is known.
+        data_license: Licence of the training data; filled in for a known data set.
         half: Store the weights to separate with in half precision.
         test: Stems that it was not trained on: the published and the original network are scored on them.
         seconds: Length of an excerpt of these; None takes that of the training mixtures.
@@ -148,14 +148,14 @@ def push(folder: str | Path, repository: str, private: bool = False, token: str 
         token: The hub's access token; by default the one of ``huggingface-cli login`` or ``HF_TOKEN``.
 
     Raises:
-        ConfigError: The folder is no release, the repository's name is wrong, or the hub refuses the upload.
+        ConfigError: The folder is not a release, the repository's name is wrong, or the hub refuses the upload.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     folder = Path(folder)
     if not all((folder / name).is_file() for name in RELEASED):
-        raise ConfigError(f"{folder} is no release: it lacks one of {', '.join(RELEASED)}. Make it with publish.")
+        raise ConfigError(f"{folder} is not a release: it lacks one of {', '.join(RELEASED)}. Make it with publish.")
     if repository.count("/") != 1:
         raise ConfigError(f"The repository is wrong: got {repository!r}, expected owner/name.")
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token, library_name="nussl_transfer")

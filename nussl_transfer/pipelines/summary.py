@@ -1,4 +1,4 @@
-"""Report what came of a fine-tuning: scores on the validation tracks, the curve, and what to try next."""
+"""Report the result of a fine-tuning: scores on the validation tracks, the curve, and what to try next."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Trend:
     Attributes:
         best: Iteration of the best network.
         last: Last iteration.
-        overfitting: The measure has become worse since, while the training loss fell on.
+        overfitting: The measure has become worse since then, while the training loss kept falling.
         falling: The measure was still improving at the end.
     """
 
@@ -124,7 +124,7 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
 
 
 def validation_excerpts(split: TrainValidSplit, excerpt_seconds: float, seed: int = 0) -> list[MixtureExcerpt]:
-    """Return mixtures of the validation tracks, all of whose sources sound if possible, and coherent if possible.
+    """Return mixtures of the validation tracks: coherent ones if possible, in which every source sounds if possible.
 
     Raises:
         DataError: There is no mixture at all.
@@ -221,14 +221,14 @@ def as_text(report: dict) -> str:
         "",
         *table,
         "",
-        "SI-SDR compares a separated source with the original: higher is better, and the improvement is what separation",
-        "gains over the mixture itself. The oracle mask is made from the originals.",
-        "These tracks chose the best network, so a test on other tracks is usually a little lower.",
+        "SI-SDR compares a separated source with the original: higher is better. The improvement is its gain over the",
+        "mixture itself. The oracle mask is made from the originals.",
+        "The best network was chosen on these tracks, so scores on other tracks are usually a little lower.",
     ]
     if (left_out := entries[MIXTURE, None]["left_out"]) > 0:
         lines.append(f"Left out: {left_out} references that are silent or alone in their mixture.")
     if trend is not None:
-        state = "It overfits since then." if trend["overfitting"] else "It was still improving." if trend["falling"] else ""
+        state = "After that it overfits." if trend["overfitting"] else "It was still improving." if trend["falling"] else ""
         lines += ["", f"The best network is that of iteration {trend['best']} of {trend['last']}. {state}".rstrip()]
     lines += ["", "What to try:", *(f"  - {sentence}" for sentence in report["advice"])]
     lines += ["", "Next:", *(f"  {command}" for command in report["next"])]

@@ -168,14 +168,14 @@ class _Held:
         self.size = self.passed = 0
 
     def push(self, piece: torch.Tensor) -> torch.Tensor:
-        """Takes frames until a batch is complete, and returns the rest."""
+        """Take frames until a batch is complete, and return the rest."""
         taken = piece[:, : self.passed + self.span - self.size]
         self.frames[:, self.size : self.size + taken.shape[1]] = taken
         self.size += taken.shape[1]
         return piece[:, taken.shape[1] :]
 
     def drop(self, start: int) -> None:
-        """Drops the frames before the start of a chunk; the next chunk starts a hop later."""
+        """Drop the frames before the start of a chunk; the next chunk starts a hop later."""
         kept = self.frames[:, start : self.size].clone()
         self.size, self.passed = kept.shape[1], self.chunking.hop
         self.frames[:, : self.size] = kept
@@ -187,7 +187,7 @@ def _run(
     network: Callable[[torch.Tensor], torch.Tensor],
     heard: Callable[[torch.Tensor], torch.Tensor],
 ) -> deque[torch.Tensor]:
-    """Returns the network's output for each chunk, [rows, n, ...].
+    """Return the network's output for each chunk, [rows, n, ...].
 
     They share one block of memory, which is freed when the last is taken, before the next batch.
     """
@@ -199,7 +199,7 @@ def _run(
 
 
 class _Joined:
-    """Joins chunks in order; each keeps its tail back until the next fades in over it."""
+    """Join chunks in order; each keeps its tail back until the next fades in over it."""
 
     def __init__(self, chunking: Chunking):
         self.hop = chunking.hop
@@ -208,13 +208,13 @@ class _Joined:
         self.tail: torch.Tensor | None = None
 
     def add(self, output: torch.Tensor) -> torch.Tensor:
-        """Returns the frames that no later chunk changes, [rows, hop, ...]."""
+        """Return the frames that no later chunk changes, [rows, hop, ...]."""
         output = self._faded(output)
         self.tail = output[:, self.hop :].clone()
         return output[:, : self.hop]
 
     def end(self, output: torch.Tensor, known: int) -> torch.Tensor:
-        """Returns the rest of the last chunk, without its first ``known`` frames."""
+        """Return the rest of the last chunk, without its first ``known`` frames."""
         return self._faded(output[:, known:])
 
     def _faded(self, output: torch.Tensor) -> torch.Tensor:

@@ -66,11 +66,11 @@ def separate_files(
     """Separate audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
 
     A file that cannot be separated does not stop the others. Files of one name get folders of their own, the second
-    ``<name>_2``. An output of an earlier separation is replaced when the new one is complete; any other file is not.
+    ``<name>_2``. A complete new output replaces that of an earlier separation; no other file is ever replaced.
 
     Args:
         audio_paths: Files of any sample rate and number of channels, or folders of them, whose structure is kept. Links
-            are followed; ``out`` may lie in such a folder, and what is in it is no input.
+            are followed. ``out`` may lie in such a folder: files in ``out`` are not separated.
         checkpoints: A checkpoint; or several, or a folder of runs, whose masks are averaged.
         out: Folder to write into; created if absent.
         labels: Labels to write; all when empty.
@@ -91,7 +91,7 @@ def separate_files(
     Raises:
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
         ConfigError: A label, format or device does not exist, the chunks are too short, or an output would replace a file
-            that is no earlier output, or become an input.
+            that no earlier separation wrote, or would become an input.
         DataError: A folder holds no audio.
         OSError: The disk rejects a write.
     """
@@ -134,7 +134,7 @@ def find_inputs(inputs: Sequence[str | Path], out: Path | None = None) -> dict[P
 
     Args:
         inputs: Audio files, and folders of them at any depth.
-        out: Folder of the outputs. It may lie in an input; files in it are no inputs.
+        out: Folder of the outputs. It may lie in an input folder: files in ``out`` are not inputs.
 
     Raises:
         DataError: A folder holds no audio.
@@ -175,7 +175,7 @@ def write_stems(
 ) -> None:
     """Separate a mixture into files of one folder, and list them in a record there.
 
-    By the record, a scan for stems passes over these files, and the next separation may replace them.
+    The record lets a scan for stems skip these files, and lets the next separation replace them.
 
     Args:
         separator: Separates it.
@@ -190,14 +190,14 @@ def write_stems(
 
 
 def check_targets(inputs: Iterable[str | Path], targets: Iterable[Mapping[str, Path] | None], out: str | Path) -> None:
-    """Raise ConfigError where an output would replace a file that is no earlier output, or would become an input.
+    """Raise ConfigError if an output would replace a file that no separation wrote, or would become an input.
 
     Paths are compared with all links resolved.
 
     Args:
         inputs: Files and folders.
         targets: Files to write, for each mixture.
-        out: Folder of all outputs; where it lies in an input folder, it is no part of that input.
+        out: Folder of all outputs. If it lies in an input folder, it is not part of that input.
     """
     files: dict[str, str | Path] = {}
     folders: dict[str, str | Path] = {}
@@ -215,8 +215,8 @@ def check_targets(inputs: Iterable[str | Path], targets: Iterable[Mapping[str, P
         for folder, given in folders.items():
             if _is_below(real, folder) and (real_out == folder or not _is_below(real_out, folder)):
                 raise ConfigError(
-                    f"Outputs would lie among the files of {given}, and be separated themselves next time. Choose another "
-                    f"output folder, such as {os.path.join(given, 'separated')}."
+                    f"Outputs would lie among the files of {given}, and the next run would separate them too. Choose "
+                    f"another output folder, such as {os.path.join(given, 'separated')}."
                 )
 
 
@@ -279,7 +279,7 @@ def _shortened(name: str) -> str:
 
 
 class UniqueNames:
-    """Give each name a number where an equal one was given before; on many disks, case makes no difference.
+    """Make names unique by numbers. Case is ignored, as on many disks.
 
     >>> names = UniqueNames()
     >>> [names.add(name) for name in ("Mix", "mix_2", "mix", "MIX")]

@@ -17,9 +17,9 @@ from .mixin import ChunkedMixin
 class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
     """Separate with the masks of a checkpoint: nussl's `DeepMaskEstimation` in chunks, with labels.
 
-    It takes nussl's arguments besides ``chunk_seconds``, ``bf16``, ``keep_rate`` and ``high_band``. A signal no longer than
-    a chunk gives exactly nussl's estimates; the masks of a longer one are cross-faded where chunks overlap. The embedding
-    is computed only for `confidence`.
+    Besides nussl's arguments it takes ``chunk_seconds``, ``bf16``, ``keep_rate`` and ``high_band``. A signal no longer than
+    a chunk gives exactly nussl's estimates; the masks of a longer signal are cross-faded where chunks overlap. The
+    embedding is computed only for `confidence`.
 
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.

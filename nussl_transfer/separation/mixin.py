@@ -1,4 +1,4 @@
-"""Share the code of the separators that run nussl's own classes in chunks."""
+"""Base class of `masks` and `clustering`: run the network of a nussl separator in chunks."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class ChunkedMixin(DeepMixin):
         return self._at_given_rate(estimates) if self.keep_rate else estimates
 
     def _at_given_rate(self, estimates: list[nussl.AudioSignal]) -> list[nussl.AudioSignal]:
-        """Returns estimates at the rate and the length of the given signal, with their part of its high band."""
+        """Return estimates at the rate and the length of the given signal, with their part of its high band."""
         (given, rate), own_rate = self._given, self.audio_signal.sample_rate
         if rate == own_rate:
             return estimates
@@ -173,7 +173,7 @@ class ChunkedMixin(DeepMixin):
         return [nussl.AudioSignal(audio_data_array=audio, sample_rate=rate) for audio in found]
 
     def _shares(self) -> np.ndarray:
-        """Returns each estimate's share of the high band at the network's rate, [samples, ns, nc]."""
+        """Return each estimate's share of the high band at the network's rate, [samples, ns, nc]."""
         stacked = np.stack([mask.mask for mask in self.result_masks], axis=-1)  # [nf, nt, nc, ns]
         spectrum, masks = (torch.from_numpy(array).transpose(0, 1)[None] for array in (self.stft, stacked))
         shares = BandShares(self.metadata["stft_params"].hop_length)

@@ -1,4 +1,4 @@
-"""Separate audio with a checkpoint: `separate`, part of the public API."""
+"""Separate a file, a folder, a signal or an array: `separate`, part of the public API."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def separate(
             leaves no half file.
         keep_rate: Return the rate of the input instead of the model's.
         high_band: With ``keep_rate``, share out the mixture above the model's band among the sources. The sources have
-            sound there then, and sum to the mixture; they are no more separate there than the octave below
+            sound there then, and sum to the mixture; the high band itself is not separated
             (`nussl_transfer.separation.high_band` has the figures).
         format: Format of files: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
         bf16: Multiply in bfloat16: faster where the processor supports it.
@@ -67,12 +67,12 @@ def separate(
         ``{name relative to the folder: {label: ...}}``.
 
     Raises:
-        AudioFileError: A file is damaged, cut or no audio.
+        AudioFileError: A file is damaged, cut or not audio.
         DataError: The audio is empty, holds NaN, or gives estimates that are not finite; or files of a folder failed,
             after all others were separated.
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
         ConfigError: An option is out of range, a label does not exist, checkpoints do not fit together, or an output
-            would replace a file that is no earlier output.
+            would replace a file that no earlier separation wrote.
 
     Examples:
         >>> stems = separate("song.wav", "quartet")  # doctest: +SKIP

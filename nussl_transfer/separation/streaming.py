@@ -4,7 +4,7 @@ Each stage takes what the stage before has ready and holds no more than it needs
 
     blocks of the mixture -> the model's rate -> STFT -> masks, chunk by chunk -> inverse STFT -> rate of the output
 
-What needs the whole mixture, such as the covariances of a Wiener filter, takes a pass of its own through the first stages.
+The covariances of a Wiener filter need the whole mixture: each iteration of the filter runs the first stages once more.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class StreamSeparator:
     def write(
         self, mixture: Mixture, targets: Mapping[str, Path], advance: Callable[[float], None] = lambda seconds: None
     ) -> None:
-        """Write each output to its file: all of them, or none where an error or an interrupt comes between.
+        """Write each output to its file: all of them, or none if an error or an interrupt ends the separation.
 
         Args:
             mixture: The mixture.
@@ -253,7 +253,7 @@ class StreamSeparator:
         pieces = self._shifted(mixture, read, full_band, advance)
         if rate != self.rate:
             pieces = _exactly(resampled(pieces, self.rate, rate), read)
-        # The mixture is read again: until an estimate is there, a whole batch of chunks would have to be held.
+        # The mixture is read a second time: keeping it until its estimate is ready would hold a whole batch of chunks.
         again = _Buffer(resampled(mixture.read(), head.sample_rate, rate))
         done, width = 0, len(self.labels) * head.channels
         for piece in filter(len, pieces):
@@ -283,7 +283,7 @@ class StreamSeparator:
     def _shifted(
         self, mixture: Mixture, read: Iterable[np.ndarray], full_band: bool, advance: Callable[[float], None]
     ) -> Iterator[np.ndarray]:
-        """Yields the mean of the estimates of the mixture and of delayed copies of it; see `_estimates`."""
+        """Yield the mean of the estimates of the mixture and of delayed copies of it; see `_estimates`."""
         count = self.request.shifts
         delays = [round(number * SHIFT_SECONDS * self.rate / count) for number in range(count)]
         others = [_Buffer(self._estimates(mixture, mixture.read(), full_band, delay)) for delay in delays[1:]]
@@ -298,10 +298,10 @@ class StreamSeparator:
         delay: int = 0,
         advance: Callable[[float], None] = lambda seconds: None,
     ) -> Iterator[np.ndarray]:
-        """Yields the estimates of all picked labels, as long as the mixture, at the model's rate.
+        """Yield the estimates of all picked labels, as long as the mixture, at the model's rate.
 
-        With ``full_band`` their columns are followed by those of the mixture itself, by the labels' shares of the high
-        band, and by a column of ones.
+        With ``full_band`` the columns of the estimates are followed by those of the mixture itself, by the labels' shares
+        of the high band, and by a column of ones.
 
         Args:
             mixture: The mixture.
@@ -358,22 +358,22 @@ class StreamSeparator:
         yield (bands.finish(piece, analysis.samples) if bands else piece)[delay:]
 
     def _as_rows(self, spectrum: torch.Tensor) -> torch.Tensor:
-        """Returns a spectrum [nc, nf, n] as the network takes it, [rows, n, nf, nc]."""
+        """Return a spectrum [nc, nf, n] as the network takes it, [rows, n, nf, nc]."""
         return spectrum.permute(2, 1, 0)[None] if self.ensemble.channels > 1 else spectrum.transpose(1, 2)[..., None]
 
     def _by_channel(self, rows: torch.Tensor) -> torch.Tensor:
-        """Returns a spectrum or masks in the network's order, [rows, n, nf, nc, ...], as [n, nf, nc, ...]."""
+        """Return a spectrum or masks in the network's order, [rows, n, nf, nc, ...], as [n, nf, nc, ...]."""
         return rows[0] if self.ensemble.channels > 1 else rows.squeeze(3).movedim(0, 2)
 
     def _as_channels(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Returns spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""
+        """Return spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""
         together = self.ensemble.channels > 1
         spectra = spectra[0].permute(3, 2, 1, 0) if together else spectra[..., 0, :].permute(3, 0, 2, 1)
         return spectra.flatten(0, 1)
 
 
 class _FullBand:
-    """Puts the shares of the high band beside the audio of the same samples: either may be ready before the other."""
+    """Join the audio with the high-band shares of the same samples: either may be ready before the other."""
 
     def __init__(self, separator: StreamSeparator, channels: int):
         self.picked = separator.picked
@@ -381,12 +381,12 @@ class _FullBand:
         self.audio, self.gains, self.given = _Buffer(), _Buffer(), 0
 
     def push(self, audio: np.ndarray, spectrum: torch.Tensor, masks: torch.Tensor) -> np.ndarray:
-        """Returns the samples for which both are ready, [m, columns]."""
+        """Return the samples for which both are ready, [m, columns]."""
         self.gains.push(self._columns(self.shares.push(spectrum, masks)))
         return self._joined(audio)
 
     def finish(self, audio: np.ndarray, samples: int) -> np.ndarray:
-        """Returns the other samples, of ``samples`` in all."""
+        """Return the other samples, of ``samples`` in all."""
         self.gains.push(self._columns(self.shares.finish(samples - self.given - len(self.gains))))
         return self._joined(audio)
 
@@ -415,7 +415,7 @@ class _Counted:
 
 
 def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarray]:
-    """Yields as many frames as were read: resampling there and back may add or drop some at the end."""
+    """Yield as many frames as were read: resampling there and back may add or drop some at the end."""
     given = 0
     for piece in pieces:
         piece = piece[: read.frames - given]
@@ -439,11 +439,11 @@ class _Buffer:
         return 0 if self.rows is None else len(self.rows)
 
     def push(self, rows: np.ndarray) -> None:
-        """Adds rows at the end."""
+        """Add rows at the end."""
         self.rows = rows if self.rows is None else np.concatenate([self.rows, rows])
 
     def take(self, count: int) -> np.ndarray:
-        """Returns the next rows."""
+        """Return the next rows."""
         taken, missing = [] if self.rows is None else [self.rows], count - len(self)
         while missing > 0:
             taken.append(next(self.pieces))

@@ -3,7 +3,7 @@
 Masks scale each channel on its own. Where sources come from different directions, the channels together say more. Each
 source is modelled, at each frequency, by a covariance of its channels that is constant over the signal (where it comes
 from) times a power that changes from frame to frame (what it plays). The filter is the mean of the source given the
-mixture under that model. Its estimates give better covariances and powers, and so on.
+mixture under that model. Its estimates give better covariances and powers for the next iteration.
 
 The covariances are sums over all frames. So each iteration reads the mixture once more, and memory does not grow with it.
 With masks that sum to one, the estimates sum to the mixture.
@@ -36,7 +36,7 @@ REGULARIZATION = 1e-8
 
 
 class SpatialFilter:
-    """Estimate sources from all channels of a mixture, in one more pass over it for each iteration.
+    """Estimate sources from all channels of a mixture; each iteration takes one more pass over the mixture.
 
     For each iteration, give all frames to `observe`, then call `update`. After the last, `estimate` returns the estimates
     of any frames. Without an iteration they are those of the masks.
@@ -98,12 +98,12 @@ class SpatialFilter:
 
 
 def _powers(estimates: torch.Tensor) -> torch.Tensor:
-    """Returns the mean power of the channels: [n, nf, nc, ns] -> float64 [n, nf, ns]."""
+    """Return the mean power of the channels: [n, nf, nc, ns] -> float64 [n, nf, ns]."""
     return estimates.abs().square().mean(dim=2)
 
 
 def _solve(covariances: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
-    """Returns the inverse covariances times a spectrum; 0 where both are 0: [n, nf, nc, nc], [n, nf, nc] -> [n, nf, nc]."""
+    """Return the inverse covariances times a spectrum; 0 where both are 0: [n, nf, nc, nc], [n, nf, nc] -> [n, nf, nc]."""
     channels = spectrum.shape[-1]
     power = covariances.diagonal(dim1=-2, dim2=-1).real.mean(dim=-1)  # [n, nf]
     added = torch.where(power > 0, REGULARIZATION * power, 1.0)

@@ -357,7 +357,7 @@ def test_without_a_list_the_test_tracks_are_scored_side_by_side(store, checkpoin
     assert scores["excerpts"] == [excerpt.plain() for excerpt in make_excerpts(store, 1.0)]
     again = evaluate({"x": tmp_path / "run"}, store, excerpts=tmp_path / "out" / "excerpts.jams", progress=False)
     assert list(again["models"]) == ["x"] and again["excerpts"] == scores["excerpts"]
-    with pytest.raises(ConfigError, match="is no store.*`out`"):
+    with pytest.raises(ConfigError, match="is not a store.*`out`"):
         evaluate(tmp_path / "run", tmp_path, progress=False)
 
 

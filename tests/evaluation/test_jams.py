@@ -96,13 +96,13 @@ def test_jams_would_refuse_what_is_no_source(listed):
         (lambda content, value: value.update(time_stretch=-1), "SchemaError"),
         (lambda content, value: content["sandbox"]["nussl_transfer"].update(sample_rate=44100), "44100 Hz, the store"),
         (lambda content, value: content["sandbox"]["nussl_transfer"].update(format=9), "got 9, expected 1"),
-        (lambda content, value: content["sandbox"].clear(), "is no list of excerpts in JAMS"),
-        (lambda content, value: content["annotations"][0].update(namespace="beat"), "is no list of excerpts in JAMS"),
+        (lambda content, value: content["sandbox"].clear(), "is not a list of excerpts in JAMS"),
+        (lambda content, value: content["annotations"][0].update(namespace="beat"), "is not a list of excerpts in JAMS"),
         (lambda content, value: content["annotations"][0]["data"].clear(), r"the labels \[\], expected at least one"),
         (lambda content, value: content["annotations"][0]["data"].append({**VALUES, "value": value}), "each label once"),
         (lambda content, value: content["annotations"][0]["sandbox"].update(frames=0), "got 0 samples"),
-        (lambda content, value: content.update(validate=1), "is no list of excerpts in JAMS"),
-        (lambda content, value: content.clear(), "is no list of excerpts in JAMS"),
+        (lambda content, value: content.update(validate=1), "is not a list of excerpts in JAMS"),
+        (lambda content, value: content.clear(), "is not a list of excerpts in JAMS"),
     ],
 )
 def test_a_list_that_is_not_of_this_store_or_not_whole_is_refused(listed, tiny_store, change, message):
@@ -117,7 +117,7 @@ def test_a_list_that_is_not_of_this_store_or_not_whole_is_refused(listed, tiny_s
 def test_a_file_that_is_no_jams_is_refused(tmp_path, tiny_store, text):
     path = tmp_path / "excerpts.json"
     path.write_text(text)
-    with pytest.raises(DataError, match="is no list of excerpts in JAMS.*Make it with make_excerpts"):
+    with pytest.raises(DataError, match="is not a list of excerpts in JAMS.*Make it with make_excerpts"):
         read_excerpts(path, tiny_store)
     with pytest.raises(DataError, match="FileNotFoundError"):
         read_excerpts(tmp_path / "none.jams", tiny_store)

@@ -64,7 +64,7 @@ def test_tracks_of_one_song_are_in_one_fold():
         parts = folds([["b1", "b2"], "a", ["c1", "c2", "c3"]], 2, seed)
         assert sorted(sum(parts, [])) == ["a", "b1", "b2", "c1", "c2", "c3"]
         assert all(("b1" in part) == ("b2" in part) and ("c1" in part) == ("c3" in part) for part in parts)
-    with pytest.raises(ConfigError, match="3 folds of 5 tracks, which are 2 different ones, cannot be made"):
+    with pytest.raises(ConfigError, match="3 folds of 5 tracks of 2 pieces of music cannot be made"):
         folds([["b1", "b2"], ["c1", "c2", "c3"]], 3)
 
 

@@ -270,7 +270,7 @@ def test_what_the_hub_refuses_is_told_in_a_sentence(run, tmp_path, hub):
         push(folder, "somebody/forbidden", token="hf_secret")
     with pytest.raises(ConfigError, match="expected owner/name"):
         push(folder, "band")
-    with pytest.raises(ConfigError, match="is no release"):
+    with pytest.raises(ConfigError, match="is not a release"):
         push(tmp_path, "somebody/band")
 
 
