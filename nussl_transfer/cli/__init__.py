@@ -75,7 +75,7 @@ def overview() -> str:
         "",
         *summaries,
         "",
-        f"{PROGRAM} COMMAND --help shows the options of a command; --version shows the versions.",
+        f"{PROGRAM} COMMAND --help shows its options; --version shows the versions.",
         "",
         "example:",
         f"  {PROGRAM} finetune my-stems --out run",

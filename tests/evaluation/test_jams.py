@@ -143,7 +143,7 @@ def test_an_incoherent_list_takes_a_track_and_time_for_each_source(tiny_store):
     assert len(excerpts) == 30 and excerpts == make_excerpts(tiny_store, 0.5, count=30, seed=1, coherent=False)
     assert sum(len({(s.track.name, s.start) for s in excerpt.sources}) == 3 for excerpt in excerpts) > 25
     assert all([source.label for source in excerpt.sources] == ["bass", "drums", "voice"] for excerpt in excerpts)
-    with pytest.raises(ConfigError, match="Say how many"):
+    with pytest.raises(ConfigError, match="Give their number, count"):
         make_excerpts(tiny_store, 0.5, coherent=False)
 
 
@@ -190,7 +190,7 @@ def test_sounding_excerpts_are_those_in_which_every_source_sounds(gaps, caplog):
     drawn = make_excerpts(gaps, 1.0, count=40, sounding=True)
     assert silent_excerpts(drawn, gaps) == 0 and len(drawn) == 40 and min(e.start for e in drawn) >= 1000
     assert load_excerpts(gaps, drawn)[1].all()
-    with pytest.raises(DataError, match="sounds in none of the 1 excerpts"):
+    with pytest.raises(DataError, match="None of the 1 excerpts .* has sound in every source"):
         writer = StoreWriter(gaps.folder / "silent", 1000)
         writer.add("song", None, {"bass": np.zeros(2000), "voice": np.ones(2000)})
         make_excerpts(writer.close(), 2.0, sounding=True)
