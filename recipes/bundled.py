@@ -2,8 +2,8 @@
 
 A quartet of chorales (violin, clarinet, saxophone, bassoon), a choir (female and male voices) and a drum kit (kick, snare,
 cymbals). Each is fine-tuned from `body` on a corpus that `recipes.corpora` renders, with a random timbre for each stem; it
-is scored on rendered works that it never heard, and on recordings where a folder of them is given. The result is published
-in half precision with its card and its entry in ``nussl_transfer/checkpoints``. Finished steps are not repeated.
+is scored on rendered works that it was not trained on, and on recordings if a folder of them is given. The result is
+published in half precision with its card and its entry in ``nussl_transfer/checkpoints``. Finished steps are not repeated.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from recipes.corpora.remixpacks import render_remixpacks
 from recipes.corpora.sampled import add_recorded_quartets
 
 PACKAGE = Path(nussl_transfer.__file__).parent
-# What voices are called where there is no data set to say it.
+# Spellings of the voices in folders that belong to no known data set.
 VOICES = {
     "female": ["soprano", "soprano_i", "soprano_ii", "cantus", "alto", "altus"],
     "male": ["tenor", "tenor_i", "tenor_ii", "bass", "bassus"],
@@ -98,7 +98,7 @@ def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 def drums_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
     """Render a drum kit piece by piece; every eighth pack tests."""
     tree = render_remixpacks(folder / "drums", minutes=60.0)
-    # The packs themselves: there the pieces of one kit are together, so that coherent mixtures can be made of them.
+    # Read the packs themselves: they keep the pieces of one kit together, so that mixtures can be coherent.
     packs = tree / "original_files"
     tracks = open_tracks(packs, StemOptions(dataset="StemFolder", ignore=("toms",)))[1]
     store = prepare(tracks, folder / "stores" / "drums", dataset="rendered drum kits")

@@ -2,8 +2,8 @@
 
     python recipes/nussl_script.py pretraining-stems my-stems song.wav --out nussl-run
 
-Each folder holds one folder per track with one file per stem, and every track has the same stems. The sizes below suit a
-try on a CPU: the paper trains 4 layers of 500 units for 10,000 and 2,000 iterations of 24 mixtures of 10 s.
+Each folder holds one folder per track with one file per stem, and every track has the same stems. The sizes below are for
+a quick try on a CPU: the paper trains 4 layers of 500 units for 10,000 and 2,000 iterations of 24 mixtures of 10 s.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def main(argv: list[str] | None = None) -> list[Path]:
     parser.add_argument("--num-layers", type=int, default=2)
     args = parser.parse_args(argv)
 
-    # Pretrain the body and the embedding head. Deep clustering does not care which sources there are, or how many.
+    # Pretrain the body and the embedding head. Deep clustering works for any sources, and any number of them.
     music = load_data(args.pretraining_stems, args.out / "cache" / "pretraining")
     build = nussl.ml.networks.builders.build_transfer_chimera
     model = nussl.ml.SeparationModel(build(num_sources=2, hidden_size=args.hidden_size, num_layers=args.num_layers))
     pretrained = train(model, "pretrain", music, args.out / "pretrained", args.iterations, args.batch_size)
 
-    # Put the pretrained body under a new mask head and fine-tune the whole network.
+    # Put a new mask head on the pretrained body and fine-tune the whole network.
     stems = load_data(args.stems, args.out / "cache" / "stems")
     labels = stems.labels
     body = nussl.ml.SeparationModel.load(str(pretrained))[0]

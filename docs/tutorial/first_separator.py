@@ -6,8 +6,8 @@ From a folder of stems to separated music that you can listen to, in about a min
 every instrument, or group of instruments, in a file of its own (a *stem*), and recordings of the same instruments to
 separate.
 
-This page ran while the manual was built: what it prints, shows and plays is what came out. Each step has a command that
-does the same.
+This page ran while the manual was built: it shows the actual output, pictures and sound. Each step has a command that does
+the same.
 """
 
 # %%
@@ -22,8 +22,8 @@ does the same.
 #      first song/    soprano.wav  alto.wav  tenor.wav  bass.wav
 #      second song/   soprano.wav  alto.wav  tenor.wav  bass.wav
 #
-# WAV, FLAC, OGG, MP3 and AIFF files work, at any sample rate, mono or stereo. :doc:`/datasets` has the other layouts that
-# are recognised, the public data sets among them, and what to do about missing stems.
+# WAV, FLAC, OGG, MP3 and AIFF files work, at any sample rate, mono or stereo. :doc:`/datasets` lists the other layouts,
+# including those of public data sets, and says what to do about missing stems.
 #
 # Here, a program plays three chorales to train on and another one for the test (:doc:`/stand-ins`), with the names of the
 # data set Bach10. For your own, write ``my_stems = "my-stems"``.
@@ -87,15 +87,15 @@ print(report.replace(f"{here}/", ""))
 #
 # ``--coherent``
 #     The share of mixtures whose stems play together as recorded. The others combine stems of different tracks and times,
-#     which makes more of little music. Use 1 if the stems strictly belong together.
+#     which adds variety to little music. Use 1 to train only on stems as they were played together.
 #
 # ``--checkpoint none``
-#     Train from scratch, to see what the pretrained network is worth.
+#     Train from scratch, to see how much the pretrained network helps.
 #
 # ``--folds``
-#     Train and score several networks, each on other tracks: an honest score from a small set.
+#     Train and score several networks, each on other tracks, to get a reliable score from a small set.
 #
-# :doc:`/finetuning` explains all of them. The run has a curve:
+# :doc:`/finetuning` explains all options. The run has a learning curve:
 
 points = run.read_curve()["points"]
 iterations = [point["iteration"] for point in points]
@@ -110,7 +110,7 @@ plt.show()
 # 4. Separate, and listen
 # -----------------------
 #
-# The network separates a chorale that it has not heard. :func:`~nussl_transfer.separate` takes a file, a folder or a
+# The network separates a chorale that it was not trained on. :func:`~nussl_transfer.separate` takes a file, a folder or a
 # signal, of any length. It returns a signal for each label, or writes files if ``out`` names a folder.
 
 test_track = next(folder for folder in my_test_stems.iterdir() if folder.is_dir())
@@ -135,8 +135,8 @@ Players({file.stem.split("-")[-1]: file for file in sorted(test_track.glob("*-*-
 # ------------------
 #
 # :func:`~nussl_transfer.evaluate` separates the sum of the test stems, excerpt by excerpt, and measures the SI-SDR of each
-# estimate: the ratio of signal to distortion in dB, whatever the loudness. Higher is better. The score of the mixture
-# itself is that of doing nothing; *oracle* is the mask ``min(|S| / |X|, 1)``, computed from the true stems.
+# estimate: the ratio of signal to distortion in dB, at any loudness. Higher is better. The score of the mixture itself is
+# that of doing nothing; *oracle* is the mask ``min(|S| / |X|, 1)``, computed from the true stems.
 
 out = here / "scores"
 scores = nussl_transfer.evaluate(run.folder, my_test_stems, out=out, oracle=True, progress=False)

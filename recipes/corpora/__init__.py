@@ -18,12 +18,11 @@ They are not recordings. A program plays every note of the same pitch and loudne
 and there is no room. They show that the pipeline from stems to a separator works, and they are good enough to pretrain a
 body. A score on them does not predict a score on recordings. The README.md in each tree says so.
 
-Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. The others draw a soundfont for each part from
-    all
-that are installed. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
-`musescore-general-soundfont-small` (MuseScore General, MIT) before `make body` add two more sets of samples to every
-program. The body that ships was made with all three. `--soundfont FILE` chooses another, `--soundfont '[ONE, TWO]'`
+Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. For each part, the others draw one
+of the installed soundfonts. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
+`musescore-general-soundfont-small` (MuseScore General, MIT), installed before `make body`, add two more sets of samples to
+every program. The shipped body was made with all three. `--soundfont FILE` chooses another, `--soundfont '[ONE, TWO]'`
 several.
 
-Each score of music21 is under the terms of its encoder. Palestrina's reserve all rights, so they are left out.
+The encoder of each score in music21 sets its licence. Palestrina's scores reserve all rights, so they are left out.
 """

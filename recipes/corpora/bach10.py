@@ -22,7 +22,7 @@ STEM_RMS = 0.09  # of every stem of the real Bach10
 SCORES = "scores.json"
 SOURCES = "Chorales of Bach from the corpus of music21, none of them nor any of their melodies in Bach10."
 DIFFERENCES = """\
-* Other chorales than Bach10's, played by a soundfont's violin, clarinet, tenor saxophone and bassoon.
+* The chorales are not Bach10's. The violin, clarinet, tenor saxophone and bassoon of a soundfont play them.
 * No alignment, no fundamental frequencies, no scores; no DC offset."""
 
 

@@ -31,8 +31,8 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
 
     Each track is about half a minute of a score of music21's corpus, or of a generated band, in three to six parts. A
     random program of a soundfont plays each part and gives the stem its label. The corpus has more kinds of sound than any
-    set of recordings, but lacks everything that players and rooms add. It is good for pretraining, not for measuring
-    separation. A finished corpus of the same options is not rendered again; an unfinished one starts again.
+    set of recordings, but none of what players and rooms add. Use it for pretraining, not to measure separation. A finished
+    corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
         out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.

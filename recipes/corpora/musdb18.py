@@ -28,8 +28,8 @@ SOURCES = ("Randomly generated parts for drums, bass, guitar, piano and more; ab
            "Mammoth Collection (1883) from the corpus of music21. Vocals are a melody on the programs Choir Aahs, Voice "
            "Oohs and Synth Voice, with vibrato and swells: nobody sings, and there are no words.")
 DIFFERENCES = """\
-* Songs have the names of the data set's songs, so that it is recognised and its usual split applies. They contain nothing
-  of those songs.
+* Songs have the names of the data set's songs, so that programs recognise it and its usual split applies. They contain
+  nothing of those songs.
 * The mixture is exactly the sum of the stems: no compressor, no mastering.
 * Stems are rendered one by one: no bleed. Levels are similar in all songs."""
 

@@ -27,7 +27,7 @@ TUNE_SHARE = 0.3
 TWIN_SHARE = 390 / 2100  # share of tracks with another track's MIDI file; redux keeps them in the folder omitted
 VALID_SHARE, TEST_SHARE = 270 / 1710, 151 / 1710
 MORE_ROLES = ("pad", "lead", "arpeggio", "guitar 2", "piano 2", "pad 2", "lead 2")
-UNRENDERED = 122  # General MIDI's seashore: a stem of MIDI without audio, as some tracks of Slakh have
+UNRENDERED = 122  # General MIDI's seashore: a stem with MIDI and without audio, as in some tracks of Slakh
 SOURCES = ("Randomly generated parts for drums, bass, guitar, piano and more; about one song in three has a tune of Ryan's "
            "Mammoth Collection (1883) from the corpus of music21; the MIDI files are in the tree.")
 DIFFERENCES = """\

@@ -63,7 +63,7 @@ def open_soundfont(path: str):
     """Return a synthesizer with a soundfont loaded. Loading takes 0.02 to 2 s, so each process caches it.
 
     Raises:
-        DataError: The file is missing or is no soundfont.
+        DataError: The file is missing or is not a soundfont.
     """
     import tinysoundfont
 

@@ -1,4 +1,4 @@
-"""The study of the paper: what is trained and scored, and what the scores say about its hypotheses.
+"""The study of the paper: plan its networks, list the jobs, and turn scores into answers about its hypotheses.
 
 Modules::
 

@@ -15,7 +15,7 @@ from .grid import Body, Grid, Model
 from .plan import SCRATCH, SCRATCH_EQUAL
 
 CEILINGS = ("mixture", "oracle")
-# Kinds of runs whose time stands for that of a kind without a timed run, nearest first.
+# For a kind of run that was not timed yet: the kinds whose time estimates it, nearest first.
 _SIMILAR = {
     "pretrain": ("pretrain", SCRATCH, SCRATCH_EQUAL, "whole"),
     SCRATCH: (SCRATCH, SCRATCH_EQUAL, "whole", "pretrain"),

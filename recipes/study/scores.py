@@ -1,8 +1,8 @@
 """Write and read the scores of a study: one file for each model, all models of a set on the same list of excerpts.
 
 ``scores/<model>.json`` has the scores of a model, ``scores/<set>-mixture.json`` and ``-oracle.json`` those of the mixture
-and of the oracle magnitude mask. All files of one downstream set and fold must be of the same list of excerpts: otherwise
-their pairs would be different sounds.
+and of the oracle magnitude mask. All files of one downstream set and fold must use the same list of excerpts: otherwise
+a pair would compare different sounds.
 
 A file has a column for each label, with a value for each excerpt::
 
@@ -12,7 +12,7 @@ A file has a column for each label, with a value for each excerpt::
      "left_out": {reason: number of references}, "infinite": {label: [excerpts left out for an infinite ratio, ...]},
      "seconds": time of scoring}
 
-Which references are left out, and why, :mod:`nussl_transfer.evaluation.score` says.
+:mod:`nussl_transfer.evaluation.score` says which references are left out, and why.
 """
 
 from __future__ import annotations

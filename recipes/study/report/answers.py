@@ -374,7 +374,7 @@ def _spread(compared: Sequence[dict], statistic: str = _MEAN) -> str:
 
 
 def _gain_and_p(study: Study, entry: dict, statistic: str = _MEAN) -> str:
-    # The one-sided p-value of a worse network is near 1 and says nothing.
+    # The one-sided p-value of a worse network is near 1 and carries no information.
     p_value = "" if finding(entry, study.threshold) == WORSE else f", {_holm_p(entry)}"
     return f"{_gain(entry, statistic)} dB{p_value}"
 

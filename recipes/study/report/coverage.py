@@ -78,10 +78,10 @@ def _done(study: Study) -> str:
 def _seeds(study: Study) -> str:
     seeds, bodies = study.plan["seeds"], study.plan.get("body_seeds", study.plan["seeds"])
     if len(seeds) == 1:
-        return "Each network was trained once, so nothing here says how another training run would have come out."
+        return "Each network was trained once, so nothing here predicts the result of another training run."
     sentence = f"Every model was trained with {len(seeds)} seeds; scores are means over them."
     if len(bodies) == 1:
-        sentence += " Each body was pretrained once, so nothing here says how another pretraining would have come out."
+        sentence += " Each body was pretrained once, so nothing here predicts the result of another pretraining."
     return sentence
 
 

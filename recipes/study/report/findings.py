@@ -1,4 +1,4 @@
-"""Decide what a comparison shows, by the paper's rule and by ours; the rules are stated once, for the page and the code."""
+"""Decide whether a comparison shows a difference, by the paper's rule and by ours; state both rules for the page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PAPER_RULE, OUR_RULE = "the paper\u2019s rule", "our rule"
 RULES = (
     "Scores are compared excerpt by excerpt: two models on the same excerpt, each by its mean SI-SDR over the sources.",
     "The paper\u2019s rule: one model is better than another if the Wilcoxon signed-rank test over the excerpts gives "
-    "p < {threshold:g}, without a correction; it is worse if the test in the other direction does. The test takes excerpts "
-    "as independent, but excerpts of one song are not, so its p is too small if there are few songs.",
+    "p < {threshold:g}, without a correction; it is worse if the test in the other direction does. The test treats "
+    "excerpts as independent, but excerpts of one song are not, so its p is too small if there are few songs.",
     "Our rule: one model is better than another if p < {threshold:g} after Holm\u2019s correction over all tests of the "
     "study, and the {confidence} interval of the median difference, from a bootstrap that draws whole songs, lies above "
     "zero. "

@@ -1,7 +1,7 @@
 """The values and statements of the paper, to print beside those of a study.
 
 A. Bugler, B. Pardo, P. Seetharaman, "A study of transfer learning in music source separation", arXiv:2010.12650 (2020):
-Tables 1 and 2, and the sentences of Section 4. Figures 1 to 3 are pictures without numbers; nothing is read off them.
+Tables 1 and 2, and the sentences of Section 4. Figures 1 to 3 are pictures without numbers, so no value comes from them.
 """
 
 from __future__ import annotations
