@@ -1,4 +1,4 @@
-"""Pages taken apart, for tests of what they say and load."""
+"""Parse HTML pages, for tests of their text and of what they load."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_transients_stay_short_and_where_they_belong(pitch, stretch):
 
 
 @pytest.mark.parametrize(("pitch", "stretch"), CHANGES)
-def test_stems_stay_together_whatever_is_in_them(pitch, stretch):
+def test_stems_stay_aligned_whatever_they_contain(pitch, stretch):
     """Duration to one frame, and the same time for all: clicks in one stem stay on the clicks of another."""
     at = np.arange(0.3, 2 * stretch - 0.2, 0.4)
 
@@ -108,7 +108,7 @@ def test_equal_input_gives_equal_bits():
     np.testing.assert_array_equal(augment(noise, 15000, RATE, 2.2, 1.1), first)
 
 
-def test_no_change_is_no_change():
+def test_pitch_0_and_stretch_1_change_nothing():
     noise = np.random.default_rng(0).standard_normal(500).astype(np.float32)
     np.testing.assert_array_equal(augment(noise, 400, RATE, before=50), noise[50:450])
 

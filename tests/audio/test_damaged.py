@@ -1,4 +1,4 @@
-"""A damaged copy of every fake tree: one look names each defect, nothing crashes, and nothing trains as silence."""
+"""A damaged copy of every fake tree: one check names each defect, nothing crashes, no damaged file trains as silence."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def copies(name, folder):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_every_defect_of_a_damaged_tree_is_named_in_one_look_and_none_is_trained_on(tmp_path, name):
+def test_every_defect_of_a_damaged_tree_is_named_in_one_check_and_none_is_trained_on(tmp_path, name):
     tried = set()
     for root, places in copies(name, tmp_path / name):
         for defect, _, path in places:
@@ -181,7 +181,7 @@ def test_every_defect_of_a_damaged_tree_is_named_in_one_look_and_none_is_trained
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_what_lies_about_is_passed_over(tmp_path, name):
+def test_stray_files_are_skipped(tmp_path, name):
     root = TREES[name](tmp_path / name)
     before = open_tracks(root, StemOptions(dataset=name))[1]
     folder = before[0].stems[min(before[0].stems)][0].parent

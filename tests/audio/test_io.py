@@ -72,7 +72,7 @@ def test_a_name_that_is_not_utf8_is_read(tmp_path, name):
     assert read(path)[0].shape == (1, 44100)
 
 
-def test_a_file_that_is_no_audio_is_called_what_it_is(tmp_path):
+def test_a_file_that_is_not_audio_is_named_by_its_kind(tmp_path):
     path = tmp_path / "a.mp3"
     for content, what in (
         (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100), "it is an MP4 or M4A file"),
@@ -95,7 +95,7 @@ def test_empty_files_files_without_audio_and_other_files_are_refused(tmp_path):
             header(path)
 
 
-def test_links_that_are_broken_and_files_that_are_gone_or_forbidden_are_told_apart(tmp_path, monkeypatch):
+def test_broken_links_missing_files_and_forbidden_files_have_different_errors(tmp_path, monkeypatch):
     (tmp_path / "link.wav").symlink_to(tmp_path / "elsewhere.wav")
     with pytest.raises(AudioFileError, match="is a broken link to .*elsewhere.wav. Mend the link"):
         header(tmp_path / "link.wav")
@@ -128,7 +128,7 @@ def test_a_wav_that_was_written_to_a_pipe_is_read_to_its_end(wav):
     assert len(read(wav)[0][0]) == 44100
 
 
-def test_the_error_survives_the_way_from_another_process(tmp_path):
+def test_an_error_from_another_process_keeps_its_parts(tmp_path):
     error = pickle.loads(pickle.dumps(AudioFileError(tmp_path / "a.wav", "is odd", "Look.")))
     assert (str(error), error.what) == (f"{tmp_path}{os.sep}a.wav is odd. Look.", "is odd")
 

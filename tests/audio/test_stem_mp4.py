@@ -1,4 +1,4 @@
-"""Stem files: what is said without ffmpeg, what is read with it, and with programs that only behave like it."""
+"""Stem files: errors without ffmpeg, reading with ffmpeg, and with programs that imitate it."""
 
 from __future__ import annotations
 
@@ -136,13 +136,13 @@ def test_a_folder_of_that_name_is_a_folder(tmp_path, without_programs):
         ({}, "guitar", "guitar is no stream of a stem file. Its streams are mixture, drums"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_container_is_said(tmp_path, programs, about, label, message):
+def test_a_wrong_container_is_an_error_that_says_why(tmp_path, programs, about, label, message):
     path = container(tmp_path, **about)
     with pytest.raises(AudioFileError, match=message):
         audio.read(path / label)
 
 
-def test_a_container_that_ffprobe_cannot_read_is_named_with_its_last_words(tmp_path, programs):
+def test_a_container_that_ffprobe_cannot_read_is_named_with_ffprobes_last_line(tmp_path, programs):
     path = tmp_path / "A - B.stem.mp4"
     path.write_bytes(b"not an mp4")
     with pytest.raises(AudioFileError, match=r"A - B.stem.mp4 cannot be read \(ffprobe: moov atom not found\)"):

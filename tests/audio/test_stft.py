@@ -61,7 +61,7 @@ def test_an_inverse_without_frames_cannot_be_finished():
         IstftStream(PARAMS[0]).finish()
 
 
-def test_a_stream_leaves_the_window_that_others_share_as_it_is():
+def test_a_stream_does_not_change_the_shared_window():
     """Both take the window by the same key: the stream's default device and torch's own."""
     params, device = PARAMS[0], "cpu"
     before = window(params, device).clone()

@@ -1,4 +1,4 @@
-"""A checkpoint is nussl's (contract 5), says what it is, and is not trusted (contract 6)."""
+"""A checkpoint has nussl's format, records what it is, and is never trusted."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_checkpoint_is_replaced_as_a_whole_or_not_at_all(path, small_chimera, 
 # nussl's own files ----------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_of_nussls_own_world_is_read_and_gives_its_estimates(old_checkpoint):
+def test_a_checkpoint_of_old_nussl_is_read_and_gives_its_estimates(old_checkpoint):
     model, info = read_checkpoint(old_checkpoint)
     assert (info.labels, info.mode, info.parent, info.sample_rate) == (("source0", "source1"), "whole", None, 16000)
     audio = torch.from_numpy(np.load(REGRESSION / "chimera_mix.npy")).float()
@@ -287,7 +287,7 @@ def test_a_file_that_does_not_say_its_rate_is_refused(tmp_path):
         read_info(path)
 
 
-def test_of_two_configurations_the_one_counts_that_nussl_goes_by(path, small_chimera):
+def test_of_two_configurations_the_one_that_nussl_reads_counts(path, small_chimera):
     other = small_chimera(num_sources=5).config
     change(path, metadata=lambda metadata: {**metadata, "config": other})
     assert read_checkpoint(path)[0].layers["mask"].embedding_size == 3
@@ -359,7 +359,7 @@ def test_what_a_file_says_of_itself_is_not_trusted(path, ours):
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e12, float("inf"), float("nan")])
-def test_a_length_of_mixtures_that_none_has_is_refused(path, seconds):
+def test_an_impossible_excerpt_length_is_refused(path, seconds):
     change(path, metadata=lambda metadata: {**metadata, KEY: {**metadata[KEY], "excerpt_seconds": seconds}})
     with pytest.raises(CheckpointError, match=f"is impossible: .*mixtures of {seconds} s"):
         read_info(path)
@@ -368,7 +368,7 @@ def test_a_length_of_mixtures_that_none_has_is_refused(path, seconds):
 @pytest.mark.parametrize(
     "changes", [{"sample_rate": 0}, {"sample_rate": 10**9}, {"stft_params": STFTParams(2**40, 1, "hann")}]
 )
-def test_a_scale_that_no_network_works_at_is_refused(path, changes):
+def test_an_impossible_rate_window_or_hop_is_refused(path, changes):
     change(path, metadata=lambda metadata: {**metadata, **changes})
     with pytest.raises(CheckpointError, match="is impossible"):
         read_info(path)
@@ -391,7 +391,7 @@ def test_a_path_in_place_of_a_configuration_is_not_opened(path, tmp_path, small_
 # Loading --------------------------------------------------------------------------------------------------------------
 
 
-def test_load_gives_the_network_and_what_it_says_of_itself(path, model, info):
+def test_load_gives_the_network_and_its_metadata(path, model, info):
     checkpoint = load(path, device="cpu")
     assert same(checkpoint.model.state_dict(), model.state_dict()) and not checkpoint.model.training
     assert (checkpoint.labels, checkpoint.sample_rate) == (info.labels, 8000)

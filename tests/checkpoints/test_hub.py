@@ -196,7 +196,7 @@ def test_without_the_hub_an_earlier_download_is_used_and_checked(hub, model, gon
 
 
 @pytest.mark.parametrize("address", ["hf://nobody/nothing", "hf://somebody/band@v9"])
-def test_a_repository_or_a_revision_that_is_not_there_is_a_sentence(hub, address):
+def test_a_missing_repository_or_revision_is_a_one_sentence_error(hub, address):
     with pytest.raises(CheckpointError, match=f"Model {address} cannot be read from the hub: .*Check the address"):
         zoo.resolve(address)
 

@@ -73,7 +73,7 @@ def test_the_folder_of_a_run_is_its_best_network(shelf):
 
 
 @pytest.mark.parametrize("model", ["smal body", "no/such/file.pth", "."])
-def test_what_is_neither_is_an_error_that_lists_the_names(shelf, monkeypatch, model):
+def test_a_model_that_does_not_exist_is_an_error_that_lists_the_names(shelf, monkeypatch, model):
     monkeypatch.chdir(shelf / "models")
     with pytest.raises(CheckpointError, match=f"There is no model '{model}': .*Published models: small body"):
         zoo.resolve(model)
@@ -89,7 +89,7 @@ def test_a_name_with_an_address_is_fetched_once_into_the_users_folder(shelf, ser
     assert server.asked == ["/far.pth"]
 
 
-def test_a_package_that_cannot_be_written_to_does_as_well(shelf, server):
+def test_a_read_only_package_works(shelf, server):
     add(shelf, far={"url": f"{server.url}/far.pth", "sha256": DIGEST, "what": "far away"})
     for folder in (shelf / "models", shelf):
         (shelf / "home").mkdir(exist_ok=True)
@@ -167,7 +167,7 @@ def test_a_broken_list_of_the_users_is_named(shelf, content):
         zoo.resolve("small body")
 
 
-def test_a_card_is_what_was_written_or_else_what_is_known(shelf):
+def test_a_card_is_the_written_one_or_else_the_entry(shelf):
     assert "what: made up" in zoo.card("small body")
     (shelf / "models" / "small body.md").write_text("# All about it\n")
     assert zoo.card("small body") == "# All about it\n"

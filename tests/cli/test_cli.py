@@ -258,7 +258,7 @@ def test_a_number_out_of_range_is_refused_with_its_option_before_anything_runs(c
      "prepare . --out o --length-tolerance 1", "prepare . --out o --sample-rate 0", "evaluate m . --count 0",
      "finetune . --out o --learning-rate 0", "finetune . --out o --folds 1"],
 )  # fmt: skip
-def test_the_bounds_themselves_are_refused_where_they_make_no_sense(words, capsys):
+def test_impossible_bounds_are_refused(words, capsys):
     assert run(words) == 2
     assert "expected a" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Train a tiny network on one host of hosts.sh, and compare what two runs come to."""
+"""Train a tiny network on one host of hosts.sh, and compare the results of two runs."""
 
 from __future__ import annotations
 

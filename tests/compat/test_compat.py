@@ -171,7 +171,7 @@ def test_window_functions_exist_only_inside_the_block(monkeypatch):
     assert scipy.signal.hann is kept
 
 
-def test_ffmpeg_is_named_only_where_it_is_absent_and_only_inside(monkeypatch, tmp_path):
+def test_ffmpeg_gets_its_bare_name_only_if_absent_and_only_inside(monkeypatch, tmp_path):
     which = imports.shutil.which
     monkeypatch.setenv("PATH", str(tmp_path))
     with imports.ffmpeg_by_name():

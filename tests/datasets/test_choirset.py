@@ -1,4 +1,4 @@
-"""Dagstuhl ChoirSet: which of its 1657 files make a source, and which takes must not stand on both sides."""
+"""Dagstuhl ChoirSet: which of its 1657 files make a source, and which takes must not be on both sides of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that are not read: what they are nearest to, and what they lack of it."""
+"""Unrecognised folders: the error names the nearest data set or layout, and what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def said(folder, **options):
     return str(error.value)
 
 
-def test_bach10_without_piece_folders_is_told_to_make_them(tmp_path):
+def test_the_error_for_bach10_without_piece_folders_says_to_make_them(tmp_path):
     touch(tmp_path, *(f"Sources/{PIECE}-{part}.wav" for part in ("violin", "clarinet", "saxophone")))
     message = said(tmp_path)
     assert f"resembles Bach10: 3 files are named like its files, such as Sources/{PIECE}-clarinet.wav." in message
@@ -40,7 +40,7 @@ def test_bach10_without_piece_folders_is_told_to_make_them(tmp_path):
     assert open_tracks(tmp_path, StemOptions(dataset="StemFolder"))[0] == "StemFolder"
 
 
-def test_slakh_stems_one_level_too_deep_are_told_where_they_belong(tmp_path):
+def test_the_error_for_slakh_stems_one_level_too_deep_says_where_they_belong(tmp_path):
     touch(tmp_path, "Track00001/metadata.yaml", "Track00001/all_src.mid", "Track00001/audio/stems/S00.flac")
     message = said(tmp_path)
     assert "resembles Slakh: 3 files are named like its files" in message
@@ -55,7 +55,7 @@ def test_slakh_without_audio_is_an_error_that_says_so(tmp_path):
     assert "Not found: any audio of stems" in message
 
 
-def test_stem_mp4_files_without_split_folders_are_told_to_make_them(tmp_path):
+def test_the_error_for_stem_mp4_files_without_split_folders_says_to_make_them(tmp_path):
     message = said(touch(tmp_path, "My band - My song.stem.mp4"))
     assert "resembles MUSDB18: 1 files are named like its files, such as My band - My song.stem.mp4." in message
     assert "Not found: a folder train or test. The layout of MUSDB18 is train/Artist - Title.stem.mp4" in message

@@ -37,7 +37,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_what_lies_close_together_is_read_at_once_and_is_what_the_stems_hold(tiny_store, reads):
+def test_nearby_excerpts_are_read_in_one_piece_and_equal_the_stems(tiny_store, reads):
     excerpts = make_excerpts(tiny_store, 0.5, hop=0.1)
     expected = [[read_excerpt(tiny_store, source, 4000) for source in excerpt.sources] for excerpt in excerpts]
     reads.clear()
@@ -46,13 +46,13 @@ def test_what_lies_close_together_is_read_at_once_and_is_what_the_stems_hold(tin
     assert sounding.any() and len(reads) == 12 and all(len(parts) == 1 for parts in reads.values())
 
 
-def test_what_lies_far_apart_is_not_read_through(tiny_store, reads):
+def test_distant_excerpts_are_read_one_by_one(tiny_store, reads):
     every = [excerpt for excerpt in make_excerpts(tiny_store, 0.125) if excerpt.track == "song 3"]
     load_excerpts(tiny_store, [every[0], every[-1]])
     assert all(parts == [(0, 1000), (15000, 1000)] for parts in reads.values()) and len(reads) == 3
 
 
-def test_gain_pitch_and_tempo_are_those_of_each_source_and_a_vocoder_hears_around_it(tiny_store):
+def test_each_source_has_its_own_gain_pitch_and_tempo_and_the_vocoder_gets_context(tiny_store):
     excerpts = make_excerpts(tiny_store, 0.25, hop=0.125)[:4]
     ways = {"gain": 0.5}, {"pitch": 2.0}, {"stretch": 1.25, "frames": 2500}, {}
     changed = [
@@ -67,7 +67,7 @@ def test_gain_pitch_and_tempo_are_those_of_each_source_and_a_vocoder_hears_aroun
     ("number", "sizes"),
     [(1, [1]), (2, [1, 1]), (64, [32, 32]), (65, [17, 17, 17, 14]), (200, [25] * 8), (1000, [32] * 31 + [8])],
 )
-def test_workers_get_as_many_batches_and_as_large_ones(tiny_store, number, sizes):
+def test_workers_get_equally_many_and_equally_large_batches(tiny_store, number, sizes):
     excerpt = replace(make_excerpts(tiny_store, 1.0)[0], frames=SAMPLES_AT_ONCE // 32)
     assert [len(places) for places in batches([excerpt] * number, workers=2)] == sizes
 
@@ -86,7 +86,7 @@ def test_results_come_in_order_from_threads_that_compute_alone(threads):
     assert torch.get_num_threads() == threads
 
 
-def test_an_error_in_a_thread_is_raised_and_what_is_set_is_set_back(threads):
+def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_restored(threads):
     def work(item):
         raise DataError(f"{item} is gone")
 
@@ -95,7 +95,7 @@ def test_an_error_in_a_thread_is_raised_and_what_is_set_is_set_back(threads):
     assert torch.get_num_threads() == threads
 
 
-def test_torch_has_its_threads_back_whatever_the_caller_does(threads, tiny_store):
+def test_torchs_number_of_threads_is_always_restored(threads, tiny_store):
     # A generator that is held, half-consumed, would leave torch at one thread.
     def stop(result):
         raise KeyboardInterrupt
@@ -115,6 +115,6 @@ def raise_later(result):
         raise RuntimeError
 
 
-def test_one_thread_works_where_it_is_called(threads):
+def test_with_one_thread_the_caller_computes(threads):
     torch.set_num_threads(1)
     assert map_batches(lambda item: threading.current_thread(), [1], "cpu") == [threading.current_thread()]

@@ -1,4 +1,4 @@
-"""Evaluation: excerpts from a list, SI-SDR as nussl's, and what a test of significance may be told."""
+"""Evaluation: excerpts from a list, SI-SDR equal to nussl's, and valid tests of significance."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_silent_references_are_left_out_and_counted(gappy, checkpoint, tmp_path)
     )
 
 
-def test_what_stands_for_infinity_is_in_no_mean_no_improvement_and_no_test(tmp_path, checkpoint):
+def test_infinite_ratios_are_in_no_mean_improvement_or_test(tmp_path, checkpoint):
     writer = StoreWriter(tmp_path / "store", RATE)
     silence = np.zeros(RATE, np.float32)
     for number in range(4):
@@ -369,7 +369,7 @@ def rows(values, track="t"):
     ]
 
 
-def test_songs_are_what_tracks_were_made_from_one_for_each_source(tmp_path):
+def test_songs_are_the_origins_of_tracks_one_for_each_source(tmp_path):
     writer = StoreWriter(tmp_path / "takes", RATE)
     writer.add("take 1", None, {"bass": stem(0), "voice": stem(1)}, origin="a song")
     writer.add("take 2", None, {"bass": stem(2), "voice": stem(3)}, origin="a song")
@@ -460,7 +460,7 @@ def test_the_probe_measures_the_live_model_as_scoring_its_checkpoint_would(store
     assert probe.mixture_si_sdr == pytest.approx(np.mean(mixture))
 
 
-def test_the_probe_leaves_training_as_it_was(store, checkpoint):
+def test_the_probe_does_not_change_training(store, checkpoint):
     probe = SourceSeparationProbe(store, make_excerpts(store, 1.0)[:2], STFT)
     model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
     model.train()
@@ -476,7 +476,7 @@ def test_the_probe_leaves_training_as_it_was(store, checkpoint):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
+def test_an_example_has_all_files_that_the_page_needs(store, checkpoint, tmp_path):
     excerpts = make_excerpts(store, 1.0)
     models = {"fine-tuned": checkpoint, "from scratch": make_checkpoint(tmp_path / "other.pth", seed=1)}
     evaluate(models, store, excerpts=excerpts, out=tmp_path, progress=False)
@@ -502,7 +502,7 @@ def test_an_example_is_what_the_page_is_made_from(store, checkpoint, tmp_path):
     )
 
 
-def test_an_example_of_a_model_whose_name_is_no_folder_is_refused(store, checkpoint, tmp_path):
+def test_a_model_name_that_cannot_be_a_folder_is_an_error_in_an_example(store, checkpoint, tmp_path):
     for name in ("../up", "references", "a/b", ".."):
         with pytest.raises(ConfigError, match="Call it something else"):
             write_example({name: checkpoint}, store, make_excerpts(store, 1.0)[0], tmp_path / "example")

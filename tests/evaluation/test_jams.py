@@ -47,7 +47,7 @@ def test_a_list_comes_back_from_its_file_and_makes_the_same_audio_bit_for_bit(dr
         np.testing.assert_array_equal(load_excerpts(tiny_store, [again])[0], load_excerpts(tiny_store, [before])[0])
 
 
-def test_a_list_of_what_is_trained_on_makes_the_audio_that_was_trained_on(drawn, tiny_store):
+def test_a_list_of_training_mixtures_reproduces_their_audio(drawn, tiny_store):
     mixtures = Mixtures(tiny_store, MixtureConfig(0.5, coherent=0.5, **CHANGED), 12, seed=4)
     for index, excerpt in enumerate(drawn):
         references, _ = load_excerpts(tiny_store, [excerpt])
@@ -72,7 +72,7 @@ print(values["label"], values["source_file"], values["pitch_shift"], values["tim
     ]
 
 
-def test_jams_would_refuse_what_is_no_source(listed):
+def test_jams_rejects_an_invalid_source(listed):
     """So that the validation above is one that can fail."""
     content = json.loads(listed.read_text())
     content["annotations"][0]["data"][0]["value"]["time_stretch"] = -1
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_jams_is_refused(tmp_path, tiny_store, text):
         read_excerpts(tmp_path / "none.jams", tiny_store)
 
 
-def test_other_stems_under_the_same_names_are_told(listed, tiny_store, tmp_path, caplog):
+def test_other_stems_under_the_same_names_are_reported(listed, tiny_store, tmp_path, caplog):
     writer = StoreWriter(tmp_path / "louder", tiny_store.sample_rate)
     for track in tiny_store.tracks:
         writer.add(track.name, None, {label: 2 * tiny_store.read(track, label) for label in track.stems})
@@ -147,7 +147,7 @@ def test_an_incoherent_list_takes_a_track_and_time_for_each_source(tiny_store):
         make_excerpts(tiny_store, 0.5, coherent=False)
 
 
-def test_rows_of_an_incoherent_list_say_where_each_reference_is_from(tiny_store):
+def test_rows_of_an_incoherent_list_name_the_origin_of_each_reference(tiny_store):
     excerpts = make_excerpts(tiny_store, 0.5, count=5, coherent=False)
     rows = score("mixture", tiny_store, excerpts, progress=False)
     expected = [
@@ -178,7 +178,7 @@ def gaps(tmp_path):
     return writer.close()
 
 
-def test_how_many_excerpts_have_a_silent_source_is_always_told(gaps, caplog):
+def test_the_number_of_excerpts_with_a_silent_source_is_always_logged(gaps, caplog):
     with caplog.at_level(logging.INFO, logger="nussl_transfer"):
         excerpts = make_excerpts(gaps, 1.0)
     assert silent_excerpts(excerpts, gaps) == 2 and "2 of 4 excerpts" in caplog.text

@@ -1,4 +1,4 @@
-"""How near an estimate is: SI-SDR as nussl's, BSS Eval as museval's own."""
+"""Measures of an estimate: SI-SDR equals nussl's, BSS Eval equals museval's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_si_sdr_is_nussls_for_loud_soft_and_offset_signals(noise, level, offset)
         np.testing.assert_allclose(si_sdr(*given), expected, atol=1e-3)
 
 
-def test_si_sdr_is_the_ratio_of_what_lies_along_the_reference_to_what_lies_across():
+def test_si_sdr_is_the_ratio_of_the_parts_parallel_and_orthogonal_to_the_reference():
     time = np.arange(1000) / 1000
     # Orthogonal, equally strong.
     reference, across = np.sin(2 * np.pi * 5 * time), np.sin(2 * np.pi * 7 * time)
@@ -91,7 +91,7 @@ def by_museval(references, estimates):
     return {"sdr": sdr[:, 0], "sir": sir[:, 0], "sar": sar[:, 0]}
 
 
-def test_bss_eval_is_musevals_own_and_what_nussl_and_mir_eval_make_of_an_excerpt():
+def test_bss_eval_equals_museval_and_nussl_and_mir_eval_on_one_excerpt():
     references, estimates = mixed(0, 3250)
     found, expected = bss_eval(references, estimates), by_museval(references, estimates)
     given = as_signals(references), as_signals(estimates)
@@ -105,7 +105,7 @@ def test_bss_eval_is_musevals_own_and_what_nussl_and_mir_eval_make_of_an_excerpt
         np.testing.assert_allclose(found[name], of_mir_eval, atol=1e-6)
 
 
-def test_bss_eval_passes_over_what_is_silent_throughout():
+def test_bss_eval_leaves_out_silent_signals():
     references, estimates = mixed(1, 1500)
     silent = references.copy()
     silent[1] = 0

@@ -1,4 +1,4 @@
-"""Statistics: SciPy's own answers, closed forms, and what is said where there is little to say."""
+"""Statistics equal SciPy's and closed forms, also for little data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_many_pairs_with_ties_and_zeros_have_the_normal_approximation_corrected_
     assert signed_rank_test(differences) == pytest.approx(expected)
 
 
-def test_rounding_does_not_make_ranks_of_ties():
+def test_rounding_errors_do_not_rank_ties():
     exact, blurred = np.array([1.0, -1.0, 1.0, 1.0, 0.0]), np.array([1.0, -1.0 - 1e-13, 1.0, 1.0 + 1e-13, 1e-13])
     assert signed_rank_test(blurred) == signed_rank_test(exact) != signed_rank_test(np.array([1, -1.1, 1, 1.2, 0.1]))
     assert rank_biserial(blurred) == rank_biserial(exact)
@@ -84,7 +84,7 @@ def test_holm_is_the_closed_test_of_bonferronis():
     assert len(set(expected)) > 2 and max(expected) == 1.0
 
 
-def test_holm_counts_what_was_tested_and_keeps_its_place():
+def test_holm_corrects_for_the_tests_made_and_keeps_their_order():
     # At 0.05 the first and the last are rejected, the others not.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.04, None, 0.01]) == pytest.approx([0.04, None, 0.02])
@@ -135,7 +135,7 @@ def test_excerpts_of_one_song_are_drawn_together_as_scipy_draws_songs():
     assert naive_high - naive_low < 0.5 * spread
 
 
-def test_the_same_excerpts_again_promise_nothing_new():
+def test_repeating_the_same_excerpts_does_not_narrow_the_interval():
     differences = drawn(25)
     once = median_interval(differences, [range(25)])
     assert median_interval(np.repeat(differences, 8), [np.repeat(np.arange(25), 8).tolist()]) == once
@@ -159,7 +159,7 @@ def test_songs_of_every_source_of_an_incoherent_mixture_count():
     assert widths[2] == pytest.approx(np.hypot(widths[0], widths[1]), rel=0.15)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_covers_the_truth_as_often_as_stated():
     """Also where each source of a mixture has its own song; excerpts taken as independent promise too much."""
     generator = np.random.default_rng(4)
     held = np.zeros((3, 100), dtype=bool)
@@ -178,7 +178,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert min(covered[:2]) >= 0.87 and covered[2] < 0.7
 
 
-def test_one_song_tells_nothing_of_another():
+def test_one_song_gives_no_interval():
     assert median_interval(drawn(), [["a"] * 30]) is None
     assert median_interval(drawn(), [["a"] * 30, ["a", "b"] * 15]) is None
     assert median_interval(np.array([]), [[]]) is None
@@ -198,7 +198,7 @@ def test_one_seed_gives_one_interval():
     assert median_interval(drawn(60), songs) != median_interval(drawn(60), songs, seed=1)
 
 
-def test_all_of_it_together_is_each_of_it_and_is_json():
+def test_describe_differences_collects_all_statistics_as_json():
     differences, songs = drawn(40), [[index % 8 for index in range(40)]]
     assert describe_differences(differences, songs, "two-sided") == {
         "songs": 8,
@@ -244,7 +244,7 @@ def test_a_comparison_pairs_excerpts_by_the_mean_over_the_sources_that_count_for
     assert found["p_value"] == pytest.approx(scipy.stats.wilcoxon(differences, alternative="greater").pvalue)
 
 
-def test_the_papers_verdict_and_ours_stand_side_by_side():
+def test_both_verdicts_are_returned():
     rng = np.random.default_rng(0)
     differences = rng.normal(0.5, 1.0, 200)
     one_song = describe_differences(differences, [["only"] * 200])
@@ -267,7 +267,7 @@ def test_the_papers_verdict_and_ours_stand_side_by_side():
     assert "p = 0.002 after Holm" in found["ours"]["why"]
 
 
-def test_a_comparison_says_how_little_it_rests_on():
+def test_a_comparison_of_few_pairs_states_their_number():
     equal = compare(rows([1.0, 2.0, 3.0]), rows([1.0, 2.0, 3.0]))
     assert (equal["n"], equal["n_different"], equal["p_value"], equal["songs"]) == (3, 0, 1.0, 1)
     one = compare(rows([5.0]), rows([-5.0]))
@@ -276,7 +276,7 @@ def test_a_comparison_says_how_little_it_rests_on():
     assert (none["n"], none["p_value"], none["mean_difference"]) == (0, None, None)
 
 
-def test_a_comparison_takes_tracks_for_songs_unless_it_is_told():
+def test_without_songs_each_track_counts_as_a_song():
     a, b = drawn(40, 0, 1.0).tolist(), drawn(40, 1, 0.4).tolist()
     halves = [[{**row, "track": "one" if row["excerpt"] < 20 else "two"} for row in rows(values)] for values in (a, b)]
     by_track = compare(*halves)

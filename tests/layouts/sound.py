@@ -1,4 +1,4 @@
-"""Audio to be recognised by ear and by number, and files of it."""
+"""Make test audio of known pitch and level, and write it to files."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_an_incoherent_mixture_draws_track_and_time_for_each_stem(ramps):
     assert sum(len({track for track, _, _ in sources}) > 1 for sources in found) > 25
 
 
-def test_a_share_between_makes_that_share_coherent(ramps):
+def test_a_share_between_0_and_1_makes_that_share_coherent(ramps):
     found = [origins(item) for item in draw_from(ramps, 0.5, 400, coherent=0.3)]
     coherent = sum(len({(track, start) for track, _, start in sources}) == 1 for sources in found)
     assert scipy.stats.binomtest(coherent, 400, 0.3).pvalue > CHANCE
@@ -236,7 +236,7 @@ def test_a_number_of_sources_draws_that_many_different_labels(ramps):
 
 
 @pytest.mark.parametrize("coherent", [0.0, 1.0])
-def test_with_fewest_sources_their_number_is_drawn_too_and_the_rest_is_silence(ramps, coherent):
+def test_with_fewest_sources_the_number_of_sources_is_drawn_and_missing_ones_are_silent(ramps, coherent):
     counts, labels = Counter(), Counter()
     for item in draw_from(ramps, 0.1, 300, coherent=coherent, num_sources=3, fewest_sources=1):
         assert item["source_audio"].shape == (1, 100, 3)
@@ -249,7 +249,7 @@ def test_with_fewest_sources_their_number_is_drawn_too_and_the_rest_is_silence(r
     assert set(labels) == set(LABELS) and scipy.stats.chisquare(list(labels.values())).pvalue > CHANCE
 
 
-def test_without_fewest_sources_an_item_is_what_it_was_before_there_was_that(ramps):
+def test_fewest_sources_equal_to_num_sources_changes_nothing(ramps):
     one, other = (draw_from(ramps, 0.1, 20, num_sources=2, fewest_sources=fewest) for fewest in (None, 2))
     assert all(equal(one[index], other[index]) for index in range(20))
 
@@ -361,7 +361,7 @@ def test_equal_stems_come_out_equal_bit_for_bit(clicks):
         assert torch.equal(bass, drums) and torch.equal(bass, voice)
 
 
-def test_as_much_of_the_source_is_read_as_the_tempo_takes(tiny_store):
+def test_the_tempo_decides_how_much_of_the_source_is_read(tiny_store):
     mixtures = draw_from(tiny_store, 0.5, 60, coherent=0.5, span=(0.0, 0.9), **CHANGED)
     for index in range(60):
         for excerpt in mixtures.draw(index):
@@ -422,21 +422,21 @@ def test_with_a_number_of_sources_only_those_that_sound_are_drawn(gaps):
     assert {tuple(e.label for e in excerpts) for excerpts in drawn} == {("bass",), ("voice",), ("bass", "voice")}
 
 
-def test_the_share_of_places_that_sound_is_told_in_any_case(gaps):
+def test_sounding_share_is_given_with_and_without_sounding(gaps):
     for sounding in (False, True):
         shares = draw_from(gaps, 0.5, 1, coherent=0.5, sounding=sounding).sounding_share()
         # Of 3501 starts in each track, by hand.
         assert shares == pytest.approx({"coherent": 1301 / 7002, "bass": 2 * 2301 / 7002, "voice": 1901 / 7002}, abs=3e-4)
 
 
-def test_where_nothing_sounds_together_the_error_says_so(gaps):
+def test_stems_that_never_sound_together_are_an_error(gaps):
     with pytest.raises(DataError, match="no excerpt of 0.5 s in which bass and voice sound.*set coherent to 0"):
         draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True)
     with pytest.raises(DataError, match="in which voice sound.*leave voice out"):
         draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
 
 
-def test_intervals_are_covered_as_counting_says():
+def test_covered_intervals_equal_a_brute_force_count():
     rng = np.random.default_rng(0)
     for at_least in (1, 2, 3):
         for _ in range(50):
@@ -498,7 +498,7 @@ def test_joined_items_sound_as_those_of_their_parts_and_sum_to_the_mixture(joine
             assert set(item["source_audio"].unique().tolist()) == {-0.5, 0.5}
 
 
-def test_stems_of_joined_stores_meet_in_incoherent_mixtures(tiny_store, other):
+def test_incoherent_mixtures_combine_stems_of_several_stores(tiny_store, other):
     parts = [draw_from(store, 0.5, 1, coherent=0.5) for store in (tiny_store, other.select(labels=tiny_store.labels))]
     joined, first = JoinedMixtures(parts, [1, 3], 600, seed=5), {track.name for track in tiny_store.tracks}
     found = [[excerpt.track.name in first for excerpt in joined.draw(index)] for index in range(600)]
@@ -521,7 +521,7 @@ def test_a_part_of_coherent_mixtures_alone_gives_no_single_stems(tiny_store, oth
     assert {len({excerpt.track.name in first for excerpt in joined.draw(index)}) for index in range(60)} == {1}
 
 
-def test_stores_with_other_labels_are_refused_with_what_they_have_in_common(tiny_store, other):
+def test_stores_with_different_labels_are_an_error_that_names_the_common_ones(tiny_store, other):
     parts = [draw_from(tiny_store, 0.5, 1), draw_from(other, 0.5, 1)]
     with pytest.raises(ConfigError, match=r"labels differ.*zither.*select\(labels=\['bass', 'drums', 'voice'\]\)"):
         JoinedMixtures(parts, [1, 1], 4)
@@ -531,7 +531,7 @@ def test_stores_with_other_labels_are_refused_with_what_they_have_in_common(tiny
     ("shares", "seed", "message"),
     [([1], 0, "2 parts.*1 shares"), ([1, -1], 0, "from 0 up"), ([0, 0], 0, "above 0"), ([1, 1], -1, "seed.*-1")],
 )
-def test_shares_that_cannot_be_are_refused(tiny_store, shares, seed, message):
+def test_impossible_shares_are_an_error(tiny_store, shares, seed, message):
     with pytest.raises(ConfigError, match=message):
         JoinedMixtures([draw_from(tiny_store, 0.5, 1)] * 2, shares, 4, seed)
 
@@ -591,7 +591,7 @@ def test_coherent_mixtures_take_only_complete_tracks(tmp_path):
     assert {excerpt.track.name for index in range(30) for excerpt in mixtures.draw(index)} == {"whole"}
 
 
-def test_where_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomplete):
+def test_if_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomplete):
     mixtures = draw_from(incomplete, 1.0, 40, coherent=1.0, num_sources=2)
     sounding = Counter(tuple((item["source_audio"].abs().amax(dim=(0, 1)) > 0).tolist()) for item in mixtures)
     assert set(sounding) == {(True, True), (True, False)}
@@ -634,7 +634,7 @@ def test_the_store_decides_about_missing_labels_unless_told_otherwise(band, inco
         draw_from(band, 0.5, 1, missing="error")
 
 
-def test_complete_tracks_are_drawn_as_ever_where_labels_may_be_missing(ramps):
+def test_complete_tracks_give_the_same_items_with_missing_silence(ramps):
     plain, silence = draw_from(ramps, 0.5, 20), draw_from(ramps, 0.5, 20, missing="silence")
     assert all(equal(plain[index], silence[index]) for index in range(20))
 

@@ -58,7 +58,7 @@ def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held
     assert len({tuple(names(train_valid_split(store, seed).valid)) for seed in range(20)}) > 1
 
 
-def test_where_a_held_out_track_would_take_a_label_away_time_is_divided(tmp_path, said):
+def test_if_holding_out_a_track_would_lose_a_label_the_end_of_every_track_is_held_out(tmp_path, said):
     tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
     for seed in range(5):
         material = train_valid_split(make_store(tmp_path, tracks), seed)
@@ -87,19 +87,19 @@ def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
     assert held == {"one"}, "a song of three takes is more than one track in ten"
 
 
-def test_where_all_of_a_few_songs_are_too_large_the_smallest_is_held_out(tmp_path):
+def test_if_every_song_exceeds_the_share_the_smallest_is_held_out(tmp_path):
     material = train_valid_split(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
     assert names(material.valid) == ["two 0", "two 1"]
 
 
 @pytest.mark.parametrize("songs", [{"one": 4}, {"one": 4, "two": 3}])
-def test_where_a_song_is_most_of_the_tracks_time_is_divided(tmp_path, said, songs):
+def test_if_one_song_has_most_tracks_the_end_of_every_track_is_held_out(tmp_path, said, songs):
     material = train_valid_split(store_of_songs(tmp_path, songs))
     assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
     assert "not trained on: the last quarter of every track" in said.text
 
 
-def test_only_tracks_for_testing_are_refused(tmp_path):
+def test_a_store_of_test_tracks_alone_is_an_error(tmp_path):
     store = make_store(tmp_path, {"a": ("test", 2, LABELS), "b": ("valid", 2, LABELS)})
     with pytest.raises(DataError, match="no tracks to train on: all are of split 'valid' or 'test'"):
         train_valid_split(store)
@@ -128,7 +128,7 @@ def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
 # Several stores -------------------------------------------------------------------------------------------------------
 
 
-def test_stores_without_shares_have_that_of_their_minutes(tmp_path):
+def test_without_shares_stores_are_weighted_by_their_minutes(tmp_path):
     stores = [make_store(tmp_path / str(n), {"a": (None, n + 1.0, LABELS)}) for n in range(3)]
     assert shares_of([TrainValidSplit(store, store) for store in stores]) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
     assert shares_of(
@@ -146,7 +146,7 @@ def test_a_share_for_some_stores_and_none_for_others_is_refused(tmp_path):
         shares_of([TrainValidSplit(store, store, share=0.5), TrainValidSplit(store, store)])
 
 
-def test_a_config_is_changed_to_what_the_material_allows(tmp_path, said):
+def test_the_config_is_adapted_to_the_data(tmp_path, said):
     whole = make_store(tmp_path / "whole", {"a": (None, 2.0, LABELS)})
     pool = make_store(tmp_path / "pool", {"a": (None, 1.0, ("bass",)), "b": (None, 1.0, ("drums",))})
     config = MixtureConfig(0.5, coherent=0.5)

@@ -76,7 +76,7 @@ def test_no_layer_is_given_more_than_a_block(monkeypatch):
     assert lengths == [BLOCK, BLOCK, 1]
 
 
-def test_layers_of_another_make_and_models_elsewhere_run_as_they_are(small_chimera):
+def test_other_layer_classes_and_models_on_other_devices_do_not_run_in_blocks(small_chimera):
     model = small_chimera()
     assert set(in_blocks(model)) == {"recurrent_stack", "embedding", "mask"}
     assert in_blocks(model.to("meta")) == {}

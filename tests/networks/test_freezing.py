@@ -1,4 +1,4 @@
-"""Frozen means frozen (contract 4): which layers a mode trains, which it runs, and that the others stay as they are."""
+"""Freezing: which layers a mode trains, which it runs, and that the others do not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mask_inference() -> SeparationModel:
 
 
 @pytest.mark.parametrize(
-    ("mode", "frozen", "held"),
+    ("mode", "frozen", "expected_frozen"),
     [
         ("pretrain", [], ["mask"]),
         ("whole", [], []),
@@ -35,10 +35,10 @@ def mask_inference() -> SeparationModel:
         ("pretrain", ["embedding"], ["embedding", "mask"]),
     ],
 )
-def test_each_mode_freezes_its_layers_and_those_named_besides(small_chimera, mode, frozen, held):
+def test_each_mode_freezes_its_layers_and_any_that_are_named(small_chimera, mode, frozen, expected_frozen):
     model = small_chimera()
-    assert sorted(layers_of_mode(model, mode, frozen)) == sorted(held)
-    expected = [id(p) for name, layer in model.layers.items() if name not in held for p in layer.parameters()]
+    assert sorted(layers_of_mode(model, mode, frozen)) == sorted(expected_frozen)
+    expected = [id(p) for name, layer in model.layers.items() if name not in expected_frozen for p in layer.parameters()]
     assert [id(parameter) for parameter in trainable_parameters(model, mode, frozen)] == expected
 
 
@@ -54,7 +54,7 @@ def test_freezing_all_that_can_be_trained_is_an_error(small_chimera):
             trainable_parameters(small_chimera(), mode, frozen)
 
 
-def test_a_mode_that_is_none_is_an_error_that_lists_them(small_chimera):
+def test_an_unknown_mode_is_an_error_that_lists_the_modes(small_chimera):
     for function in (outputs_of_mode, lambda mode: layers_of_mode(small_chimera(), mode)):
         with pytest.raises(ConfigError, match="'finetune'.*Choose one of pretrain, whole, mask"):
             function("finetune")
@@ -70,7 +70,7 @@ def test_a_mask_inference_network_can_be_trained_in_mode_mask(mask_inference):
     assert trainable_parameters(mask_inference, "mask") == list(mask_inference.layers["mask"].parameters())
 
 
-def test_one_rate_for_all_is_one_group_of_what_the_mode_trains(small_chimera):
+def test_without_a_body_learning_rate_there_is_one_parameter_group(small_chimera):
     model = small_chimera()
     (group,) = parameter_groups(model, "whole", ["normalization"], learning_rate=0.5)
     assert group["lr"] == 0.5
@@ -86,7 +86,7 @@ def test_one_rate_for_all_is_one_group_of_what_the_mode_trains(small_chimera):
         ("pretrain", ["normalization"], {"embedding"}, {"recurrent_stack"}),
     ],
 )
-def test_a_rate_of_its_own_for_the_body_makes_a_group_of_it(small_chimera, mode, frozen, heads, body):
+def test_a_body_learning_rate_makes_a_parameter_group_of_the_body(small_chimera, mode, frozen, heads, body):
     model = small_chimera()
     groups = parameter_groups(model, mode, frozen, learning_rate=1e-2, body_learning_rate=1e-4)
     layer_of = {id(p): name.split(".")[1] for name, p in model.named_parameters()}
@@ -119,7 +119,7 @@ def test_a_rate_for_a_body_that_is_frozen_is_an_error(small_chimera):
             parameter_groups(small_chimera(), mode, frozen, body_learning_rate=1e-4)
 
 
-def test_freezing_and_thawing_sets_what_takes_gradients(small_chimera):
+def test_freezing_and_thawing_set_requires_grad(small_chimera):
     model = small_chimera()
     freeze(model, ["recurrent_stack", "embedding"])
     still = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -128,7 +128,7 @@ def test_freezing_and_thawing_sets_what_takes_gradients(small_chimera):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_held_layers_give_the_same_each_time_though_the_network_has_dropout(small_chimera):
+def test_frozen_layers_apply_no_dropout(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5)
     data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
     model.train()
@@ -138,7 +138,7 @@ def test_held_layers_give_the_same_each_time_though_the_network_has_dropout(smal
     assert torch.equal(model(data)["mask"], model(data)["mask"])
 
 
-def test_held_layers_compute_what_they_compute_in_evaluation(small_chimera):
+def test_frozen_layers_compute_the_same_as_in_evaluation(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5)
     data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
     model(data)  # gives the normalization statistics of its own
@@ -147,7 +147,7 @@ def test_held_layers_compute_what_they_compute_in_evaluation(small_chimera):
     torch.testing.assert_close(model(data)["mask"], expected)
 
 
-def test_a_held_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_chimera):
+def test_a_frozen_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5).train()
     freeze_buffers_and_dropout(model, BODY)
     assert model.layers["recurrent_stack"].rnn.training

@@ -1,4 +1,4 @@
-"""An embedding that its loss makes for itself costs, and trains its head, as one that was made."""
+"""A deferred embedding gives the same loss and gradients as an embedding that was computed."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_value_and_gradients_are_nussls_of_the_heads_own_embedding(piece, ours, 
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * (1 + other.abs().max().item()))
 
 
-def test_a_head_without_bias_will_do():
+def test_a_head_without_bias_works():
     found = loss_and_gradients(GramDeepClusteringLoss(), head_with("tanh", bias=False), *batch(), deferred=True)
     expected = loss_and_gradients(DeepClusteringLoss(), head_with("tanh", bias=False), *batch(), deferred=False)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", ["head", "below"])
-def test_what_is_frozen_gets_no_gradient_and_the_rest_its_own(frozen):
+def test_frozen_parameters_get_no_gradient_and_the_others_get_theirs(frozen):
     hidden, mask, weights = batch()
     expected = loss_and_gradients(GramDeepClusteringLoss(), head_with("tanh"), hidden, mask, weights, deferred=False)
     head = head_with("tanh").requires_grad_(frozen != "head")
@@ -95,7 +95,7 @@ def test_in_bfloat16_parameters_and_loss_stay_in_float32():
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.03 * other.abs().max().item())
 
 
-def test_only_the_activations_output_is_kept_and_without_a_way_back_nothing():
+def test_backward_keeps_only_the_activations_output_and_without_gradients_nothing_is_kept():
     hidden, mask, weights = batch()
     size, kept, made = NB * NT * NF * NC * SIZE, [], []
 

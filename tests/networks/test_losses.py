@@ -105,7 +105,7 @@ def test_value_and_gradient_are_nussls_for_any_number_of_sources(ours, theirs, s
 
 
 @BOTH
-def test_an_embedding_of_any_length_costs_what_its_direction_does(ours, theirs):
+def test_the_loss_depends_on_the_direction_of_an_embedding_only(ours, theirs):
     embedding, mask, weights = batch()
     unit = torch.nn.functional.normalize(embedding, dim=-1)
     lengths = torch.rand(NB, NT, NF, NC, 1, generator=torch.Generator().manual_seed(1)) + 0.1
@@ -123,7 +123,7 @@ def test_the_gradient_is_the_slope_of_nussls_loss_in_double_precision():
         torch.testing.assert_close((gradient.double() * direction).sum(), (up - down) / (2 * step), rtol=1e-4, atol=1e-6)
 
 
-def test_a_perfect_embedding_costs_nothing_and_a_constant_one_does():
+def test_a_perfect_embedding_has_loss_0_and_a_constant_one_has_not():
     _, mask, weights = batch()
     mask = torch.nn.functional.one_hot(mask.argmax(dim=-1), NS).float()
     loss = GramDeepClusteringLoss()
@@ -150,7 +150,7 @@ def test_a_bfloat16_embedding_is_taken_as_it_is_and_summed_in_float32():
 
 
 @BOTH
-def test_all_is_summed_in_float32_where_autocast_would_have_bfloat16(ours, theirs):
+def test_sums_are_in_float32_under_autocast(ours, theirs):
     expected = theirs(*batch())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = ours(*batch())
@@ -162,7 +162,7 @@ def test_the_same_batch_gives_the_same_bits():
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
 
 
-def test_nothing_is_changed_and_a_strided_embedding_will_do():
+def test_inputs_are_not_changed_and_strided_embeddings_work():
     embedding, mask, weights = batch()
     copies = embedding.clone(), mask.clone(), weights.clone()
     expected = GramDeepClusteringLoss()(embedding, mask, weights)
@@ -173,7 +173,7 @@ def test_nothing_is_changed_and_a_strided_embedding_will_do():
     assert all(torch.equal(one, other) for one, other in zip((embedding, mask, weights), copies, strict=True))
 
 
-def test_only_the_embedding_is_kept_for_the_way_back():
+def test_only_the_embedding_is_kept_for_backward():
     embedding, mask, weights = batch()
     embedding.requires_grad_()
     kept = []

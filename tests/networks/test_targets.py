@@ -1,4 +1,4 @@
-"""Targets are nussl's and SciPy's (contract 3), though computed in torch and for a whole batch at once."""
+"""Targets equal nussl's and SciPy's, though computed in torch and for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_an_item_is_the_same_whatever_else_is_in_its_batch():
         np.testing.assert_allclose(together[key][2], alone[key][0], atol=1e-6, err_msg=key)
 
 
-def test_the_batch_given_is_not_changed_and_what_is_in_it_is_kept():
+def test_the_batch_is_not_changed_and_its_entries_are_kept():
     batch = {"mix_audio": torch.from_numpy(noise(2, 1, 4000)), "index": torch.arange(2)}
     targets = Targets(PAPER)(batch)
     assert batch.keys() == {"mix_audio", "index"}
@@ -139,7 +139,7 @@ def test_a_silent_batch_has_no_dominant_source_and_no_weight():
         assert ours[key].abs().max() == 0 and theirs[key].abs().max() == 0, key
 
 
-def test_points_that_two_sources_share_at_the_top_belong_to_none_as_in_nussl():
+def test_points_where_two_sources_are_equally_loud_belong_to_none_as_in_nussl():
     audio = noise(1, 1, 8000, 3)
     audio[..., 2] = audio[..., 0]  # the first and the last are one and the same
     ours, theirs = by_targets(audio, PAPER), by_nussl(audio[0], PAPER)
@@ -239,7 +239,7 @@ def test_the_inverse_gives_the_signal_back(params, length):
 
 
 @pytest.mark.parametrize("params", PARAMS, ids=str)
-def test_the_inverse_of_what_no_signal_has_is_scipys(params):
+def test_the_inverse_of_an_inconsistent_spectrum_is_scipys(params):
     # A masked spectrum is not the STFT of any signal: here implementations could differ, and nussl's is SciPy's.
     length = 7919
     spectrum = stft(torch.from_numpy(noise(length)), params)
@@ -252,7 +252,7 @@ def test_the_inverse_of_what_no_signal_has_is_scipys(params):
     np.testing.assert_allclose(ours, theirs[:length], atol=1e-5)
 
 
-def test_an_inverse_under_no_window_is_refused():
+def test_an_stft_without_inverse_is_an_error():
     params = STFTParams(64, 64, "hann")  # a periodic Hann window begins with 0, and nothing else covers that sample
     with pytest.raises(ConfigError, match="window 64 and hop 64.*at most half the window"):
         istft(stft(torch.from_numpy(noise(1000)), params), params, 1000)

@@ -1,4 +1,4 @@
-"""Cross-validation: each track is scored once a repeat, by a network that was neither trained nor chosen on it."""
+"""Cross-validation: each track is scored once per repeat, by a network that was neither trained nor chosen on it."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def test_a_score_is_that_of_evaluating_each_network_on_its_fold_averaged_over_re
     assert [row["excerpt"] for row in rows] == [row["excerpt"] for row in result["scores"]["mixture"]]
 
 
-def test_what_was_scored_is_written_as_all_scores_are(twice):
+def test_scores_are_written_in_the_format_of_evaluate(twice):
     result, out = twice
     assert json.loads((out / "scores.json").read_text()) == result
     table = text_table(result)
     assert "fine-tuned over mixture" in table and "bass" in table
 
 
-def test_called_again_nothing_is_trained_again(twice, store, body, caplog):
+def test_a_second_call_trains_nothing(twice, store, body, caplog):
     result, out = twice
     caplog.set_level(logging.INFO, "nussl_transfer")
     assert cross_validate(store, out, 2, repeats=2, checkpoint=body, **SHORT) == result

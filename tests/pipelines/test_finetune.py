@@ -131,7 +131,7 @@ def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
     assert not changed_layers(parent, tuned)
 
 
-def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, tiny_store, said):
+def test_from_scratch_only_the_layer_sizes_of_the_body_are_used(tmp_path, body, tiny_store, said):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=None, like=body, **SHORT)
     network, info = read_checkpoint(run.best)
     parent, _ = read_checkpoint(body)
@@ -142,7 +142,7 @@ def test_from_scratch_nothing_of_the_body_is_left_but_its_sizes(tmp_path, body, 
     assert network.state_dict()["layers.recurrent_stack.rnn.weight_ih_l0"].shape == (32, 33)
 
 
-def test_a_store_is_taken_as_it_is_by_object_or_by_folder(tmp_path, body, tiny_store):
+def test_a_store_may_be_given_as_an_object_or_a_folder(tmp_path, body, tiny_store):
     for number, stems in enumerate((tiny_store, tiny_store.folder, str(tiny_store.folder))):
         run = finetune(stems, tmp_path / str(number), checkpoint=body, **SHORT)
         assert not (run.folder / "store").exists()
@@ -150,7 +150,7 @@ def test_a_store_is_taken_as_it_is_by_object_or_by_folder(tmp_path, body, tiny_s
     assert not changed_layers(finals[0], finals[1]) and not changed_layers(finals[0], finals[2])
 
 
-def test_the_mask_head_of_the_same_labels_is_gone_on_with(tmp_path, body, tiny_store, said):
+def test_a_mask_head_for_the_same_labels_is_kept(tmp_path, body, tiny_store, said):
     first = finetune(tiny_store, tmp_path / "first", checkpoint=body, **SHORT)
     said.clear()
     second = finetune(tiny_store, tmp_path / "second", checkpoint=first.folder, **SHORT)
@@ -160,7 +160,7 @@ def test_the_mask_head_of_the_same_labels_is_gone_on_with(tmp_path, body, tiny_s
     assert read_info(third.best).parent == "second"
 
 
-def test_called_again_it_is_done_and_with_other_arguments_refused(tmp_path, body, tiny_store, said):
+def test_a_second_call_trains_nothing_and_other_arguments_are_an_error(tmp_path, body, tiny_store, said):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
     before = run.latest.read_bytes()
     finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
@@ -179,19 +179,19 @@ def test_the_same_seed_gives_the_same_network_and_another_another(tmp_path, body
     assert torch.equal(torch.get_rng_state(), before), "torch's global random state was changed"
 
 
-def test_groups_and_stems_to_leave_out_make_the_labels(tmp_path, body):
+def test_groups_and_ignored_stems_decide_the_labels(tmp_path, body):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}, ("alto", "bass", "organ", "tenor"))
     groups = {"low": ["bass", "tenor"], "high": ["alto"]}
     run = finetune(stems, tmp_path / "run", checkpoint=body, groups=groups, ignore=["organ"], **SHORT)
     assert read_info(run.best).labels == ("high", "low")
 
 
-def test_a_probe_is_asked_at_each_validation(tmp_path, body, tiny_store):
+def test_a_probe_is_called_at_each_validation(tmp_path, body, tiny_store):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=body, probe=lambda model: 1.25, **SHORT)
     assert [point["test_si_sdr"] for point in run.read_curve()["points"]] == [1.25] * 3
 
 
-def test_fewer_iterations_than_a_validation_takes_are_validated_at_their_end(tmp_path, body, tiny_store):
+def test_a_run_shorter_than_validate_every_validates_at_its_end(tmp_path, body, tiny_store):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=body, **short(iterations=3, validate_every=100))
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 3]
 
@@ -210,7 +210,7 @@ def test_the_papers_options_and_the_defaults_are_as_documented():
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_work_is_said_before_a_store_is_made(tmp_path, body):
+def test_wrong_options_are_errors_before_a_store_is_made(tmp_path, body):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5})
     wrong = [
         ({"mode": "pretrain"}, ConfigError, "mode is wrong: got 'pretrain', expected 'whole' or 'mask'"),

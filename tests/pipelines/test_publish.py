@@ -1,4 +1,4 @@
-"""A release: what nussl alone opens, what says all that is known, and what gives it a name."""
+"""A release: nussl alone opens its checkpoints, its card states the facts, and its entry gives it a name."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_the_network_without_its_embedding_makes_the_same_masks(small_chimera):
     assert torch.equal(without_embedding(smaller)(dict(data))["mask"], smaller(dict(data))["mask"])
 
 
-def test_a_network_of_embeddings_alone_has_no_masks_to_keep():
+def test_removing_the_embedding_of_a_network_without_masks_is_an_error():
     config = nussl.ml.networks.builders.build_recurrent_dpcl(33, 4, 1, True, 0.0, 5, ["sigmoid"])
     with pytest.raises(CheckpointError, match="its masks depend on the embedding"):
         without_embedding(nussl.ml.SeparationModel(config))
 
 
-def test_a_release_has_all_that_there_is_to_give(run, tmp_path):
+def test_a_release_has_all_documented_files(run, tmp_path):
     folder = publish(run, "tiny-band", "CC-BY-4.0", tmp_path / "releases", what="Three sounds of a test.")
     assert folder == tmp_path / "releases" / "tiny-band"
     assert {path.name for path in folder.iterdir()} == {
@@ -89,7 +89,7 @@ def test_the_entry_gives_it_a_name(run, tmp_path, monkeypatch):
     assert read_info(path).labels == ("bass", "drums", "voice") and read_info(path).data["minutes"] == 5.5
 
 
-def test_an_address_stands_in_the_entry(run, tmp_path):
+def test_an_address_is_written_into_the_entry(run, tmp_path):
     folder = publish(run, "tiny-band", "MIT", tmp_path / "releases", url="https://example.org/tiny-band.pth")
     about = json.loads((folder / "zoo.json").read_text())["tiny-band"]
     assert about["url"] == "https://example.org/tiny-band.pth" and "file" not in about
@@ -165,7 +165,7 @@ def test_a_licence_is_required(run, tmp_path):
         publish(run, "tiny-band", " ", tmp_path / "releases")
 
 
-def test_a_release_that_is_there_is_not_written_over(run, tmp_path):
+def test_an_existing_release_is_not_overwritten(run, tmp_path):
     folder = publish(run, "tiny-band", "MIT", tmp_path / "releases")
     before = (folder / "README.md").read_bytes()
     with pytest.raises(ConfigError, match="exists already"):
@@ -180,14 +180,14 @@ def test_a_release_that_fails_leaves_nothing(run, tmp_path, tiny_store, monkeypa
     assert not list((tmp_path / "releases").iterdir())
 
 
-def test_the_licence_of_a_known_data_set_is_known(tmp_path, small_chimera, tiny_stft):
+def test_the_licence_of_a_known_data_set_is_filled_in(tmp_path, small_chimera, tiny_stft):
     info = CheckpointInfo(("a", "b", "c"), "whole", 8000, tiny_stft, 2.0, None, {"name": "DagstuhlChoirSet", "minutes": 70})
     path = write_checkpoint(tmp_path / "choir.pth", small_chimera(), info)
     _, body = card_of(publish(path, "tiny-choir", "CC-BY-4.0", tmp_path / "releases"))
     assert "| licence of the data | CC BY 4.0 |" in body
 
 
-def test_the_folder_is_a_model_repository_of_the_hub_as_it_stands(run, tmp_path, tiny_store):
+def test_the_folder_has_the_form_of_a_model_repository_of_the_hub(run, tmp_path, tiny_store):
     folder = publish(run, "tiny-band", "CC-BY-4.0", tmp_path / "releases", test=tiny_store)
     card = ModelCard.load(folder / "README.md")
     assert (card.data.pipeline_tag, card.data.license, card.data.datasets) == ("audio-to-audio", "cc-by-4.0", ["tiny"])
@@ -264,7 +264,7 @@ def test_a_release_is_pushed_whole(run, tmp_path, hub):
     assert all(token == "Bearer hf_secret" for path, token in asked if "validate" not in path)
 
 
-def test_what_the_hub_refuses_is_told_in_a_sentence(run, tmp_path, hub):
+def test_a_refusal_by_the_hub_is_a_one_sentence_error(run, tmp_path, hub):
     folder = publish(run, "tiny-band", "MIT", tmp_path / "releases")
     with pytest.raises(ConfigError, match="cannot be uploaded to somebody/forbidden: .*403"):
         push(folder, "somebody/forbidden", token="hf_secret")

@@ -80,7 +80,7 @@ def test_batches_are_never_larger_than_allowed_and_full_where_possible():
     assert sizes == [(4, 10), (2, 10)] * 3
 
 
-def test_a_signal_of_one_chunk_goes_through_as_it_is():
+def test_a_signal_of_one_chunk_is_processed_in_one_piece():
     seen = []
     joined(10, Chunking(10, 5, 4), lambda part: seen.append(part) or part)
     assert len(seen) == 1 and seen[0].shape == (1, 10, 1)

@@ -59,7 +59,7 @@ def test_one_checkpoint_given_twice_is_that_checkpoint(checkpoint, noise):
     np.testing.assert_allclose(twice["bass"].audio_data, once["bass"].audio_data, atol=1e-7)
 
 
-def test_a_folder_of_runs_stands_for_all_of_them(tmp_path, runs, noise):
+def test_a_folder_of_runs_means_all_of_its_runs(tmp_path, runs, noise):
     folder = tmp_path / "folds"
     assert find_checkpoints(folder) == runs
     assert find_checkpoints([folder / "fold2", runs[0]]) == [runs[1], runs[0]]

@@ -57,7 +57,7 @@ def test_estimates_sum_to_the_mixture_where_its_covariance_has_an_inverse_and_wh
     assert not estimates[4:9].any()
 
 
-def test_two_sources_of_two_directions_are_told_apart_where_masks_are_blind():
+def test_two_sources_from_two_directions_are_separated_where_masks_fail():
     """In the second half both play everywhere, and the masks give each a half; two channels suffice for two directions."""
     generator = torch.Generator().manual_seed(0)
     played = torch.randn(2, 200, 9, generator=generator, dtype=torch.complex128)

@@ -231,7 +231,7 @@ def test_a_data_set_of_the_wrong_length_is_an_error(tiny_store, small_chimera, i
     assert not (tmp_path / "run").exists()
 
 
-def test_the_same_store_elsewhere_is_the_same_run(train, tiny_store, unbroken, small_chimera, info, tmp_path):
+def test_a_run_continues_with_a_store_that_was_moved(train, tiny_store, unbroken, small_chimera, info, tmp_path):
     moved = tmp_path / "moved"
     os.symlink(tiny_store.folder, moved)
     with pytest.raises(DataError):

@@ -106,7 +106,7 @@ def test_pretraining_has_no_mask_head_to_fit():
         FitConfig(mode="pretrain", head_mixtures=8)
 
 
-def test_a_run_broken_off_ends_as_the_unbroken_one(train, tmp_path):
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(train, tmp_path):
     plan = {"head_mixtures": 8, "ema_decay": 0.9}
     _, unbroken = train(out=tmp_path / "unbroken", **plan)
     with pytest.raises(DataError):

@@ -54,7 +54,7 @@ def test_another_configuration_is_an_error_that_shows_the_difference(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yml").read_text()) == CONFIG, "the refused one was written down"
 
 
-def test_where_and_how_fast_a_run_computes_may_change(tmp_path):
+def test_device_workers_and_progress_may_change_when_a_run_continues(tmp_path):
     Run(tmp_path, CONFIG).save(STATE)
     assert Run(tmp_path, {**CONFIG, "device": "cuda", "workers": 4, "progress": False}).iteration == 10
 

@@ -270,7 +270,7 @@ def test_curves_are_means_over_runs_and_say_when_the_baseline_is_reached(done):
     assert curves["choir", None, None, "scratch"]["reaches_baseline_at"] == 30
 
 
-def test_a_network_that_never_gets_there_says_so(folder):
+def test_a_network_that_never_reaches_the_baseline_has_no_iteration(folder):
     for path in (folder / "curves").glob("choir-slakh-none-whole*"):
         path.write_text(json.dumps({"points": [{"iteration": i, "test_si_sdr": -1.0} for i in (0, 10)]}))
     for path in (folder / "curves").glob("packs-scratch*"):
@@ -297,7 +297,7 @@ def test_part_of_a_study_is_analysed_and_the_rest_named(folder):
     assert smallest["p_holm"] == pytest.approx(len(analysis["comparisons"]) * smallest["p_value"])
 
 
-def test_a_study_with_nothing_done_has_nothing_to_say(folder):
+def test_an_empty_study_has_an_empty_analysis(folder):
     for path in [*(folder / "scores").iterdir(), *(folder / "curves").iterdir()]:
         path.unlink()
     analysis = analyse(folder)
@@ -323,7 +323,7 @@ def test_a_seed_counts_once_it_has_the_folds_of_the_others(tmp_path):
     assert entry["excerpts"] == EXCERPTS - 1
 
 
-def test_folds_that_one_side_lacks_make_no_number_of_the_other(tmp_path):
+def test_folds_that_one_side_lacks_are_not_compared(tmp_path):
     folder = write_study(tmp_path / "study", plan_of(folds=("1", "2"), sources={"choir": ["female", "male"]}))
     (folder / "scores" / "choir.2-mixture.json").unlink()
     (folder / "curves" / "choir.2-scratch-0.json").unlink()

@@ -134,7 +134,7 @@ def test_all_bodies_of_a_set_share_its_store(small):
     assert places == {(name, "there/stores") for name in small.pretrainings}
 
 
-def test_stand_ins_are_taken_from_the_study_and_real_sets_from_where_they_lie(small, study):
+def test_stand_ins_are_read_from_the_study_and_real_sets_from_their_folders(small, study):
     choir = small.experiment(small.models["choir-scratch-0"]).data.stores["choir"]
     assert choir.folder == "there/corpora/choirset/DagstuhlChoirSet_V1.2.3"
     # Bach10's stand-in has pieces of its own to be tested on.

@@ -332,7 +332,7 @@ def test_parts_outside_the_plan_are_named_as_such(tmp_path, quick):
     assert html.count("<strong>not measured</strong>") == 4  # H2 and R2, by two rules
 
 
-def test_a_downstream_set_of_several_folds_stands_beside_its_like():
+def test_a_recorded_downstream_set_is_reported_beside_the_rendered_ones():
     study = study_of(real=True)
     # From scratch, and pretrained without augmentation; each once for each of two folds.
     assert "all 75 kinds of model of the paper, and 4 more" in extent(study)[0]
