@@ -79,8 +79,8 @@ print(report.replace(f"{here}/", ""))
 #
 #    nussl-transfer finetune my-stems --out run --iterations 50 --validate-every 10
 #
-# You can stop it at any time, with Ctrl-C or by a power cut. The same command resumes it, with the result of an unbroken
-# run (:doc:`/unattended`). The options to try first:
+# You can stop it at any time, with Ctrl-C or by a power cut. The same command resumes it, with the result of an
+# uninterrupted run (:doc:`/unattended`). The options to try first:
 #
 # ``--mode mask``
 #     Train only the mask head. Everything else stays bit-identical.

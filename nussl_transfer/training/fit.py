@@ -82,7 +82,7 @@ def fit(
         On resuming, the run checks that it got the same data. It asks the data sets: ``describe()`` returns plain values
         that decide every item. For a data set without that method, only its class, its length and its attribute ``seed``
         are compared, so changed files or transforms go unnoticed. Its item ``k`` must be the same each time, or a
-        resumed run differs from an unbroken one.
+        resumed run differs from an uninterrupted one.
     """
     config = replace(config, device=resolve_device(config.device))
     decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}

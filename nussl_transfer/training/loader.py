@@ -104,7 +104,7 @@ class Batches:
         # One row per worker, in shared memory: its process id, and the item it is making.
         self.at = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
         # The loader draws a seed for its workers, which do not use it. Drawn from torch's own generator, it would shift
-        # the dropout of a resumed run against that of an unbroken one.
+        # the dropout of a resumed run against that of an uninterrupted one.
         self.loader = DataLoader(
             _Watched(dataset, self.at),
             # torch declares lists of indices, and only iterates: a range needs no memory.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +50,33 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
         raise ConfigError(f"hours or workers is wrong: got {hours} and {workers}, but both must be positive.")
     fonts = fonts_of(soundfont)
     request = {"kind": "ensembles", "hours": hours, "seed": seed, "soundfonts": [Path(font).name for font in fonts]}
+    return write_corpus(out, request, fonts, render_piece, "playing ensembles", workers)
+
+
+def write_corpus(out: Path, request: dict, soundfonts: tuple[str, ...], render: Callable[[Piece], dict[str, np.ndarray]],
+                 progress: str, workers: int) -> Path:
+    """Draw pieces, render them and write them into a store until it has enough hours; return its folder.
+
+    Args:
+        out: Folder of the store.
+        request: Options of the corpus: `kind` (also the name of the store), `hours`, `seed`, and any others. A finished
+            corpus of the same request is not rendered again.
+        soundfonts: Value of `Piece.soundfonts`.
+        render: Returns the stems of a piece; called in the processes.
+        progress: Description of the progress bar.
+        workers: Number of processes.
+    """
     if is_finished(out, request):
         return out
     begin(out)
+    hours = request["hours"]
     scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
-    writer = StoreWriter(out, SAMPLE_RATE, "ensembles")
-    pieces = draw_pieces(scores, tunes, seed, fonts, valid=max(1, min(VALID_TRACKS, round(hours * 4))))
+    writer = StoreWriter(out, SAMPLE_RATE, request["kind"])
+    pieces = draw_pieces(scores, tunes, request["seed"], soundfonts, valid=max(1, min(VALID_TRACKS, round(hours * 4))))
     seconds = 0.0
-    with tqdm(total=hours, desc="playing ensembles", unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
+    with tqdm(total=hours, desc=progress, unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
               "[{elapsed}<{remaining}]") as bar:
-        for piece, stems in in_order(render_piece, pieces, workers):
+        for piece, stems in in_order(render, pieces, workers):
             if len(stems) < 2:
                 continue
             track = writer.add(piece.name, piece.split, stems)

@@ -26,15 +26,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from tqdm import tqdm
 
 from nussl_transfer.errors import ConfigError, DataError
-from nussl_transfer.store.store import StoreWriter
 
-from .ensembles import VALID_TRACKS, draw_pieces, read_material
+from .ensembles import write_corpus
 from .expression import beats_to_seconds, perform, swells
-from .finished import begin, finish, is_finished
-from .processes import in_order
 from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
 from .quartets import plan
 from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
@@ -106,29 +102,8 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
         raise ConfigError(f"hours or workers is wrong: got {hours} and {workers}, but both must be positive.")
     bank = open_bank(str(samples))
     request = {"kind": "sampled", "hours": hours, "seed": seed, "instruments": sorted(bank.voices)}
-    if is_finished(out, request):
-        return out
-    begin(out)
-    scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
-    writer = StoreWriter(out, SAMPLE_RATE, "sampled")
     # The field for soundfonts holds the folder of recordings.
-    pieces = draw_pieces(scores, tunes, seed, (str(samples),), valid=max(1, min(VALID_TRACKS, round(hours * 4))))
-    seconds = 0.0
-    with tqdm(total=hours, desc="playing recordings", unit="h", bar_format="{l_bar}{bar}| {n:.2f}/{total} h "
-              "[{elapsed}<{remaining}]") as bar:
-        for piece, stems in in_order(render_recorded, pieces, workers):
-            if len(stems) < 2:
-                continue
-            track = writer.add(piece.name, piece.split, stems)
-            made = len(stems) * track.frames / SAMPLE_RATE
-            seconds += made
-            bar.update(min(made / 3600, bar.total - bar.n))
-            if seconds >= hours * 3600:
-                break
-    store = writer.close()
-    finish(out, request, {"tracks": len(store.tracks), "stem_hours": seconds / 3600, "hours": store.minutes() / 60,
-                          "labels": list(store.labels), "scores": len(scores), "tunes": len(tunes)})
-    return out
+    return write_corpus(out, request, (str(samples),), render_recorded, "playing recordings", workers)
 
 
 def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: int = 120, seed: int = 0) -> int:

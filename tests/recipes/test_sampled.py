@@ -159,7 +159,7 @@ def material(monkeypatch):
         split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split)) for split in ("train", "valid")
     }
     given = {name: four for name in names.values()}, {name: [part] for name in names.values()}
-    monkeypatch.setattr(sampled, "read_material", lambda cache, workers: given)
+    monkeypatch.setattr(ensembles, "read_material", lambda cache, workers: given)
 
 
 def test_the_store_has_equally_long_stems_and_known_labels(samples, material, tmp_path):
