@@ -36,7 +36,7 @@ def add_stem_options(group: Group, *names: str) -> None:
         "ignore": {
             "metavar": "NAME,...",
             "type": parse_list,
-            "help": "stems, files and folders to pass over: organ,piano",
+            "help": "stems, files and folders to skip: organ,piano",
         },
         "silent": {
             "choices": ("error", "keep", "skip"),

@@ -33,7 +33,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         split: 'train', 'valid' or 'test'; None for all. Where the data set has no splits on disk, ``split_tracks`` draws
             them.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; stems in no group are left out.
-        ignore: Names or patterns of labels, files, folders and tracks to pass over.
+        ignore: Names or patterns of labels, files, folders and tracks to skip.
         missing: A track that lacks a label of other tracks: 'error' stops, 'skip' leaves it out, 'silence' gives it
             a silent source.
         length_tolerance: How much shorter than the longest a stem may be, as a share.
@@ -87,7 +87,7 @@ class StemDataset(nussl.datasets.BaseDataset):
     ) -> list[Track]:
         """Return the tracks of a folder, sorted by name; no audio is read.
 
-        Audio that is passed over, and patterns of ``ignore`` that fit nothing, are logged.
+        Audio that is skipped, and patterns of ``ignore`` that fit nothing, are logged.
 
         Raises:
             DataError: The folder does not hold this data set.
@@ -123,7 +123,7 @@ class StemDataset(nussl.datasets.BaseDataset):
 
     @classmethod
     def _warn(cls, folder: Path, ignore: IgnorePatterns, found: Sequence[Track]) -> None:
-        """Log the audio that was passed over, and the patterns that fitted nothing."""
+        """Log the audio that was skipped, and the patterns that fitted nothing."""
         if folder.is_dir():
             for sentence in describe_passed_over(scan(folder, ignore)):
                 logger.warning("%s: %s", folder, sentence)

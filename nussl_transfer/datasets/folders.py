@@ -122,7 +122,7 @@ def find_audio(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
 
     Args:
         folder: Where to look.
-        ignore: Patterns of names of files and folders to pass over.
+        ignore: Patterns of names of files and folders to skip.
 
     Raises:
         DataError: The folder is absent, is a file, cannot be listed, or holds no audio.
@@ -144,7 +144,7 @@ def find_files(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
 
 
 def scan(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) -> Scan:
-    """Return the files below a folder, and those that are passed over; follow links, but no loops of links.
+    """Return the files below a folder, and those that are skipped; follow links, but no loops of links.
 
     Raises:
         DataError: The folder is absent, is a file, or cannot be listed.
@@ -186,18 +186,18 @@ def separated_files(folder: str | Path) -> set[str]:
 
 
 def describe_passed_over(found: Scan) -> list[str]:
-    """Return a sentence for each kind of audio that a scan passed over."""
+    """Return a sentence for each kind of audio that a scan skipped."""
     told = []
     if found.unread:
         told.append(
-            f"passed over {_files(found.unread)} in formats that cannot be read: {few(found.unread)}. Convert them to WAV "
+            f"skipped {_files(found.unread)} in formats that cannot be read: {few(found.unread)}. Convert them to WAV "
             "or FLAC"
         )
     if found.hidden:
-        told.append(f"{len(found.hidden)} hidden, passed over: {few(found.hidden)}. Rename without the leading dot to use")
+        told.append(f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename without the leading dot to use")
     for place, kind in sorted(found.own.items()):
         verb = "holds" if kind == "separated stems" else "is"  # it may hold other files too
-        told.append(f"{place} {verb} {kind} of this program, passed over")
+        told.append(f"{place} {verb} {kind} of this program, skipped")
     return told
 
 
@@ -213,7 +213,7 @@ def _walk(folder: Path, relative: PurePosixPath, above: tuple, ignore: IgnorePat
         raise DataError(f"{folder} cannot be listed: {error.strerror}. Fix its permissions, or ignore it.") from None
     here = (status.st_dev, status.st_ino)
     if here in above:
-        _warn_once(f"{folder} links back to a folder above it and is passed over")
+        _warn_once(f"{folder} links back to a folder above it and is skipped")
         return
     names = {entry.name for entry in entries}
     if above and names & {".parts", "manifest.json", "config.yml", SEPARATED} and (kind := own_kind(folder)):

@@ -22,7 +22,7 @@ class StemOptions:
         dataset: Name of the data set, in any spelling; None recognises it.
         options: The data set's own options, such as ``{'layout': 'pool'}`` of StemFolder or ``{'held_out': 10}`` of Bach10.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; stems in no group are left out.
-        ignore: Names or patterns of labels, files, folders and tracks to pass over.
+        ignore: Names or patterns of labels, files, folders and tracks to skip.
         silent: A stem without sound: 'error' stops, 'keep' keeps it, 'skip' leaves its track out.
         missing: A track that lacks a label of other tracks: 'error' stops, 'skip' leaves it out, 'silence' keeps it and
             treats the absent stem as silent.

@@ -175,7 +175,7 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
             )
     left = sorted(str(root) for roots in kinds.values() for root in roots - chosen)
     if left:
-        logger.info("Remixpacks: passed over %s", ", ".join(left))
+        logger.info("Remixpacks: skipped %s", ", ".join(left))
     return {folder / root: inside[root] for root in sorted(chosen)}
 
 

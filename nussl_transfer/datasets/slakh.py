@@ -161,7 +161,7 @@ def _metadata(folder: Path, places: Sequence[TrackFiles]) -> dict[str, Metadata]
     if wrong:
         raise DataError(
             f"{len(wrong)} of {len(places)} tracks in {folder} do not say which instruments their stems are:"
-            f"{''.join(wrong)}\nCopy these files again from the archive, or pass over the tracks with `ignore`."
+            f"{''.join(wrong)}\nCopy these files again from the archive, or skip the tracks with `ignore`."
         )
     return about
 

@@ -192,7 +192,7 @@ def complete_tracks(tracks: Sequence[Track], missing: str = "error") -> list[Tra
 
 # The same advice here and in `check`.
 MISSING_ADVICE = (
-    "Add the stems, pass over a label (--ignore) or merge labels (--groups). Or take the missing stems as silent "
+    "Add the stems, skip a label (--ignore) or merge labels (--groups). Or take the missing stems as silent "
     "(--missing silence), or leave these tracks out (--missing skip). In Python: ignore, groups, missing='silence' and "
     "missing='skip'."
 )

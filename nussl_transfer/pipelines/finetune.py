@@ -160,7 +160,7 @@ def finetune(
             half of them are coherent; the others mix stems of different tracks and times, which adds variety to a small
             set.
         groups: Stems to merge, ``{'male': ['tenor', 'bass']}``; short for ``options.groups``.
-        ignore: Stems, files and folders to pass over; short for ``options.ignore``.
+        ignore: Stems, files and folders to skip; short for ``options.ignore``.
         seed: Seed of the new layers, of the mixtures and of the validation tracks.
         options: How a folder of stems is read: all options of :class:`~nussl_transfer.datasets.options.StemOptions`.
         like: From scratch: the model whose sample rate, STFT and layer sizes the new network has.

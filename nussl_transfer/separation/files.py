@@ -233,7 +233,7 @@ def _audio_under(folder: Path, out: Path | None) -> list[Path]:
     unread = [path for path in paths if path.suffix.lower() in UNREADABLE_EXTENSIONS]
     if unread:
         some = ", ".join(map(str, unread[:3])) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
-        logger.warning("Passed over audio in a format that cannot be read: %s. Convert it to WAV or FLAC.", some)
+        logger.warning("Skipped audio in a format that cannot be read: %s. Convert it to WAV or FLAC.", some)
     found = [path for path in paths if path.suffix.lower() in EXTENSIONS]
     if not found:
         raise DataError(f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Give another folder, or files.")

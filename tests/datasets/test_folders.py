@@ -47,7 +47,7 @@ def test_stores_and_runs_are_skipped_and_named(folder, files, kind, caplog):
         path.parent.mkdir(parents=True, exist_ok=True)
         wav(path) if text is None else path.write_text(text)
     assert labels(folder) == BOTH
-    assert f"is {kind} of this program, passed over" in caplog.text
+    assert f"is {kind} of this program, skipped" in caplog.text
 
 
 def test_separated_stems_are_passed_over_and_other_files_beside_them_are_not(folder, caplog):
@@ -56,7 +56,7 @@ def test_separated_stems_are_passed_over_and_other_files_beside_them_are_not(fol
     for name in ("bass.wav", "drums.wav"):
         wav(folder / "c" / name)
     assert labels(folder) == BOTH
-    assert "c holds separated stems of this program, passed over" in caplog.text
+    assert "c holds separated stems of this program, skipped" in caplog.text
     assert own_kind(folder / "c") == "separated stems"
     wav(folder / "c" / "voice 2.wav")
     assert own_kind(folder / "c") == ""
@@ -78,7 +78,7 @@ def test_a_config_file_alone_does_not_make_a_run(folder):
     assert labels(folder) == BOTH
 
 
-# Audio that is passed over
+# Audio that is skipped
 
 
 def test_unreadable_kinds_and_hidden_audio_are_counted_and_named(folder, caplog):
@@ -89,8 +89,8 @@ def test_unreadable_kinds_and_hidden_audio_are_counted_and_named(folder, caplog)
     (folder / "a" / "._bass.wav").write_bytes(b"what Finder writes")
     (folder / "a" / "score.mid").write_bytes(b"")
     assert labels(folder) == BOTH
-    assert "passed over 2 audio files in formats that cannot be read: a/vocals.m4a, b/vocals.m4a" in caplog.text
-    assert "2 hidden, passed over: .c, a/.keys.wav" in caplog.text
+    assert "skipped 2 audio files in formats that cannot be read: a/vocals.m4a, b/vocals.m4a" in caplog.text
+    assert "2 hidden, skipped: .c, a/.keys.wav" in caplog.text
     assert "._bass" not in caplog.text and "score" not in caplog.text
 
 

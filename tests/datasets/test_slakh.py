@@ -167,7 +167,7 @@ def test_absent_or_broken_metadata_is_an_error_that_names_the_track(folder, text
     path.unlink()
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(DataError, match=rf"1 of 9 tracks .*\n  .*{message}.*\n.*pass over the tracks with `ignore`"):
+    with pytest.raises(DataError, match=rf"1 of 9 tracks .*\n  .*{message}.*\n.*skip the tracks with `ignore`"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(ignore="Track00004"))[1]) == 8
 

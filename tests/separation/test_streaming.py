@@ -275,7 +275,7 @@ def test_audio_that_cannot_be_read_is_named(tmp_path, checkpoint, noise, caplog)
     write(tmp_path / "music" / "a.wav", noise())
     (tmp_path / "music" / "b.m4a").write_bytes(b"\0")
     separate_files([tmp_path / "music"], checkpoint, tmp_path / "out", progress=False)
-    assert "Passed over audio in a format that cannot be read" in caplog.text and "b.m4a" in caplog.text
+    assert "Skipped audio in a format that cannot be read" in caplog.text and "b.m4a" in caplog.text
 
 
 def test_folders_keep_their_structure_and_files_of_one_name_get_folders_of_their_own(tmp_path, checkpoint, noise):

@@ -159,7 +159,7 @@ def build(training: Training, models: gr.Dropdown, tabs: gr.Tabs, choices: list[
                 info="One folder per track, one audio file per stem, the same names in each track.",
             )  # fmt: skip
             with gr.Accordion("How to read the stems", open=False):
-                ignore = gr.Textbox("", label="Stems to pass over", placeholder="organ, piano")
+                ignore = gr.Textbox("", label="Stems to skip", placeholder="organ, piano")
                 groups = gr.Textbox("", label="Stems to merge", placeholder="male=tenor+bass, female=soprano+alto")
                 missing = gr.Dropdown(
                     [("is an error", "error"), ("leaves out its track", "skip"), ("is silent", "silence")],

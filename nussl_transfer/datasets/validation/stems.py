@@ -29,7 +29,7 @@ MONO_LOSS_DB = -20.0
 # A peak above this means integer samples in a float file; no mix reaches +30 dBFS.
 _INTEGERS = 30.0
 _SILENT_ADVICE = (
-    "Export it again, or pass over its label (--ignore). `finetune` and `prepare` keep silent stems with --silent keep, "
+    "Export it again, or skip its label (--ignore). `finetune` and `prepare` keep silent stems with --silent keep, "
     "and leave their tracks out with --silent skip. In Python: ignore and StemOptions(silent='keep')."
 )
 

@@ -117,7 +117,7 @@ def _unread_beside(tracks: Sequence[Track]) -> list[Finding]:
 
 
 def _is_unread(name: str) -> bool:
-    """Tell whether a name is that of audio which a scan passes over."""
+    """Tell whether a name is that of audio which a scan skips."""
     path = PurePosixPath(name.lstrip("."))
     if name.startswith("."):
         return is_audio(path) or path.suffix.lower() in UNREAD
