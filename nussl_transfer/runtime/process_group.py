@@ -165,7 +165,7 @@ def broadcast(value: T) -> T:
 
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
-    """Restore torch's random state after the block; of several processes, each restores that of its own GPU."""
+    """Restore torch's random state after the block; each of several processes restores that of its own GPU."""
     # Reading a GPU's state allocates memory on it, so no process reads another's GPU.
     own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=None if is_single_process() else own):
