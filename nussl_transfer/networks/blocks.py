@@ -6,7 +6,7 @@ input and output. Given a block of frames and the state after the block before, 
 The backward direction takes the blocks from the last to the first. A head sees one frame at a time, and copies its input
 for each of its activations.
 
-`softmax_head` computes the softmax over the sources with the sources as the first axis. Over a last axis of two or four
+`softmax_head` computes the softmax over the sources with the sources before the bins. Over a last axis of two or four
 numbers torch's softmax takes nine times as long on a CPU. Training uses it too.
 """
 
@@ -54,10 +54,10 @@ def in_blocks(model: SeparationModel, exact: bool = True) -> dict[str, Override]
 
 
 def softmax_head(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
-    """Run a head that ends in a softmax over its last axis, the sources; compute with the sources as the first axis.
+    """Run a head that ends in a softmax over its last axis, the sources; compute with the sources before the bins.
 
-    The linear layer puts the sources first, since the rows of its weights are reordered. The last bit may differ from that
-    of torch's softmax over the last axis.
+    The linear layer puts the sources before the bins, since the rows of its weights are reordered. The last bit may differ
+    from that of torch's softmax over the last axis.
 
     Shape:
         [nb, nt, hidden] -> [nb, nt, nf, nc, ns]
