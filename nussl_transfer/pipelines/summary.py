@@ -76,7 +76,7 @@ def read_trend(points: Sequence[dict], choose_by: str = "loss") -> Trend | None:
         best=known[lowest]["iteration"],
         last=known[-1]["iteration"],
         overfitting=risen and len(training) > 1 and training[-1] < training[0],
-        falling=not risen and before - min(losses[first_of_last:]) > STILL_FALLING * fall,
+        falling=not risen and losses[lowest] < losses[0] and before - min(losses[first_of_last:]) > STILL_FALLING * fall,
     )
 
 

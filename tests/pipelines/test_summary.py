@@ -106,6 +106,8 @@ def test_the_trend_tells_overfitting_from_learning_and_from_rest():
     assert read_trend(points(risen, falling)) == Trend(300, 1000, True, False)
     by_ratio = [{"iteration": i, "valid_si_sdr": ratio, "train_loss": 1 - i / 9} for i, ratio in enumerate([0, 3, 5, 4, 3])]
     assert read_trend(by_ratio, "si_sdr") == Trend(2, 4, True, False) and read_trend(by_ratio) is None
+    never_below_the_start = [0.70, 0.74, 0.75, 0.72]  # the fitted mask head was better than all that came after it
+    assert read_trend(points(never_below_the_start)) == Trend(300, 300, False, False)
     assert read_trend(points([1.0, 0.5])) is None and read_trend([]) is None
 
 
