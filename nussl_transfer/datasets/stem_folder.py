@@ -136,7 +136,7 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
         return stem_major
     raise LayoutError(
         f"{folder} has folders such as {few(folders)} with files such as {few(names)}: it is not clear which of them name "
-        "the stems. Give check or prepare --options layout=track-major if each folder is one track; "
+        "the stems. Add --options layout=track-major if each folder is one track; "
         "layout=stem-major if each folder is one stem, and files of the same name are one track; layout=pool if each "
         "folder is one stem and the files do not belong together. In Python: StemOptions(options={'layout': 'pool'})."
     )

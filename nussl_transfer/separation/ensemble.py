@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -161,7 +162,7 @@ def require_trained_masks(path: str | Path, mode: str, model: SeparationModel) -
     if mode == "pretrain":
         raise CheckpointError(
             f"{path} is a pretrained model without a trained mask head. Fine-tune it first "
-            f"(`nussl-transfer finetune STEMS --checkpoint {path} --out RUN`), or use it for clustering: "
+            f"(`nussl-transfer finetune STEMS --checkpoint {shlex.quote(str(path))} --out RUN`), or use it for clustering: "
             "TransferDeepClustering, or nussl.separation.deep.DeepClustering."
         )
     require_output(path, model, "mask")
