@@ -126,7 +126,7 @@ def test_an_exception_of_the_progress_leaves_no_stem(song, model, tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused_by_its_name(model, tmp_path):
-    with pytest.raises(ConfigError, match="notes.pdf is of a kind that cannot be read"):
+    with pytest.raises(ConfigError, match="notes.pdf has a format that cannot be read"):
         separated(tmp_path / "notes.pdf", model, How(), tmp_path / "out")
 
 

@@ -191,7 +191,7 @@ def test_an_impossible_option_is_an_error(folder, options, sentence):
 
 def test_a_copy_without_songs_is_an_error_that_lists_what_it_has(tmp_path):
     root = layouts.choirset(tmp_path, takes=layouts.CHOIRSET_OTHERS)
-    said = r"None of the 3 takes in .* \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 are of one voice.*use exercises=True"
+    said = r"None of the 3 takes in .* \(Locus Iste 2, Tebe Poem 0, exercises 1\).*2 have one voice.*use exercises=True"
     with pytest.raises(DataError, match=said):
         open_tracks(root)
     assert [track.name for track in DagstuhlChoirSet.find_tracks(root, exercises=True)] == [
