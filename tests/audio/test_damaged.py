@@ -116,8 +116,8 @@ ALONE = {
 # those that are seen beside other files of the track
 BESIDE = {
     "gone": (no_file, "(error.*lacks|error.*is not there)"),
-    "a folder in its place": (a_folder, "error.*(lacks|is no file)"),
-    "a pipe in its place": (a_pipe, "error.*(lacks|is no file)"),
+    "a folder in its place": (a_folder, "error.*(lacks|is not a file)"),
+    "a pipe in its place": (a_pipe, "error.*(lacks|is not a file)"),
     "a broken link": (a_broken_link, "error.*(lacks|broken link)"),
     "a link to itself": (a_link_to_itself, "error.*(lacks|broken link|symbolic links)"),
     "half as long": (rewritten(lambda samples: samples[: len(samples) // 2]), "error.*differ in length"),
