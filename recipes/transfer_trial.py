@@ -66,6 +66,7 @@ def trial(
     eq_db: float = 1.5,
     body_learning_rate: float | None = None,
     phase_sensitive: bool = False,
+    bf16: bool = False,
     threads: int = 1,
 ) -> Path:
     """Run the protocol; return the JSON file of its results, and print its table.
@@ -82,6 +83,7 @@ def trial(
         eq_db: Standard deviation of that timbre's equalizer in dB.
         body_learning_rate: Learning rate of the body; that of the heads by default.
         phase_sensitive: Whether targets are phase-sensitive.
+        bf16: Whether to compute in bfloat16, on processors that have it.
         threads: Threads that compute.
     """
     torch.set_num_threads(threads)
@@ -89,7 +91,7 @@ def trial(
     step = int(np.gcd.reduce(counts))
     training = default_training(
         iterations=counts[-1], keep_at=tuple(counts), validate_every=min(step, 100), phase_sensitive=phase_sensitive,
-        body_learning_rate=body_learning_rate, workers=0,
+        body_learning_rate=body_learning_rate, bf16=bf16, workers=0,
     )  # fmt: skip
     mixtures = default_mixtures(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
     candidates = candidates_of(checkpoints)
