@@ -8,9 +8,9 @@ stem with a random timbre. It has two tasks:
 * masks of 15 families of instruments, which the paper does not have. Clustering alone learns that sounds differ; masks also
   learn what a clarinet is. The mask head is replaced at fine-tuning, and the body below it is what is kept.
 
-A second run starts from the best network of the first, at a fifth of the learning rate. Both can be stopped at any time and
-resume exactly. `publish` writes the network in half precision, with the commands and the curves of both runs, into
-``nussl_transfer/checkpoints/weights``. ``--start body`` continues from the model that ships.
+A second run widens the network (`nussl_transfer.networks.widening`), and a third has a fifth of the learning rate. Each run
+can be stopped at any time and resumes exactly. `publish` writes the network in half precision and without the masks of the
+families, with the commands and the curves of the runs. ``--start body`` continues from the model that ships.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ MIXTURES = MixtureConfig(
 )
 VALID_ITEMS, VALID_SEED = 192, 1
 HEAD_MIXTURES = 256
-FIRST_ITERATIONS, SECOND_ITERATIONS = 20_000, 4_000
+FIRST_ITERATIONS, WIDE_ITERATIONS, COOLED_ITERATIONS = 20_000, 3_000, 1_000
+WIDE = 240  # units of each direction: the largest network that fits into 10 MB in half precision
 
 
 class FamilyMixtures(Dataset):
@@ -253,7 +254,9 @@ def command_of(**arguments) -> str:
 
 
 def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", continued: bool = False) -> Path:
-    """Write the last run's best network (half precision, without the masks), its entry in ``zoo.json`` and all curves.
+    """Write the last run's best network, its entry in ``zoo.json`` and all curves; return the checkpoint.
+
+    The file has half precision and no masks.
 
     Args:
         runs: Folders of the runs, in the order in which they were made.
@@ -305,12 +308,12 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
     if samples is not None:
         stores, shares = [*stores, f"{corpora}/sampled"], [*shares, 2.0]
         render_sampled(stores[1], samples, hours / 2)
-    first, second = f"{runs}/body", f"{runs}/body-cooled"
+    first, wide, cooled = f"{runs}/body", f"{runs}/body-wide", f"{runs}/body-cooled"
     pretrain(stores, first, shares)
-    pretrain(
-        stores, second, shares, start=first, iterations=SECOND_ITERATIONS, learning_rate=PAPER.learning_rate / 5, seed=2
-    )
-    return publish([first, second])
+    pretrain(stores, wide, shares, start=first, hidden_size=WIDE, iterations=WIDE_ITERATIONS, seed=2)
+    rate = PAPER.learning_rate / 5
+    pretrain(stores, cooled, shares, start=wide, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=3)
+    return publish([first, wide, cooled])
 
 
 if __name__ == "__main__":
