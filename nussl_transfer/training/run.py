@@ -169,7 +169,7 @@ def _log_dropped_on_failure(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if all(path.name in (LOCK, RUN_LOG) for path in folder.iterdir()):
+        if folder.is_dir() and all(path.name in (LOCK, RUN_LOG) for path in folder.iterdir()):
             (folder / RUN_LOG).unlink(missing_ok=True)
         raise
 
