@@ -156,6 +156,7 @@ def bundle(
     batch_size: int = 8,
     excerpt_seconds: float = 2.0,
     learning_rate: float = 1e-3,
+    bf16: bool = False,
     seed: int = 0,
     threads: int = 1,
     package: str = str(PACKAGE),
@@ -173,6 +174,7 @@ def bundle(
         batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture in seconds.
         learning_rate: Learning rate of Adam.
+        bf16: Whether to compute in bfloat16, on processors that have it.
         seed: Seed of the training.
         threads: Threads that compute.
         package: Folder of the package; its ``checkpoints`` get the result.
@@ -185,8 +187,9 @@ def bundle(
         folder / "runs" / model,
         checkpoint=checkpoint,
         training=default_training(
-            iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, ema_decay=EMA_DECAY, workers=0
-        ),
+            iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, ema_decay=EMA_DECAY, bf16=bf16,
+            workers=0,
+        ),  # fmt: skip
         mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **TIMBRE),
         seed=seed,
     )
