@@ -187,7 +187,11 @@ def bundle(
         folder / "runs" / model,
         checkpoint=checkpoint,
         training=default_training(
-            iterations=iterations, batch_size=batch_size, learning_rate=learning_rate, ema_decay=EMA_DECAY, bf16=bf16,
+            iterations=iterations,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            ema_decay=EMA_DECAY,
+            bf16=bf16,
             workers=0,
         ),  # fmt: skip
         mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **TIMBRE),
