@@ -47,7 +47,7 @@ def widen(model: SeparationModel, hidden_size: int) -> SeparationModel:
     return wider
 
 
-def _widened(name: str, weight, new, old_size: int, size: int, directions: int) -> torch.Tensor:
+def _widened(name: str, weight: torch.Tensor, new: torch.Tensor, old_size: int, size: int, directions: int) -> torch.Tensor:
     """Return a tensor of the wider network: old values where both ends are old, 0 from new units to old ones."""
     if weight.shape == new.shape:
         return weight.clone()
