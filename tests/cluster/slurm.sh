@@ -62,7 +62,13 @@ stop() {
   scancel --user=root || true
   for _ in $(seq 60); do squeue -h | grep -q . || break; sleep 1; done
   rm -f /etc/slurm/slurm.conf
-  for daemon in slurmd slurmctld; do [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" || true; done
+  for daemon in slurmd slurmctld; do
+    [ -f "$work/$daemon.pid" ] || continue
+    pid=$(cat "$work/$daemon.pid")
+    kill "$pid" 2>/dev/null || true
+    # It writes its state until it ends, into the folder that is removed below.
+    for _ in $(seq 60); do kill -0 "$pid" 2>/dev/null || break; sleep 1; done
+  done
   if [ "${KEEP:-}" ]; then say "kept $work"; else rm -rf "$work"; fi
 }
 trap stop EXIT
