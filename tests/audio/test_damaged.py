@@ -174,7 +174,7 @@ def test_every_defect_of_a_damaged_tree_is_named_in_one_check_and_none_is_traine
         assert inspection.table() and inspection.to_json()
         if any(DEFECTS[defect][1].startswith("error") for defect, *_ in places):
             assert inspection.fatal
-            with pytest.raises(DataError, match="The data set has . errors?:"):
+            with pytest.raises(DataError, match=r"The data set has \d+ errors?:"):
                 prepare(tracks, tmp_path / name / "store", dataset=name, progress=False)
             assert not (tmp_path / name / "store" / "manifest.json").exists()
     assert tried >= set(ALONE) and (tried == set(DEFECTS) or name == "Remixpacks")

@@ -83,7 +83,7 @@ def test_no_network_is_trained_or_chosen_on_the_tracks_that_it_is_scored_on(twic
         used = config["training"]["tracks"] + config["validation"]["tracks"]
         assert used == 5 - len(about["tracks"]) and config["seed"] == about["seed"] == about["repeat"] - 1
         log = (folder / "run.log").read_text()
-        held_out = log.split("held out ")[1].split(".\n")[0].split(", ")
+        held_out = log.split("not trained on: ")[1].split(".\n")[0].split(", ")
         assert not set(held_out) & set(about["tracks"])
     for repeat in (1, 2):
         tested = [name for about in result["folds"] if about["repeat"] == repeat for name in about["tracks"]]
