@@ -55,7 +55,7 @@ MIXTURES = MixtureConfig(
 VALID_ITEMS, VALID_SEED = 192, 1
 HEAD_MIXTURES = 256
 FIRST_ITERATIONS, WIDE_ITERATIONS, COOLED_ITERATIONS = 20_000, 3_000, 1_000
-WIDE = 240  # units of each direction: the largest network that fits into 10 MB in half precision
+WIDE = 240  # units of each direction; the published file has 9.7 MB
 
 
 class FamilyMixtures(Dataset):
@@ -222,7 +222,9 @@ def pretrain(
 
 
 def make_network(start: str | None, hidden_size: int | None, num_layers: int | None, seed: int) -> nussl.ml.SeparationModel:
-    """Return a network with a mask for each family: a new one, or that of a checkpoint, wider where that is asked for.
+    """Return a network with a mask for each family.
+
+    Without a checkpoint it is new. With one it has the checkpoint's weights, and is widened to `hidden_size`.
 
     Raises:
         ConfigError: The network of the checkpoint is wider than `hidden_size`, or `num_layers` is given with a checkpoint.

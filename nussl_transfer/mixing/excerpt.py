@@ -49,8 +49,8 @@ class StemReader(Protocol):
 def read_excerpt(store: StemReader, excerpt: Excerpt, samples: int) -> np.ndarray:
     """Read and change the audio of one source; where the excerpt is shorter than the mixture, zeros follow.
 
-    To change pitch or tempo, the vocoder needs context: a tenth of a second on either side is read as well, as far as the
-    track has it.
+    To change pitch or tempo, the vocoder needs context: a tenth of a second on either side is read as well. At the ends of
+    the track there is less.
 
     Shape:
         float32 [samples]

@@ -219,19 +219,7 @@ def without_embedding(model: SeparationModel) -> SeparationModel:
     Raises:
         CheckpointError: Its masks depend on the embedding, or it has none.
     """
-    config = copy.deepcopy(model.config)
-    config["modules"].pop(EMBEDDING_HEAD, None)
-    config["connections"] = [connection for connection in config["connections"] if connection[0] != EMBEDDING_HEAD]
-    config["output"] = [name for name in config["output"] if name != EMBEDDING_HEAD]
-    named = {name for _, inputs in config["connections"] for name in inputs if isinstance(name, str)}
-    if EMBEDDING_HEAD in named or MASK_HEAD not in config["modules"]:
-        raise CheckpointError(
-            f"The embedding cannot be removed from network {config.get('name')!r}: it has layers "
-            f"{', '.join(sorted(config['modules']))}, and its masks depend on the embedding or are missing. Keep it whole."
-        )
-    smaller = SeparationModel(config)
-    smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) != EMBEDDING_HEAD})
-    return smaller.eval()
+    return _without(model, {EMBEDDING_HEAD}, "embedding", MASK_HEAD, "masks")
 
 
 def without_masks(model: SeparationModel) -> SeparationModel:
@@ -240,16 +228,20 @@ def without_masks(model: SeparationModel) -> SeparationModel:
     Raises:
         CheckpointError: It has no embedding, or its embedding depends on the masks.
     """
+    return _without(model, {MASK_HEAD, ESTIMATES}, "masks", EMBEDDING_HEAD, "embeddings")
+
+
+def _without(model: SeparationModel, removed: set[str], what: str, kept: str, outputs: str) -> SeparationModel:
+    """Return a copy of a network without some of its layers; ``kept`` must stay and depend on none of them."""
     config = copy.deepcopy(model.config)
-    removed = {MASK_HEAD, ESTIMATES}
     config["modules"] = {name: module for name, module in config["modules"].items() if name not in removed}
     config["connections"] = [connection for connection in config["connections"] if connection[0] not in removed]
     config["output"] = [name for name in config["output"] if name not in removed]
     named = {name for _, inputs in config["connections"] for name in inputs if isinstance(name, str)}
-    if named & removed or EMBEDDING_HEAD not in config["modules"]:
+    if named & removed or kept not in config["modules"]:
         raise CheckpointError(
-            f"The masks cannot be removed from network {config.get('name')!r}: it has layers "
-            f"{', '.join(sorted(config['modules']))}, and its embedding depends on the masks or is missing. Keep it whole."
+            f"The {what} cannot be removed from network {config.get('name')!r}: it has layers "
+            f"{', '.join(sorted(config['modules']))}, and its {outputs} depend on the {what} or are missing. Keep it whole."
         )
     smaller = SeparationModel(config)
     smaller.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if _layer(name) not in removed})
