@@ -1,13 +1,14 @@
-"""The command ``nussl-transfer``: parse the words, run one function, return an exit status.
+"""The command ``nussl-transfer``: parse the command line, run one function, return an exit status.
 
     *_command.py, *_commands.py   the options of each command, and its function
-    parsers.py, options.py        what all parsers share, and options of several commands
-    words.py                      several values in one word
+    parsers.py                    the parser class, and checks of numbers
+    options.py                    options that several commands share
+    words.py                      options that hold several values, and short names of models
     app/                          the page of `app`
     status.py                     errors and signals as messages and an exit status
-    recipe.py                     the words of recipes/pretrain.py and recipes/finetune.py
+    recipe.py                     the command line of recipes/pretrain.py and recipes/finetune.py
 
-Help, versions and wrong options import neither torch nor nussl: everything else is imported when a command runs.
+Help, versions and wrong options import neither torch nor nussl. These are imported when a command runs.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
     Args:
-        argv: The words after the program's name; None takes those of this process.
+        argv: The arguments after the program's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     return exit_status(lambda: run(words), PROGRAM)
 
 
 def run(words: Sequence[str]) -> int | None:
-    """Run the command that the words name, and return its status."""
+    """Run a command line, and return its status."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

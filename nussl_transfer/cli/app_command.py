@@ -21,9 +21,9 @@ def app_parser() -> Parser:
         "app --model run",
     )
     add = parser.add_argument
-    add("--model", metavar="MODEL", nargs="+", help="names, runs or files to offer; if not given, the separators that ship")
+    add("--model", metavar="MODEL", nargs="+", help="names, runs or files to offer; by default the separators that ship")
     add("--host", metavar="ADDRESS", help="address to listen on [127.0.0.1]")
-    add("--port", metavar="N", type=integer(1, 65_535), help="port; the first free one from 7860 when not given")
+    add("--port", metavar="N", type=integer(1, 65_535), help="port; by default the first free one from 7860")
     add_device(parser)
     return parser
 

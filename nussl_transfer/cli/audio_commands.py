@@ -1,4 +1,4 @@
-"""The command on audio: `separate`."""
+"""The command that separates audio: `separate`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def separate_parser() -> Parser:
     add("--labels", metavar="NAME,...", type=parse_list, help="labels to write; all when not given")
     add("--residual", action="store_true", help="also write the mixture minus those labels")
     add("--keep-rate", action="store_true", help="write at the sample rate of the file, not of the model")
-    high = "with --keep-rate: no sound above the model's band"
+    high = "with --keep-rate: leave out sound above the model's band"
     add("--no-high-band", dest="high_band", action="store_false", help=high)
     add("--format", choices=("wav", "flac", "ogg", "mp3"), help="format of the files written [wav]")
-    add("--shifts", metavar="N", type=integer(1, 64), help="average N delayed passes: N times as long [1]")
-    add("--wiener", metavar="N", type=integer(0, 10), help="stereo: filter channels jointly, N more passes [0]")
+    add("--shifts", metavar="N", type=integer(1, 64), help="average N delayed passes; takes N times as long [1]")
+    add("--wiener", metavar="N", type=integer(0, 10), help="stereo: filter channels jointly, in N more passes [0]")
     seconds = number(0, 86_400, above=True)
     add("--chunk-seconds", metavar="S", type=seconds, help="length of a chunk; the model's when not given")
     add_device(parser)
@@ -44,7 +44,7 @@ def separate_parser() -> Parser:
 
 def separate(model: list[str], out: Path, audio: Sequence[Path] = (), **given: Any) -> int:
     """Separate files, and print the path of each file written."""
-    if not audio:  # `separate --model run song.wav`: only the first word after --model is a model
+    if not audio:  # `separate --model run song.wav`: only the first argument of --model is a model
         model, audio = model[:1], [Path(word) for word in model[1:]]
     if not audio:
         raise ConfigError(

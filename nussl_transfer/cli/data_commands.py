@@ -22,7 +22,7 @@ def fetch_parser() -> Parser:
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="data set: DagstuhlChoirSet, MUSDB18-HQ, Slakh, BabySlakh")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to put the data set's folder [.]")
-    parser.add_argument("--keep-archive", action="store_true", help="keep the archive beside it")
+    parser.add_argument("--keep-archive", action="store_true", help="keep the archive beside that folder")
     return parser
 
 
@@ -45,7 +45,7 @@ def check_parser() -> Parser:
         "check",
         "DATA [options]",
         "List what a folder of stems holds, and every fault in it.\n\n"
-        "It changes nothing. The status is 1 if training on the folder would fail.",
+        "The command changes no file. The status is 1 if training on the folder\nwould fail.",
         "check my-stems --deep",
     )
     add_folders(parser, "data", "DATA")
@@ -54,7 +54,7 @@ def check_parser() -> Parser:
     add_stem_options(parser, "dataset", "options", "groups", "ignore", "missing", "rest", "use_mixtures")
     rate = integer(1000, 384_000)
     parser.add_argument("--sample-rate", metavar="HZ", type=rate, help="warn about files with a lower rate")
-    add_test_seconds(parser, "length of an excerpt, to count excerpts [10]")
+    add_test_seconds(parser, "count excerpts of this length [10]")
     parser.add_argument("--files", action="store_true", help="list every file, even when there are many")
     return parser
 
@@ -87,7 +87,7 @@ def prepare_parser() -> Parser:
         "prepare",
         "DATA --out STORE [options]",
         "Make a store of stems: mono, at one sample rate, with a manifest.\n\n"
-        "Run again, it makes only the stems that are missing or have changed.",
+        "The same command again makes only stems that are missing or have changed.",
         "prepare my-stems --out store --ignore organ",
     )
     add_folders(parser, "data", "DATA")
@@ -96,7 +96,7 @@ def prepare_parser() -> Parser:
     parser.add_argument("--sample-rate", metavar="HZ", type=integer(1000, 384_000), help="rate of the store [16000]")
     add_stem_options(parser, "silent", "missing", "rest", "use_mixtures", "length_tolerance")
     parser.add_argument(
-        "--workers", metavar="N", type=integer(1, 1024), help="threads; one per core, at most 4, when not given"
+        "--workers", metavar="N", type=integer(1, 1024), help="number of threads; by default one per core, at most 4"
     )
     return parser
 

@@ -43,7 +43,7 @@ def finetune_parser() -> Parser:
         "--folds", metavar="N", type=integer(2, 1000), help="train N networks, each scored on other tracks"
     )
     testing.add_argument("--repeats", metavar="N", type=integer(1, 1000), help="repeat the folds with other seeds [1]")
-    testing.add_argument("--test", metavar="STEMS", type=Path, help="score all networks together on these other stems")
+    testing.add_argument("--test", metavar="STEMS", type=Path, help="score the ensemble of all networks on these stems")
     computing = parser.add_argument_group("computing")
     add_device(computing)
     computing.add_argument("--bf16", action="store_true", help="compute in bfloat16, where the device has it")
@@ -76,34 +76,37 @@ def _add_mixture_options(group: Group) -> None:
 
 def _add_training_options(group: Group) -> None:
     add, rate = group.add_argument, number(0, 100, above=True)
-    add("--paper", action="store_true", help="the paper's values; options beside it change them")
+    add("--paper", action="store_true", help="use the paper's values; other options override them")
     add("--iterations", metavar="N", type=integer(1, 10**9), help="number of batches [2000]")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
     add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate of the layers below the heads")
     add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the learning rate over N iterations [0]")
     add("--thaw-after", metavar="N", type=integer(0, 10**9), help="first train only the heads, for N iterations [0]")
-    add("--weight-decay", metavar="X", type=number(0, 100), help="weight decay of AdamW [0]")
+    add("--weight-decay", metavar="X", type=number(0, 100), help="use AdamW with this weight decay; 0: Adam [0]")
     add("--dc-weight", metavar="X", type=number(0, 1), help="weight of the clustering loss [0.001]; paper: 0.01")
-    add("--phase-sensitive", action="store_true", help="learn the part of a source in phase with the mix")
+    add("--phase-sensitive", action="store_true", help="train on the part of a source in phase with the mix")
     add("--frame-step", metavar="N", type=integer(1, 10**6), help="clustering loss at every N-th frame [4]; paper: 1")
-    add(
-        "--head-mixtures", metavar="N", type=integer(0, 10**6), help="first fit a new mask head to N mixtures; 0: off [256]"
-    )
+    add("--head-mixtures", metavar="N", type=integer(0, 10**6), help="first fit the mask head to N mixtures; 0: off [256]")
     add("--validate-every", metavar="N", type=integer(1, 10**9), help="iterations between validations [100]")
     best = ("loss", "mask_loss", "si_sdr")
     add("--choose-by", choices=best, metavar="WHAT", help=f"best network by: {', '.join(best)} [mask_loss]")
-    add("--stop-after", metavar="N", type=integer(0, 10**9), help="stop N iterations after the best one; 0: never [0]")
+    add(
+        "--stop-after",
+        metavar="N",
+        type=integer(0, 10**9),
+        help="stop after N iterations without a better network; 0: never [0]",
+    )
     add("--ema-decay", metavar="X", type=number(0, 1, below=True), help="average the weights; 0: off [0.99]")
-    add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts: less memory [1]")
+    add("--accumulate", metavar="N", type=integer(1, 10**6), help="compute a batch in N parts, to save memory [1]")
     add_seed(group, "seed of new layers, mixtures, validation tracks")
 
 
 def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **given: Any) -> None:
-    """Fine-tune, or cross-validate, and print what was written."""
+    """Fine-tune or cross-validate, and print the result."""
     if repeats != 1 and not folds:
         raise ConfigError(
-            f"--repeats {repeats} needs --folds. A single run draws new mixtures at each iteration: it needs no repeats."
+            f"--repeats {repeats} needs --folds. A single run needs no repeats: each of its iterations draws new mixtures."
         )
     if "test" in given and not folds:
         raise ConfigError(f"--test needs --folds. To score a run: {PROGRAM} evaluate RUN STEMS.")
@@ -122,12 +125,12 @@ def finetune(stems: list[Path], out: Path, folds: int = 0, repeats: int = 1, **g
         print(f"Next: {PROGRAM} separate AUDIO --model {shlex.quote(str(out))} --out separated")
 
 
-def cross_validate(stems: Path | list[Path], out: Path, folds: int, repeats: int, how: dict) -> None:
+def cross_validate(stems: Path | list[Path], out: Path, folds: int, repeats: int, options: dict) -> None:
     """Train a network for each fold, and print the table of scores."""
     from ..pipelines.cross_validation import cross_validate
     from ..report.text import folds_table, text_table
 
-    scores = cross_validate(stems, out, folds, repeats=repeats, **how)
+    scores = cross_validate(stems, out, folds, repeats=repeats, **options)
     print(f"{folds_table(scores)}\n\n{text_table(scores)}\n")
     print(f"Every score is in {out / 'scores.json'}.\n{scores['use']}")
 
@@ -136,13 +139,14 @@ def arguments(given: dict) -> dict:
     """Return the arguments of the package's `finetune` for the options that the user gave."""
     from ..pipelines.finetune import default_mixtures, default_training, paper_finetune
 
-    others = {"workers": 1, **given}  # the package's own default, 0, also works in a script without a guard for spawning
+    # The default of the package's function is 0, which also works in a script without `if __name__ == "__main__":`.
+    others = {"workers": 1, **given}
     if others.get("checkpoint") == "none":
         others["checkpoint"] = None
     training, mixtures = take(others, TRAINING), take(others, MIXTURES)
     if others.pop("paper", False):
-        how = paper_finetune(**training)
-        how["mixtures"] = replace(how["mixtures"], **mixtures)
+        configs = paper_finetune(**training)
+        configs["mixtures"] = replace(configs["mixtures"], **mixtures)
     else:
-        how = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
-    return {**how, "options": stem_options(others), **others}
+        configs = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
+    return {**configs, "options": stem_options(others), **others}

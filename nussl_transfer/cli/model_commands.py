@@ -16,9 +16,9 @@ def evaluate_parser() -> Parser:
         "evaluate",
         "MODELS ... STEMS [options]",
         "Score models and the mixture on the same excerpts (SI-SDR in dB).\n\n"
-        "Name the model that you expect to be best first: each model is tested\n"
-        "(one-sided Wilcoxon signed-rank) for being better than those after it.\n"
-        "If the stems are split, only those of split 'test' are scored.",
+        "Put the model that you expect to be best first: a one-sided Wilcoxon\n"
+        "signed-rank test asks if each model is better than those after it.\n"
+        "If the stems have a split 'test', only that split is scored.",
         "evaluate tuned scratch my-test-stems",
     )
     parser.add_argument("models", metavar="MODELS", nargs="+", help="names, files, runs; a folder of runs is one ensemble")
@@ -27,19 +27,19 @@ def evaluate_parser() -> Parser:
     add("--out", metavar="FOLDER", type=Path, help="folder for scores.json and excerpts.jams [scores]")
     add("--excerpts", metavar="FILE", type=Path, help="list of excerpts to score, such as an earlier excerpts.jams")
     add("--count", metavar="N", type=integer(1, 10**6), help="draw N excerpts; without it, cut the tracks side by side")
-    add("--incoherent", action="store_true", help="with --count: draw track and time of each source apart")
+    add("--incoherent", action="store_true", help="with --count: draw each source from its own track and time")
     add("--sounding", action="store_true", help="only excerpts in which every source sounds")
     add_test_seconds(parser, "length of an excerpt; the first model's when not given")
     add_stem_options(parser, "groups", "ignore", "dataset", "options", "silent", "missing", "rest", "use_mixtures")
     add("--oracle", action="store_true", help="also score the oracle mask, made from the true stems")
-    add("--museval", action="store_true", help="also museval's SDR, SIR and SAR: takes seconds per excerpt")
+    add("--museval", action="store_true", help="also compute museval's SDR, SIR and SAR: seconds per excerpt")
     add(
         "--batch-size",
         metavar="N",
         type=integer(1, 10**6),
         help="excerpts per batch; 64 s of audio at 16 kHz when not given",
     )
-    add_seed(parser, "seed of the draw of --count")
+    add_seed(parser, "with --count: seed of the drawn excerpts")
     add_device(parser)
     return parser
 
@@ -58,7 +58,7 @@ def evaluate(
     from ..store.open import open_store
 
     given["device"] = resolve_device(given.get("device", "auto"))  # before a store is made
-    found = [find_checkpoints(model) for model in models]  # several in a folder of runs: one ensemble
+    found = [find_checkpoints(model) for model in models]  # a folder of runs has several: they are one ensemble
     checkpoints = {
         name: paths if len(paths) > 1 else paths[0] for name, paths in zip(short_names(models), found, strict=True)
     }
@@ -66,11 +66,11 @@ def evaluate(
     store = open_store(stems, out / "store", first.sample_rate, stem_options(given))
     if any(track.split == "test" for track in store.tracks):
         store = store.select(split="test")
-    how = take(given, ("count", "seed", "sounding"))
+    drawn = take(given, ("count", "seed", "sounding"))
     seconds = given.pop("excerpt_seconds", first.excerpt_seconds)
     coherent = not given.pop("incoherent", False)
     if excerpts is None:
-        chosen = make_excerpts(store, seconds, coherent=coherent, **how)
+        chosen = make_excerpts(store, seconds, coherent=coherent, **drawn)
         write_excerpts(out / "excerpts.jams", chosen, store.sample_rate)
     else:
         chosen = read_excerpts(excerpts, store)
@@ -86,7 +86,7 @@ def publish_parser() -> Parser:
     parser = Parser(
         "publish",
         "MODEL --name NAME --license LICENSE [options]",
-        "Make a folder of a model to give to others: weights, card, hash.",
+        "Make a folder to share a model: weights, model card, hash.",
         "publish run --name quartet --license CC-BY-4.0 --half",
     )
     parser.add_argument("model", metavar="MODEL", help="run, file or name")
@@ -96,14 +96,14 @@ def publish_parser() -> Parser:
     add("--out", metavar="FOLDER", type=Path, help="folder in which the release gets its own folder [releases]")
     add("--what", metavar="TEXT", help="one line on what it is for")
     add("--data-license", metavar="LICENSE", help="licence of the data it was trained on")
-    add("--half", action="store_true", help="weights in half precision: half the size")
-    add("--test", metavar="STEMS", type=Path, help="stems to score on, the original and the published model")
+    add("--half", action="store_true", help="store the weights in half precision: half the size")
+    add("--test", metavar="STEMS", type=Path, help="score the original and the published model on these stems")
     seconds = number(0, 86_400, above=True)
     add(
         "--excerpt-seconds", metavar="S", type=seconds, help="with --test: length of an excerpt; the model's when not given"
     )
     add_stem_options(parser, "groups", "ignore")
-    add("--url", help="future address of the file")
+    add("--url", help="address at which you will put the file")
     add("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the Hugging Face hub")
     add_device(parser)
     return parser
@@ -112,7 +112,7 @@ def publish_parser() -> Parser:
 def publish(
     model: str, name: str, license: str, out: Path = Path("releases"), test: Path | None = None, **given: Any
 ) -> None:
-    """Make a release, upload it if asked, and print its files."""
+    """Make a release, print its files, and upload it with ``--push``."""
     import tempfile
 
     from ..checkpoints.checkpoint import read_info
@@ -135,20 +135,20 @@ def publish(
     for path in sorted(made.iterdir()):
         print(path)
     entry = read_json(made / "zoo.json", (name,))[name]
-    print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you give it away.")
+    print(f"SHA-256 {entry['sha256']}, {entry['bytes'] / 1e6:.1f} MB. Read {made / 'README.md'} before you share it.")
     if repository is not None:
         print(f"Uploaded. Anyone can use it as {push(made, repository)}.")
 
 
 def models_parser() -> Parser:
     """Return the parser of `models`."""
-    parser = Parser("models", "[NAME]", "List the models that have a name, or show the card of one.", "models body")
+    parser = Parser("models", "[NAME]", "List the published models, or show the card of one.", "models body")
     parser.add_argument("name", metavar="NAME", nargs="?", help="model whose card to show")
     return parser
 
 
 def models(name: str | None = None) -> None:
-    """Print the models, or the card of one."""
+    """Print the list of published models, or the card of one."""
     from tabulate import tabulate
 
     from ..checkpoints import zoo

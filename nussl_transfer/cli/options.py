@@ -1,4 +1,4 @@
-"""Options that several commands share, and the dataclasses that they become."""
+"""Options that several commands share, and their conversion into dataclasses."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def add_folders(parser: Group, name: str, metavar: str, what: str = "folder of s
 
 
 def one_or_all(paths: list[Path]) -> Path | list[Path]:
-    """Return the path of a list of one, or the list."""
+    """Return the only path of a list, or the list if it has several."""
     return paths[0] if len(paths) == 1 else paths
 
 
 def few_paths(paths: list[Path]) -> str:
-    """Return paths for a message."""
+    """Return paths as text for a message."""
     return ", ".join(map(str, paths))
 
 
@@ -86,22 +86,22 @@ def add_seed(group: Group, what: str) -> None:
 
 
 def add_test_seconds(group: Group, text: str) -> None:
-    """Add ``--excerpt-seconds`` of commands that cut excerpts side by side."""
+    """Add ``--excerpt-seconds`` for commands that cut tracks into excerpts."""
     kind = number(0, 86_400, above=True)
-    # The only option with a second name, because users' scripts call `check` and `evaluate` with --seconds.
+    # The second name, --seconds, is for existing scripts that call `check` and `evaluate`.
     group.add_argument("--excerpt-seconds", "--seconds", dest="excerpt_seconds", metavar="S", type=kind, help=text)
 
 
 def stem_options(given: dict[str, Any]) -> StemOptions:
-    """Remove the options of stems from those that the user gave, and return them."""
+    """Take the stem options out of the options that the user gave, and return them as a dataclass."""
     from ..datasets.options import StemOptions
 
     found = take(given, STEM_OPTIONS)
-    if "layout" in found.get("options", {}):  # only a stem folder has one
+    if "layout" in found.get("options", {}):  # only StemFolder has this option
         found.setdefault("dataset", "StemFolder")
     return StemOptions(**found)
 
 
 def take(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Remove options from those that the user gave, and return them."""
+    """Take some options out of those that the user gave, and return them."""
     return {name: given.pop(name) for name in names if name in given}

@@ -26,9 +26,9 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         command: The name of the command.
-        usage: What follows it, in the first line of the help.
+        usage: The arguments, as the first line of the help shows them after the command.
         about: What the command does; the first line is its summary.
-        example: The words of an example, without the program's name.
+        example: An example, without the program's name.
     """
 
     def __init__(self, command: str, usage: str, about: str, example: str):
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         """Return the values that the user gives, by name.
 
         Raises:
-            ConfigError: A word or a value is wrong, or one that is needed is absent.
+            ConfigError: An argument is wrong, or a required one is missing.
         """
         values, unknown = self.parse_known_intermixed_args(list(words))
         if unknown:
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         return vars(values)
 
     def error(self, message: str) -> typing.NoReturn:
-        """Raise ConfigError with the message, and where to look."""
+        """Raise ConfigError with the message, and point to the help."""
         message = message[:1].upper() + message[1:]
         message = message if message.endswith((".", "?")) else f"{message}."
         raise ConfigError(f"{message} See `{self.prog} --help`.")
@@ -77,7 +77,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a question that suggests the known name most like a word; '' when none is like it.
+    """Return a question that suggests the most similar known name; '' if none is similar.
 
     >>> nearest("--iteration", ["--iterations", "--ignore"])
     ' Did you mean --iterations?'
@@ -100,7 +100,7 @@ def integer(low: int = 0, high: int = LARGEST) -> Callable[[str], int]:
             value = None
         if value is None or not low <= value <= high:
             bounds = f"of {low} or more" if high == LARGEST else f"from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {shown(text)}")
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {quoted(text)}")
         return value
 
     return parse
@@ -127,12 +127,12 @@ def number(low: float = 0.0, high: float = math.inf, *, above: bool = False, bel
         if not (math.isfinite(value) and low <= value <= high) or (above and value == low) or (below and value == high):
             lower = f"above {low:g}" if above else f"of {low:g} or more"
             upper = "" if high == math.inf else f" and below {high:g}" if below else f" and at most {high:g}"
-            raise argparse.ArgumentTypeError(f"expected a number {lower}{upper}, got {shown(text)}")
+            raise argparse.ArgumentTypeError(f"expected a number {lower}{upper}, got {quoted(text)}")
         return value
 
     return parse
 
 
-def shown(text: str) -> str:
-    """Return a word in quotes, shortened: a user may paste a whole file."""
+def quoted(text: str) -> str:
+    """Return an argument in quotes, shortened, because a user may paste a whole file."""
     return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -42,7 +42,7 @@ def _train(
         if mode not in modes:
             recipe = "recipes.pretrain" if mode == "pretrain" else "recipes.finetune"
             raise ConfigError(
-                f"{file} trains in mode {mode!r}: this recipe is for {' and '.join(modes)}. Use {recipe}, or change "
+                f"{file} has mode {mode!r}, but this recipe trains in mode {' or '.join(modes)}. Use {recipe}, or change "
                 "training.mode."
             )
     run = train(experiment, out)

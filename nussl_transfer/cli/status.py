@@ -1,4 +1,4 @@
-"""Turn what a command or a recipe does into messages and an exit status.
+"""Run a command or a recipe, and turn its errors and signals into messages and an exit status.
 
 ======  ================================================================================================
 status  meaning
@@ -29,18 +29,18 @@ from ..runtime.log import logger
 from ..runtime.signals import Terminated, terminated_as_interrupted
 
 STOPPED = (
-    "Stopped. No file is half written. Give the same command again: prepare and finetune resume, the other commands "
+    "Stopped. No file is half written. Give the same command again: fetch, prepare and finetune resume, the other commands "
     "start again."
 )
-# What replaces the characters of our tables in an encoding that lacks them.
+# Replacements for characters of our tables, in an encoding that lacks them.
 PLAIN = {"−": "-", "–": "-", "…": "...", "×": "x", "±": "+-", "≥": ">=", "≤": "<=", "µ": "u", "→": "->"}
 
 
 def exit_status(work: Callable[[], int | None], program: str = "") -> int:
-    """Do the work, print an error as one message, and return the exit status.
+    """Call a function, print its error as one message, and return the exit status.
 
     Args:
-        work: Returns the exit status; None is 0.
+        work: The function. It returns the exit status; None is 0.
         program: The name that begins each message.
     """
     prefix = f"{program}: " if program else ""
@@ -69,10 +69,10 @@ def exit_status(work: Callable[[], int | None], program: str = "") -> int:
 
 
 def recipe_status(work: Callable[[], object]) -> int:
-    """Do the work of a recipe in a process group, show the package's messages, and return the exit status.
+    """Call the function of a recipe in a process group, show the package's messages, and return the exit status.
 
     Args:
-        work: Its result is the status if it is a number.
+        work: The function. A number that it returns is the status; any other result is status 0.
     """
     from ..runtime.process_group import RemoteRankError, is_main_process, join_process_group
 
@@ -92,7 +92,7 @@ def messages_shown(shown: bool = True) -> Iterator[None]:
     """Show the package's log messages on stderr within the block, or hide them."""
     handler = logging.StreamHandler(sys.stderr) if shown else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    # ignite logs the exception that ends its engine; `exit_status` prints it once.
+    # Silence ignite, which would log the exception that ends its engine: `exit_status` prints it once.
     ignite, silence = logging.getLogger("ignite"), logging.NullHandler()
     level = logger.level
     logger.addHandler(handler)
@@ -115,7 +115,7 @@ def make_output_encodable() -> None:
 
 
 def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
-    r"""Return a replacement for characters that cannot be encoded, and where to continue: a handler for `codecs`.
+    r"""Return a replacement for characters that cannot be encoded, and where to continue; an error handler for `codecs`.
 
     >>> codecs.register_error("nussl_transfer", replace_unencodable)
     >>> "−1.5 dB ♪ fl\udcf6te".encode("cp1252", "nussl_transfer")
@@ -129,9 +129,9 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
 
 
 def _stdout_is_broken() -> bool:
-    """Return whether the reader of stdout is gone."""
+    """Return whether the program that reads stdout has closed it."""
     if not hasattr(select, "poll"):  # Windows
         return True
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # errors are reported without a request
+    poll.register(sys.stdout.fileno(), 0)  # poll always reports errors
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

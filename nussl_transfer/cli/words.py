@@ -1,4 +1,4 @@
-r"""Parse options that hold several values in one word, and shorten the names of models.
+r"""Parse options that hold several values, such as lists and groups, and shorten the names of models.
 
 A comma, an equals sign or a plus after a backslash is part of a name: ``--ignore 'keys\, left,organ'``.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .parsers import number, shown
+from .parsers import number, quoted
 
 ESCAPE_HINT = r"Put a backslash before a comma, = or + that is part of a name."
 
@@ -37,7 +37,7 @@ def parse_groups(text: str) -> dict[str, list[str]] | None:
     {'keys': ['keys, left', 'keys, right'], 'a=b': ['c+d']}
 
     Raises:
-        ConfigError: A part has another form.
+        ConfigError: A part does not have this form.
     """
     groups: dict[str, list[str]] = {}
     for part in filter(str.strip, split(text, ",")):
@@ -59,7 +59,7 @@ def parse_options(text: str) -> dict[str, Any]:
     {'sources': 'paper+bass', 'split_scheme': 'split2', 'split_seed': 1, 'exercises': True}
 
     Raises:
-        ConfigError: A part has another form.
+        ConfigError: A part does not have this form.
     """
     import yaml
 
@@ -97,9 +97,9 @@ def tempo(text: str) -> tuple[float, float]:
     """
     low, comma, high = text.partition(",")
     if not comma:
-        raise ArgumentTypeError(f"expected two numbers, LOW,HIGH, such as 0.8,1.2, got {shown(text)}")
-    kind = number(0, 4, above=True)
-    return kind(low), kind(high)
+        raise ArgumentTypeError(f"expected two numbers, LOW,HIGH, such as 0.8,1.2, got {quoted(text)}")
+    positive = number(0, 4, above=True)
+    return positive(low), positive(high)
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -127,7 +127,7 @@ def unescape(text: str) -> str:
 
 
 def short_names(models: Sequence[str]) -> list[str]:
-    """Return a name for each model: that of its run or file; the whole path where two names are equal.
+    """Return a name for each model: that of its run or file, or its whole path if two models have the same name.
 
     >>> short_names(["runs/tuned", "runs/b/checkpoints/best.model.pth", "body", "x/a.pth", "y/a.pth"])
     ['tuned', 'b', 'body', 'x/a.pth', 'y/a.pth']

@@ -24,10 +24,10 @@ from nussl_transfer import cli
 from nussl_transfer.checkpoints import zoo
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.cli.app import examples, server
+from nussl_transfer.cli.app.boxes import error_box, spectrogram, stems_box
 from nussl_transfer.cli.app.finetune_tab import checked, progress_box, reading_words, stems_folder, training_words
-from nussl_transfer.cli.app.separate_tab import How, describe, model_choices, separated
-from nussl_transfer.cli.app.shown import error_box, spectrogram, stems_box
-from nussl_transfer.cli.app.training import Look, Training, _error
+from nussl_transfer.cli.app.separate_tab import SeparationOptions, describe, model_choices, separated
+from nussl_transfer.cli.app.training import Training, TrainingStatus, _error
 from nussl_transfer.cli.app.visitors import Visitors
 from nussl_transfer.errors import AudioFileError, CheckpointError, ConfigError, DataError
 from nussl_transfer.report import figures
@@ -90,7 +90,7 @@ def test_a_model_is_offered_with_its_labels(model):
 def test_a_file_becomes_players_links_and_spectrograms(song, model, tmp_path):
     out, heard = tmp_path / "out", []
     out.mkdir()
-    html = separated(song, model, How(residual=True), out, lambda done, total: heard.append((done, total)))
+    html = separated(song, model, SeparationOptions(residual=True), out, lambda done, total: heard.append((done, total)))
     stems = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.wav"))
     assert stems == ["my song/_b_flute.wav", "my song/bass.wav", "my song/residual.wav"]
     assert all(soundfile.info(path).frames == 44100 for path in out.rglob("*.wav"))
@@ -102,7 +102,7 @@ def test_a_file_becomes_players_links_and_spectrograms(song, model, tmp_path):
 
 
 def test_the_rate_and_the_format_are_those_that_were_chosen(song, model, tmp_path):
-    separated(song, model, How(format="flac", keep_rate=False), tmp_path / "out")
+    separated(song, model, SeparationOptions(format="flac", keep_rate=False), tmp_path / "out")
     info = soundfile.info(tmp_path / "out" / "my song" / "bass.flac")
     assert (info.samplerate, info.channels, info.subtype) == (RATE, 2, "PCM_24")
 
@@ -110,7 +110,7 @@ def test_the_rate_and_the_format_are_those_that_were_chosen(song, model, tmp_pat
 def test_a_mixture_that_no_browser_plays_is_played_from_a_copy(song, model, tmp_path):
     audio, rate = soundfile.read(song)
     soundfile.write(tmp_path / "song.aiff", audio, rate)
-    html = separated(tmp_path / "song.aiff", model, How(), tmp_path / "out")
+    html = separated(tmp_path / "song.aiff", model, SeparationOptions(), tmp_path / "out")
     assert ".aiff" not in html
     copy = soundfile.read(tmp_path / "out" / "song.flac")[0]
     assert np.abs(copy - audio).max() < 2**-15
@@ -121,13 +121,13 @@ def test_an_exception_of_the_progress_leaves_no_stem(song, model, tmp_path):
         raise KeyError
 
     with pytest.raises(KeyError):
-        separated(song, model, How(), tmp_path / "out", advance)
+        separated(song, model, SeparationOptions(), tmp_path / "out", advance)
     assert not list((tmp_path / "out").rglob("*.wav"))
 
 
 def test_a_file_of_another_kind_is_refused_by_its_name(model, tmp_path):
     with pytest.raises(ConfigError, match="notes.pdf has a format that cannot be read"):
-        separated(tmp_path / "notes.pdf", model, How(), tmp_path / "out")
+        separated(tmp_path / "notes.pdf", model, SeparationOptions(), tmp_path / "out")
 
 
 def test_an_upload_is_described_and_its_faults_name_no_temporary_folder(song, tmp_path):
@@ -268,15 +268,15 @@ def test_a_training_is_stopped_resumed_and_shown_and_its_model_separates(stems, 
     run, training = tmp_path / "run", Training()
     words = training_words(stems, run, str(body), 200, "whole", "cpu", [])
     words += ["--batch-size=2", "--excerpt-seconds=0.5", "--workers=0"]
-    assert "appears here" in progress_box(training.look())
+    assert "appears here" in progress_box(training.status())
     training.start(words)
     with pytest.raises(ConfigError, match="runs already"):
         training.start(words)
-    wait_until(lambda: training.look().points)
+    wait_until(lambda: training.status().points)
     training.stop()
-    assert training.look().state in ("stopping", "stopped")
-    wait_until(lambda: not training.look().busy)
-    stopped = training.look()
+    assert training.status().state in ("stopping", "stopped")
+    wait_until(lambda: not training.status().busy)
+    stopped = training.status()
     assert stopped.state == "stopped" and 10 <= stopped.iteration < 200
     shown = progress_box(stopped)
     assert (
@@ -285,19 +285,19 @@ def test_a_training_is_stopped_resumed_and_shown_and_its_model_separates(stems, 
     assert shlex.split(stopped.command)[:2] == ["nussl-transfer", "finetune"]
 
     training.start(words)
-    wait_until(lambda: not training.look().busy)
-    done = training.look()
+    wait_until(lambda: not training.status().busy)
+    done = training.status()
     assert (done.state, done.iteration, done.error) == ("done", 200, "")
     assert "Done" in (html := progress_box(done)) and "SI-SDR in dB on" in html
     assert "resuming at iteration" in (run / "run.log").read_text()
-    assert "bass" in separated(song, str(run), How(), tmp_path / "out")
+    assert "bass" in separated(song, str(run), SeparationOptions(), tmp_path / "out")
 
 
 def test_a_training_with_a_wrong_word_does_not_start():
     training = Training()
     with pytest.raises(ConfigError, match="--iterations: expected a whole number from 1"):
         training.start(training_words(Path("/s"), Path("/r"), "body", 0, "whole", "auto", []))
-    assert training.look() == Look()
+    assert training.status() == TrainingStatus()
 
 
 def test_the_message_of_a_training_that_failed_is_shown_and_its_log_is_not():
@@ -305,14 +305,14 @@ def test_the_message_of_a_training_that_failed_is_shown_and_its_log_is_not():
     assert _error(lines, 2, Path("run")) == "The data set has 2 errors:\n  two: is silent\n  <b>: is cut"
     assert "perhaps because memory ran out" in _error(["a line"], -9, Path("run"))
     assert "status 1" in _error(["Traceback (most recent call last):", "KeyError: 1"], 1, Path("run"))
-    shown = progress_box(Look("failed", Path("run"), "nussl-transfer finetune", 10, (), "", "<b>: is cut"))
+    shown = progress_box(TrainingStatus("failed", Path("run"), "nussl-transfer finetune", 10, (), "", "<b>: is cut"))
     assert 'role="alert">&lt;b&gt;: is cut' in shown
 
 
 def test_the_time_that_is_left_is_that_of_the_mean_pace():
     points = ({"iteration": 0, "seconds": 1.0}, {"iteration": 25, "seconds": 10.0})
-    assert Look("running", iterations=100, points=points).seconds_left == pytest.approx(30.0)
-    assert Look("running", iterations=100).seconds_left is None
+    assert TrainingStatus("running", iterations=100, points=points).seconds_left == pytest.approx(30.0)
+    assert TrainingStatus("running", iterations=100).seconds_left is None
 
 
 # ---------------------------------------------------------------- the server

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 RATE = 44_100
-BEAT = 0.6  # seconds of a drum beat, and half of a chord
+BEAT = 0.6  # length of a drum beat in seconds; a chord lasts two
 HEIGHTS = 440.0 * 2.0 ** ((np.arange(128) - 69) / 12)  # frequency in Hz by MIDI number
 
 # Two bars of a chorale, one row per chord: MIDI numbers of the four voices, the highest first.
@@ -27,7 +27,7 @@ Timbre = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def write_examples(folder: Path, models: Sequence[str]) -> dict[str, Path]:
-    """Write an example for each of these models that has one.
+    """Write an example mixture for each of the given models that has one.
 
     Args:
         folder: Where to write ``<example>.wav``.
@@ -141,6 +141,6 @@ def _formant(hertz: np.ndarray, centre: float, width: float) -> np.ndarray:
 
 
 def _add(track: np.ndarray, sound: np.ndarray, at: int) -> None:
-    """Add a sound to a track at a sample; what lies behind the end is cut off."""
+    """Add a sound to a track, starting at a sample; cut the sound off at the end of the track."""
     room = track[at : at + len(sound)]
     room += sound[: len(room)]

@@ -19,13 +19,13 @@ from ...pipelines.summary import draw_curve, read_trend
 from ...report.listen import data_uri
 from ..data_commands import check_parser
 from ..options import stem_options
+from .boxes import error_box, few, note_box, pretty_seconds, rendered
 from .separate_tab import Choice
-from .shown import error_box, few, note_box, pretty_seconds, rendered
-from .training import Look, Training
+from .training import Training, TrainingStatus
 
-# Points of the curve of a whole run: one is drawn every few seconds or minutes.
+# Validations in a whole run, each of which adds a point to the curve.
 POINTS = 20
-SECONDS_BETWEEN_LOOKS = 1.5
+SECONDS_BETWEEN_UPDATES = 1.5
 ITERATIONS = 300  # minutes on a CPU; the command's own default takes hours there
 NO_STEMS = "There is no folder of stems yet. Type its path, such as /home/me/my-stems."
 BEGIN = "The curve appears here. A run can be stopped; Start resumes it."
@@ -43,7 +43,7 @@ def stems_folder(text: str) -> Path:
 
 
 def reading_words(ignore: str, groups: str, missing: str) -> list[str]:
-    """Return the words of the command line that say how the stems are read."""
+    """Return the command-line options of how the stems are read."""
     values = {"--ignore": ignore.strip(), "--groups": groups.strip(), "--missing": "" if missing == "error" else missing}
     return [f"{option}={value}" for option, value in values.items() if value]
 
@@ -51,7 +51,7 @@ def reading_words(ignore: str, groups: str, missing: str) -> list[str]:
 def training_words(
     stems: Path, run: Path, pretrained: str, iterations: int, mode: str, device: str, reading: Sequence[str]
 ) -> list[str]:
-    """Return the words of ``nussl-transfer finetune``, without those that say the default.
+    """Return the arguments of ``nussl-transfer finetune``; options that have their default are left out.
 
     >>> training_words(Path("/s"), Path("/r"), "body", 300, "whole", "auto", [])
     ['/s', '--out=/r', '--iterations=300', '--validate-every=15']
@@ -98,18 +98,18 @@ def checked(stems: Path, reading: Sequence[str]) -> tuple[str, bool]:
     return html, can_train
 
 
-def progress_box(look: Look) -> str:
-    """Return how far a training is, with its curve, as HTML."""
-    if look.state == "idle":
+def progress_box(status: TrainingStatus) -> str:
+    """Return the progress of a training and its curve as HTML."""
+    if status.state == "idle":
         return note_box(BEGIN)
-    report = look.run / "report.txt"
+    report = status.run / "report.txt"
     return rendered(
         "training.html",
-        look=look,
-        share=look.iteration / look.iterations,
-        left=None if look.seconds_left is None or not look.busy else pretty_seconds(look.seconds_left),
-        curve=_curve(look.points),
-        report=report_parts(report.read_text(encoding="utf-8")) if look.state == "done" and report.is_file() else [],
+        status=status,
+        share=status.iteration / status.iterations,
+        left=None if status.seconds_left is None or not status.busy else pretty_seconds(status.seconds_left),
+        curve=_curve(status.points),
+        report=report_parts(report.read_text(encoding="utf-8")) if status.state == "done" and report.is_file() else [],
     )
 
 
@@ -129,7 +129,7 @@ def report_parts(text: str) -> list[tuple[str, str]]:
 
 
 def _curve(points: Sequence[dict]) -> str:
-    """Return the curve as a link that contains the picture; '' before there is one."""
+    """Return the curve as a data URI; '' while it has no points."""
     if not points:
         return ""
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def build(training: Training, models: gr.Dropdown, tabs: gr.Tabs, choices: list[
         training: The training of the page.
         models: The first tab's list of models.
         tabs: The tabs of the page.
-        choices: What that list offers; a finished run is added.
+        choices: The entries of that list; a finished run is added.
         device: Where to train.
     """
     pretrained = [name for name in zoo.models() if name == "body"] + [
@@ -184,41 +184,41 @@ def build(training: Training, models: gr.Dropdown, tabs: gr.Tabs, choices: list[
             shown = gr.HTML(note_box(BEGIN), elem_id="training")
     reading = [ignore, groups, missing]
     seen = gr.State("")
-    clock = gr.Timer(SECONDS_BETWEEN_LOOKS)
+    clock = gr.Timer(SECONDS_BETWEEN_UPDATES)
 
-    def on_check(folder: str, *how: str) -> tuple[str, Any]:
+    def on_check(folder: str, *reading: str) -> tuple[str, Any]:
         try:
             path = stems_folder(folder)
-            html, can_train = checked(path, reading_words(*how))
+            html, can_train = checked(path, reading_words(*reading))
             return html, str(path.with_name(f"{path.stem}-run")) if can_train else gr.skip()
         except (TransferError, OSError) as error:
             return error_box(error), gr.skip()
 
-    def on_start(folder: str, out: str, name: str, count: float, which: str, *how: str) -> str:
+    def on_start(folder: str, out: str, name: str, count: float, which: str, *reading: str) -> str:
         try:
             path = stems_folder(folder)
             place = Path(out.strip()).expanduser().absolute() if out.strip() else path.with_name(f"{path.stem}-run")
-            words = training_words(path, place, name, int(count or 0), which, device, reading_words(*how))
+            words = training_words(path, place, name, int(count or 0), which, device, reading_words(*reading))
             training.start(words)
         except (TransferError, OSError) as error:
             return error_box(error)
         return note_box("Starting.")
 
     def on_clock(before: str) -> tuple[Any, ...]:
-        look = training.look()
-        now = f"{look.state} {look.run} {look.iteration} {look.said}"
+        status = training.status()
+        now = f"{status.state} {status.run} {status.iteration} {status.last_line}"
         if now == before:
             return (gr.skip(),) * 5
-        ready = look.state == "done"
-        buttons = gr.Button(interactive=not look.busy), gr.Button(interactive=look.state == "running")
-        return progress_box(look), *buttons, gr.Button(interactive=ready), now
+        ready = status.state == "done"
+        buttons = gr.Button(interactive=not status.busy), gr.Button(interactive=status.state == "running")
+        return progress_box(status), *buttons, gr.Button(interactive=ready), now
 
     def on_use() -> tuple[Any, ...]:
-        look = training.look()
-        labels = read_info(look.run / "checkpoints" / "best.model.pth").labels
-        if str(look.run) not in [model for _, model in choices]:
-            choices.append((f"{look.run.name}: {few(labels)}", str(look.run)))
-        return gr.Dropdown(choices, value=str(look.run)), gr.Tabs(selected="separate")
+        status = training.status()
+        labels = read_info(status.run / "checkpoints" / "best.model.pth").labels
+        if str(status.run) not in [model for _, model in choices]:
+            choices.append((f"{status.run.name}: {few(labels)}", str(status.run)))
+        return gr.Dropdown(choices, value=str(status.run)), gr.Tabs(selected="separate")
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     changed = [shown, start, stop, use, seen]

@@ -18,8 +18,8 @@ HEADING = (
     "you leave."
 )
 FINETUNE_ELSEWHERE = (
-    "Fine-tuning reads and writes folders of the machine that runs this page, so only a page that is open to no other "
-    "machine offers it: start `nussl-transfer app` without `--host`."
+    "Fine-tuning reads and writes folders of the machine that runs this page, so it is not offered to other machines. "
+    "To fine-tune, start `nussl-transfer app` without `--host`."
 )
 
 
@@ -37,7 +37,7 @@ def build_page(
     Args:
         visitors: Uploads and stems of each visitor.
         training: The training of the page.
-        choices: The models that are offered, as from `model_choices`.
+        choices: The entries of the list of models, from `model_choices`.
         device: Where to compute.
         examples: A file to try for each of some models.
         local: Whether only this machine can open the page; otherwise fine-tuning is not offered.

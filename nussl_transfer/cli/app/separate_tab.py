@@ -17,7 +17,7 @@ from ...separation.ensemble import find_checkpoints, open_mask_network
 from ...separation.files import safe_name
 from ...separation.separate import separate
 from ..words import short_names
-from .shown import error_box, few, note_box, pretty_seconds, stems_box
+from .boxes import error_box, few, note_box, pretty_seconds, stems_box
 from .visitors import Visitors
 
 FORMATS = [("WAV (32 bits)", "wav"), ("FLAC (24 bits)", "flac"), ("MP3", "mp3")]
@@ -35,8 +35,8 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class How:
-    """How to separate: options of :func:`~nussl_transfer.separation.separate.separate`."""
+class SeparationOptions:
+    """The options of :func:`~nussl_transfer.separation.separate.separate` that the page offers."""
 
     format: str = "wav"
     keep_rate: bool = True
@@ -45,7 +45,7 @@ class How:
 
 
 def model_choices(models: Sequence[str] | None) -> list[Choice]:
-    """Return what the page offers to choose: what is shown, and the model.
+    """Return the entries of the list of models: the text to show, and the model.
 
     Args:
         models: Names, runs, files, addresses; None for all published separators.
@@ -63,7 +63,7 @@ def model_choices(models: Sequence[str] | None) -> list[Choice]:
 
 
 def describe(path: str | None) -> str:
-    """Return what an uploaded file is, or why it cannot be separated, as HTML."""
+    """Return the length, rate and channels of an uploaded file, or why it cannot be separated, as HTML."""
     if path is None:
         return ""
     try:
@@ -74,13 +74,15 @@ def describe(path: str | None) -> str:
     return note_box(f"{pretty_seconds(head.seconds)}, {head.sample_rate / 1000:g} kHz, {channels}")
 
 
-def separated(path: Path, model: str, how: How, folder: Path, advance: Callable[[float, float], None] | None = None) -> str:
+def separated(
+    path: Path, model: str, options: SeparationOptions, folder: Path, advance: Callable[[float, float], None] | None = None
+) -> str:
     """Separate a file into a folder, and return players and spectrograms as HTML.
 
     Args:
         path: The file.
         model: The model.
-        how: Options.
+        options: The options that the visitor chose.
         folder: Where the stems go.
         advance: Called with the seconds done and all seconds; an exception in it ends the separation.
 
@@ -90,14 +92,14 @@ def separated(path: Path, model: str, how: How, folder: Path, advance: Callable[
     if path.suffix.lower() not in EXTENSIONS:
         raise ConfigError(f"{path.name} has a format that cannot be read. Take one of {', '.join(EXTENSIONS)}.")
     stems = separate(
-        path, model, out=folder, residual=how.residual, device=how.device, progress=advance, keep_rate=how.keep_rate,
-        format=how.format,
+        path, model, out=folder, residual=options.residual, device=options.device, progress=advance,
+        keep_rate=options.keep_rate, format=options.format,
     )  # fmt: skip
     return stems_box(_playable(path, folder), stems, FILE_LINK)
 
 
 def _playable(path: Path, folder: Path) -> Path:
-    """Return a file that a browser plays: this one, or a copy of its first two channels."""
+    """Return a file that browsers can play: this one, or a FLAC copy of its first two channels."""
     if path.suffix.lower() in PLAYED:
         return path
     copy, head = folder / f"{safe_name(path.stem)}.flac", header(path)
@@ -158,16 +160,16 @@ def build(visitors: Visitors, choices: Sequence[Choice], device: str, examples: 
             progress(done / total, desc=f"{pretty_seconds(done)} of {pretty_seconds(total)}")
 
         progress(0.0, desc="Opening the model")
-        how = How(form, rate, rest, device)
+        options = SeparationOptions(form, rate, rest, device)
         try:
-            return separated(Path(path), name, how, visitors.new_results(request.session_hash), advance)
+            return separated(Path(path), name, options, visitors.new_results(request.session_hash), advance)
         except Stopped:
             return note_box(STOPPED)
         except (TransferError, OSError) as error:
             return error_box(error, Path(path))
 
     def described(path: str | None) -> tuple[str, Any]:
-        # With another file, what is shown of the last one has no place here any more.
+        # A new file was chosen: clear the result of the last one.
         return describe(path), note_box(EMPTY) if path is not None else gr.skip()
 
     def uploaded(path: str | None, request: gr.Request) -> None:

@@ -19,7 +19,7 @@ from ...runtime.device import resolve_device
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 7860  # gradio's own
 MOST_UPLOAD = "1gb"  # an hour in stereo, at 48 kHz and 24 bits
-# Nothing on the page is from elsewhere, and no other page may show it in a frame.
+# The page loads nothing from other hosts, and no other page may show it in a frame.
 POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; form-action 'self'; "
     "object-src 'none'"
@@ -62,14 +62,14 @@ def serve(model: Sequence[str] | None = None, host: str = LOOPBACK, port: int | 
         finally:
             visitors.stop_all()
             training.close()
-    print("\nThe page is closed; what was uploaded and separated is deleted.")
+    print("\nThe page is closed; all uploaded and separated files are deleted.")
 
 
 def asgi(page: Any, results: Path, local: bool) -> Guard:
     """Return a page as an ASGI application.
 
     Args:
-        page: What `build_page` returns.
+        page: The page, from `build_page`.
         results: The folder whose files the server offers for download.
         local: Whether the page is for this machine only.
     """
@@ -95,7 +95,7 @@ def asgi(page: Any, results: Path, local: bool) -> Guard:
 
 
 def run(app: Guard, host: str, port: int | None) -> None:
-    """Print the address, and serve an application until a signal comes.
+    """Print the address, and serve an application until SIGINT or SIGTERM.
 
     Args:
         app: The page.
@@ -104,7 +104,7 @@ def run(app: Guard, host: str, port: int | None) -> None:
 
     Raises:
         ConfigError: The address cannot be opened.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped it.
     """
     import uvicorn
 
@@ -140,7 +140,7 @@ def theme() -> Any:
     """Return gradio's default theme with the system's fonts, and with text whose contrast is at least 4.5 : 1."""
     import gradio as gr
 
-    fills = {"primary": ("#b3390e", "#9a3412"), "cancel": ("#b91c1c", "#991b1b")}  # and while the pointer is on it
+    fills = {"primary": ("#b3390e", "#9a3412"), "cancel": ("#b91c1c", "#991b1b")}  # normal, and under the pointer
     colours = {
         f"button_{kind}_background_fill{state}{ground}": colour
         for kind, pair in fills.items()
@@ -167,8 +167,8 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """Refuse requests that another web site makes through the visitor's browser, and add the page's content policy.
 
-    A site on the web can send forms to 127.0.0.1, and can point a name of its own there (DNS rebinding). Its requests name
-    that site in the header Origin or Host.
+    Any web site can send forms to 127.0.0.1, or point its own name there (DNS rebinding). Such requests have the site's
+    name in the header Origin or Host.
 
     Args:
         app: The page, as an ASGI application.
@@ -186,7 +186,7 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self._allows(headers):
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"This page answers only to itself."})
+            await send({"type": "http.response.body", "body": b"This page refuses requests from other web sites."})
             return
 
         async def send_with_policy(message: dict) -> None:

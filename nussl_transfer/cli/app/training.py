@@ -1,6 +1,6 @@
-"""Run ``nussl-transfer finetune`` in a process of its own, and report its progress.
+"""Run ``nussl-transfer finetune`` in a separate process, and report its progress.
 
-A process can be stopped at any iteration, with everything saved, and its memory is free when it ends.
+A separate process can be stopped at any iteration with everything saved, and frees its memory when it ends.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SECONDS_TO_STOP = 60.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """A snapshot of a training for the page.
+class TrainingStatus:
+    """The state of a training at one moment, for the page.
 
     Attributes:
         state: 'idle', 'running', 'stopping', 'stopped', 'done' or 'failed'.
@@ -32,8 +32,8 @@ class Look:
         command: The command, to be typed in a terminal.
         iterations: Number of iterations of the whole run.
         points: Points of the curve so far.
-        said: The last line of the log.
-        error: Why it failed.
+        last_line: The last line of the log.
+        error: Why it failed; empty unless ``state`` is 'failed'.
     """
 
     state: str = "idle"
@@ -41,7 +41,7 @@ class Look:
     command: str = ""
     iterations: int = 0
     points: tuple[dict, ...] = ()
-    said: str = ""
+    last_line: str = ""
     error: str = ""
 
     @property
@@ -116,31 +116,31 @@ class Training:
                 self._process.kill()
                 self._process.wait()
 
-    def look(self) -> Look:
-        """Return how far the training is."""
+    def status(self) -> TrainingStatus:
+        """Return the state, the progress and the last log line of the training."""
         if self._process is None or self._reader is None:
-            return Look()
-        status = self._process.poll()
-        if status is not None:
+            return TrainingStatus()
+        exit_code = self._process.poll()
+        if exit_code is not None:
             self._reader.join(5.0)
         lines = [line.rstrip() for line in self._lines if line.strip()]
         points = _read_points(self._run)
-        return Look(
-            state=self._state(status, points),
+        return TrainingStatus(
+            state=self._state(exit_code, points),
             run=self._run,
             command=shlex.join([PROGRAM, "finetune", *self._words]),
             iterations=self._iterations,
             points=points,
-            said=lines[-1] if lines else "",
-            error=_error(lines, status, self._run) if status else "",
+            last_line=lines[-1] if lines else "",
+            error=_error(lines, exit_code, self._run) if exit_code else "",
         )
 
-    def _state(self, status: int | None, points: Sequence[dict]) -> str:
-        if status is None:
+    def _state(self, exit_code: int | None, points: Sequence[dict]) -> str:
+        if exit_code is None:
             return "stopping" if self._stopping else "running"
         if self._stopping and not (points and points[-1]["iteration"] >= self._iterations):
             return "stopped"
-        return "failed" if status else "done"
+        return "failed" if exit_code else "done"
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -153,14 +153,12 @@ def _read_points(run: Path) -> tuple[dict, ...]:
         return ()
 
 
-def _error(lines: Sequence[str], status: int, run: Path) -> str:
-    """Return the message of a command that failed, or a sentence where it left none."""
+def _error(lines: Sequence[str], exit_code: int, run: Path) -> str:
+    """Return the error message of a command that failed; if it printed none, a sentence with the exit code."""
     prefix = f"{PROGRAM}: "
     begins = [number for number, line in enumerate(lines) if line.startswith(prefix)]
     if begins:
         return "\n".join(lines[begins[-1] :]).removeprefix(prefix)
-    if status == -9:
+    if exit_code == -9:
         return f"The training was killed, perhaps because memory ran out. Start it again: it resumes in {run}."
-    return (
-        f"The training ended unexpectedly (status {status}). {run / 'run.log'} may say more. Start it again to resume it."
-    )
+    return f"The training ended unexpectedly (status {exit_code}). {run / 'run.log'} may say more. Start it again to resume it."

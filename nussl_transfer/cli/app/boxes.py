@@ -1,4 +1,4 @@
-"""Show stems, the result of a check, a training and errors as HTML, and spectrograms as pictures."""
+"""Render stems, errors and notes as HTML boxes, and compute their spectrograms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...runtime.files import explain_os_error, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 WINDOW, HOP = 512, 128  # samples of `figures.spectrogram_db`
-# Frames that are analysed for each column of a picture; a long file has more, which are skipped.
+# About this many frames are analysed for each column of a picture; in a long file, the others are skipped.
 FRAMES_PER_COLUMN = 6
 
 _ENVIRONMENT = jinja2.Environment(
@@ -29,7 +29,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Return a template of the page with its values; all text in it is escaped."""
+    """Return the HTML of a template filled with values; all text is escaped."""
     return _ENVIRONMENT.get_template(template).render(**values)
 
 
@@ -37,8 +37,8 @@ def error_box(error: TransferError | OSError, uploaded: Path | None = None) -> s
     """Return an error as a box for the page.
 
     Args:
-        error: What was raised.
-        uploaded: An uploaded file; it is named without its temporary folder.
+        error: The error.
+        uploaded: An uploaded file; the message names it without its temporary folder.
     """
     text = explain_os_error(error) if isinstance(error, OSError) else printable(str(error))
     if uploaded is not None:
@@ -57,7 +57,7 @@ def stems_box(mixture: Path, stems: Mapping[str, Path], link_prefix: str) -> str
     Args:
         mixture: The file that was separated.
         stems: File of each label.
-        link_prefix: What the server puts before the path of a file.
+        link_prefix: Start of the address at which the server offers a file; the path of the file follows.
 
     Raises:
         AudioFileError: A file cannot be read.
@@ -80,7 +80,7 @@ def stems_box(mixture: Path, stems: Mapping[str, Path], link_prefix: str) -> str
 
 
 def spectrogram(path: Path, columns: int = figures.WIDTH) -> np.ndarray:
-    """Return a picture's spectrogram of a file up to 8 kHz, in dB; memory does not grow with the file.
+    """Return the spectrogram of a file up to 8 kHz in dB, for a picture; memory does not grow with the file.
 
     Shape:
         [257, nt], with at most ``columns`` columns
@@ -127,7 +127,7 @@ def pretty_seconds(seconds: float) -> str:
 
 
 def few(names: Sequence[str], most: int = 6) -> str:
-    """Return names for a sentence.
+    """Return names for a sentence, at most `most` of them.
 
     >>> few(["a", "b", "c"], most=2)
     'a, b and 1 more'
