@@ -161,4 +161,4 @@ def _error(lines: Sequence[str], exit_code: int, run: Path) -> str:
         return "\n".join(lines[begins[-1] :]).removeprefix(prefix)
     if exit_code == -9:
         return f"The training was killed, perhaps because memory ran out. Start it again: it resumes in {run}."
-    return f"The training ended unexpectedly (status {exit_code}). {run / 'run.log'} may say more. Start it again to resume it."
+    return f"The training ended unexpectedly (status {exit_code}). See {run / 'run.log'}. Start it again to resume it."
