@@ -12,8 +12,10 @@ on ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was 
   times with its finer engine;
 * transients stay as short as they were; a plain phase vocoder, in torch or librosa's, smears them over 40 ms and more;
 * pip installs it; it is not a system program, and needs no process for each stem;
-* variants rendered once into the store would read faster, but multiply the disk space and restrict the changes to a grid;
-  two GPUs of different kinds would compute different bits.
+* it runs on the CPU: two kinds of GPU would compute different bits.
+
+Rendering variants into the store once would make reading faster, but multiply the disk space and restrict the changes to a
+grid.
 
 The paper draws "the amount to pitch shift ... randomly between -3 and 3 semitones", and stretch "randomly between .8 and
 1.2", and does not say whether in steps. Here both are drawn uniformly from the whole range. ``stretch`` is nussl's
@@ -29,9 +31,10 @@ import soxr
 
 from ..errors import ConfigError
 
-# Seconds read and computed beyond both ends of an excerpt, one block of the vocoder, so that it sees no ends there.
+# Seconds of the track to read and process beyond each end of an excerpt: one block of the vocoder. Without it, the vocoder
+# would treat the ends of the excerpt as ends of the sound.
 CONTEXT_SECONDS = 0.1
-# Signalsmith's phases are those of the source at half speed and above; below, it draws some of them at random.
+# The accepted speeds. Down to half speed, Signalsmith takes its phases from the source; below, it draws some at random.
 FASTEST, SLOWEST = 2.0, 0.5
 
 
@@ -55,8 +58,8 @@ def augment(
     """Return an excerpt at another pitch and tempo.
 
     The timing depends on ``pitch``, ``stretch``, ``samples`` and ``before`` alone, so stems with equal values stay aligned
-    to the sample. A higher pitch loses what it moves above half the sample rate; a lower pitch leaves the top of the
-    spectrum empty.
+    to the sample. A higher pitch loses the content that would lie above half the sample rate; a lower pitch leaves the top
+    of the spectrum empty.
 
     Args:
         audio: The excerpt, `source_samples` long, with up to `context_samples` of the track before and after it. Missing
@@ -117,7 +120,7 @@ def _check_size(pitch: float, stretch: float) -> None:
 
 
 def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
-    """Return ``samples`` samples of silence with audio in it from ``start`` on, cut to fit."""
+    """Return ``samples`` samples: the audio from ``start`` on, cut to fit, and silence around it."""
     placed = np.zeros(samples, dtype=np.float32)
     inside = audio[: samples - start]
     placed[start : start + len(inside)] = inside

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 # Fewer missing bytes do not mean that a file was cut: some programs count their header as samples, others round a size
 # up. 1024 bytes are 6 ms of CD audio.
 TOLERATED_BYTES = 1024
-# Programs that write to a pipe cannot go back to fill in the size: ffmpeg and lame leave 0xFFFFFFFF or less its header,
-# sox 0x7FFFF000 or (in AIFF) 0x7F000000, arecord 2 GB less a little; others 0.
+# Programs that write to a pipe cannot go back to fill in the size. ffmpeg and lame leave 0xFFFFFFFF, or that minus the size
+# of the header; sox leaves 0x7FFFF000 or (in AIFF) 0x7F000000; arecord a little less than 2 GB; others 0.
 _PIPED_SIZES = (range(0x7EFF0000, 0x80001000), range(0xFFFF0000, 0x100000000))
 _UNKNOWN = (0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
 _OGG_PAGE = 65_307  # the longest page of an Ogg file, in bytes
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 
-# Where in a file, which bytes, and what the file then is: kinds that people rename to .mp3, or download instead of audio.
+# (position, the bytes there, the kind of file): kinds that people rename to .mp3, or download instead of audio.
 _KINDS = (
     (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "a Windows Media (WMA) file"),
@@ -54,14 +54,14 @@ _KINDS = (
 def missing_bytes(file: BinaryIO, size: int) -> int:
     """Return how many bytes of samples a file lacks; libsndfile reads a cut file without reporting it.
 
-    Knows WAV, RF64, BW64, AIFF, W64, CAF, AU and Ogg. Sizes that mean "unknown" promise nothing.
+    Knows WAV, RF64, BW64, AIFF, W64, CAF, AU and Ogg. Where the size means "unknown", nothing counts as missing.
 
     Args:
         file: The file, open at its start.
         size: Its size in bytes.
 
     Returns:
-        0 where nothing is missing, or not more than `TOLERATED_BYTES`; 1 for an Ogg file without its end.
+        0 if at most `TOLERATED_BYTES` are missing; 1 for an Ogg file whose end is missing.
     """
     head = file.read(40).ljust(40, b"\0")
     name, form = head[:4], head[8:12]
@@ -178,7 +178,7 @@ def _missing_in_w64(file: BinaryIO, size: int) -> int:
         head = file.read(24)
         if len(head) < 24:
             return 0
-        length = struct.unpack("<Q", head[16:])[0]  # with these 24 bytes
+        length = struct.unpack("<Q", head[16:])[0]  # includes these 24 bytes
         if head[:4] == b"data":
             return 0 if length <= 24 or _is_unknown(length) else position + length - size
         if length < 24:
@@ -190,7 +190,7 @@ def _missing_in_caf(file: BinaryIO, size: int) -> int:
     file.seek(8)
     while len(head := file.read(12)) == 12:
         name, length = struct.unpack(">4sq", head)
-        if length < 0:  # to the end of the file
+        if length < 0:  # the chunk reaches to the end of the file
             return 0
         if name == b"data":
             return 0 if _is_unknown(length) else file.tell() + length - size

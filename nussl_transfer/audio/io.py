@@ -70,34 +70,36 @@ def header(path: str | Path) -> Header:
         AudioFileError: The file is absent, unreadable, empty, cut, or not audio.
     """
     path = Path(path)
-    file_of = stem_mp4.on_disk(path)
+    on_disk = stem_mp4.on_disk(path)
     try:
-        status = file_of.stat()
+        status = on_disk.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise AudioFileError(file_of, "is not a file but a folder, a pipe or a device", "Put audio in its place.")
+            raise AudioFileError(
+                on_disk, "is not a file but a folder, a pipe or a device", "Replace it with an audio file."
+            )
         size = status.st_size
-        with open(file_of, "rb") as file:
-            missing = (stem_mp4.missing_bytes if file_of != path else containers.missing_bytes)(file, size)
+        with open(on_disk, "rb") as file:
+            missing = (stem_mp4.missing_bytes if on_disk != path else containers.missing_bytes)(file, size)
             file.seek(0)
             overflowing = containers.overflowing_bytes(file, size)
     except OSError as error:
-        raise _unreadable(file_of, error) from None
+        raise _unreadable(on_disk, error) from None
     if size == 0:
-        raise AudioFileError(file_of, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
+        raise AudioFileError(on_disk, "is empty (0 bytes)", "Copy it again from its source, or remove it.")
     if missing > 0:
         what = f"was cut: its header promises {missing} bytes more"
         if path.suffix.lower() in (".ogg", ".oga", ".opus"):
             what = "was cut: the end of its Ogg stream is missing"
-        raise AudioFileError(file_of, what, "Copy it again from its source.")
+        raise AudioFileError(on_disk, what, "Copy it again from its source.")
     if overflowing:
         what = f"is larger than the 4 GiB that its header can describe: {overflowing} bytes would not be read"
-        raise AudioFileError(file_of, what, "Convert it to RF64, W64 or FLAC, or split it.")
-    if file_of != path:
+        raise AudioFileError(on_disk, what, "Convert it to RF64, W64 or FLAC, or split it.")
+    if on_disk != path:
         stream = stem_mp4.stream(path)
         return Header(stream.sample_rate, stream.channels, stream.frames, stream.codec)
     with _opened(path) as file:
         found = Header(file.samplerate, file.channels, file.frames, file.subtype)
-    # A FLAC that was written to a pipe does not know its length; of MPEG layers I and II libsndfile estimates it.
+    # A FLAC that was written to a pipe lacks the length in its header. For MPEG layers I and II, libsndfile estimates it.
     if found.frames >= _UNKNOWN_FRAMES or found.subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II"):
         found = Header(found.sample_rate, found.channels, sum(map(len, _decode(path, BLOCK))), found.subtype)
     if found.frames == 0:
@@ -155,7 +157,7 @@ def mono(path: str | Path, sample_rate: int, offset: float = 0.0) -> np.ndarray:
     Args:
         path: The file.
         sample_rate: Rate of the result in Hz.
-        offset: Subtracted before resampling, which would turn an offset into a click at both ends.
+        offset: Value to subtract before resampling, which would turn an offset into a click at both ends.
 
     Shape:
         float32 [frames]
@@ -202,7 +204,7 @@ def align(signals: Mapping[Name, np.ndarray], tolerance: float = LENGTH_TOLERANC
 
     Args:
         signals: Name or path -> samples, all at one rate.
-        tolerance: By how much the shortest may be shorter, as a share of the longest.
+        tolerance: Largest accepted difference in length, as a share of the longest.
 
     Shape:
         [..., frames] each; out [..., longest]

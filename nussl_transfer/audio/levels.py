@@ -31,7 +31,7 @@ def active_stretches(powers: np.ndarray, sample_rate: int, frames: int) -> np.nd
     """Return where a signal is active, as start and end of each stretch in samples; the end is exclusive.
 
     Args:
-        powers: Mean square of each block, as of `block_powers`.
+        powers: Mean square of each block, from `block_powers`.
         sample_rate: In Hz.
         frames: Length of the signal.
 
@@ -48,7 +48,7 @@ def active_stretches(powers: np.ndarray, sample_rate: int, frames: int) -> np.nd
 
 
 class Activity:
-    """Tell whether a signal that comes in pieces is active in any block of any channel.
+    """Tell whether a signal that arrives in pieces is active in any block of any channel.
 
     Args:
         sample_rate: In Hz.
@@ -64,7 +64,7 @@ class Activity:
     def __init__(self, sample_rate: int):
         self.sample_rate = sample_rate
         self._found = False
-        self._rest: np.ndarray | None = None  # of a block that is not complete
+        self._rest: np.ndarray | None = None  # the samples of an incomplete block
 
     def push(self, piece: np.ndarray) -> None:
         """Add samples at the end.

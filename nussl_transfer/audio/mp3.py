@@ -30,7 +30,7 @@ _BIT_RATES = {
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's two bits
-# Behind the header, a CRC of two bytes or none, and the side information of 9, 17 or 32 bytes.
+# Offsets of a Xing or Info tag in its frame: behind header (4 bytes), CRC (0 or 2) and side information (9, 17 or 32).
 _XING_PLACES = (13, 15, 21, 23, 36, 38)
 # This many frames of one format in a row prove audio: in other data, three in a row are rarer than 1 in 10^8.
 _PROOF = 3
@@ -51,12 +51,12 @@ class Mp3(NamedTuple):
     """The audio of an MP3 file.
 
     Attributes:
-        frames: Number of MPEG frames, without an Xing, Info or VBRI frame.
+        frames: Number of MPEG frames, without a Xing, Info or VBRI frame.
         samples: Samples per channel in one frame.
         rate: In Hz.
         channels: 1 or 2.
         layer: 1, 2 or 3.
-        promised: Frames that the Xing, Info or VBRI frame promises; None without one.
+        promised: Frames that the Xing, Info or VBRI frame promises, 0 if it gives no number; None without such a frame.
         runs: Where the frames lie, as (start, end) in bytes; tags and junk lie between them.
         info: Where the Xing, Info or VBRI frame lies; None without one.
     """
@@ -207,7 +207,7 @@ def _is_run(data: mmap.mmap | bytes, position: int, kind: int | None) -> bool:
             return True
         following = _word(data, position)
         header = parse_header(following) if following & _KIND == word & _KIND else None
-    # The last frame of a file that was cut does not fit any more.
+    # In a file that was cut, the last frame is incomplete.
     return count == _PROOF or (count > 0 and header is not None)
 
 
@@ -232,7 +232,7 @@ def _tag_length(data: mmap.mmap | bytes, position: int) -> int:
 
 
 def _promised_frames(frame: bytes) -> int | None:
-    """Return the number of frames that an Xing, Info or VBRI frame gives; None where it is audio, or gives none."""
+    """Return the number of frames that a Xing, Info or VBRI frame gives, 0 if it gives none; None for a frame of audio."""
     for at in _XING_PLACES:
         if frame[at : at + 4] in (b"Xing", b"Info") and len(frame) >= at + 12:
             flags, count = struct.unpack(">II", frame[at + 4 : at + 12])
@@ -243,7 +243,7 @@ def _promised_frames(frame: bytes) -> int | None:
 
 
 def open_whole(path: str | Path, about: Mp3) -> Spliced:
-    """Return a file for libsndfile that holds only a correct Info frame and the frames of an MP3.
+    """Return a file for libsndfile that holds only the frames of an MP3, after a correct Info frame (layer III alone).
 
     The file's own Info frame is kept if its count is right, because it may hold the trims for gapless playback.
     """
@@ -257,7 +257,7 @@ def open_whole(path: str | Path, about: Mp3) -> Spliced:
 
 
 def _info_frame(header: bytes, about: Mp3) -> bytes:
-    """Return an Info frame for these frames, of their own format, that promises their number and size."""
+    """Return an Info frame in the format of these frames, which states their number and size."""
     total = sum(end - start for start, end in about.runs)
     first_version = header[1] >> 3 & 3 == 3
     side = (17 if about.channels == 1 else 32) if first_version else (9 if about.channels == 1 else 17)
@@ -265,5 +265,5 @@ def _info_frame(header: bytes, about: Mp3) -> bytes:
     # The lowest bit rate whose frame has room; without a CRC, without padding. 160 kbit/s has room at every rate.
     words = [bytes([0xFF, header[1] | 1, bits << 4 | header[2] & 0x0C, header[3]]) for bits in range(1, 15)]
     headers = ((word, parse_header(int.from_bytes(word, "big"))) for word in words)
-    word, length = next((word, about.length) for word, about in headers if about and about.length >= len(body) + 8)
+    word, length = next((word, found.length) for word, found in headers if found and found.length >= len(body) + 8)
     return word + body + struct.pack(">I", length + total) + bytes(length - 8 - len(body))

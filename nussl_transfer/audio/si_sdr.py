@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-# Beyond this a ratio is rounding error: it is infinite. Infinite ratios are left out of all means and tests.
+# A ratio beyond this is rounding error and counts as infinite. All means and tests leave out infinite ratios.
 LIMIT_DB = 100.0
 
 
 def si_sdr(reference: torch.Tensor | np.ndarray, estimate: torch.Tensor | np.ndarray) -> torch.Tensor:
     """Return the scale-invariant signal-to-distortion ratio in dB, after removing the means; NaN for a silent reference.
 
-    It is ``inf`` if the estimate is the reference at another level (above 100 dB), and ``-inf`` if the estimate is silent
-    or has nothing of the reference (below -100 dB). All sums are in float64, so that levels and offsets cost no digits.
+    It is ``inf`` if the estimate is the reference at any level (above 100 dB), and ``-inf`` if the estimate is silent or
+    has nothing of the reference (below -100 dB). All sums are in float64, so that no level or offset costs precision.
 
     Shape:
         [..., samples], [..., samples] -> float64 [...], on the same device

@@ -81,20 +81,20 @@ def decoded(path: Path, frames: int) -> Iterator[np.ndarray]:
     # Stop at the first frame that cannot be decoded instead of concealing it.
     words += ["-f", "f32le", "-c:a", "pcm_f32le", "-xerror", "-"]
     width = about.channels * _SAMPLE.itemsize
-    with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said) as process:
+    with tempfile.TemporaryFile() as log, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log) as process:
         output = cast(IO[bytes], process.stdout)  # not None: it is a pipe
         try:
             while block := output.read(frames * width):
                 if len(block) < frames * width:
-                    _check_failure(path, process.wait(), said)  # before a stem that may be incomplete is used
+                    _check_failure(path, process.wait(), log)  # before a stem that may be incomplete is used
                 yield np.frombuffer(block, _SAMPLE, len(block) // width * about.channels).reshape(-1, about.channels)
-            _check_failure(path, process.wait(), said)
+            _check_failure(path, process.wait(), log)
         finally:
             process.kill()  # for a reader that stops early; without effect on a process that has ended
 
 
 def missing_bytes(file: BinaryIO, size: int) -> int:
-    """Return how many bytes a stem file lacks of what its boxes promise; ffprobe does not report it.
+    """Return how many of the bytes that its boxes declare a stem file lacks; ffprobe does not report missing bytes.
 
     Args:
         file: The file, open at its start.
@@ -108,17 +108,17 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
         if length == 1:  # the length is in the eight bytes after the name
             length = int.from_bytes(head[8:], "big")
         if length < 8:
-            return 0  # 0: to the end of the file
+            return 0  # length 0: the box reaches to the end of the file
         start += length
         file.seek(start)
     return max(0, start - size)
 
 
-def _check_failure(path: Path, status: int, said: BinaryIO) -> None:
+def _check_failure(path: Path, status: int, log: BinaryIO) -> None:
     if status != 0:
-        said.seek(0)
+        log.seek(0)
         # Drop memory addresses, as in '[aac @ 0x5638fed9f840] Number of bands exceeds limit'.
-        lines = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] *", "", said.read().decode(errors="replace")).strip().splitlines()
+        lines = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] *", "", log.read().decode(errors="replace")).strip().splitlines()
         why = lines[-1].rstrip(". ") if lines else f"status {status}"
         raise AudioFileError(path, f"cannot be decoded (ffmpeg: {why})", "Copy it again from its source.")
 
@@ -138,8 +138,10 @@ def _streams(container: Path, size: int, modified: int) -> tuple[Stream, ...]:
         raise AudioFileError(container, what, "Copy it again from its source.") from None
     try:
         return tuple(
-            Stream(int(of["index"]), int(of["sample_rate"]), int(of["channels"]), _frames(of), of["codec_name"].upper())
-            for of in streams
+            Stream(
+                int(one["index"]), int(one["sample_rate"]), int(one["channels"]), _frames(one), one["codec_name"].upper()
+            )
+            for one in streams
         )
     except (KeyError, ValueError, ZeroDivisionError) as error:
         what = f"does not describe its streams ({error})"

@@ -31,8 +31,8 @@ def stft(audio: torch.Tensor, stft_params: STFTParams) -> torch.Tensor:
     """Return SciPy's STFT of audio, as ``nussl.AudioSignal.stft`` computes it.
 
     Half a window of zeros goes before and after the signal, then zeros until the last frame is full; the
-    spectrum is divided by the sum of the window, so that a full-scale sine has magnitude one half whatever
-    the window.
+    spectrum is divided by the sum of the window, so that a full-scale sine has magnitude one half with any
+    window.
 
     Args:
         audio: The signal.
@@ -94,7 +94,7 @@ def _overlap_add(frames: torch.Tensor, hop: int) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _window_power(stft_params: STFTParams, count: int, device: torch.device) -> torch.Tensor:
-    """Return the sum of the squares of ``count`` windows, as long as `_overlap_add` makes it."""
+    """Return the overlap-added squares of ``count`` windows, by which `istft` divides."""
     length, hop = stft_params.window_length, stft_params.hop_length
     taps = window(stft_params, device)
     _check_invertible(stft_params)
@@ -232,5 +232,5 @@ class IstftStream:
         dropped = min(self.skip, sums.shape[1])
         self.skip -= dropped
         sums = sums[:, dropped:]
-        # Near the end no window may reach a sample; there is no signal there either.
+        # Near the end some samples are under no window; there is no signal there either.
         return sums[:-1] / sums[-1:].clamp(min=1e-10)

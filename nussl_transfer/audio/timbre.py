@@ -18,8 +18,8 @@ import scipy.fft
 # The equalizer's gains are drawn at this many frequencies, evenly spaced on a logarithmic axis.
 KNOTS = 7
 LOWEST_HZ = 80.0
-# A room: reverberation time (60 dB of decay), delay before the reverberation, and its level: the root of its energy
-# relative to that of the direct sound.
+# A room: reverberation time (60 dB of decay), delay before the reverberation, and level of the reverberation (root of its
+# energy, relative to the direct sound).
 T60_SECONDS = (0.15, 0.9)
 DELAY_SECONDS = (0.001, 0.02)
 LEVEL = (0.1, 0.8)
@@ -32,8 +32,8 @@ class Timbre:
     """The filters of one stem.
 
     Attributes:
-        gains_db: Gains of the equalizer in dB at `knot_frequencies`; between them they are interpolated over the logarithm
-            of the frequency, and below the first they are that of the first.
+        gains_db: Gains of the equalizer in dB at `knot_frequencies`. Between two knots the gain is interpolated over the
+            logarithm of the frequency; below the first knot it is that of the first.
         room: The room's (T60 in seconds, delay in seconds, level relative to the direct sound, seed of its noise); None:
             no room.
     """

@@ -61,7 +61,7 @@ class AudioWriter:
             part = np.ascontiguousarray(audio[start : start + AT_ONCE])
             try:
                 self.file.write(part)
-            except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
+            except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that it wrote all
                 raise _unwritten(self.path, error) from error
         self.frames += len(audio)
 
@@ -89,7 +89,7 @@ def written_audio(
         kind = "RF64"
     with written_aside(path) as aside:
         try:
-            # libsndfile does not say why it fails. Creating the file first tells a disk error apart.
+            # libsndfile does not say why it fails. Creating the file first raises OSError if the disk is the reason.
             aside.touch()
             file = soundfile.SoundFile(native_path(aside), "w", sample_rate, channels, subtype, format=kind)
         except soundfile.LibsndfileError as error:
@@ -102,12 +102,12 @@ def written_audio(
             writer = AudioWriter(file, path)
             yield writer
         if frames and not aside.stat().st_size:
-            raise _unwritten(path, "nothing arrived")
+            raise _unwritten(path, "the file is empty")
     if writer.clipped:
         logger.warning("%s: %d samples above full scale were clipped. The format wav keeps them.", path, writer.clipped)
 
 
 def _unwritten(path: Path, why: object) -> OSError:
     return OSError(
-        f"{path} could not be written ({str(why) or 'not all of it arrived'}). Check the free space on its disk."
+        f"{path} could not be written ({str(why) or 'only a part was written'}). Check the free space on its disk."
     )
