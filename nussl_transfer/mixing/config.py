@@ -21,9 +21,9 @@ class MixtureConfig:
         coherent: Probability, 0 to 1, that a mixture is coherent: all its stems come from one track at one time, and share
             pitch and tempo. In the other mixtures each stem has its own track, time, pitch and tempo, which makes a small
             set larger.
-        num_sources: Number of sources in a mixture, each with another label, drawn anew for each mixture. None: one source
-            for each label. A store of many instruments pretrains with a number (Section 2.1 of the paper: deep clustering
-            works for any sources, and any number of them).
+        num_sources: Number of sources in a mixture. Their labels differ, and are drawn for each mixture. None: one source
+            for each label. Give a number to pretrain on a store of many instruments (Section 2.1 of the paper: deep
+            clustering works for any sources, and any number of them).
         fewest_sources: With ``num_sources``: draw the number of sources uniformly from this to ``num_sources``. A new
             network learns from mixtures of two sources long before it learns from mixtures of four.
         gain_db: Each stem is made louder or softer by up to this many dB, drawn uniformly.
@@ -32,7 +32,7 @@ class MixtureConfig:
             change.
         sounding: Draw only excerpts in which every source is active somewhere.
         timbre: Probability, 0 to 1, that a stem gets a random timbre (`nussl_transfer.audio.timbre`): a smooth equalizer
-            and, perhaps, a room. 0 turns it off; the paper has none.
+            and, perhaps, a room. 0 turns it off; the paper does not change timbres.
         eq_db: Standard deviation of that equalizer's gains in dB. 5 suits pretraining; 1 to 2 is a mild setting for
             fine-tuning.
         room: Probability, 0 to 1, that a stem with a random timbre also gets a random room.
@@ -84,6 +84,6 @@ class MixtureConfig:
         """
         if self.excerpt_seconds is None:
             raise ConfigError(
-                "excerpt_seconds is None, and mixtures alone have no checkpoint to take it from. Give a length."
+                "excerpt_seconds is None, and there is no checkpoint to take the length from. Give a length in seconds."
             )
         return self.excerpt_seconds

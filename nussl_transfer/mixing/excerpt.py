@@ -21,7 +21,7 @@ class Excerpt:
         label: The stem of that track.
         start: First sample that is read, in samples of the store.
         frames: Number of samples that are read; the source has ``frames / stretch`` samples.
-        gain: Factor.
+        gain: Factor on the samples.
         pitch: Shift in semitones.
         stretch: Tempo: 1.2 plays faster by a fifth.
         timbre: Equalizer and room; None leaves the timbre as it is.
@@ -66,9 +66,9 @@ def read_excerpt(store: StemReader, excerpt: Excerpt, samples: int) -> np.ndarra
     if not unchanged:
         # A track that is shorter than the mixture becomes shorter or longer with the tempo.
         short = excerpt.frames < source_samples(samples, excerpt.stretch)
-        made = min(samples, round(excerpt.frames / excerpt.stretch)) if short else samples
+        length = min(samples, round(excerpt.frames / excerpt.stretch)) if short else samples
         before = excerpt.start - first
-        audio = augment(audio, made, store.sample_rate, excerpt.pitch, excerpt.stretch, before)
+        audio = augment(audio, length, store.sample_rate, excerpt.pitch, excerpt.stretch, before)
     if excerpt.timbre is not None:
         audio = change_timbre(audio, store.sample_rate, excerpt.timbre)
     if excerpt.gain != 1:

@@ -21,8 +21,8 @@ class JoinedMixtures(Dataset):
     different stores mix: "stems from independently random chosen songs" (Section 3.1 of the paper).
 
     Args:
-        parts: Mixtures of stores that have the same labels. Each part draws its tracks its own way; its seed and length
-            are not used.
+        parts: Mixtures of stores that have the same labels. Each part draws its tracks by its own options; its seed and
+            length are not used.
         shares: Share of each part in the mixtures, in any unit: ``[1, 3]`` takes a quarter from the first.
         length: Number of items.
         seed: Seed of the items, 0 or above.
@@ -98,8 +98,8 @@ class JoinedMixtures(Dataset):
             return part, [(part.store, excerpt) for excerpt in part.draw_track(rng)]
         drawn, shares = [], [share * gives for share, gives in zip(self.shares, self._gives_stems, strict=True)]
         for label in part.draw_labels(rng, part.labels):
-            lender = self._draw_part(rng, shares)
-            drawn.append((lender.store, lender.draw_stem(rng, label)))
+            stem_part = self._draw_part(rng, shares)
+            drawn.append((stem_part.store, stem_part.draw_stem(rng, label)))
         return part, drawn
 
     def _draw_part(self, rng: np.random.Generator, shares: Sequence[float]) -> Mixtures:

@@ -29,7 +29,7 @@ MISSING = ("error", "skip", "silence")
 class Mixtures(Dataset):
     """Draw mixtures from a store.
 
-    A *coherent* mixture takes its stems from one track at one time, and changes pitch and tempo of all alike. An
+    A *coherent* mixture takes all its stems from one track at one time, and gives them the same pitch and tempo. An
     *incoherent* mixture draws track, time, pitch and tempo for each stem.
 
     Args:
@@ -111,7 +111,7 @@ class Mixtures(Dataset):
         return bool(rng.random() < self.coherent)
 
     def draw_track(self, rng: np.random.Generator) -> list[Excerpt]:
-        """Draw a coherent mixture: a track, a start, and the stems that are taken."""
+        """Draw a coherent mixture: a track, a start, and which of its stems to take."""
         # Where tracks lack labels, a label is drawn first, so that rare labels are drawn as often as others.
         pools = self._coherent_pools
         pool = pools[0] if len(pools) == 1 else pools[int(rng.integers(len(pools)))]
@@ -137,14 +137,14 @@ class Mixtures(Dataset):
         return self._excerpt(rng, track, label, start, frames, changes)
 
     def place(self, number: int, label: str) -> int:
-        """Return the place in an item of its source number ``number``, which has this label."""
+        """Return the index in an item of the source that was drawn as number ``number`` and has this label."""
         return self.labels.index(label) if self._by_label else number
 
     def sounding_share(self) -> dict[str, float]:
-        """Return the share of all starts from which every source is active, with and without ``sounding``.
+        """Return the share of all starts at which every source is active; ``sounding`` does not change it.
 
         Returns:
-            'coherent': of coherent mixtures; and each label on its own, where there are incoherent ones.
+            'coherent': the share for coherent mixtures. Each label: the share for its stems in incoherent mixtures.
         """
         shares = {}
         if self.coherent > 0:
@@ -162,8 +162,8 @@ class Mixtures(Dataset):
 
     def _tracks(self) -> list[StoredTrack]:
         """Return the tracks that coherent mixtures are drawn from."""
-        every = self._draws_labels or self.missing == "silence"
-        tracks = [track for track in self.store.tracks if every or len(track.stems) == len(self.labels)]
+        takes_incomplete = self._draws_labels or self.missing == "silence"
+        tracks = [track for track in self.store.tracks if takes_incomplete or len(track.stems) == len(self.labels)]
         if not tracks:
             raise DataError(
                 f"{self.store.folder} has no track with all of {', '.join(self.labels)}, and coherent mixtures need one. "
@@ -183,7 +183,7 @@ class Mixtures(Dataset):
         found = [[track for track in tracks if label in track.stems] for label in self.labels]
         if not self.sounding:
             return [Pool(having) for having in found]
-        whole = self._pool(tracks, None)  # raises where there is no such position at all
+        whole = self._pool(tracks, None)  # raises if no track has such a position
         weights = dict(zip((track.name for track in whole.tracks), np.diff(whole.ends, prepend=0), strict=True))
         return [
             Pool(having, [weights[track.name] for track in having])
@@ -192,16 +192,17 @@ class Mixtures(Dataset):
         ]
 
     def _pool(self, tracks: Sequence[StoredTrack], label: str | None) -> Pool:
-        """Return the tracks that a label, or (None) a coherent mixture, is drawn from."""
+        """Return the tracks from which a label or, for None, a coherent mixture is drawn."""
         if not self.sounding:
             return Pool(tracks)
         weights = [count(self._active_starts(track, label, self._shortest)) for track in tracks]
         if not any(weights):
-            every = f"{self._fewest} sources" if self._draws_labels else " and ".join(self.labels)
+            every = f"{self._fewest} or more sources" if self._draws_labels else " and ".join(self.labels)
+            active = f"{every} are active" if label is None else f"{label} is active"
             instead = "set coherent to 0" if label is None else f"leave {label} out"
             raise DataError(
-                f"{self.store.folder} has no excerpt of {self.samples / self.store.sample_rate:g} s in which "
-                f"{label or every} sound. Set sounding to False, take longer mixtures or fewer sources, or {instead}."
+                f"{self.store.folder} has no excerpt of {self.samples / self.store.sample_rate:g} s in which {active}. Set "
+                f"sounding to False, take longer mixtures or fewer sources, or {instead}."
             )
         return Pool(tracks, weights)
 
@@ -267,7 +268,7 @@ def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int, 
     for number, (store, excerpt) in enumerate(drawn):
         audio = read_excerpt(store, excerpt, mixtures.samples)
         source_audio[0, :, mixtures.place(number, excerpt.label)] = audio
-        # In the order of the sources: the same bits as a sum over the last axis (up to seven sources), 20 times as fast.
+        # Added in the order of the sources: with up to seven, the bits of a sum over the last axis, and 20 times as fast.
         mix_audio[0] += audio
     if given_mixture:
         store, first = drawn[0]

@@ -101,7 +101,10 @@ def _held_out(store: Store, seed: int) -> list[str]:
 
 
 def adapt_to_data(splits: Sequence[TrainValidSplit], config: MixtureConfig) -> MixtureConfig:
-    """Change options that the data does not allow (length and coherence), log the changes, and return the options.
+    """Change the options that the data does not allow, log the changes, and return the options.
+
+    Tracks may be too short, or lack stems that coherent mixtures need. Given mixtures allow neither incoherent mixtures nor
+    changes of gain, timbre or number of sources.
 
     Args:
         splits: The data.

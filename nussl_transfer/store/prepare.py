@@ -75,11 +75,11 @@ def prepare(
         tracks = complete_tracks(tracks, options.missing)
     out = Path(out)
     _check_folder(out, tracks, sample_rate, dataset)
-    look = partial(check, options=options, workers=workers, progress=progress)
-    first_look = look(tracks)
-    if first_look.fatal:
-        raise _refusal(out, _all_errors(tracks, options.silent, look))
-    _check_disk_full(out, first_look.rows, sample_rate)
+    check_tracks = partial(check, options=options, workers=workers, progress=progress)
+    inspection = check_tracks(tracks)
+    if inspection.fatal:
+        raise _no_store_error(out, _all_errors(tracks, options.silent, check_tracks))
+    _check_free_space(out, inspection.rows, sample_rate)
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(out))
@@ -100,8 +100,8 @@ def _write(
 ) -> Store:
     """Write the store into its locked folder; see `prepare`."""
     silent, length_tolerance = options.silent, options.length_tolerance
-    look = partial(check, options=options, workers=workers, progress=progress)
-    (out / PARTS).mkdir(exist_ok=True)  # from the start, so that the next run knows the folder as a store's
+    check_tracks = partial(check, options=options, workers=workers, progress=progress)
+    (out / PARTS).mkdir(exist_ok=True)  # from the start, so that the next run recognises the folder as a store's
     for half_written in out.rglob(".*.part"):
         half_written.unlink()
     missing = "silence" if options.missing == "silence" else "error"
@@ -118,7 +118,7 @@ def _write(
             logger.warning("track %s: never above %g dBFS: %s", track.name, ACTIVITY_DBFS, ", ".join(faint))
         if quiet and silent == "error":
             # Decoded again, to tell silence from channels that cancel.
-            found = silent_stems(look([track], deep=True).rows)
+            found = silent_stems(check_tracks([track], deep=True).rows)
             errors += [finding for finding in found if finding.level == "error"] or [
                 silent_stem(track.name, label) for label in quiet
             ]
@@ -127,15 +127,15 @@ def _write(
         else:
             writer.tracks.append(entry)
     if failed:
-        # A track stops at its first error; the user gets all of them.
-        found = _all_errors([track for track in tracks if track.name in failed], silent, look)
+        # Preparing a track stops at its first error. The user gets all errors of these tracks at once.
+        found = _all_errors([track for track in tracks if track.name in failed], silent, check_tracks)
         explained = {finding.track for finding in found}
         errors += found + [finding for name, finding in failed.items() if name not in explained]
     if errors or not writer.tracks:
         with suppress(OSError):
             (out / PARTS).rmdir()  # only when empty
     if errors:
-        raise _refusal(out, errors)
+        raise _no_store_error(out, errors)
     if not writer.tracks:
         raise DataError(
             f"No track is left for a store in {out}: all were left out. See the warnings above, or run `nussl-transfer "
@@ -146,10 +146,10 @@ def _write(
     return store
 
 
-def _all_errors(tracks: Sequence[Track], silent: str, look: Callable[..., Inspection]) -> list[Finding]:
-    """Read every file of these tracks and return all errors; ``look`` is `check` with its options."""
+def _all_errors(tracks: Sequence[Track], silent: str, check_tracks: Callable[..., Inspection]) -> list[Finding]:
+    """Read every file of these tracks and return all errors; ``check_tracks`` is `check` with its options."""
     logger.warning("the data set has errors; reading all of it to list them at once")
-    errors = [finding for finding in look(tracks, deep=True).findings if finding.level == "error"]
+    errors = [finding for finding in check_tracks(tracks, deep=True).findings if finding.level == "error"]
     if silent == "error":
         return errors
     stems = {(finding.track, finding.label) for finding in errors}
@@ -157,7 +157,7 @@ def _all_errors(tracks: Sequence[Track], silent: str, look: Callable[..., Inspec
     return [finding for finding in errors if finding not in allowed]
 
 
-def _refusal(out: Path, errors: Sequence[Finding]) -> DataError:
+def _no_store_error(out: Path, errors: Sequence[Finding]) -> DataError:
     kept = " Finished tracks there are kept." if (out / PARTS).is_dir() else ""
     return DataError(f"{format_errors(errors)}\nNo store was made in {out}.{kept}")
 
@@ -186,7 +186,7 @@ def _entries(
 def _make(track: Track, writer: StoreWriter, tolerance: float) -> StoredTrack | Finding:
     """Write the stems of one track, then its entry."""
     try:
-        # Before reading, so that a file that changes meanwhile is stale in the next run.
+        # Described before they are read: a file that changes meanwhile is then stale in the next run.
         sources = describe_sources(track)
         stems, mixture = _stems(track, writer.sample_rate, tolerance)
     except AudioFileError as error:
@@ -263,15 +263,15 @@ def _check_folder(out: Path, tracks: Sequence[Track], sample_rate: int, dataset:
     for track in tracks:
         for path in track.files:
             if os.path.commonpath([here, os.path.abspath(path)]) == here:
-                raise DataError(f"{out} is above the stem {path}, and a store must not lie there. Name another folder.")
+                raise DataError(f"{out} contains the stem {path}: a store cannot contain its sources. Name another folder.")
 
 
-def _check_disk_full(out: Path, rows: Sequence, sample_rate: int) -> None:
-    made = sum(path.stat().st_size for path in out.rglob("*.wav"))
+def _check_free_space(out: Path, rows: Sequence, sample_rate: int) -> None:
+    written = sum(path.stat().st_size for path in out.rglob("*.wav"))
     # Files that are summed into one stem are counted one by one: this is an upper bound.
-    needed = sum(row.seconds for row in rows) * sample_rate * _SAMPLE - made
-    above = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(above).free
+    needed = sum(row.seconds for row in rows) * sample_rate * _SAMPLE - written
+    existing = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise DataError(
             f"The disk of {out} is too small: the store needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. "

@@ -1,4 +1,4 @@
-"""Resume an interrupted preparation: an entry for each finished track.
+"""Resume an interrupted preparation, by an entry for each finished track.
 
 The entry ``<store>/.parts/<track>.json`` holds the track's part of the manifest, and the size and time of each source file.
 Stems are written before their entry, and the manifest after all entries, so nothing incomplete is ever read as complete.
@@ -19,7 +19,7 @@ from ..runtime.files import read_json, write_json
 from .manifest import MANIFEST, MIXTURE, StoredStem, StoredTrack
 
 PARTS = ".parts"
-# Errors of reading a file that is not an entry, or an entry of an older form.
+# Errors from reading a file that is not an entry, or is an entry in an older format.
 _NO_ENTRY = (DataError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -68,7 +68,7 @@ def load_entry(store: Path, track: Track, sample_rate: int) -> StoredTrack | Non
 
 
 def discard_entry(store: Path, name: str) -> None:
-    """Remove a track that is to be made again; the manifest, which lists it, goes first."""
+    """Remove a track before it is prepared again; first remove the manifest, which lists it."""
     if (store / name).exists():
         (store / MANIFEST).unlink(missing_ok=True)
     _remove(store, _path(store, name))

@@ -130,7 +130,7 @@ class Store:
     def fingerprint(self) -> str:
         """Return a SHA-256 of the stems' names, lengths, levels and activity.
 
-        Other audio under the same names has another fingerprint; the same stems prepared again have the same.
+        The same stems prepared again have the same fingerprint; other audio under the same names has another.
         """
         measured = [
             [track.name, track.frames, {label: [stem.rms, stem.peak, stem.active] for label, stem in track.stems.items()}]

@@ -430,9 +430,9 @@ def test_sounding_share_is_given_with_and_without_sounding(gaps):
 
 
 def test_stems_that_never_sound_together_are_an_error(gaps):
-    with pytest.raises(DataError, match="no excerpt of 0.5 s in which bass and voice sound.*set coherent to 0"):
+    with pytest.raises(DataError, match="no excerpt of 0.5 s in which bass and voice are active.*set coherent to 0"):
         draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True)
-    with pytest.raises(DataError, match="in which voice sound.*leave voice out"):
+    with pytest.raises(DataError, match="in which voice is active.*leave voice out"):
         draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True, coherent=0.0)
 
 

@@ -259,7 +259,7 @@ def test_a_folder_with_other_files_is_not_written_to(folder, out, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file, and a store is a folder"):
         make(folder, tmp_path / "file")
-    with pytest.raises(DataError, match="a store must not lie there. Name another folder|belong to no store"):
+    with pytest.raises(DataError, match="a store cannot contain its sources. Name another folder|belong to no store"):
         make(folder, folder)
     make(folder, tmp_path / "other", dataset="x")
     with pytest.raises(DataError, match="holds a store of x at 16000 Hz, and cannot hold one of stems at 8000 Hz"):
