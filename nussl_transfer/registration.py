@@ -61,14 +61,14 @@ TABLE = (
 
 
 def register_all() -> None:
-    """Offer every part of ``TABLE``, and models by name, as soon as nussl's module is imported. Twice is harmless."""
+    """Offer every part of ``TABLE``, and models by name, once nussl's module is imported. A second call is harmless."""
     for module in dict.fromkeys(part.module for part in TABLE):
         on_import(module, functools.partial(register, *(part for part in TABLE if part.module == module)))
     on_import("nussl.core.migration", load_by_name)
 
 
 def load_by_name() -> None:
-    """Have nussl's loader take what `checkpoints.zoo.resolve` takes: a name, the folder of a run, or an address."""
+    """Let nussl's loader accept what `checkpoints.zoo.resolve` accepts: a name, the folder of a run, or an address."""
     from nussl.core.migration import SafeModelLoader
 
     load = SafeModelLoader.load

@@ -1,1 +1,1 @@
-"""Basics that every other room uses: files, locks, logs, devices, downloads, memory, signals, process groups, imports."""
+"""Helpers for all other packages: files, locks, logs, devices, downloads, memory, signals, process groups, imports."""

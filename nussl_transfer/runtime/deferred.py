@@ -1,7 +1,7 @@
 """Defer imports until first use, and run code when a module is imported.
 
-nussl imports all that any part of it may need: pandas for a table of scores, scikit-learn for clustering, ignite and
-TensorBoard for training. Together they take seconds and 200 MB, and separating a file needs none of them.
+nussl imports at once everything that any part of it may need: pandas for a table of scores, scikit-learn for clustering,
+ignite and TensorBoard for training. Together they take seconds and 200 MB, and separating a file needs none of them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def on_import(
     Args:
         name: Full name of the module.
         function: Called after the module's code has run. If it raises, the import fails, and the next import tries again.
-        around: Makes a context manager that holds while the module's code runs.
+        around: Returns a context manager, which is active while the module's code runs.
     """
     if name in sys.modules:
         function()

@@ -70,7 +70,8 @@ def _check_cuda(device: str, number: int | None) -> None:
             f"its own GPU, and torch sees {count}. Use 'cuda', and as many processes as there are GPUs."
         )
     if (number or 0) >= count:
-        raise ConfigError(f"Device {device!r} is not available: torch sees {count}, counted from 0. Use 'cuda'.")
+        found = f"torch sees {count} CUDA device{'s' * (count != 1)}, numbered from 0"
+        raise ConfigError(f"Device {device!r} is not available: {found}. Use 'cuda'.")
 
 
 def _check_mps(device: str, number: int | None) -> None:

@@ -60,7 +60,7 @@ def _name_aside(name: str) -> str:
     end = f".{os.getpid()}.part"
     encoded = os.fsencode(name)
     if len(encoded) + len(end) + 1 > LONGEST_NAME:
-        # Two long names may begin alike.
+        # A checksum, because two long names may begin alike.
         name = f"{os.fsdecode(encoded[: LONGEST_NAME // 2])}.{zlib.crc32(encoded):08x}"
     return f".{name}{end}"
 
@@ -110,8 +110,8 @@ def read_json(
         error: The class of the errors.
 
     Raises:
-        DataError: The file is missing, is not a JSON object (NaN and Infinity are not JSON), has another format or lacks
-            a key. The message names the file.
+        DataError: Or the class ``error``. The file is missing, is not a JSON object (NaN and Infinity are not JSON), has
+            another format or lacks a key. The message names the file.
     """
     path = Path(path)
     name = printable(path)
@@ -155,7 +155,7 @@ def _escape(surrogate: re.Match) -> str:
 
 
 def explain_os_error(error: OSError) -> str:
-    """Return one sentence or two on what went wrong with which file, and what to do.
+    """Return one or two sentences that name the file, say what went wrong, and say what to do.
 
     Examples:
         >>> print(explain_os_error(OSError(errno.ENOSPC, "No space left on device", "run/curve.json")))

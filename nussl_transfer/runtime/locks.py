@@ -27,11 +27,11 @@ _held: dict[tuple[int, Path], int] = {}
 def locked(folder: str | Path) -> Iterator[None]:
     """Within the block, no other process can lock the same folder. Blocks of one process may nest.
 
-    The folder is made if it is absent, with those above it. Those that are still empty after the block are removed again.
+    Missing folders are made, down to this one. Those that are still empty after the block are removed again.
 
     The operating system releases the lock when the process ends, so a leftover lock file does not block. It is a record
     lock (`lockf`): unlike with `flock`, forked DataLoader workers do not keep it when this process is killed. On a file
-    system without locks, nobody is locked out.
+    system without locks, the block runs without one.
 
     Args:
         folder: The folder.
@@ -58,14 +58,14 @@ def locked(folder: str | Path) -> Iterator[None]:
     finally:
         del _held[key]
         _release(path, file)
-        with suppress(OSError):  # the first that is not empty ends it
+        with suppress(OSError):  # the first folder that is not empty ends the loop
             for one in made:
                 one.rmdir()
 
 
 def _acquire(path: Path, folder: Path) -> IO[str]:
     while True:
-        folder.mkdir(parents=True, exist_ok=True)  # its holder may have just removed it, as empty
+        folder.mkdir(parents=True, exist_ok=True)  # the last holder of the lock may have just removed it, as empty
         try:
             file = path.open("a+", encoding="utf-8")
         except FileNotFoundError:
@@ -83,8 +83,8 @@ def _acquire(path: Path, folder: Path) -> IO[str]:
             return file
         if os.name == "nt" or (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
             break
-        file.close()  # its holder has just removed it
-    with suppress(OSError):  # on a full disk the lock has no name in it
+        file.close()  # the last holder of the lock has just removed the file
+    with suppress(OSError):  # on a full disk the lock works, but does not name its holder
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

@@ -51,10 +51,10 @@ def sum_over_processes(part: torch.Tensor) -> torch.Tensor:
 
 
 def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tensor:
-    """Normalise a part of a batch with mean and variance of the whole batch, which all processes hold together.
+    """Normalise this process's part of a batch with the mean and the variance of the whole batch.
 
     The running statistics of the module follow the whole batch. The module stays torch's own, as it must in a checkpoint;
-    ``torch.nn.SyncBatchNorm`` is another class, and runs on GPUs alone.
+    ``torch.nn.SyncBatchNorm`` is another class, and runs on GPUs only.
 
     Shape:
         [nb, channels, ...] -> the same
@@ -66,7 +66,7 @@ def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tens
     centred = part - mean.view(shape)
     # Squares of centred values: with a large mean, E[x^2] - E[x]^2 would cancel.
     variance = _Total.apply(centred.square().sum(axes)) / count  # [channels]
-    _follow(norm, mean.detach(), variance.detach() * (count / (count - 1)))
+    _update_running_statistics(norm, mean.detach(), variance.detach() * (count / (count - 1)))
     normal = centred * (variance + norm.eps).rsqrt().view(shape)
     if norm.affine:
         normal = normal * norm.weight.view(shape) + norm.bias.view(shape)
@@ -74,7 +74,7 @@ def normalize_over_processes(norm: _BatchNorm, part: torch.Tensor) -> torch.Tens
 
 
 @torch.no_grad()
-def _follow(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
+def _update_running_statistics(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
     if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
     count = cast(torch.Tensor, norm.num_batches_tracked)
@@ -86,7 +86,7 @@ def _follow(norm: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> Non
 
 
 class _Total(torch.autograd.Function):
-    """Sum over all processes. Every process uses the sum, so its gradient is the sum of their gradients."""
+    """Sum over all processes. Every process uses the sum, so the gradient of a part is the sum of all their gradients."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, part: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 # `timeout` and `torchrun` send a signal to a process and to its group, so one stop may arrive twice within this time.
-SECONDS_OF_ONE = 0.5
+SAME_SIGNAL_SECONDS = 0.5
 NAMES = (None, "Ctrl-C", "SIGTERM")
 
 
@@ -81,7 +81,7 @@ class Interrupts:
             self.name = NAMES[self._largest(NAMES.index(self.noted))]
 
     def leave(self, message: str) -> None:
-        """End the process as the noted signal demands; without one, do nothing.
+        """End the process as the signal that arrived demands; without one, do nothing.
 
         Args:
             message: The message of the exception, as logged.
@@ -98,7 +98,7 @@ class Interrupts:
     def _on_ctrl_c(self, number: int, frame: FrameType | None) -> None:
         if self.noted is None:
             self._note("Ctrl-C")
-        elif time.monotonic() - self._came > SECONDS_OF_ONE:
+        elif time.monotonic() - self._came > SAME_SIGNAL_SECONDS:
             raise KeyboardInterrupt
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:

@@ -47,7 +47,7 @@ def test_an_absent_apple_gpu_is_an_error(monkeypatch, device):
 def test_a_device_number_beyond_the_last_is_an_error(two_gpus, apple_gpu):
     assert resolve_device("cuda") == "cuda"
     assert resolve_device("cuda:1") == "cuda:1"
-    with pytest.raises(ConfigError, match="Device 'cuda:2' is not available: torch sees 2, counted from 0"):
+    with pytest.raises(ConfigError, match="Device 'cuda:2' is not available: torch sees 2 CUDA devices, numbered from 0"):
         resolve_device("cuda:2")
     with pytest.raises(ConfigError, match="Device 'mps:1' is not available"):
         resolve_device("mps:1")

@@ -17,7 +17,7 @@ from tiny_runs import assert_same_runs, at_item, in_a_process, same, stop
 from nussl_transfer.checkpoints.checkpoint import read_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.mixing.mixtures import Mixtures
-from nussl_transfer.runtime.signals import SECONDS_OF_ONE
+from nussl_transfer.runtime.signals import SAME_SIGNAL_SECONDS
 
 
 def state_of(folder) -> dict:
@@ -109,7 +109,7 @@ def test_a_signal_in_the_validation_before_training_leaves_nothing_half_done(tra
 def test_a_second_ctrl_c_stops_at_once_and_keeps_what_was_saved(train, unbroken, tmp_path):
     def twice():
         send(signal.SIGINT)()
-        time.sleep(2 * SECONDS_OF_ONE)
+        time.sleep(2 * SAME_SIGNAL_SECONDS)
         send(signal.SIGINT)()
 
     with pytest.raises(KeyboardInterrupt, match="^$"):
