@@ -18,8 +18,8 @@ class ItemCodec(numcodecs.abc.Codec):
     """Writes objects with `torch.save`, and reads them by the rules of `safe_load`.
 
     nussl uses numcodecs' `Pickle`, which runs any code in the file; numcodecs 0.15.2 and later refuse to read it unless
-    the whole process opts in. Later runs read a cache too, so the process cannot trust only what it wrote itself. This
-    codec needs no trust: it reads tensors, arrays, numbers, text and `AudioSignal`, and refuses anything else.
+    the whole process opts in. A process may read a cache that an earlier run or somebody else wrote. This codec needs no
+    trust: it reads tensors, arrays, numbers, text and `AudioSignal`, and refuses anything else.
     """
 
     codec_id = "nussl_transfer.items"
@@ -66,7 +66,7 @@ def item_globals() -> list[tuple[Any, str]]:
     return [
         *checkpoint_globals(),
         (_BlankSignal, f"{AudioSignal.__module__}.{AudioSignal.__qualname__}"),
-        (AudioSignal, "\n"),  # may be filled but not called: no name in a file contains a line break
+        (AudioSignal, "\n"),  # a file may fill one but not call the class: no name in a file contains a line break
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),
         (np.ndarray, "numpy.ndarray"),

@@ -29,7 +29,7 @@ LATE = (
 
 @contextlib.contextmanager
 def while_nussl_imports() -> Iterator[None]:
-    """Provide what nussl needs while it is imported, also after an import of it has failed."""
+    """Provide what nussl needs while it is imported, even if an earlier import of it failed."""
     forget_submodules("nussl", force=True)
     for package in ("museval", "musdb", "stempeg"):
         forget_submodules(package)
@@ -101,7 +101,8 @@ def ffmpeg_by_name() -> Iterator[None]:
 
     nussl and museval import musdb, and musdb imports stempeg, which raises RuntimeError without the two programs. nussl
     catches the error, museval does not, so `import nussl` fails. Only `.stem.mp4` files need the programs. Here stempeg
-    finds their bare names: everything else works, and reading a `.stem.mp4` fails only if ffmpeg is still missing.
+    gets their bare names instead of paths: everything else works, and reading a `.stem.mp4` fails only if ffmpeg is still
+    missing.
     """
     which = shutil.which
     if which("ffmpeg") and which("ffprobe"):

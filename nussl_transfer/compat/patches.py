@@ -59,7 +59,7 @@ def repair_resample() -> None:
     from nussl.core import audio_signal
 
     librosa = audio_signal.librosa
-    if isinstance(librosa, View) or not _takes_no_positions(librosa):
+    if isinstance(librosa, View) or not _requires_keywords(librosa):
         return
 
     def resample(y: Any, orig_sr: float, target_sr: float, **kwargs: Any) -> Any:
@@ -73,7 +73,7 @@ def repair_mel_projection() -> None:
     from nussl.ml.networks.modules import blocks
 
     librosa = blocks.librosa
-    if isinstance(librosa, View) or not _takes_no_positions(librosa):
+    if isinstance(librosa, View) or not _requires_keywords(librosa):
         return
     filters = OnFirstUse("librosa.filters")
 
@@ -118,9 +118,10 @@ def repair_model_loading() -> None:
 def repair_cache() -> None:
     """Repair `transforms.Cache` and `cache_dataset`.
 
-    numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl uses; older versions run any code in the cache,
-    so the repair applies to each. zarr 3.0 (January 2025) dropped the arguments that nussl opens a cache with; with zarr 3
-    a cache raises an error that says so. (zarr looks up codecs by name in numcodecs' registry, where ours is added.)
+    numcodecs 0.15.2 refuses to decode its `Pickle`, the codec that nussl uses. Older versions run any code in the cache, so
+    the repair applies to every version. zarr 3.0 (January 2025) dropped the arguments with which nussl opens a cache; with
+    zarr 3, opening a cache raises an error that says so. (zarr looks up codecs by name in numcodecs' registry, which gets
+    ours.)
     """
     from nussl.datasets import transforms
 
@@ -135,7 +136,7 @@ def repair_report_card() -> None:
     """Repair `nussl.evaluation.report_card`, which takes the mean of all columns, even of text.
 
     pandas 2.0 (April 2023) no longer skips such columns: ``DataFrame.mean`` raises. Here the two columns of text are
-    dropped first; nussl excludes them from the names of the metrics, too.
+    dropped first; nussl does not count them among the metrics either.
     """
     module = importlib.import_module("nussl.evaluation.report_card")  # `nussl.evaluation.report_card` is the function
     for name in ("_get_mean_and_std", "_get_medians"):
@@ -144,7 +145,7 @@ def repair_report_card() -> None:
 
 
 def repair_plain_loading() -> None:
-    """Let ``torch.load`` open a file that nussl saved, weights only, as is torch's default since 2.6.
+    """Let ``torch.load`` open a file that nussl saved with ``weights_only=True``, torch's default since 2.6.
 
     torch refuses `STFTParams` and nussl's transforms. They only keep their arguments, so they join torch's list of safe
     classes. NumPy's numbers, which a trained model's loss history may hold, are not nussl's and are not added: load such
@@ -230,8 +231,8 @@ def _sources_in(module: str) -> dict[str, str]:
     return {node.name: "".join(lines[node.lineno - 1 : node.end_lineno]) for node in classes}
 
 
-def _takes_no_positions(librosa: types.ModuleType) -> bool:
-    """Return whether librosa is 0.10 or later. Inspecting its functions would import them, so the version decides."""
+def _requires_keywords(librosa: types.ModuleType) -> bool:
+    """Return whether librosa is 0.10 or later. The version decides, because inspecting its functions would import them."""
     major, minor = librosa.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (0, 10)
 

@@ -16,7 +16,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 FORMAT = "nussl_transfer"
 KEY = "nussl_transfer"  # in nussl's metadata: the key under which this package stores its own
-# The configuration of the paper's network has 2 kB.
+# The configuration of the paper's network takes 2 kB.
 MOST_CONFIG_BYTES = 2**20
 
 

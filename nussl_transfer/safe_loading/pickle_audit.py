@@ -72,7 +72,7 @@ def _read_archive(path: Path) -> set[str]:
         if records.get(name, 0) > LARGEST_PICKLE:
             raise AuditError(f"its data.pkl has {records[name]} bytes, the limit is {LARGEST_PICKLE}")
         outline = _Outline(io.BytesIO(archive.read(name)))
-    _walk(outline.load())
+    _check_value_count(outline.load())
     for storage in outline.storages:
         _, kind, key, _, numel = storage
         has, asked = records.get(f"{folder}/data/{key}", 0), numel * STORAGES[kind]
@@ -87,7 +87,7 @@ def _read_legacy(file: io.BufferedReader, size: int) -> set[str]:
     declared: dict[str, int] = {}
     for _ in range(4):  # protocol version, system, the saved object, the order of its storages
         outline = _Outline(start)
-        _walk(outline.load())
+        _check_value_count(outline.load())
         names |= outline.names
         declared |= {str(storage[2]): storage[4] * STORAGES[storage[1]] for storage in outline.storages}
         if any(storage[5:] != (None,) for storage in outline.storages):
@@ -125,7 +125,7 @@ class _Placeholder:
 class _Outline(_PythonUnpickler):
     """Reads the opcodes that torch's weights-only unpickler reads, and creates placeholders.
 
-    It derives from Python's unpickler in Python: the one in C allocates a memo as large as the file says.
+    It derives from the unpickler that is written in Python: the one in C allocates a memo as large as the file says.
     """
 
     OPCODES = """PROTO STOP GLOBAL NEWOBJ REDUCE BUILD APPEND APPENDS SETITEM SETITEMS MARK TUPLE TUPLE1 TUPLE2 TUPLE3 NONE
@@ -186,8 +186,8 @@ def _check_keys(keys: list) -> None:
         raise AuditError("it has a dictionary with keys that are neither text nor numbers")
 
 
-def _walk(value: object) -> None:
-    """Check the number of values, counting each as often as something refers to it: a reader visits it that often."""
+def _check_value_count(value: object) -> None:
+    """Check the number of values. Each counts as often as something refers to it: a reader visits it that often."""
     waiting, seen = [value], 0
     while waiting:
         value = waiting.pop()

@@ -115,8 +115,8 @@ def dtype_globals(codes: str) -> list[tuple[type, str]]:
 def only(names: list[tuple[Any, str]]) -> Iterator[None]:
     """Within the block, let `torch.load(weights_only=True)` accept exactly these names and torch's own.
 
-    What the process allowed by `torch.serialization.add_safe_globals` is suspended in the block and restored after it.
-    (torch's own `safe_globals` would afterwards remove what is on both lists.)
+    Within the block, classes that the process has added by `torch.serialization.add_safe_globals` are not accepted. After
+    it they are again. (torch's own `safe_globals` would afterwards remove a class that is on both lists.)
     """
     with _LIST_LOCK:
         before = torch.serialization.get_safe_globals()

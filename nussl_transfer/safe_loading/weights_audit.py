@@ -25,7 +25,7 @@ TORCH_LAYERS = frozenset(
     Identity Flatten Unflatten AvgPool1d AvgPool2d MaxPool1d MaxPool2d Upsample""".split()
 )
 MOST_LAYERS = 1000
-# Arguments whose product is the size of a matrix that a layer computes by NumPy, also on the meta device.
+# Arguments whose product is the size of a matrix that a layer computes with NumPy, even on the meta device.
 _MATRICES = (("num_frequencies", "num_mels"), ("num_filters", "filter_length"))
 
 
@@ -62,7 +62,7 @@ def check_weights(path: object, content: dict) -> None:
 
 
 def check_finite(path: object, state: dict[str, torch.Tensor]) -> None:
-    """Refuse a checkpoint with weights that are NaN or infinite: its output would be, too.
+    """Check that all weights are finite: a network with NaN or infinite weights gives NaN or infinite output.
 
     Raises:
         CheckpointError: A weight is not finite.
