@@ -25,12 +25,12 @@ from .losses.heads import is_plain_head
 # The replacement of a layer: a function of the layer's inputs, or the layer's output.
 Override = Callable[..., torch.Tensor] | torch.Tensor
 
-# Frames of a block of a recurrent layer. Torch reorders the weights for each block: at 64 frames that takes a quarter of
+# Frames in a block of a recurrent layer. Torch reorders the weights for each block: with 64 frames, that takes a quarter of
 # the time of the paper's network. 640 frames save a twentieth of the time and need 25 MB more. A chunk has four blocks.
 BLOCK = 320
-# Frames of a block of a head that must give nussl's very bits: it makes several copies.
+# Frames in a block of a head whose output must equal nussl's bit for bit: such a head makes several copies.
 HEAD_BLOCK = 64
-# Rows (frames of any items) of a block of a head with a softmax: its output stays in the processor's cache.
+# Rows (frames of any items) in a block of a head with a softmax: its output stays in the processor's cache.
 ROWS = 256
 
 
@@ -39,7 +39,7 @@ def in_blocks(model: SeparationModel, exact: bool = True) -> dict[str, Override]
 
     Args:
         model: The network, in evaluation mode; no gradients are taken.
-        exact: Whether a softmax must give the very bits that torch's gives; that takes nine times as long.
+        exact: Whether a softmax must equal torch's bit for bit, which takes nine times as long.
     """
     if any(weight.device.type != "cpu" for weight in model.parameters()):
         return {}
@@ -94,7 +94,7 @@ def run_recurrent(layer: nn.RNNBase, data: torch.Tensor) -> torch.Tensor:
         shape = (frames, rows, directions * layer.hidden_size)
         if number < layer.num_layers - 1:
             output = data.new_empty(shape)
-        else:  # the order of axes that is returned
+        else:  # laid out in the order of axes that is returned
             output = data.new_empty(rows, frames, shape[2]).transpose(0, 1)
         for direction in range(directions):
             columns = slice(direction * layer.hidden_size, (direction + 1) * layer.hidden_size)
@@ -144,7 +144,7 @@ def _softmax_rows(head: Embedding, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _by_source(head: Embedding) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, int]]:
-    """Return a head's weights and bias with their rows in the order of (source, bin), and the number of both."""
+    """Return a head's weights and bias with rows in the order of (source, bin), and the numbers of sources and bins."""
     sizes = head.embedding_size, head.num_features * head.num_audio_channels
 
     def reorder(values: torch.Tensor) -> torch.Tensor:

@@ -88,10 +88,10 @@ def build_transfer_chimera(
     """Return the configuration of the paper's ChimeraNet, for ``nussl.ml.SeparationModel``.
 
     The arguments are those of ``nussl.ml.networks.builders.build_recurrent_chimera``, with the paper's values as
-    defaults. The paper gives neither dropout nor activations. Here there is no dropout. Embeddings are unit vectors of a
-    tanh, as in the paper on deep clustering. nussl's usual sigmoid keeps all of them in one orthant: after 100 iterations
-    on one batch of four sounds the loss was 0.23 with a sigmoid and 0.03 with tanh. Masks are a softmax, so that the
-    estimates always add up to the mixture.
+    defaults. The paper gives neither dropout nor activations. Here there is no dropout. Embeddings go through a tanh, then
+    are scaled to unit length, as in the paper on deep clustering. nussl's usual sigmoid keeps all of them in one orthant:
+    after 100 iterations on one batch of four sounds the loss was 0.23 with a sigmoid and 0.03 with tanh. Masks are a
+    softmax, so that the estimates always add up to the mixture.
 
     Args:
         num_sources: Number of masks.
@@ -154,7 +154,7 @@ def with_num_sources(config: dict, num_sources: int) -> dict:
 
 
 def _add_mask_head(config: dict) -> None:
-    """Put a mask head on the layer on which the embedding head is, if there is one."""
+    """Add a mask head with the same input as the embedding head, if there is an embedding head."""
     embedding = config["modules"].get(EMBEDDING_HEAD, {})
     below = [connection[1] for connection in config["connections"] if connection[0] == EMBEDDING_HEAD]
     if embedding.get("class") != "Embedding" or len(below) != 1 or "mix_magnitude" not in config["modules"]:
@@ -183,7 +183,7 @@ def transplant(
         The new network, and a report of the layers that were copied, initialised and dropped.
 
     Raises:
-        CheckpointError: A layer other than the mask head has not the shape that its configuration gives.
+        CheckpointError: A layer other than the mask head does not have the shape that its configuration gives.
     """
     labels = sorted(labels)
     network = SeparationModel(with_num_sources(source.config, len(labels)))

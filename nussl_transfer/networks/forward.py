@@ -1,4 +1,4 @@
-"""Run a network: only the layers that some outputs need, with some layers replaced for one call.
+"""Run only those layers of a network that some outputs need, with some layers replaced for one call.
 
 `forward` is nussl's own loop over ``model.connections`` with two additions: it stops at the requested outputs, and a layer
 can be replaced for one call. `ForwardPass` runs the outputs that a training mode's losses use; `run_network` runs one
@@ -100,7 +100,7 @@ def run_network(
         magnitude: Magnitude spectrograms; they are moved to the network's device.
         output: 'mask' or 'embedding'.
         bf16: Whether matrices are multiplied in bfloat16; spectra, their normalisation and the result are float32.
-        exact: Whether a softmax on the CPU gives nussl's masks to the last bit; without, it is faster.
+        exact: Whether a softmax on the CPU must equal nussl's bit for bit. False is faster.
 
     Shape:
         [nb, nt, nf, nc] -> float32 [nb, nt, nf, nc, ns] on the network's device
@@ -178,19 +178,20 @@ class ForwardPass:
 
         Args:
             batch: Audio, or nussl's spectra and targets.
-            first_frame: First frame at which thinned outputs are computed.
+            first_frame: One of the frames at which outputs with a frame step are computed.
         """
         return self._run(self._with_targets(batch), first_frame)
 
     def in_parts(self, batch: dict, first_frame: int, count: int) -> Iterator[tuple[float, dict, dict]]:
         """Yield (share of the items, outputs, targets) for parts of a batch, one after the other.
 
-        Taking the gradient of share x loss at each part gives the gradient of the whole batch, in the memory of one part.
+        The gradients of share x loss, summed over the parts, are the gradient of the whole batch, and need the memory of
+        one part.
         Batch normalisation of the spectra sees the whole batch; elsewhere in a network it would see a part.
 
         Args:
             batch: Audio, or nussl's spectra and targets.
-            first_frame: First frame at which thinned outputs are computed.
+            first_frame: One of the frames at which outputs with a frame step are computed.
             count: Number of parts.
         """
         batch = self._with_targets(batch)
@@ -262,7 +263,7 @@ class ForwardPass:
 
     def _defers(self) -> bool:
         """Return whether the loss can compute the embedding, piece by piece."""
-        return EMBEDDING_HEAD in self.outputs and DeferredEmbedding.can_be(self.model.layers[EMBEDDING_HEAD])
+        return EMBEDDING_HEAD in self.outputs and DeferredEmbedding.supports(self.model.layers[EMBEDDING_HEAD])
 
     def _run_deferred(self, batch: dict, frames: slice, overrides: Mapping[str, Override]) -> dict:
         (below,) = next(connection[1] for connection in self.model.connections if connection[0] == EMBEDDING_HEAD)
@@ -283,7 +284,7 @@ class ForwardPass:
 
 
 def over_processes(model: SeparationModel) -> dict[str, Override]:
-    """Return overrides that normalise over the parts of a batch that all processes hold; one process needs none.
+    """Return overrides that normalise over the whole batch, of which each process holds a part; one process needs none.
 
     Raises:
         ConfigError: A layer other than nussl's BatchNorm holds a batch normalisation in training.

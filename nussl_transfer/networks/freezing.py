@@ -26,8 +26,8 @@ def outputs_of_mode(mode: str) -> list[str]:
     return {"pretrain": [EMBEDDING_HEAD], "whole": [EMBEDDING_HEAD, *masks], "mask": masks}[mode]
 
 
-def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[str]:
-    """Return the layers that are frozen: those of the mode, and those in ``frozen``.
+def frozen_layers(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[str]:
+    """Return the layers to freeze: those that the mode freezes, and those in ``frozen``.
 
     Raises:
         ConfigError: A layer that is named or needed is not in the network, or nothing would be left to train.
@@ -51,7 +51,7 @@ def layers_of_mode(model: SeparationModel, mode: str, frozen: Sequence[str] = ()
 
 def trainable_parameters(model: SeparationModel, mode: str, frozen: Sequence[str] = ()) -> list[nn.Parameter]:
     """Return the parameters that a mode trains: those that the optimizer must hold."""
-    held = layers_of_mode(model, mode, frozen)
+    held = frozen_layers(model, mode, frozen)
     return [parameter for name, layer in model.layers.items() if name not in held for parameter in layer.parameters()]
 
 
@@ -76,7 +76,7 @@ def parameter_groups(
         body_learning_rate: Learning rate of the body. None: one group at one rate, as in the paper.
 
     Raises:
-        ConfigError: As :func:`layers_of_mode`; or the body has a rate of its own and is frozen, or the heads are.
+        ConfigError: As :func:`frozen_layers`; or the body has a rate of its own and is frozen, or the heads are.
 
     References:
         Howard, Ruder, "Universal language model fine-tuning for text classification", ACL 2018, section 3.2.
@@ -85,7 +85,7 @@ def parameter_groups(
         return [{"params": trainable_parameters(model, mode, frozen), "lr": learning_rate}]
     body = [name for name in model.layers if name not in (EMBEDDING_HEAD, MASK_HEAD)]
     heads = [name for name in model.layers if name not in body]
-    held = layers_of_mode(model, mode, frozen)
+    held = frozen_layers(model, mode, frozen)
     groups = []
     for part, layers, rate in (("heads", heads, learning_rate), ("body", body, body_learning_rate)):
         trained = [p for name in layers if name not in held for p in model.layers[name].parameters()]

@@ -15,9 +15,9 @@ RECURRENT = "recurrent_stack"
 def widen(model: SeparationModel, hidden_size: int) -> SeparationModel:
     """Return a network with wider BLSTM layers that gives the same outputs.
 
-    The new units are initialised as in a new network. Every weight from a new unit to an old one, and to the heads, is 0:
-    so the outputs stay, and training can use the new units from the first step. (Chen, Goodfellow and Shlens, "Net2Net:
-    Accelerating Learning via Knowledge Transfer", ICLR 2016, double old units instead.)
+    The new units are initialised as in a new network. Every weight from a new unit to an old one, and to the heads, is 0.
+    So the outputs stay the same, and training can use the new units from the first step. (Chen, Goodfellow and Shlens,
+    "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016, double old units instead.)
 
     Args:
         model: A ChimeraNet of `build_transfer_chimera` with LSTM layers; it is not changed.
@@ -67,5 +67,5 @@ def _widened(name: str, weight: torch.Tensor, new: torch.Tensor, old_size: int, 
 
 
 def _places(units: torch.Tensor, old_size: int, size: int) -> torch.Tensor:
-    """Return where units of blocks of `old_size` stand in blocks of `size`."""
+    """Return the new indices of units when blocks of `old_size` units grow to blocks of `size`."""
     return units % old_size + units // old_size * size

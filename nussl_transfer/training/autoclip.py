@@ -13,13 +13,13 @@ from ..errors import ConfigError
 
 
 class AutoClip:
-    """Clip gradients at a percentile of the history of their norms, the present norm included.
+    """Clip gradients at a percentile of the history of their norms, including the current one.
 
     A norm that is not finite is recorded but does not count. The caller must skip the step of such a gradient.
 
     Args:
         parameters: Their gradients are clipped together.
-        percentile: 0 to 100. The paper takes 10, so nine of ten steps are shortened.
+        percentile: 0 to 100. The paper takes 10, which shortens nine of ten steps.
 
     Raises:
         ConfigError: The percentile is out of range.
@@ -34,13 +34,13 @@ class AutoClip:
             raise ConfigError(f"percentile must be a number from 0 to 100: got {percentile}.")
         self.parameters = list(parameters)
         self.percentile = percentile
-        self._room = torch.empty(0)
+        self._buffer = torch.empty(0)
         self._seen = 0
 
     @property
     def history(self) -> torch.Tensor:
         """Norms so far, float32 [steps], on the gradients' device."""
-        return self._room[: self._seen]
+        return self._buffer[: self._seen]
 
     @torch.no_grad()
     def __call__(self, loss: torch.Tensor | None = None) -> torch.Tensor:
@@ -66,15 +66,15 @@ class AutoClip:
 
     def load_state_dict(self, state: dict) -> None:
         """Resume from the result of :meth:`state_dict`."""
-        self._room = state["history"].float()
-        self._seen = len(self._room)
+        self._buffer = state["history"].float()
+        self._seen = len(self._buffer)
 
     def _remember(self, norm: torch.Tensor) -> None:
-        if self._seen == len(self._room) or self._room.device != norm.device:
-            room = norm.new_empty(max(1024, 2 * self._seen))
-            room[: self._seen] = self.history
-            self._room = room
-        self._room[self._seen] = norm
+        if self._seen == len(self._buffer) or self._buffer.device != norm.device:
+            larger = norm.new_empty(max(1024, 2 * self._seen))
+            larger[: self._seen] = self.history
+            self._buffer = larger
+        self._buffer[self._seen] = norm
         self._seen += 1
 
 

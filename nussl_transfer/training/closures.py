@@ -1,12 +1,12 @@
 """Closures for any nussl trainer: one training or validation step in each of the paper's three modes.
 
-========== ======================= ================================ =============================
+========== ======================= ================================ ===================================
 mode       trains                  loss                             computes
-========== ======================= ================================ =============================
+========== ======================= ================================ ===================================
 pretrain   body, embedding head    deep clustering                  no masks
 whole      everything              0.01 DC + 0.99 L1 of magnitudes  everything
-mask       mask head               L1 of magnitudes                 no embedding; no graph below
-========== ======================= ================================ =============================
+mask       mask head               L1 of magnitudes                 no embedding; no gradients below
+========== ======================= ================================ ===================================
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nussl.ml.train.trainer import BackwardsEvents
 from ..errors import ConfigError
 from ..networks.chimera import PAPER
 from ..networks.forward import ForwardPass
-from ..networks.freezing import check_mode, freeze, freeze_buffers_and_dropout, layers_of_mode
+from ..networks.freezing import check_mode, freeze, freeze_buffers_and_dropout, frozen_layers
 from ..runtime.reduce import average_gradients
 
 
@@ -40,7 +40,7 @@ class LossOptions(TypedDict, total=False):
 
 
 class EngineState(Protocol):
-    """What nussl's engines keep in ``engine.state``. ignite's own class declares batch and output as integers."""
+    """Type of ``engine.state`` in nussl's engines. ignite's own class declares batch and output as integers."""
 
     iteration: int
     epoch: int
@@ -56,7 +56,7 @@ class EngineState(Protocol):
 
 
 def state_of(engine: Engine) -> EngineState:
-    """Return the state of one of nussl's engines, by its true types."""
+    """Return the state of one of nussl's engines, with its true types."""
     return cast(EngineState, engine.state)
 
 
@@ -98,7 +98,7 @@ class TransferClosure(TrainClosure):
             eq. 3   L    = alpha L_DC + (1 - alpha) L_MI
 
         Both are averaged over the items of a batch. The paper does not state the denominators. If its eq. 2 sums over
-        the sources, as it is printed, its L1 term is ns times ours, and alpha weighs the two terms accordingly.
+        the sources, as printed, its L1 term is ns times ours, and the same alpha gives clustering less weight there.
 
     References:
         Bugler, Pardo, Seetharaman, "A Study of Transfer Learning in Music Source Separation", 2020, section 2.2.
@@ -132,15 +132,16 @@ class TransferClosure(TrainClosure):
             raise ConfigError(f"accumulate must be at least 1: got {accumulate}.")
         self.forward = ForwardPass(model, mode, targets, frame_step, bf16, mask_frame_step)
         self.accumulate, self.as_floats = accumulate, as_floats
-        self.frozen = layers_of_mode(model, mode, frozen)
+        self.frozen = frozen_layers(model, mode, frozen)
         self._always_frozen = self.frozen
         freeze(model, self.frozen)
         _check_none_frozen(optimizer, model, self.frozen)
 
     def freeze_for_now(self, layers: Sequence[str] = ()) -> None:
-        """Freeze these layers too, although the optimizer holds their parameters; without any, thaw them again.
+        """Freeze these layers as well, until the next call; without any, unfreeze them.
 
-        A parameter without a gradient is skipped by torch's optimizers, so neither momentum nor weight decay moves it.
+        The optimizer may hold their parameters: torch's optimizers skip a parameter without a gradient, so neither
+        momentum nor weight decay moves it.
 
         Args:
             layers: Names of layers.
@@ -212,7 +213,7 @@ class TransferValidationClosure(ValidationClosure):
         """Return more measures of a batch, by name. A subclass can override this.
 
         Args:
-            output: What the network computed.
+            output: The outputs of the network, by layer.
             target: The batch, with spectra and targets.
         """
         return {}

@@ -96,9 +96,9 @@ class Training:
         )
         measuring: TransferValidationClosure
         if config.choose_by == "si_sdr":
-            measuring = SiSdrClosure(self.stepping.shown, job.info.stft_params, **shared)
+            measuring = SiSdrClosure(self.stepping.eval_model, job.info.stft_params, **shared)
         else:
-            measuring = TransferValidationClosure(self.stepping.shown, **shared)
+            measuring = TransferValidationClosure(self.stepping.eval_model, **shared)
         self.trainer, self.validator = create_train_and_validation_engines(self.closure, measuring, device=config.device)
         parts = {
             "optimizer": self.optimizer,
@@ -107,7 +107,7 @@ class Training:
             "skipped": self.skipped,
             "curve": self.curve,
         }
-        self.saver = Saver(job.run, job.model, self.stepping.shown, job.info, config, parts)
+        self.saver = Saver(job.run, job.model, self.stepping.eval_model, job.info, config, parts)
         self.saver.restore()
         done, size = self.folder.iteration, config.batch_size
         items = range(done * size, config.iterations * size)
@@ -118,8 +118,7 @@ class Training:
             items = range(len(job.valid))
             self.valid_batches = Batches(job.valid, items, size, config.workers, "validation", config.device)
             self.validation = Validation(self.validator, self.valid_batches, interrupts)
-        shown = config if is_main_process() else replace(config, progress=False)
-        self.progress = Progress(shown, done)
+        self.progress = Progress(config if is_main_process() else replace(config, progress=False), done)
         self._attach()
 
     def run(self) -> None:
@@ -141,11 +140,11 @@ class Training:
         if config.tensorboard and is_main_process():
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
         with explain_worker_death(self.train_batches, self.valid_batches), self.progress:
-            self._validate_if_due()  # before training, or where a signal came before the validation
+            self._validate_if_due()  # before training, or if a signal came before the last validation
             if not (self._is_over(self.trainer) or self.interrupts.name):
                 self.trainer.run(self.train_batches)
                 if not self.interrupts.name:
-                    self._validate_if_due()  # the last epoch is shorter than the others, so nussl's trainer has not
+                    self._validate_if_due()  # nussl's trainer does not validate after a last epoch that is shorter
             self._leave_if_interrupted()
         self._end()
 
@@ -154,13 +153,13 @@ class Training:
         self.trainer.add_event_handler(BackwardsEvents.BACKWARDS_COMPLETED, self._on_gradient)
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._on_iteration)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._on_validation)
-        self.validator.add_event_handler(Events.ITERATION_STARTED, self._send)
+        self.validator.add_event_handler(Events.ITERATION_STARTED, self._move_batch)
         self.validator.add_event_handler(Events.ITERATION_COMPLETED, self._on_validation_batch)
         for callback in self.job.callbacks:
             callback(self.trainer, self.validator)
 
-    def _send(self, engine: Engine) -> None:
-        # nussl's engines send every batch to the CPU unless there is CUDA.
+    def _move_batch(self, engine: Engine) -> None:
+        # nussl's engines move every batch to the CPU unless there is CUDA.
         if not self.config.device.startswith(("cpu", "cuda")):
             batch = state_of(engine).batch
             for name, value in batch.items():
@@ -168,7 +167,7 @@ class Training:
                     batch[name] = value.to(self.config.device)
 
     def _on_start(self, engine: Engine) -> None:
-        self._send(engine)
+        self._move_batch(engine)
         self.interrupts.agree()
         self.warm_up.set_rate(engine.state.iteration)
         if self.config.thaw_after:
@@ -199,7 +198,7 @@ class Training:
     def _on_validation(self, engine: Engine) -> None:
         """Validate, add a point to the curve, step the schedule, and save."""
         self.skipped.settle()
-        for losses in getattr(engine.state, "iter_history", {}).values():  # nussl keeps them all, to the end
+        for losses in getattr(engine.state, "iter_history", {}).values():  # nussl keeps all losses until the run ends
             losses[:] = [float(loss) for loss in losses]
         state = state_of(engine)
         iteration = state.iteration
@@ -210,8 +209,8 @@ class Training:
             engine.terminate()
             return
         point = self.curve.add(iteration, measures, self._rate(), test_si_sdr)
-        shown = {name: value for name, value in point.items() if name not in ("iteration", "seconds")}
-        self.progress.line(iteration, **shown)
+        measured = {name: value for name, value in point.items() if name not in ("iteration", "seconds")}
+        self.progress.line(iteration, **measured)
         self.progress.resume()
         if iteration == 0:
             return
@@ -241,16 +240,16 @@ class Training:
                 ))  # fmt: skip
         with synchronized():
             if self.job.probe is not None and is_main_process():
-                test_si_sdr = self.job.probe(self.stepping.shown.eval())
+                test_si_sdr = self.job.probe(self.stepping.eval_model.eval())
         return broadcast((measures, test_si_sdr))  # all ranks must decide alike
 
     def _save(self, is_best: bool = False) -> None:
         self.saver.save(self.trainer, is_best, getattr(self.job.probe, "mixture_si_sdr", None))
 
     def _is_over(self, engine: Engine) -> bool:
-        return engine.state.iteration >= self.config.iterations or self._is_stale()
+        return engine.state.iteration >= self.config.iterations or self._stops_early()
 
-    def _is_stale(self) -> bool:
+    def _stops_early(self) -> bool:
         return 0 < self.config.stop_after <= self.curve.without_improvement()
 
     def _leave_if_interrupted(self) -> None:

@@ -85,14 +85,14 @@ def fit(
         resumed run differs from an uninterrupted one.
     """
     config = replace(config, device=resolve_device(config.device))
-    decides = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
+    identity = {"network": fingerprint(model), "training": describe(train), "validation": describe(valid)}
     train = _with_length(train, config)
     if valid is not None and len(valid) < 1:
         raise ConfigError("The validation data set is empty. Give at least 1 item, or no validation data set.")
     if valid is None and config.choose_by != "loss":
         raise ConfigError(f"choose_by={config.choose_by!r} needs validation data. Give valid, or choose by 'loss'.")
     with Interrupts() as interrupts, lock_run_folder(out), preserve_random_state():
-        run = Run(out, {**plain(asdict(config)), **decides}, provenance)
+        run = Run(out, {**plain(asdict(config)), **identity}, provenance)
         torch.manual_seed(rank_seed(config.seed))
         broadcast_model(model.to(config.device))
         targets = Targets(info.stft_params, config.phase_sensitive) if targets is None else targets
@@ -115,7 +115,7 @@ def fit(
 
 
 def describe(dataset: SizedDataset | None) -> dict | None:
-    """Return what identifies the items of a data set, as plain values. A run resumes only with the same."""
+    """Return what identifies the items of a data set, as plain values. A run resumes only with an equal description."""
     if dataset is None:
         return None
     if hasattr(dataset, "describe"):

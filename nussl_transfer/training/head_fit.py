@@ -22,11 +22,11 @@ from ..runtime.reduce import sum_over_processes
 from .loader import Batches, SizedDataset
 
 BATCH = 8
-FRAME_STEP = 8  # neighbouring frames are much alike: more mixtures are worth more than more frames
-BANDS = 32  # the bins of a band weight the frames alike, so one matrix serves them all
+FRAME_STEP = 8  # neighbouring frames are similar: more mixtures help more than more frames of each
+BANDS = 32  # all bins of a band give a frame the same weight, so they share one Gram matrix
 FLOOR = 0.01  # smallest share of the mixture that a source is taken to have
-LARGEST = 3.0  # largest logit that is fitted: beyond, a mask hardly changes
-RIDGE = 0.01  # of the mean energy of the inputs
+LARGEST = 3.0  # largest logit that is fitted: beyond it a mask hardly changes
+RIDGE = 0.01  # as a share of the mean energy of the inputs
 SHARPEN = 1.5  # least squares pulls logits towards 0; this factor gave the lowest mask loss in all trials
 
 
@@ -42,15 +42,15 @@ def fit_mask_head(
     """Set the weights of the mask head by least squares, on the first mixtures of a data set.
 
     The head is linear, followed by a softmax over the sources or a sigmoid. The regression fits the logits of the targets'
-    masks; for a softmax those are log magnitudes, less their mean over the sources. Frames count by the mixture's
-    magnitude, as in the mask loss.
+    masks; for a softmax those are log magnitudes, less their mean over the sources. The mixture's magnitude weights the
+    frames, as it does in the mask loss.
 
     Args:
         model: The network, on the device. Only its mask head is changed.
         train: The data set.
         targets: Adds spectra and targets to a batch of audio; batches that hold spectra already are not passed to it.
-        mixtures: How many of its items to use.
-        device: Where to compute.
+        mixtures: Number of items to use.
+        device: Device to compute on.
         workers: Number of loader processes.
 
     Returns:
@@ -59,7 +59,10 @@ def fit_mask_head(
     head = model.layers[MASK_HEAD]
     below = input_of_head(model)
     if below is None or not can_fit(head):
-        logger.info("The mask head keeps its random weights: only a softmax or a sigmoid can be fitted.")
+        logger.info(
+            "The mask head keeps its random weights: only a linear head on one layer, with a softmax or a sigmoid, can be "
+            "fitted."
+        )
         return False
     was_training, _ = model.training, model.eval()
     softmax = "softmax" in head.activation

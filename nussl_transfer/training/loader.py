@@ -102,12 +102,12 @@ class Batches:
         self._shares = [len(part) / len(whole) for part, whole in zip(parts, wholes, strict=True)]
         workers = min(workers, max(1, len(indices)))
         # One row per worker, in shared memory: its process id, and the item it is making.
-        self.at = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
-        # The loader draws a seed for its workers, which do not use it. Drawn from torch's own generator, it would shift
-        # the dropout of a resumed run against that of an uninterrupted one.
+        self.worker_items = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
+        # The loader draws a seed for its workers, which do not use it. If it drew from torch's own generator, dropout in
+        # a resumed run would differ from that in an uninterrupted one.
         self.loader = DataLoader(
-            _Watched(dataset, self.at),
-            # torch declares lists of indices, and only iterates: a range needs no memory.
+            _Watched(dataset, self.worker_items),
+            # torch declares lists of indices, but only iterates over them; a range needs no memory.
             batch_sampler=[part for part in parts if part],  # type: ignore[misc]
             num_workers=workers,
             generator=torch.Generator(),
@@ -127,7 +127,7 @@ class Batches:
             # Copied asynchronously here: nussl's engine would copy each tensor synchronously.
             yield {name: _sent(value, self.device) for name, value in batch.items()}
 
-    def of_all(self, losses: Sequence[float]) -> list[float]:
+    def whole_batch_losses(self, losses: Sequence[float]) -> list[float]:
         """Return the loss of each whole batch, from this rank's losses of its shares."""
         own = iter(losses)
         return all_reduce_sum([share * next(own) if share else 0.0 for share in self._shares])
@@ -150,7 +150,7 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:  # torch has no class for it, and raises it wherever the main process is just then
+    except RuntimeError as error:  # torch has no class for it, and raises it wherever the main process happens to be
         dead = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
         if dead is None:
             raise
@@ -159,7 +159,7 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
             f"item {item} of the {loader.name} data ({describe_item(loader.dataset, item)})"
             for loader in loaders
             if loader is not None
-            for process, item in loader.at.tolist()
+            for process, item in loader.worker_items.tolist()
             if process in processes and item >= 0
         ]
         reason = str(error).splitlines()[0].strip(" .")
@@ -176,7 +176,7 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
 
 
 def describe_item(dataset: SizedDataset, index: int) -> str:
-    """Return the tracks and stems that an item is made of. For a data set that draws none, its class."""
+    """Return the tracks and stems that an item is made of; for a data set without `draw`, its class."""
     if isinstance(dataset, RepeatedDataset):
         return f"item {dataset.position(index)} of {type(dataset.dataset).__name__}"
     if not hasattr(dataset, "draw"):
@@ -203,8 +203,8 @@ class _Failure:
 class _Watched(Dataset):
     """A data set that records which item it makes, and returns a failure where torch would print a traceback."""
 
-    def __init__(self, dataset: SizedDataset, at: torch.Tensor):
-        self.dataset, self.at = dataset, at
+    def __init__(self, dataset: SizedDataset, worker_items: torch.Tensor):
+        self.dataset, self.worker_items = dataset, worker_items
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -212,7 +212,7 @@ class _Watched(Dataset):
     def __getitem__(self, index: int) -> tuple[int, dict] | _Failure:
         worker = get_worker_info()
         if worker is not None:
-            self.at[worker.id, 1] = index
+            self.worker_items[worker.id, 1] = index
         try:
             return index, _numbers_of(self.dataset[index])
         except Exception as error:  # whatever it is, the run ends and names the item
@@ -223,7 +223,7 @@ class _Watched(Dataset):
 
 
 def _numbers_of(item: object) -> dict:
-    """Return what a network can use of an item.
+    """Return the tensors, arrays and numbers of an item.
 
     Raises:
         DataError: The item holds no mixture.
@@ -259,9 +259,9 @@ def _sent(value: object, device: str) -> object:
 
 
 def _leave_signals_to_the_main_process(number: int) -> None:
-    """Ignore Ctrl-C and SIGTERM, which often reach all processes: the main one still needs its batch."""
+    """Ignore Ctrl-C and SIGTERM, which often reach all processes: the main one still needs the current batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = get_worker_info()
     if worker is not None and isinstance(worker.dataset, _Watched):
-        worker.dataset.at[number, 0] = os.getpid()
+        worker.dataset.worker_items[number, 0] = os.getpid()

@@ -1,4 +1,4 @@
-"""Make the optimizer, and its learning rate schedules: halve it on a plateau, warm it up."""
+"""Make the optimizer and its learning rate schedules: lower the rate on a plateau, warm it up at the start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def schedule_of(optimizer: torch.optim.Optimizer, config: FitConfig) -> torch.op
 
 
 class WarmUp:
-    """Raise the learning rate linearly over the first iterations, from ``1 / iterations`` of it to all of it.
+    """Raise the learning rate linearly over the first iterations, from ``1 / iterations`` of the full rate to all of it.
 
     The rate depends on the iteration alone, so a resumed run needs no state of this class.
 

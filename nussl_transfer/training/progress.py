@@ -15,7 +15,7 @@ from .config import FitConfig
 
 LINE_EVERY = 100
 # Reading a loss waits for the GPU, so it is read rarely.
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_READS = 0.5
 BAR = "{n_fmt}/{total_fmt} |{bar}| {desc}"
 
 
@@ -31,7 +31,7 @@ class Progress:
     def __init__(self, config: FitConfig, done: int, clock: Callable[[], float] = time.monotonic):
         self.config, self.clock = config, clock
         self.first, self.began = done, clock()
-        self.looked = self.began
+        self.last_read = self.began
         self.iteration = self.items = 0
         self.busy, self.since = 0.0, self.began
         self._stack = ExitStack()
@@ -65,8 +65,8 @@ class Progress:
         now = self.clock()
         self.busy, self.since = self.busy + now - self.since, now
         self.iteration, self.items = iteration, self.items + self.config.batch_size
-        if not self.bar.disable and now - self.looked >= SECONDS_BETWEEN_LOOKS:
-            self.looked = now
+        if not self.bar.disable and now - self.last_read >= SECONDS_BETWEEN_READS:
+            self.last_read = now
             self.bar.n = iteration
             self.bar.set_description_str(self._description(loss, learning_rate), refresh=True)
         if iteration % LINE_EVERY == 0 and iteration % self.config.validate_every:
@@ -79,7 +79,7 @@ class Progress:
         self.items, self.busy = 0, 0.0
 
     def resume(self) -> None:
-        """Call after a validation: its time does not count for the items per second."""
+        """Call after a validation, to leave its time out of the items per second."""
         self.since = self.clock()
 
     def _description(self, loss: float | torch.Tensor, learning_rate: float) -> str:

@@ -33,7 +33,7 @@ from ..safe_loading.safe_load import safe_load
 
 FORMAT = 2
 SHOWN_DIFFERENCES = 5
-# These may differ when a run resumes: they decide where and how fast it computes, not what.
+# These may differ when a run resumes, because they do not change its numbers.
 FREE_KEYS = ("device", "workers", "progress", "tensorboard", "skip_limit")
 
 

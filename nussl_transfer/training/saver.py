@@ -22,7 +22,7 @@ class Saver:
     Args:
         run: Folder of the run.
         model: The network in training.
-        shown: The network to write into checkpoints: the averaged one, if there is one.
+        eval_model: The network to write into checkpoints: the averaged one, if there is one.
         info: What the checkpoints record about themselves.
         config: How to train.
         parts: Everything else that changes during training, by name. Each has ``state_dict`` and ``load_state_dict``.
@@ -32,12 +32,13 @@ class Saver:
         self,
         run: Run,
         model: SeparationModel,
-        shown: SeparationModel,
+        eval_model: SeparationModel,
         info: CheckpointInfo,
         config: FitConfig,
         parts: dict,
     ):
-        self.folder, self.model, self.shown, self.info, self.config = run, model, shown, info, config
+        self.folder, self.model, self.eval_model = run, model, eval_model
+        self.info, self.config = info, config
         self.parts = {"model": model, **parts}
 
     def save(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None = None) -> None:
@@ -74,7 +75,7 @@ class Saver:
 
     def _write(self, engine: Engine, is_best: bool, mixture_si_sdr: float | None, random: dict) -> None:
         training = self._training_metadata(state_of(engine))
-        write_checkpoint(self.folder.latest, self.shown, self.info, training)
+        write_checkpoint(self.folder.latest, self.eval_model, self.info, training)
         iteration = engine.state.iteration
         if is_best:
             write_same(self.folder.best, self.folder.latest)

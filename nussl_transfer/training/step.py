@@ -28,7 +28,7 @@ class Stepping:
         ema_decay: Decay of the average of the weights. 0: no average.
 
     Attributes:
-        shown: The network that is validated and written into checkpoints: the average, if there is one.
+        eval_model: The network that is validated and written into checkpoints: the average, if there is one.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Stepping:
         self.model, self.optimizer = model, optimizer
         self.autoclip = AutoClip(parameters, percentile)
         self.average = Average(model, ema_decay) if ema_decay else None
-        self.shown = self.average.model if self.average else model
+        self.eval_model = self.average.model if self.average else model
 
     def begin(self) -> None:
         """Call before forward: saves the buffers, which a batch with NaN would corrupt."""
@@ -70,7 +70,7 @@ class Stepping:
     def finish(self) -> None:
         """Copy the averaged weights, if there are any, into the network."""
         if self.average is not None:
-            self.model.load_state_dict(self.shown.state_dict())
+            self.model.load_state_dict(self.eval_model.state_dict())
 
     def state_dict(self) -> dict:
         """Return the gradient norms so far, and the average."""
@@ -87,8 +87,8 @@ class Stepping:
 class Average:
     """The exponential moving average of a network's weights. Its buffers are copies of the network's.
 
-    The decay of the n-th step is min(decay, (1 + n) / (10 + n)), so that a short run is not averaged with its
-    beginning. (``ignite.handlers.EMAHandler`` raises its momentum linearly instead.)
+    The decay of the n-th step is min(decay, (1 + n) / (10 + n)), so that the average of a short run does not keep its
+    first weights. (``ignite.handlers.EMAHandler`` raises its momentum linearly instead.)
 
     Args:
         model: The network before training.
@@ -105,7 +105,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: SeparationModel) -> None:
-        """Add the network's present weights to the average."""
+        """Add the network's current weights to the average."""
         self.steps += 1
         average = get_ema_multi_avg_fn(min(self.decay, (1 + self.steps) / (10 + self.steps)))
         average([*self.model.parameters()], [*model.parameters()], None)

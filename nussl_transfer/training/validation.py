@@ -37,7 +37,7 @@ class Measures:
     Attributes:
         loss: Mean of the loss over the batches.
         mask_loss: Mean of the mask head's loss over the batches.
-        si_sdr: Mean SI-SDR in dB over all sources that sound; infinite ratios are left out.
+        si_sdr: Mean SI-SDR in dB over all sources that are not silent; infinite ratios are left out.
     """
 
     loss: float | None = None
@@ -124,10 +124,10 @@ class Validation:
         self.interrupts.agree()
         if incomplete:
             raise ValidationInterrupted
-        losses = self.batches.of_all(found.get("loss", ()))
+        losses = self.batches.whole_batch_losses(found.get("loss", ()))
         mask_losses = None
         if all_reduce_max(int(MASK_LOSS in found)):
-            mask_losses = self.batches.of_all(found.get(MASK_LOSS, ()))
+            mask_losses = self.batches.whole_batch_losses(found.get(MASK_LOSS, ()))
         total, count = all_reduce_sum([sum(found.get("si_sdr_sum", ())), sum(found.get("si_sdr_count", ()))])
         return Measures(
             loss=sum(losses) / len(losses),

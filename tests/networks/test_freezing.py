@@ -11,7 +11,7 @@ from nussl_transfer.errors import ConfigError
 from nussl_transfer.networks.freezing import (
     freeze,
     freeze_buffers_and_dropout,
-    layers_of_mode,
+    frozen_layers,
     outputs_of_mode,
     parameter_groups,
     trainable_parameters,
@@ -37,7 +37,7 @@ def mask_inference() -> SeparationModel:
 )
 def test_each_mode_freezes_its_layers_and_any_that_are_named(small_chimera, mode, frozen, expected_frozen):
     model = small_chimera()
-    assert sorted(layers_of_mode(model, mode, frozen)) == sorted(expected_frozen)
+    assert sorted(frozen_layers(model, mode, frozen)) == sorted(expected_frozen)
     expected = [id(p) for name, layer in model.layers.items() if name not in expected_frozen for p in layer.parameters()]
     assert [id(parameter) for parameter in trainable_parameters(model, mode, frozen)] == expected
 
@@ -45,7 +45,7 @@ def test_each_mode_freezes_its_layers_and_any_that_are_named(small_chimera, mode
 def test_a_layer_name_that_matches_nothing_is_an_error_that_lists_the_names(small_chimera):
     for name in ("recurent_stack", "layers.mask", "rnn"):
         with pytest.raises(ConfigError, match=rf"{name}.*the network has .*recurrent_stack, embedding, mask, estimates"):
-            layers_of_mode(small_chimera(), "whole", ["normalization", name])
+            frozen_layers(small_chimera(), "whole", ["normalization", name])
 
 
 def test_freezing_all_that_can_be_trained_is_an_error(small_chimera):
@@ -55,7 +55,7 @@ def test_freezing_all_that_can_be_trained_is_an_error(small_chimera):
 
 
 def test_an_unknown_mode_is_an_error_that_lists_the_modes(small_chimera):
-    for function in (outputs_of_mode, lambda mode: layers_of_mode(small_chimera(), mode)):
+    for function in (outputs_of_mode, lambda mode: frozen_layers(small_chimera(), mode)):
         with pytest.raises(ConfigError, match="'finetune'.*Choose one of pretrain, whole, mask"):
             function("finetune")
 

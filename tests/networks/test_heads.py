@@ -145,4 +145,4 @@ def test_the_embedding_can_be_made():
     ],
 )
 def test_only_a_head_of_a_known_kind_can_be_deferred(head, possible):
-    assert DeferredEmbedding.can_be(head) == possible
+    assert DeferredEmbedding.supports(head) == possible

@@ -24,11 +24,11 @@ from collections.abc import Iterator
 import torch
 from torch.autograd.function import BackwardCFunction, FunctionCtx
 
-# Points of a piece. On a CPU, temporaries of 16,384 x 20 floats stay in a core's cache. On a GPU, few large kernels are
+# Points in a piece. On a CPU, temporaries of 16,384 x 20 floats stay in a core's cache. On a GPU, few large kernels are
 # faster: 10 s are one piece, with temporaries of 26 MB.
 PIECE = 2**14
 DEVICE_PIECE = 2**19
-TINY = 1e-24  # the square of the length that nussl's normalisation takes for zero
+TINY = 1e-24  # the square of the length below which nussl's normalisation does not scale a vector to unit length
 
 
 def piece_of(device: torch.device) -> int:
@@ -56,7 +56,7 @@ def blocks(gram: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, t
     return gram[:, :size, :size].clone(), gram[:, :size, size:].clone(), gram[:, size:, size:].clone()
 
 
-def slope(
+def embedding_gradient(
     rows: torch.Tensor, sources: torch.Tensor, weight: torch.Tensor, within: torch.Tensor, across: torch.Tensor
 ) -> torch.Tensor:
     """Return the gradient for some points of the embedding (see the top of this module).
@@ -106,7 +106,7 @@ class Grams(torch.autograd.Function):
         gradient = torch.empty_like(embedding)
         for item, piece in _pieces(embedding):
             given = embedding[item, piece].float(), assignments[item, piece], weights[item, piece, None]
-            gradient[item, piece] = slope(*given, within[item], across[item])
+            gradient[item, piece] = embedding_gradient(*given, within[item], across[item])
         return gradient, None, None
 
 

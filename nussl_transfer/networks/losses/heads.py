@@ -1,7 +1,8 @@
 """Compute the embedding inside its loss, a few frames at a time, so that backward never holds all of its gradient.
 
-The embedding is the largest tensor of a training step. Its gradient is as large, and each activation makes another. A loss
-that depends only on Gram matrices can compute both piece by piece. For backward, only the activation's output is kept.
+The embedding is the largest tensor of a training step. Its gradient is as large, and each activation makes another tensor
+of that size. A loss that depends only on Gram matrices can compute embedding and gradient piece by piece. For backward,
+only the activation's output is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from nussl.ml.networks.modules import Embedding
 from torch import nn
 
-from .grams import add_piece, blocks, empty_grams, piece_of, slope
+from .grams import add_piece, blocks, embedding_gradient, empty_grams, piece_of
 
 # An activation in place, and its gradient, given the gradient and the value of its output.
 Activation: TypeAlias = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
@@ -39,7 +40,7 @@ class DeferredEmbedding:
 
     Args:
         hidden: Input of the head.
-        head: A head for which :meth:`can_be` is true.
+        head: A head for which :meth:`supports` is true.
         dtype: Type in which the head's linear layer computes.
 
     Shape:
@@ -50,7 +51,7 @@ class DeferredEmbedding:
         self.hidden, self.head, self.dtype = hidden, head, dtype
 
     @staticmethod
-    def can_be(head: nn.Module) -> bool:
+    def supports(head: nn.Module) -> bool:
         """Return whether a head is nussl's Embedding, with one linear layer and at most one activation before unit_norm."""
         if not is_plain_head(head):
             return False
@@ -85,17 +86,17 @@ class _HeadGrams(torch.autograd.Function):
         size: int,
         activation: str | None,
         dtype: torch.dtype,
-        keeps: bool,
+        keep_output: bool,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         act = LINEAR[0] if activation is None else ACTIVATIONS[activation][0]
         nb, nt, _ = hidden.shape
         matrix, offset, data = weight.to(dtype), None if bias is None else bias.to(dtype), hidden.to(dtype)
         # The only tensor of the embedding's size; without gradients there is none.
-        kept = hidden.new_empty((nb, nt, len(weight)) if keeps else (0,), dtype=dtype)
+        kept = hidden.new_empty((nb, nt, len(weight)) if keep_output else (0,), dtype=dtype)
         gram = empty_grams(nb, size, assignments.shape[-1], hidden.device)
         for item, rows in _pieces(assignments):
             output = act(nn.functional.linear(data[item, rows], matrix, offset))  # [rows, nf * nc * D]
-            if keeps:
+            if keep_output:
                 kept[item, rows] = output
             points = output.view(-1, size).float()
             add_piece(gram[item], points, *_points(assignments, weights, item, rows))
@@ -107,25 +108,27 @@ class _HeadGrams(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, within: torch.Tensor, across: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         data, matrix, kept, assignments, weights = ctx.saved_tensors
-        slope_of = ACTIVATIONS.get(ctx.activation, LINEAR)[1]
+        activation_gradient = ACTIVATIONS.get(ctx.activation, LINEAR)[1]
         within, across = within + within.mT, across.mT
-        of_hidden = torch.empty_like(data) if ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(matrix, dtype=ctx.dtypes[1]) if ctx.needs_input_grad[1] else None
-        of_bias = matrix.new_zeros(len(matrix), dtype=ctx.dtypes[1]) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(data) if wants_hidden else None
+        grad_weight = torch.zeros_like(matrix, dtype=ctx.dtypes[1]) if wants_weight else None
+        grad_bias = matrix.new_zeros(len(matrix), dtype=ctx.dtypes[1]) if ctx.has_bias and wants_bias else None
         for item, rows in _pieces(assignments):
             output = kept[item, rows]
             points = output.view(-1, ctx.size).float()
-            gradient = slope(points, *_points(assignments, weights, item, rows), within[item], across[item])
-            gradient = slope_of(gradient, points).view(output.shape)
-            if of_bias is not None:
-                of_bias += gradient.sum(dim=0)
+            given = _points(assignments, weights, item, rows)
+            gradient = embedding_gradient(points, *given, within[item], across[item])
+            gradient = activation_gradient(gradient, points).view(output.shape)
+            if grad_bias is not None:
+                grad_bias += gradient.sum(dim=0)
             gradient = gradient.to(matrix.dtype)
-            if of_hidden is not None:
-                of_hidden[item, rows] = gradient @ matrix
-            if of_weight is not None:
-                of_weight += gradient.T @ data[item, rows]
-        of_hidden = None if of_hidden is None else of_hidden.to(ctx.dtypes[0])
-        return of_hidden, of_weight, of_bias, None, None, None, None, None, None
+            if grad_hidden is not None:
+                grad_hidden[item, rows] = gradient @ matrix
+            if grad_weight is not None:
+                grad_weight += gradient.T @ data[item, rows]
+        grad_hidden = None if grad_hidden is None else grad_hidden.to(ctx.dtypes[0])
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None, None, None
 
 
 def _points(assignments: torch.Tensor, weights: torch.Tensor, item: int, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
