@@ -31,8 +31,8 @@ class Bach10(StemDataset):
     Args:
         folder: Where the data set lies.
         held_out: Pieces of the split 'test', by number or name ('10', 10 or '10-NunBitten'); all others are 'train'.
-            Bach10 has no official split: None takes the split from folders train and test above the pieces, if any;
-            ``folds`` gives all ten leave-one-out splits.
+            Bach10 has no official split. None takes the split from folders train and test above the pieces, if there are
+            any. ``folds`` gives all ten leave-one-out splits.
         kwargs: As ``StemDataset``.
     """
 
@@ -74,8 +74,8 @@ class Bach10(StemDataset):
                 pieces.setdefault(path.parent, []).append(path)
         tracks = [track for piece, files in pieces.items() if (track := _track(piece, files)).stems]
         # The data set has no folders train and test; a user may have sorted the pieces into them.
-        sides = {piece.absolute().name: _side(piece.relative_to(folder)) for piece in pieces}
-        tracks = [replace(track, split=sides[track.name]) for track in tracks]
+        splits = {piece.absolute().name: _split_above(piece.relative_to(folder)) for piece in pieces}
+        tracks = [replace(track, split=splits[track.name]) for track in tracks]
         if not tracks:
             raise DataError(
                 f"{folder} holds no piece of Bach10, a folder such as 01-AchGottundHerr with files such as "
@@ -96,7 +96,7 @@ class Bach10(StemDataset):
         return [(track.name, _held_out(tracks, track.name)) for track in tracks]
 
 
-def _side(piece: Path) -> str | None:
+def _split_above(piece: Path) -> str | None:
     return next((split for part in piece.parts if (split := split_of(part))), None)
 
 

@@ -13,7 +13,7 @@ import nussl
 from ..audio.io import LENGTH_TOLERANCE, align, read, summed
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
-from .folders import describe_passed_over, few, own_kind, scan
+from .folders import describe_skipped, few, own_kind, scan
 from .labels import Groups, IgnorePatterns, closest
 from .mixture_files import with_mixtures, with_rest
 from .options import Missing, StemOptions
@@ -36,7 +36,7 @@ class StemDataset(nussl.datasets.BaseDataset):
         ignore: Names or patterns of labels, files, folders and tracks to skip.
         missing: A track that lacks a label of other tracks: 'error' stops, 'skip' leaves it out, 'silence' gives it
             a silent source.
-        length_tolerance: How much shorter than the longest a stem may be, as a share.
+        length_tolerance: How much shorter than the longest stem of its track a stem may be, as a share.
         rest: Add the source ``rest``, the mixture file of each track minus its stems.
         use_mixtures: Take the mixture file of each track as the mix, instead of the sum of its sources.
         find: Options of this data set's own ``find_tracks``.
@@ -87,11 +87,11 @@ class StemDataset(nussl.datasets.BaseDataset):
     ) -> list[Track]:
         """Return the tracks of a folder, sorted by name; no audio is read.
 
-        Audio that is skipped, and patterns of ``ignore`` that fit nothing, are logged.
+        It logs the audio that it skips, and the patterns of ``ignore`` that fit nothing.
 
         Raises:
             DataError: The folder does not hold this data set.
-            ConfigError: The data set has no such option, or not that value of it.
+            ConfigError: The data set has no such option, or the option has no such value.
         """
         known = list(inspect.signature(cls._find).parameters)[3:]
         for option in options:
@@ -125,7 +125,7 @@ class StemDataset(nussl.datasets.BaseDataset):
     def _warn(cls, folder: Path, ignore: IgnorePatterns, found: Sequence[Track]) -> None:
         """Log the audio that was skipped, and the patterns that fitted nothing."""
         if folder.is_dir():
-            for sentence in describe_passed_over(scan(folder, ignore)):
+            for sentence in describe_skipped(scan(folder, ignore)):
                 logger.warning("%s: %s", folder, sentence)
         for pattern in ignore.unused():
             labels = labels_of(found)
@@ -184,8 +184,8 @@ class StemDataset(nussl.datasets.BaseDataset):
         return self._load_audio_from_array(np.asarray(audio, dtype=np.float32), self.sample_rate)
 
 
-def check_foreign(folder: str | Path) -> None:
-    """Raise an error for a folder that this program wrote, which holds no stems to read.
+def check_not_own_output(folder: str | Path) -> None:
+    """Raise an error for a folder that this program wrote: it holds no stems to read.
 
     Raises:
         DataError: It is a store, a training run, or separated stems.

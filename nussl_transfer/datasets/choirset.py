@@ -45,7 +45,7 @@ class DagstuhlChoirSet(StemDataset):
 
     All singers sang in one room. A dynamic microphone picks up the neighbours too, so a reference holds some of the other
     source; a larynx microphone picks up its singer only, through the throat. In the full choir, four of eight singers
-    have a dynamic microphone: their sum is not the whole choir. All audio is mono at 22,050 Hz, with nothing above 11 kHz.
+    have a dynamic microphone: their sum is not the whole choir. All audio is mono at 22,050 Hz, so nothing is above 11 kHz.
 
     The takes of a song are the same music, and the same singers sing both songs, so in every split the test shares music
     or singers with training. All training takes of a song have one origin. A validation split by song would leave no song
@@ -108,11 +108,11 @@ class DagstuhlChoirSet(StemDataset):
         takes = _takes(folder, find_audio(folder, ignore))
         tracks, solos = [], 0
         for take, files in takes.items():
-            of = _parts(files[0])
-            if of["choir"] == "Basses" or of["kind"].startswith("Solo"):
+            parts = _parts(files[0])
+            if parts["choir"] == "Basses" or parts["kind"].startswith("Solo"):
                 solos += 1
-            elif exercises or of["song"] != "SE":
-                tracks.append(_track(folder, take, files, microphone, _split_of(of, split_scheme)))
+            elif exercises or parts["song"] != "SE":
+                tracks.append(_track(folder, take, files, microphone, _split_of(parts, split_scheme)))
         if split_scheme == "quartet" and microphone == "LRX":
             tracks = [track for track in tracks if "_FullChoir_" not in track.name]
         if not tracks:
@@ -220,8 +220,8 @@ def _sections(track: Track, wanted: set[str]) -> Track:
     return replace(track, stems=stems, left_out=(*track.left_out, *left))
 
 
-def _split_of(of: re.Match, scheme: str) -> str:
-    test = of["song"] == "TP" if scheme == "song" else of["choir"] == "QuartetA"
+def _split_of(parts: re.Match, scheme: str) -> str:
+    test = parts["song"] == "TP" if scheme == "song" else parts["choir"] == "QuartetA"
     return "test" if test else "train"
 
 

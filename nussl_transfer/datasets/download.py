@@ -78,16 +78,14 @@ ARCHIVES = {
         "https://zenodo.org/records/4603870",
     ),
 }
-# Data sets that must be requested, or cannot be given to anyone.
+# Data sets that must be requested, or that nobody may redistribute.
 ON_REQUEST = {
     "Bach10": "Request it by a form: https://labsites.rochester.edu/air/resource.html. Unpack it, and give the folder "
     "Bach10_v1.1.",
     "MUSDB18": "Request it at https://zenodo.org/records/1117372, which publishes no checksum. MUSDB18-HQ has the same "
-    "songs "
-    "as WAV files and can be fetched.",
+    "songs as WAV files and can be fetched.",
     "Remixpacks": "It is not available: its stems come from commercial remix packs, which nobody may redistribute. "
-    "Sort your "
-    "own stems into a folder for each source.",
+    "Sort your own stems into a folder for each source.",
 }
 
 
@@ -112,9 +110,9 @@ def fetch_dataset(name: str, out: str | Path, keep_archive: bool = False, progre
         logger.info("%s exists already.", folder)
         return folder
     path = out / archive.file
-    # The archive, and about as much again unpacked; bytes that have arrived need no more room.
-    arrived = sum(file.stat().st_size for file in (path, out / f".{archive.file}.part") if file.is_file())
-    if (wanted := int(2 * archive.gigabytes * 1e9) - arrived) > (free := free_bytes(out)):
+    # The archive needs its size, and its content about as much again. Bytes that are already downloaded need no more.
+    downloaded = sum(file.stat().st_size for file in (path, out / f".{archive.file}.part") if file.is_file())
+    if (wanted := int(2 * archive.gigabytes * 1e9) - downloaded) > (free := free_bytes(out)):
         raise DataError(
             f"{out} has room for {free / 1e9:.1f} GB, and {name} with its archive needs about {wanted / 1e9:.1f} GB. Give "
             "--out a folder on a larger disk."

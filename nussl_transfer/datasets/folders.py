@@ -1,7 +1,7 @@
 """Find audio below a folder, and sort it by the folders that hold it.
 
 ``scan`` walks the folder: it follows links, and skips hidden files, this program's own output (stores, runs, separated
-stems) and what the user ignores. ``find_units`` groups the files by folder and split.
+stems) and what the user ignores. ``find_audio_folders`` groups the files by folder and split.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPLIT_NAMES = {
 _SPLIT_OF = {alias: split for split, aliases in SPLIT_NAMES.items() for alias in aliases}
 # In the order in which they are preferred for checking.
 MIXTURES = ("mixture", "mix", "linear_mixture")
-# Sums of other stems: as stems they would count these twice.
+# Sums of other stems. Read as stems, they would count the others twice.
 SUBMIXES = ("accompaniment", "residual", "residuals", "instrumental", "instrumentals")
 
 
@@ -51,7 +51,7 @@ class Scan:
     Attributes:
         files: Every file that is neither hidden nor ignored.
         hidden: Hidden audio files, and hidden folders that hold audio.
-        own: Folders that this program wrote, with a word for each: 'a store', 'a training run' or 'separated stems'.
+        own: Folders that this program wrote, each with its kind: 'a store', 'a training run' or 'separated stems'.
     """
 
     files: list[PurePosixPath] = field(default_factory=list)
@@ -129,7 +129,7 @@ def find_audio(folder: str | Path, ignore: Sequence[str] | IgnorePatterns = ()) 
     """
     found = scan(folder, ignore)
     if not found.audio:
-        others = "; ".join(describe_passed_over(found))
+        others = "; ".join(describe_skipped(found))
         raise DataError(
             f"{folder} holds no audio file ({', '.join(EXTENSIONS)}). Found {_census(found.files)}"
             f"{f' ({others})' if others else ''}. Give the folder that holds the tracks, unpack an archive first, or "
@@ -185,20 +185,20 @@ def separated_files(folder: str | Path) -> set[str]:
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def describe_passed_over(found: Scan) -> list[str]:
+def describe_skipped(found: Scan) -> list[str]:
     """Return a sentence for each kind of audio that a scan skipped."""
-    told = []
+    sentences = []
     if found.unread:
-        told.append(
+        sentences.append(
             f"skipped {_files(found.unread)} in formats that cannot be read: {few(found.unread)}. Convert them to WAV "
             "or FLAC"
         )
     if found.hidden:
-        told.append(f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename without the leading dot to use")
+        sentences.append(f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename without the leading dot to use")
     for place, kind in sorted(found.own.items()):
         verb = "holds" if kind == "separated stems" else "is"  # it may hold other files too
-        told.append(f"{place} {verb} {kind} of this program, skipped")
-    return told
+        sentences.append(f"{place} {verb} {kind} of this program, skipped")
+    return sentences
 
 
 def _files(paths: Sequence) -> str:
@@ -254,7 +254,7 @@ def _note_hidden(entry: os.DirEntry, path: PurePosixPath, names: set[str], found
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: opening it gives the message
+    except OSError:  # a link to itself: the error is raised when it is opened
         return False
 
 
@@ -265,7 +265,7 @@ def _warn_once(what: str) -> None:
 
 
 def _ignored(path: PurePosixPath, ignore: IgnorePatterns) -> bool:
-    return any([ignore.fits(way) for way in (path.name, path.stem, str(path))]) if ignore.patterns else False
+    return any([ignore.fits(form) for form in (path.name, path.stem, str(path))]) if ignore.patterns else False
 
 
 def _mentions(path: Path, word: bytes) -> bool:
@@ -285,7 +285,7 @@ def _census(files: Sequence[PurePosixPath]) -> str:
 
 
 def _no_folder(folder: Path, error: OSError) -> str:
-    """Return why a folder cannot be opened, and the nearest folder above it that exists."""
+    """Explain why a folder cannot be opened, and name the nearest folder above it that exists."""
     if os.path.islink(folder):
         return f"{folder} is a link to {os.readlink(folder)}, which leads nowhere. Give the folder itself."
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -305,7 +305,7 @@ def _no_folder(folder: Path, error: OSError) -> str:
 # Sorting by folder
 
 
-def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder]:
+def find_audio_folders(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder]:
     """Return the folders that hold audio, sorted, without the outer levels that all of them share.
 
     Args:
@@ -327,7 +327,7 @@ def find_units(folder: Path, files: Sequence[PurePosixPath]) -> list[AudioFolder
             places.setdefault(file.parent, []).append(root / file)
     if not splits:
         return [AudioFolder(place, None, "", tuple(inside)) for place, inside in sorted(places.items())]
-    return [_unit_in_split(root, place, inside) for place, inside in sorted(places.items())]
+    return [_folder_in_split(root, place, inside) for place, inside in sorted(places.items())]
 
 
 def _split_folders(tops: set[str], files: Sequence[PurePosixPath]) -> set[str]:
@@ -359,7 +359,7 @@ def _check_placement(root: Path, tops: set[str], splits: set[str], stray: Sequen
         raise LayoutError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
 
 
-def _unit_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> AudioFolder:
+def _folder_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> AudioFolder:
     prefix, *inner = place.parts
     if not inner:
         raise LayoutError(

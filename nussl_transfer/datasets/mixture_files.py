@@ -14,7 +14,7 @@ from .tracks import Track, labels_of
 
 REST = "rest"
 # If a stem and the rest correlate more than this, the mixture contains a changed version of the stem. Independent parts of
-# one piece correlate by a few per cent over a minute; a gain error of 2 dB makes 0.2 of two equally loud parts.
+# one piece correlate by a few per cent over a minute; with two equally loud parts, a gain error of 2 dB gives 0.2.
 MOST_CORRELATED = 0.2
 # Seconds by which a stem may be early or late in the mixture and still be found.
 LARGEST_LAG = 0.5
@@ -70,7 +70,7 @@ def with_mixtures(tracks: Sequence[Track]) -> list[Track]:
 
 @dataclass(frozen=True)
 class MixtureFit:
-    """How well stems fit a mixture.
+    """Measure of how well stems fit a mixture.
 
     Attributes:
         residual_db: Power of the mixture minus the stems, relative to the mixture.
@@ -89,9 +89,9 @@ class MixtureFit:
         """Return what is wrong, as a sentence without its full stop; '' where the rest is usable."""
         if self.residual_db <= 0 and abs(self.correlation) <= MOST_CORRELATED:
             return ""
-        louder = f"is {self.residual_db:.1f} dB louder than the mixture" if self.residual_db > 0 else ""
-        alike = f"is correlated with the stem ({self.correlation:+.2f})"
-        what = louder or alike
+        louder = f"is {self.residual_db:.1f} dB louder than the mixture"
+        correlated = f"is correlated with the stem ({self.correlation:+.2f})"
+        what = louder if self.residual_db > 0 else correlated
         if abs(self.lag) > 0.0005:
             late = "late" if self.lag > 0 else "early"
             found = f"the stem is found {1000 * abs(self.lag):.1f} ms {late} in the mixture: shift it"
@@ -120,11 +120,12 @@ def fit_mixture(mixture: np.ndarray, stems: np.ndarray, sample_rate: int) -> Mix
         return MixtureFit(0.0 if power["stems"] == 0 else np.inf, 0.0, 0.0, 0.0)
     both = np.sqrt(power["rest"] * power["stems"])
     # A rest 60 dB below the stem is rounding error: its correlation means nothing.
-    alike = float(rest @ stems) / both if power["rest"] > 1e-6 * power["stems"] else 0.0
+    correlation = float(rest @ stems) / both if power["rest"] > 1e-6 * power["stems"] else 0.0
     size = 2 ** int(np.ceil(np.log2(2 * len(mixture))))
     crossed = np.fft.irfft(np.fft.rfft(mixture, size) * np.conj(np.fft.rfft(stems, size)), size)
     most = min(round(LARGEST_LAG * sample_rate), len(mixture) - 1)
     lags = np.concatenate([np.arange(most + 1), np.arange(-most, 0)])
     best = int(np.argmax(np.abs(crossed[lags])))
     residual = 10 * np.log10(max(power["rest"] / power["mixture"], 1e-12))
-    return MixtureFit(float(residual), alike, float(crossed[lags[best]] / power["stems"]), float(lags[best] / sample_rate))
+    gain, lag = float(crossed[lags[best]] / power["stems"]), float(lags[best] / sample_rate)
+    return MixtureFit(float(residual), correlation, gain, lag)

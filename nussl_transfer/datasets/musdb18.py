@@ -39,7 +39,7 @@ class MUSDB18(StemDataset):
 
     It reads ``train/Artist - Title/vocals.wav`` (MUSDB18-HQ, and MUSDB18 as ``musdbconvert`` decodes it) and
     ``train/Artist - Title.stem.mp4`` (MUSDB18; opening one needs the program ffmpeg). Where both lie side by side, it
-    takes the WAV files. The folder may lie above train and test, or be one of them, and may hold some of the songs only.
+    takes the WAV files. The folder may lie above train and test, or be one of them, and need not hold all songs.
 
     The mixture on disk is used for checking only: MUSDB18 encodes it separately, so it is not exactly the sum of the
     stems. The files that ``musdbconvert`` adds, accompaniment and linear_mixture, are not stems.
@@ -143,18 +143,18 @@ def _songs(folder: Path, ignore: IgnorePatterns) -> tuple[list[_Song], list[Path
 
 
 def _track(song: _Song, sources: dict[str, tuple[str, ...]], ignore: IgnorePatterns) -> Track:
-    files, mixture, passed_over = _files(song)
+    files, mixture, skipped = _files(song)
     stems = {}
     for source, members in sources.items():
         wanted = [stem for stem in members if not ignore.fits(stem)]
         lacking = [stem for stem in wanted if stem not in files]
         if lacking:
-            # Without one of its stems, the sum would pass for the whole accompaniment.
+            # A sum without one of its stems would be taken for the whole accompaniment.
             logger.warning("song %r lacks %s, so it has no source %r", song.name, " and ".join(lacking), source)
         elif wanted:
             stems[source] = tuple(files[stem] for stem in wanted)
     used = {path for paths in stems.values() for path in paths}
-    left = [*passed_over, *(path for path in files.values() if path not in used)]
+    left = [*skipped, *(path for path in files.values() if path not in used)]
     split = "valid" if song.subset == "train" and song.name in VALIDATION else song.subset
     return Track(song.name, dict(sorted(stems.items())), split, mixture, tuple(sorted(left)))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError, DataError
 from .bach10 import Bach10
-from .base import StemDataset, check_foreign
+from .base import StemDataset, check_not_own_output
 from .choirset import DagstuhlChoirSet
 from .folders import LayoutError, few, find_audio, find_files, is_audio, is_reserved, is_stem_mp4, split_of
 from .labels import fitting_names, normalise
@@ -25,7 +25,7 @@ from .stem_folder import StemFolder, has_stem_word
 from .stem_list import StemList, is_stem_list
 from .tracks import Track
 
-# The specific before the general: the first that recognises a folder reads it.
+# Specific data sets come before general ones, since the first that recognises a folder reads it.
 _ALL = (Bach10, DagstuhlChoirSet, MUSDB18, Slakh, Remixpacks, StemList, StemFolder)
 DATASETS: dict[str, type[StemDataset]] = {dataset.NAME: dataset for dataset in _ALL}
 
@@ -38,7 +38,7 @@ def open_tracks(stems: str | Path | Sequence[str | Path], options: StemOptions |
         options: Which data set it is and which of its stems to read; None recognises it and reads all.
 
     Raises:
-        DataError: The folder is absent, empty or unknown, or two of several hold a track of one name.
+        DataError: The folder is absent, empty or unknown; or two of several folders have one name, and tracks of one name.
         ConfigError: There is no such data set.
     """
     options = options or StemOptions()
@@ -54,7 +54,7 @@ def open_tracks(stems: str | Path | Sequence[str | Path], options: StemOptions |
 
 
 def find_dataset(name: str) -> type[StemDataset]:
-    """Return the data set of a name, in any spelling; a part of a name that fits one data set is enough.
+    """Return the data set of this name, in any spelling; a part of the name is enough if it fits one data set only.
 
     Raises:
         ConfigError: The name fits none, or several.
@@ -70,7 +70,7 @@ def find_dataset(name: str) -> type[StemDataset]:
 
 
 def _open(folder: Path, options: StemOptions) -> tuple[str, list[Track]]:
-    check_foreign(folder)
+    check_not_own_output(folder)
     if options.dataset is not None:
         chosen = find_dataset(options.dataset)
     elif "layout" in options.options:  # an option of StemFolder alone
@@ -108,7 +108,7 @@ def _joined(folders: Sequence[Path], options: StemOptions) -> tuple[str, list[Tr
 
 
 class DatasetSignature(NamedTuple):
-    """How the files of a data set are named.
+    """The names by which the files of a data set can be recognised.
 
     Attributes:
         dataset: Name of the data set.
@@ -185,15 +185,15 @@ def nearest_dataset(folder: Path, files: Sequence[PurePosixPath]) -> str:
         folder: The folder.
         files: Every file below it, relative to it.
     """
-    heard = [file for file in files if is_audio(file) or is_stem_mp4(file)]
+    audio = [file for file in files if is_audio(file) or is_stem_mp4(file)]
     for known in SIGNATURES:
-        if signed := [file for file in files if re.search(known.sign, str(file))]:
-            return _what_is_missing(folder, known, signed, heard)
+        if matching := [file for file in files if re.search(known.sign, str(file))]:
+            return _what_is_missing(folder, known, matching, audio)
     for sign, (name, what_to_do) in UNSUPPORTED.items():
-        if found := [file for file in heard if re.search(sign, str(file))]:
+        if found := [file for file in audio if re.search(sign, str(file))]:
             return (
-                f"This looks like {name}, which is not supported: {len(found)} of {len(heard)} audio files are named like "
-                f"{found[0]}. {what_to_do}; or, for your own stems, say --dataset StemFolder."
+                f"This looks like {name}, which is not supported: {len(found)} of {len(audio)} audio files are named like "
+                f"{found[0]}. {what_to_do}; or, for your own stems, use --dataset StemFolder."
             )
     return ""
 
@@ -229,25 +229,27 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
     return "\n".join(lines)
 
 
-def _what_is_missing(folder: Path, known: DatasetSignature, signed: list[PurePosixPath], heard: list[PurePosixPath]) -> str:
-    absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in signed]
+def _what_is_missing(
+    folder: Path, known: DatasetSignature, matching: list[PurePosixPath], audio: list[PurePosixPath]
+) -> str:
+    absolute = [str(PurePosixPath(folder.absolute().as_posix(), file)) for file in matching]
     lacking = [what for what, need in known.needs.items() if not any(re.search(need, path) for path in absolute)]
-    others = sorted(set(heard) - set(signed))
-    said = [f"It resembles {known.dataset}: {len(signed)} files are named like its files, such as {signed[0]}"]
-    said[0] += f", and {len(others)} audio files are not, such as {few(others, 2)}." if others else "."
+    others = sorted(set(audio) - set(matching))
+    sentences = [f"It resembles {known.dataset}: {len(matching)} files are named like its files, such as {matching[0]}"]
+    sentences[0] += f", and {len(others)} audio files are not, such as {few(others, 2)}." if others else "."
     if lacking:
-        said.append(f"Not found: {', '.join(lacking)}.")
-    said.append(f"The layout of {known.dataset} is {known.tree}.")
+        sentences.append(f"Not found: {', '.join(lacking)}.")
+    sentences.append(f"The layout of {known.dataset} is {known.tree}.")
     if others and not lacking:
         own = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))
         where = f"give its own folder, {own}, or " if own != folder.absolute() else ""
-        said.append(f"To read it alone, {where}say --dataset {known.dataset}.")
+        sentences.append(f"To read it alone, {where}use --dataset {known.dataset}.")
     else:
-        said.append(
-            f"Copy it again as unpacked; to read the files as they are, say --dataset {known.dataset}, or --dataset "
+        sentences.append(
+            f"Copy it again as unpacked; to read the files as they are, use --dataset {known.dataset}, or --dataset "
             "StemFolder for your own stems."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _depth(file: PurePosixPath) -> int:
@@ -257,12 +259,12 @@ def _depth(file: PurePosixPath) -> int:
 
 
 def _is_stem(name: str, names: dict[str, int]) -> bool:
-    """Tell whether a name is that of a stem or a mixture, or repeats as names of stems do."""
+    """Tell whether a name is that of a mixture, contains the word for a stem, or occurs more than once."""
     label = normalise(name)
     return is_reserved(label) or has_stem_word(label) or names.get(label, 0) > 1
 
 
 def _track_in(name: str) -> str:
-    """Return the name without its last word where that is a stem's; else ''."""
+    """Return a name without its last word if that is the word for a stem; else ''."""
     track, _, stem = normalise(name).rpartition("_")
     return track if track and not has_stem_word(track) and has_stem_word(stem) else ""

@@ -73,9 +73,9 @@ class Remixpacks(StemDataset):
         split_scheme: For a tree that is not split on disk. 'song' draws whole songs for the splits, so that no song is
             on two sides, until validation and test each have one file in ten of each label. 'author' is the split of the
             author's public script: one file in ten of each folder for the test, songs on both sides. The paper's own
-            split is unknown: its Table 1 has 192 minutes for training and 96 for testing, 2 : 1, and the script 9 : 1.
-        song: Regular expression that finds the song in a file's name, where the rule of ``songs_of`` fails: its first
-            group, or the whole match.
+            split is unknown: its Table 1 has 192 minutes for training and 96 for testing, 2 : 1; the script splits 9 : 1.
+        song: Regular expression that finds the song in a file's name, where the rule of ``songs_of`` fails. Its first
+            group is the song, or the whole match if it has no group.
         kwargs: As ``StemDataset``.
     """
 
@@ -106,7 +106,9 @@ class Remixpacks(StemDataset):
             return False
         above = Path(folder).absolute().parts[-2:]
         sorted_out = [file for file in files if _PACKS not in file.parts]
-        known = [file for file in sorted_out if file.stem.endswith(_LINK) or _is_marked((*above, *file.parts[:-1]))]
+        known = [
+            file for file in sorted_out if file.stem.endswith(_LINK) or _has_script_folders((*above, *file.parts[:-1]))
+        ]
         return 2 * len(known) > len(sorted_out)
 
     @classmethod
@@ -141,7 +143,7 @@ class Remixpacks(StemDataset):
 
 
 def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Path, list[PurePosixPath]]:
-    """Return each folder whose folders are labels, with its files: one folder, with ``mixed`` that of mixed files too.
+    """Return the folder whose subfolders are the labels, with its files; with ``mixed``, also that of the mixed files.
 
     Raises:
         DataError: There is no such folder, or more than one, or audio lies in the folder itself.
@@ -168,10 +170,11 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
         what_to_do = "Use mixed=True to take them." if kinds else "Sort them into a folder for each label."
         raise DataError(f"{folder} holds only {found} of Remixpacks. {what_to_do}")
     for kind in kinds:
-        alike = kinds[kind] & chosen
-        if len(alike) > 1:
+        of_kind = kinds[kind] & chosen
+        if len(of_kind) > 1:
             raise DataError(
-                f"{folder} holds folders of labels of Remixpacks at {len(alike)} places, {few(alike)}. Give one of them."
+                f"{folder} holds folders of labels of Remixpacks at {len(of_kind)} places, {few(of_kind)}. Give one of "
+                "them."
             )
     left = sorted(str(root) for roots in kinds.values() for root in roots - chosen)
     if left:
@@ -189,7 +192,8 @@ def _kind(root: PurePosixPath) -> str:
     return "simple" if "simple" in names else "pure"
 
 
-def _is_marked(parts: Sequence[str]) -> bool:
+def _has_script_folders(parts: Sequence[str]) -> bool:
+    """Tell whether the parts of a path include the folders that the author's scripts make."""
     names = [part.lower() for part in parts]
     pairs = set(zip(names, names[1:], strict=False))
     return bool({"symlinks_to_files", "fine_16k"} & set(names) or {("fine", "pure"), ("fine", "mixed")} & pairs)
@@ -231,7 +235,7 @@ def _chosen(folder: Path, tracks: Sequence[Track], sources: str | Sequence[str],
 
 
 def _split(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[Track]:
-    """Return the tracks split by song, or as on disk; logs the songs that are in two splits."""
+    """Return the tracks split by song, or as they are split on disk; log the songs that are in two splits."""
     unknown = sum(not songs[track.name] for track in tracks)
     if unknown:
         logger.warning(
@@ -285,9 +289,9 @@ def song_words(name: str) -> tuple[str, ...]:
     (('artist', 'name'), ('umbrella',), ())
     """
     words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
-    telling = [word not in _FILE_WORDS and not word[0].isdigit() for word in words]
-    first = telling.index(True) if True in telling else len(words)
-    end = telling.index(False, first) if False in telling[first:] else len(words)
+    of_song = [word not in _FILE_WORDS and not word[0].isdigit() for word in words]
+    first = of_song.index(True) if True in of_song else len(words)
+    end = of_song.index(False, first) if False in of_song[first:] else len(words)
     return tuple(words[first : min(end, first + _WORDS)])
 
 
@@ -327,14 +331,14 @@ def _draw(side: str, order: list[str], labels: dict, total: Counter, left: Count
     def is_full(label: str) -> bool:
         return taken[label] >= max(1, round(_SHARE * total[label]))
 
-    # The rarest label first, and songs that overfill no other label first, or common labels would take too much.
+    # Rare labels come first, and songs that overfill no other label: else a side would take too much of common labels.
     for label in sorted(total, key=lambda label: (total[label], label)):
         for overfill in (False, True):
             for song in order:
                 if is_full(label) or side_of[song] != "train" or label not in labels[song]:
                     continue
-                spared = all(2 * (left[other] - count) >= total[other] for other, count in labels[song].items())
-                if spared and (overfill or not any(map(is_full, labels[song]))):
+                train_keeps_half = all(2 * (left[other] - count) >= total[other] for other, count in labels[song].items())
+                if train_keeps_half and (overfill or not any(map(is_full, labels[song]))):
                     side_of[song] = side
                     taken.update(labels[song])
                     left.subtract(labels[song])

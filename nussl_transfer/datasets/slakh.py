@@ -29,7 +29,7 @@ _STEM = re.compile(r"^(S\d{2})\.(flac|wav)$")
 _MIXTURE = re.compile(r"^mix\.(flac|wav)$")
 # The program number of drums.
 DRUMS = 128
-# The same loader as safe_load's; libyaml's is six times as fast, and there are 2100 files.
+# The loader of `yaml.safe_load`, if possible in libyaml, which is six times as fast: there are 2100 files.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # General MIDI's families in the order of their programs; 119 (reverse cymbal) counts as a sound effect in Slakh.
 _FAMILIES = (
@@ -296,7 +296,7 @@ def find_track_files(folder: Path, ignore: IgnorePatterns) -> tuple[list[TrackFi
 
 
 def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
-    """Raise DataError where two folders are of one track."""
+    """Raise DataError if two folders hold the same track."""
     seen: dict[str, Path] = {}
     for place in places:
         if place.name in seen:
@@ -327,10 +327,10 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Return the entries of a metadata.yaml, without its paths: some belong to another machine.
+    """Return the entries of a metadata.yaml, without its paths: some are those of another machine.
 
     Raises:
-        DataError: It is absent or malformed; the message is a sentence without the track's name.
+        DataError: It is absent or malformed. The message lacks its subject: the caller puts the track's name in front.
     """
     try:
         about = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)

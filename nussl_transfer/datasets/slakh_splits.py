@@ -71,11 +71,11 @@ def _listed(number: int, scheme: str) -> str:
 def _drawn(midi: Mapping[int, str], seed: int) -> dict[int, str]:
     numbers = sorted(midi)
     random.Random(seed).shuffle(numbers)
-    return dict.fromkeys(numbers, "train") | dict.fromkeys(numbers[: _tests(len(numbers))], "test")
+    return dict.fromkeys(numbers, "train") | dict.fromkeys(numbers[: _test_count(len(numbers))], "test")
 
 
 def _grouped(midi: Mapping[int, str], seed: int) -> dict[int, str]:
-    """Draw groups of tracks, one MIDI file each, for the test until it has its share."""
+    """Draw groups of tracks, one for each MIDI file, for the test until it has its share."""
     groups: dict[str, list[int]] = {}
     for number in sorted(midi):
         groups.setdefault(midi[number], []).append(number)
@@ -83,21 +83,21 @@ def _grouped(midi: Mapping[int, str], seed: int) -> dict[int, str]:
     random.Random(seed).shuffle(drawn)
     test: list[int] = []
     for group in drawn:
-        if len(test) + len(group) <= _tests(len(midi)):
+        if len(test) + len(group) <= _test_count(len(midi)):
             test += group
     if not test and len(drawn) > 1:
         test = min(drawn, key=len)
     return dict.fromkeys(midi, "train") | dict.fromkeys(test, "test")
 
 
-def _tests(count: int) -> int:
+def _test_count(count: int) -> int:
     return max(round(TEST_SHARE * count), int(count > 1))
 
 
 def _warn_of_shared(midi: Mapping[int, str], splits: Mapping[int, str], split: str, scheme: str) -> None:
     """Warn if tracks of a split share their MIDI file with training tracks; for the paper's split, always."""
-    trained = {midi[number] for number, of in splits.items() if of == "train"}
-    inside = [number for number, of in splits.items() if of == split]
+    trained = {midi[number] for number, found in splits.items() if found == "train"}
+    inside = [number for number, found in splits.items() if found == split]
     shared = sum(midi[number] in trained for number in inside)
     if shared or (inside and scheme == "paper"):
         logger.warning(

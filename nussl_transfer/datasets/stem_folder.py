@@ -1,9 +1,14 @@
 """A folder of one's own stems: a folder for each track, or a folder for each stem.
 
-Structure alone cannot always tell the two apart, since one is the transpose of the other. So names decide, in this
-order: a folder called mix (stem-major) or files called mixture (track-major); names that the user's groups use, else
-names of instruments and voices, on one side and not on the other; a vocabulary of file names that repeats over many more
-folders (track-major), or the reverse (stem-major). If all of these fail, an error asks the user to choose.
+Structure alone cannot always tell the two apart, since one is the transpose of the other. So names decide. These rules
+apply in turn:
+
+* A folder called mix means stem-major, files called mixture mean track-major.
+* Names that the user's groups use, else names of instruments and voices, are names of stems. If the files have such names
+  and the folders do not, the folder is track-major; in the reverse case it is stem-major.
+* A few file names that repeat over many more folders mean track-major; many more file names than folders mean stem-major.
+
+If no rule decides, an error asks the user to choose.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from typing import Any
 from ..errors import DataError
 from ..runtime.log import logger
 from .base import StemDataset
-from .folders import MIXTURES, SUBMIXES, AudioFolder, LayoutError, few, find_audio, find_units, is_reserved
+from .folders import MIXTURES, SUBMIXES, AudioFolder, LayoutError, few, find_audio, find_audio_folders, is_reserved
 from .labels import Groups, IgnorePatterns, group_of, members_of, normalise, without_number
 from .options import check_choice
 from .tracks import Track
@@ -77,7 +82,7 @@ class StemFolder(StemDataset):
     def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, layout: str | None = None) -> list[Track]:
         if layout is not None:
             check_choice("layout", layout, LAYOUTS)
-        units = find_units(folder, find_audio(folder, ignore))
+        units = find_audio_folders(folder, find_audio(folder, ignore))
         members = members_of(groups) if groups else {}
         layout = layout or choose_layout(folder, units, members)
         if layout == "track-major":
@@ -95,7 +100,7 @@ class StemFolder(StemDataset):
 
 def tracks_of_pool(folder: Path, files: Sequence[PurePosixPath]) -> list[Track]:
     """Return a track with one stem for each audio file, given relative to the folder whose folders are the stems."""
-    return [track for track in _tracks_of_files(folder, find_units(folder, files), {}, pool=True) if track.stems]
+    return [track for track in _tracks_of_files(folder, find_audio_folders(folder, files), {}, pool=True) if track.stems]
 
 
 def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> str:
@@ -104,7 +109,7 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
     Args:
         folder: The data set, for the message.
         units: Its folders of audio.
-        members: Names that the user's groups take: they are names of stems.
+        members: The names in the user's groups, which are names of stems.
 
     Raises:
         LayoutError: Names and counts do not decide.
@@ -231,10 +236,10 @@ def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mappin
 
 
 def _with_submixes(tracks: Sequence[Track]) -> list[Track]:
-    """Count a sum of stems (accompaniment, instrumental, ...) as a stem if that makes two stems in all."""
+    """Use a sum of stems (accompaniment, instrumental, ...) as a stem if there are then two stems in all."""
 
     def submix(path: Path) -> str | None:
-        """Return the name of a sum of stems: that of the file, or of its folder where that is the stem."""
+        """Return the name of a sum of stems, which the file or its folder has; None if neither has one."""
         return next((name for name in (normalise(path.stem), normalise(path.parent.name)) if name in SUBMIXES), None)
 
     labels = {label for track in tracks for label in track.stems}

@@ -111,7 +111,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 @dataclass
 class _Listed:
-    """The rows of one track read so far; ``named`` is True once a row has set its split, or has left it empty."""
+    """The rows of one track that were read so far; ``named`` tells whether there was one, and so the split is known."""
 
     stems: dict[str, list[Path]] = field(default_factory=dict)
     split: str | None = None
@@ -127,7 +127,7 @@ def _add(tracks: dict[str, _Listed], row: dict[str, str], path: Path, ignore: Ig
         ValueError: The row is wrong; the message says how.
     """
     if row[""]:
-        raise ValueError("it has more cells than the first line; put a name with the separator into quotes")
+        raise ValueError("it has more cells than the first line; put quotes around a name that contains the separator")
     for name in _REQUIRED:
         if not row[name]:
             raise ValueError(f"its {name} is empty")

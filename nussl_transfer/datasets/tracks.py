@@ -30,7 +30,7 @@ class Track:
         origin: What the track was made from, such as a MIDI file or a song. Tracks of one origin are the same music and
             are kept on one side of a split.
         minus: Label -> files that are subtracted from that stem: the label ``rest`` is a mixture minus the other stems.
-        spans: File -> its first and last second, for files that are used in part; None is the end.
+        spans: File -> start and end in seconds of the part that is used, if it is not the whole file; None is the end.
         uses_mixture: Whether the mixture file is the input of the training, instead of the sum of the stems.
     """
 
@@ -108,7 +108,7 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
     taken = {group_of(label, members) for label in labels}
     for group in groups:
         if normalise(group) not in taken:
-            asked = [member for member, of in members.items() if of == normalise(group)]
+            asked = [member for member, owner in members.items() if owner == normalise(group)]
             close = closest(asked, labels)
             hint = f"Did you mean {', '.join(close)}?" if close else "Name the stems of the group as they are."
             raise DataError(
@@ -120,9 +120,9 @@ def group_tracks(tracks: Iterable[Track], groups: Groups) -> list[Track]:
         if member not in used:
             logger.warning("no track has the stem %r of group %r", member, members[member])
     grouped = [_grouped(track, members) for track in tracks]
-    nowhere = Counter(label for track in tracks for label in track.stems if group_of(label, members) is None)
-    if nowhere:
-        logger.warning("left out, in no group: %s", counted(nowhere, len(tracks)))
+    ungrouped = Counter(label for track in tracks for label in track.stems if group_of(label, members) is None)
+    if ungrouped:
+        logger.warning("left out, in no group: %s", counted(ungrouped, len(tracks)))
     # In a pool every track has one stem, so none can lack another.
     pool = all(len(track.stems) == 1 for track in tracks)
     return [track for track in grouped if track.stems] if pool else grouped
@@ -155,7 +155,7 @@ def without_ignored(tracks: Iterable[Track], ignore: Sequence[str] | IgnorePatte
 def missing_labels(tracks: Sequence[Track]) -> dict[str, tuple[str, ...]]:
     """Return, for each track that lacks labels of other tracks, the labels that it lacks.
 
-    A pool (files that belong together in no track, each a track with one stem) lacks nothing.
+    A pool (unrelated files, each a track with one stem) lacks nothing.
     """
     labels = labels_of(tracks)
     if all(len(track.stems) == 1 for track in tracks):
@@ -218,8 +218,8 @@ def split_tracks(tracks: Sequence[Track], valid: float = 0.1, test: float = 0.1,
 
     Args:
         tracks: Tracks to split, in any order: the draw depends on their names and the seed alone.
-        valid: Share of tracks for validation; at least one track where there are three.
-        test: Share of tracks for the test; at least one track where there are two.
+        valid: Share of tracks for validation; above 0, at least one track of three or more.
+        test: Share of tracks for the test; above 0, at least one track of two or more.
         seed: Seed of the draw.
     """
     names = sorted(track.name for track in tracks)

@@ -201,7 +201,7 @@ def test_a_copy_without_songs_is_an_error_that_lists_what_it_has(tmp_path):
 
 def test_choirset_beside_other_audio_is_not_recognised(folder):
     layouts.track_major(folder / "mine")
-    with pytest.raises(DataError, match="resembles DagstuhlChoirSet: .*To read it alone, .*say --dataset DagstuhlChoirSet"):
+    with pytest.raises(DataError, match="resembles DagstuhlChoirSet: .*To read it alone, .*use --dataset DagstuhlChoirSet"):
         open_tracks(folder)
     assert len(open_tracks(folder, StemOptions(dataset="choirset"))[1]) == 4
 

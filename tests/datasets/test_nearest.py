@@ -34,7 +34,7 @@ def test_the_error_for_bach10_without_piece_folders_says_to_make_them(tmp_path):
     message = said(tmp_path)
     assert f"resembles Bach10: 3 files are named like its files, such as Sources/{PIECE}-clarinet.wav." in message
     assert "Not found: a folder for each piece, any bassoon. The layout of Bach10 is 01-AchGottundHerr/01-Ach" in message
-    assert "to read the files as they are, say --dataset Bach10, or --dataset StemFolder for your own stems" in message
+    assert "to read the files as they are, use --dataset Bach10, or --dataset StemFolder for your own stems" in message
     touch(tmp_path, f"Sources/{PIECE}-bassoon.wav")
     assert "Not found: a folder for each piece. " in said(tmp_path)
     assert open_tracks(tmp_path, StemOptions(dataset="StemFolder"))[0] == "StemFolder"
@@ -64,7 +64,7 @@ def test_the_error_for_stem_mp4_files_without_split_folders_says_to_make_them(tm
 def test_the_message_names_the_subfolder_that_holds_the_data_set(tmp_path):
     message = said(touch(tmp_path, "sets/DCS/DCS_LI_QuartetA_Take01_S2_DYN.wav", "mine/vocals.wav", "mine/bass.wav"))
     assert "and 2 audio files are not, such as mine/bass.wav, mine/vocals.wav." in message
-    assert f"give its own folder, {tmp_path}/sets/DCS, or say --dataset DagstuhlChoirSet" in message
+    assert f"give its own folder, {tmp_path}/sets/DCS, or use --dataset DagstuhlChoirSet" in message
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_track_without_audio_is_left_out_and_logged(folder, caplog):
 
 def test_slakh_beside_other_audio_is_not_recognised(folder):
     layouts.write(folder.parent / "mine" / "vocals.wav", layouts.tone(440, 0.1))
-    with pytest.raises(DataError, match="It resembles Slakh: .*To read it alone, .*say --dataset Slakh"):
+    with pytest.raises(DataError, match="It resembles Slakh: .*To read it alone, .*use --dataset Slakh"):
         open_tracks(folder.parent)
     assert len(open_tracks(folder.parent, StemOptions(dataset="slakh"))[1]) == len(NUMBERS)
 

@@ -94,7 +94,7 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
 
     Only tracks with all labels count; a track that is shorter than an excerpt counts as one. Where no track has all
     labels, as in a pool, the excerpts of each label are counted, because mixtures then combine tracks. If the files were
-    decoded, the excerpts in which every source sounds are counted as well.
+    decoded, the excerpts in which every source is active are counted as well.
 
     Args:
         tracks: The tracks.
@@ -102,15 +102,15 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
         seconds: Length of an excerpt.
     """
     labels = labels_of(tracks)
-    mine: dict[str, list[StemRow]] = {}
+    rows_of: dict[str, list[StemRow]] = {}
     for row in rows:
-        mine.setdefault(row.track, []).append(row)
-    whole = [track for track in tracks if {row.label for row in mine.get(track.name, [])} == set(labels)]
+        rows_of.setdefault(row.track, []).append(row)
+    whole = [track for track in tracks if {row.label for row in rows_of.get(track.name, [])} == set(labels)]
     kinds = [(tuple(labels), whole)] if whole else [((label,), [t for t in tracks if label in t.stems]) for label in labels]
     found = []
     for names, some in kinds:
         for split in dict.fromkeys(track.split for track in some):
-            counts = [_count(mine[t.name], names, seconds) for t in some if t.split == split and t.name in mine]
+            counts = [_count(rows_of[t.name], names, seconds) for t in some if t.split == split and t.name in rows_of]
             known = [active for _, active in counts if active is not None]
             sounding = sum(known) if len(known) == len(counts) else None
             label = None if whole else names[0]
@@ -119,7 +119,7 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
 
 
 def _count(rows: Sequence[StemRow], labels: Sequence[str], seconds: float) -> tuple[int, int | None]:
-    """Return the number of excerpts of a track, and of those in which all labels sound, if that is known."""
+    """Return the number of excerpts of a track, and of those in which all labels are active, if that is known."""
     length = min(row.seconds for row in rows)
     count = max(1, int(length / seconds + 1e-6))
     active = [(row.label, row.active) for row in rows if row.active is not None]
@@ -128,10 +128,10 @@ def _count(rows: Sequence[StemRow], labels: Sequence[str], seconds: float) -> tu
     edges = np.arange(count + 1) * min(seconds, length)
     sounding = np.ones(count, dtype=bool)
     for label in labels:
-        heard = np.zeros(count, dtype=bool)
+        label_active = np.zeros(count, dtype=bool)
         for start, end in (span for own, spans in active if own == label for span in spans):
             # At least a tenth of a second must lie inside the excerpt.
             inside = np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1])
-            heard |= inside >= min(ACTIVITY_BLOCK, end - start) - 1e-6
-        sounding &= heard
+            label_active |= inside >= min(ACTIVITY_BLOCK, end - start) - 1e-6
+        sounding &= label_active
     return count, int(sounding.sum())

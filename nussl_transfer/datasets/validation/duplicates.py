@@ -1,4 +1,4 @@
-"""Find the same music twice, by its samples or by its origin; in two splits it makes test scores too good."""
+"""Find music that occurs twice, by its samples or by its origin; music in two splits makes test scores too good."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def same_origins(tracks: Sequence[Track]) -> list[Finding]:
 
     In a pool, where each stem of a song is a track, these tracks are not the same music.
     """
-    of: dict[str, list[Track]] = {}
+    by_origin: dict[str, list[Track]] = {}
     for track in tracks:
         if track.origin is not None:
-            of.setdefault(track.origin, []).append(track)
-    groups = [group for group in of.values() if len(group) > 1]
+            by_origin.setdefault(track.origin, []).append(track)
+    groups = [group for group in by_origin.values() if len(group) > 1]
     crossing = [group for group in groups if len({track.split for track in group}) > 1]
     found = []
     for level, some, advice in (
@@ -85,7 +85,7 @@ def _by_bytes(rows: Sequence[StemRow]) -> Iterable[list[StemRow]]:
                 digest = hashlib.blake2b()
                 while block := file.read(2**20):
                     digest.update(block)
-        except OSError:  # a stream within a file, or one that is gone: a deep check decodes it
+        except OSError:  # a stream in a container, which a deep check compares; or a file that is gone
             continue
         same.setdefault(digest.digest(), []).append(row)
     return [group for group in same.values() if len(group) > 1]

@@ -36,7 +36,8 @@ class StemRow:
     """One file of a stem: values of its header and, if it was decoded, of its samples.
 
     ``rms``, ``peak`` and ``mean`` are shares of full scale; ``digest`` is a hash of the samples; ``active`` lists the
-    [start, end) in seconds where it sounds; ``mono_db`` is the level of the mean over channels relative to the channels.
+    intervals [start, end) in seconds in which it is active; ``mono_db`` is the level of the mean over channels relative to
+    the channels.
     """
 
     track: str
@@ -58,7 +59,7 @@ class StemRow:
 
 @dataclass(frozen=True)
 class Usable:
-    """The number of excerpts in a split, of one label or (None) of all, and of those in which all sources sound."""
+    """The number of excerpts in a split, for one label or (None) for all, and of those in which every source is active."""
 
     split: str | None
     label: str | None
@@ -88,7 +89,7 @@ class Inspection:
 
     @property
     def untrainable(self) -> str:
-        """Return why training on it is impossible, though it can be prepared and scored; '' where it is possible."""
+        """Return why one cannot train on it, although it can be prepared and scored; '' if one can."""
         if len({row.label for row in self.rows}) == 1:
             return "it has one label only, and separation needs two"
         if self.rows and all(row.split in ("valid", "test") for row in self.rows):
@@ -180,7 +181,7 @@ def on_one_line(text: str) -> str:
 
 
 def _minutes(rows: Iterable[StemRow]) -> float:
-    """Return the minutes of all stems; the files of one stem of one track sound at once."""
+    """Return the minutes of all stems; the files of one stem of one track are summed, so the longest counts."""
     stems: dict[tuple[str, str], float] = {}
     for row in rows:
         stems[row.track, row.label] = max(row.seconds, stems.get((row.track, row.label), 0.0))

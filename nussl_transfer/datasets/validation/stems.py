@@ -35,7 +35,7 @@ _SILENT_ADVICE = (
 
 
 def silent_stem(track: str, label: str, cancels: bool = False) -> Finding:
-    """Return the error for a stem in which nothing sounds, or whose channels cancel."""
+    """Return the error for a silent stem, or for one whose channels cancel."""
     if cancels:
         what = "has channels that cancel: left is the negative of right, and a store takes their mean, which is zero"
         advice = "Invert one channel, or export the stem in mono."
@@ -141,7 +141,7 @@ class _Levels:
         mono_db = None
         if row.channels > 1 and in_channels > SILENCE**2:
             mono_db = float(10 * np.log10(max(variance / in_channels, 1e-12)))
-        peak = 0.0 if max(self.high - mean, mean - self.low) < SILENCE else self.peak  # an offset is no sound
+        peak = 0.0 if max(self.high - mean, mean - self.low) < SILENCE else self.peak  # an offset alone is silence
         powers = np.concatenate([*self.active, [self.rest.mean()] if len(self.rest) else []])
         stretches = active_stretches(powers - mean**2, row.sample_rate, self.frames)
         seconds = self.frames / row.sample_rate

@@ -18,7 +18,7 @@ from .findings import Finding, StemRow
 
 # A residual above this (dB, relative to the mixture) is another mix, not rounding or a codec.
 MIXTURE_RESIDUAL = -20.0
-# The longest name in bytes: a store writes files beside it whose names are up to 25 bytes longer; file systems take 255.
+# The longest name in bytes. File systems take 255; a store also writes temporary files, with names up to 25 bytes longer.
 LONGEST_NAME = 230
 _UNEQUAL = (
     "Export them from the same start to the same end; if the files do not belong together, use --options layout=pool "
@@ -56,19 +56,19 @@ def findings_of_tracks(tracks: Sequence[Track], rows: Sequence[StemRow], toleran
     for row in rows:
         rows_of.setdefault(row.track, []).append(row)
     for track in tracks:
-        mine = rows_of.get(track.name, [])
-        rates = sorted({row.sample_rate for row in mine})
-        lengths = [row.seconds for row in mine]
+        own_rows = rows_of.get(track.name, [])
+        rates = sorted({row.sample_rate for row in own_rows})
+        lengths = [row.seconds for row in own_rows]
         if len(rates) > 1:
             what = f"its files have different rates, {', '.join(map(str, rates))} Hz"
             found.append(Finding("note", track.name, None, what, "Preparing a store resamples them to one."))
-        channels = sorted({row.channels for row in mine})
+        channels = sorted({row.channels for row in own_rows})
         if len(channels) > 1:
             what = f"its files have different numbers of channels, {', '.join(map(str, channels))}"
             advice = "A store takes the mean of the channels; nussl plays mono on all channels."
             found.append(Finding("note", track.name, None, what, advice))
-        if mine and max(lengths) > min(lengths):
-            listed = ", ".join(f"{Path(row.file).name} {row.seconds:.2f} s" for row in mine)
+        if own_rows and max(lengths) > min(lengths):
+            listed = ", ".join(f"{Path(row.file).name} {row.seconds:.2f} s" for row in own_rows)
             if too_unequal(lengths, tolerance):
                 found.append(Finding("error", track.name, None, f"its stems differ in length: {listed}", _UNEQUAL))
             else:
@@ -135,7 +135,7 @@ def check_mixture(track: Track) -> list[Finding]:
         heads = [header(path) for path in (track.mixture, *files)]
         if len({(head.sample_rate, head.frames) for head in heads}) > 1:
             what = f"{name} has another rate or length than the stems"
-            advice = "A store aligns them; to compare them, export them alike." if used else unused
+            advice = "A store aligns them. To compare them, export them at one rate and length." if used else unused
             return [Finding("note", track.name, None, what, advice)]
         products = np.zeros(3)
         for mix, *stems in zip(*map(blocks, (track.mixture, *files)), strict=True):
@@ -154,7 +154,7 @@ def check_mixture(track: Track) -> list[Finding]:
     residual = 10 * np.log10(max(1 - gain * cross / power, 1e-12))
     what = f"{name} is {gain:.3f} x the sum of the stems, residual {residual:.0f} dB"
     if residual > MIXTURE_RESIDUAL and used:
-        advice = "The network hears this mixture and learns these stems: effects and mastering in it are part of the task."
+        advice = "The network gets this mixture and learns these stems: effects and mastering in it are part of the task."
         return [Finding("note", track.name, None, what, advice)]
     if residual > MIXTURE_RESIDUAL and not track.left_out:
         return [Finding("warning", track.name, None, what, f"It holds more than these stems (bleed, mastering). {unused}")]
