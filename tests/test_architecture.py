@@ -1,4 +1,4 @@
-"""Tests of the order of the rooms, which is declared here once, and of rules that hold in every module."""
+"""Tests of the order of the package's parts, which is declared here only, and of rules that hold in every module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nussl_transfer"
 
-# The rooms in import order: a module imports only from rooms before its own, and from its own.
+# The parts in import order: a module imports only from parts before its own, and from its own.
 ORDER = """
     errors runtime safe_loading compat audio datasets store mixing networks checkpoints
     training separation evaluation pipelines report cli __main__ registration __init__
@@ -20,8 +20,8 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in 
 RECIPES = sorted((ROOT / "recipes").rglob("*.py"))
 
 
-def room(path: Path) -> str:
-    """Return the room of a file: the folder that it is in, or the name of a module at the top."""
+def part_of(path: Path) -> str:
+    """Return the part of the package to which a file belongs: its folder, or the name of a module at the top."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -40,24 +40,24 @@ def imports(path: Path, root: Path = ROOT) -> set[str]:
     return names
 
 
-def rooms_imported(path: Path) -> set[str]:
-    """Return the other rooms that a file imports from."""
+def parts_imported(path: Path) -> set[str]:
+    """Return the other parts that a file imports from."""
     own = {name.split(".")[1] for name in imports(path) if name.startswith("nussl_transfer.")}
-    return {name for name in own if name in ORDER} - {room(path)}
+    return {name for name in own if name in ORDER} - {part_of(path)}
 
 
 def shown(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_the_order_lists_every_room():
-    assert sorted(ORDER) == sorted({room(path) for path in SOURCES})
+def test_the_order_lists_every_part():
+    assert sorted(ORDER) == sorted({part_of(path) for path in SOURCES})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=shown)
-def test_a_module_imports_only_from_earlier_rooms(path):
-    place = ORDER.index(room(path))
-    later = {name for name in rooms_imported(path) if ORDER.index(name) > place}
+def test_a_module_imports_only_from_earlier_parts(path):
+    place = ORDER.index(part_of(path))
+    later = {name for name in parts_imported(path) if ORDER.index(name) > place}
     assert not later, f"{shown(path)} imports from {later}, which are later in the order"
 
 
@@ -99,7 +99,7 @@ def test_a_module_reads_files_safely_and_raises_errors_for_wrong_input(path):
             assert options.get("weights_only") == "True", f"{shown(path)}:{node.lineno}"
         assert name not in {"pickle.load", "pickle.loads", "eval", "exec"}, f"{shown(path)}:{node.lineno} {name}"
         assert options.get("allow_pickle", "False") == "False", f"{shown(path)}:{node.lineno}"
-        assert name != "print" or room(path) == "cli", f"{shown(path)}:{node.lineno} prints"
+        assert name != "print" or part_of(path) == "cli", f"{shown(path)}:{node.lineno} prints"
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Assert), f"{shown(path)}:{node.lineno} checks by assert"
         bare = isinstance(node, ast.ExceptHandler) and node.type is None

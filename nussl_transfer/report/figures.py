@@ -17,7 +17,7 @@ from PIL import Image
 
 from .inputs import MIXTURE, SAMPLE_RATE
 
-# Pairs: the colour on a light ground, and on a dark one. Contrast to the ground is at least 3 : 1, of text 4.5 : 1.
+# Pairs: the colour on a light background (ground), and on a dark one. The contrast is at least 3 : 1, for text 4.5 : 1.
 GROUND = ("#fcfcfa", "#16181b")
 INK = ("#1d1f22", "#e7e5e0")
 MUTED = ("#5a5f66", "#a3a8b0")
@@ -36,7 +36,7 @@ LABELS = (
 )
 LIGHT, DARK = 0, 1
 
-# Spectrograms: dB from the loudest bin of the example down to black; height and width in pixels.
+# Spectrograms: the range in dB from the loudest bin of the example down to black; height and width in pixels.
 RANGE_DB = 70.0
 HEIGHT, WIDTH = 168, 640
 # The lowest and the highest frequency in Hz; the scale between them is mel.
@@ -75,13 +75,13 @@ def draw_curves(curves: Curves, models: Sequence[str], size: tuple[float, float]
     axes.set_title("test SI-SDR (dB)", loc="left", fontsize=9, color=MUTED[ground])
     axes.xaxis.set_major_locator(MaxNLocator(5 if size[0] < 5 else 9, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    quieten(axes, ground, grid="y")
+    simplify_axes(axes, ground, grid="y")
     axes.margins(x=0.02)
     return figure
 
 
-def quieten(axes: matplotlib.axes.Axes, ground: int, grid: Literal["x", "y", "both"]) -> None:
-    """Reduce axes to the line below and the grid along one axis."""
+def simplify_axes(axes: matplotlib.axes.Axes, ground: int, grid: Literal["x", "y", "both"]) -> None:
+    """Remove all lines of a plot's frame except the lower one, and draw a grid along one axis or both."""
     axes.grid(axis=grid, color=RULE[ground], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -159,7 +159,7 @@ def _on_mel_scale(picture: np.ndarray, width: int = WIDTH) -> np.ndarray:
     below = np.minimum(bins.astype(int), picture.shape[0] - 2)
     share = (bins - below)[:, None]
     rows = (1 - share) * picture[below] + share * picture[below + 1]  # [HEIGHT, nt]
-    # A pixel that several frames share is their mean.
+    # A pixel that covers several frames shows their mean.
     edges = np.linspace(0, rows.shape[1], min(width, rows.shape[1]) + 1).astype(int)[:-1]
     return np.add.reduceat(rows, edges, axis=1) / np.diff(np.append(edges, rows.shape[1]))
 

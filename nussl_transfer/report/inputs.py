@@ -28,7 +28,7 @@ class Example:
             'violin').
         masks: [nf, nt] from 0 to 1, by (estimate, label).
         si_sdr: dB by estimate, then by label; None if the reference is silent.
-        checkpoints: File name of each model, if example.json has it.
+        checkpoints: File name of each model, if example.json gives it.
     """
 
     track: str
@@ -64,9 +64,7 @@ def read_curves(path: Path, scores: dict) -> dict[str, list[tuple[int, float]]]:
         points = curve["points"] if isinstance(curve, dict) else curve
         found = [(p["iteration"], p["test_si_sdr"]) for p in points if p.get("test_si_sdr") is not None]
         if not found:
-            raise DataError(
-                f"{path}: the curve {name!r} has no point with a test_si_sdr. Train with test excerpts to probe."
-            )
+            raise DataError(f"{path}: the curve {name!r} has no point with a test_si_sdr. Train again with test excerpts.")
         curves[name] = sorted(found)
         if isinstance(curve, dict) and curve.get("mixture_si_sdr") is not None:
             mixture = curve["mixture_si_sdr"]

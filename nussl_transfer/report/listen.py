@@ -111,7 +111,7 @@ def _seconds(samples: int) -> str:
 def _players(example: Example, audio_bytes: int) -> tuple[dict[tuple[str, str], str], int]:
     """Return each clip as a data URI, and the number of samples that fit the page."""
     samples = int(min(max(map(len, example.audio.values())), CLIP_SECONDS * SAMPLE_RATE))
-    # The same gain for all clips: their relative loudness stays, and none clips.
+    # The same gain for all clips keeps their relative loudness, and prevents clipping.
     gain = 0.98 / max(0.98, *(float(np.abs(signal).max(initial=0)) for signal in example.audio.values()))
     while True:
         links = {key: _flac(gain * signal[:samples]) for key, signal in example.audio.items()}

@@ -13,7 +13,7 @@ The folder that a page is made from::
         references/<label>.wav
         <name>/<label>.wav, <name>/masks.npz     for each model of scores.json; one array [nf, nt] for each label
 
-Pages are jinja2 templates (``templates/``) that escape all text. This room imports neither torch nor nussl.
+Pages are jinja2 templates (``templates/``) that escape all text. This package imports neither torch nor nussl.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .listen import data_uri, listening_part
 from .text import PAIRS, capital, decibels, estimates_in_order, probability, shown_words, summary_of, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
-# The versions of a drawing, by (narrow screen, dark ground); the browser takes the first whose media query matches.
+# The versions of a drawing, by (narrow screen, dark background); the browser takes the first whose media query matches.
 _MEDIA = {
     (True, True): "(max-width: 36rem) and (prefers-color-scheme: dark)",
     (True, False): "(max-width: 36rem)",
@@ -133,7 +133,7 @@ def render(template: str, *folders: Path, **values: object) -> str:
 
     Args:
         template: Name of the template.
-        folders: Folders of templates to search before this room's own.
+        folders: Folders of templates to search before this package's own.
         values: Variables of the template; ``title`` is required.
     """
     environment = jinja2.Environment(
@@ -206,7 +206,7 @@ def _model_colour(models: list[str], name: str) -> str:
 
 
 def _colours() -> list[tuple[str, tuple[str, str]]]:
-    """Return the CSS variables of the colours: name, (on light ground, on dark ground)."""
+    """Return the CSS variables of the colours: name, (on a light background, on a dark one)."""
     fixed = [(name, getattr(figures, name.upper())) for name in ("ground", "ink", "muted", "rule", "panel")]
     models = [(f"model{number}", pair) for number, pair in enumerate(figures.MODELS)]
     return fixed + models + [(f"label{number}", pair) for number, pair in enumerate(figures.LABELS)]

@@ -66,7 +66,7 @@ def probability(value: float | None) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Return parts as one reads them aloud.
+    """Return parts as an English enumeration.
 
     >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
     ('a', 'a and b', 'a, b and c')
@@ -75,7 +75,7 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things.
+    """Return a number with its noun, in the plural unless the number is 1.
 
     >>> counted(1, "song"), counted(1000, "song")
     ('1 song', '1,000 songs')
@@ -89,7 +89,7 @@ def shown_words(shown: bool | None) -> str:
 
 
 def verdict(scores: dict, significance: float = 0.001) -> str:
-    """Return one sentence on the first comparison, whichever side wins; empty if nothing was compared.
+    """Return one sentence on the first comparison, whichever side is better; empty if nothing was compared.
 
     Args:
         scores: As read from ``scores.json``.
@@ -173,7 +173,7 @@ def folds_table(scores: dict) -> str:
     head = [*(["repeat"] if several else []), "fold", "SI-SDR/dB", "tested on"]
     align = ["left"] * (len(head) - 2) + ["right", "left"]
     lines = tabulate(cells, head, "simple", colalign=align, disable_numparse=True).splitlines()
-    # Means over the folds as listed, though folds differ in the number and the length of their tracks.
+    # Each fold counts once, although folds differ in the number and the length of their tracks.
     means = [
         statistics.fmean(row["mean"] for row in rows if row["repeat"] == repeat and row["mean"] is not None)
         for repeat in repeats
@@ -188,7 +188,7 @@ def folds_table(scores: dict) -> str:
 
 
 def _interval(entry: dict) -> str:
-    """Return the interval of the median; scores of one song, and those of earlier versions, have none."""
+    """Return the interval of the median in words; scores of one song, and of earlier versions, have none."""
     if entry.get("interval") is None:
         return ""
     low, high = (decibels(end, True) for end in entry["interval"])

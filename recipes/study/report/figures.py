@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from nussl_transfer.report.figures import GROUND, INK, LIGHT, MODELS, MUTED, colour_of, quieten
+from nussl_transfer.report.figures import GROUND, INK, LIGHT, MODELS, MUTED, colour_of, simplify_axes
 from nussl_transfer.report.text import decibels
 
 from . import paper
@@ -126,7 +126,7 @@ def curve_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Fig
     figure, grid = _panels(study, downstreams, ground, narrow, 2.9, _columns(downstreams))
     handles = {}
     for axes, downstream in zip(grid, downstreams, strict=True):
-        quieten(axes, ground, grid="y")
+        simplify_axes(axes, ground, grid="y")
         axes.xaxis.set_minor_locator(NullLocator())
         curves = study.main_curves(downstream)
         if not curves:
@@ -285,7 +285,7 @@ def _panels(
 
 def _name_rows(axes: Axes, rows: list[tuple[float, str, bool]], ground: int, named: bool = True) -> None:
     """Write names left of horizontal rows, headings in bold; ``named`` is off if the panel to the left has them."""
-    quieten(axes, ground, grid="x")
+    simplify_axes(axes, ground, grid="x")
     axes.set_yticks([place for place, _, _ in rows], [name if named else "" for _, name, _ in rows])
     for label, (_, _, heading) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(INK[ground])
