@@ -45,24 +45,24 @@ Change = Callable[[np.ndarray, float, float], np.ndarray]
 
 
 def ours(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """The package's own augmentation, whose input has an extra tenth of a second at both ends."""
+    """Change a signal with this package; its input has an extra tenth of a second at both ends."""
     samples = round((len(audio) - 2 * CONTEXT) / stretch)
     return augment(audio, samples, RATE, pitch, stretch, before=CONTEXT)
 
 
 def cut(change: Change) -> Change:
-    """Return a candidate that gets the same extra audio around the excerpt as ours, and removes it again."""
+    """Return a candidate whose input has the same extra audio as ours; it removes that audio from its result."""
 
-    def of_the_middle(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
+    def change_and_cut(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         changed = change(audio, pitch, stretch)
         before = round(CONTEXT / stretch)
         return changed[before : len(changed) - before]
 
-    return of_the_middle
+    return change_and_cut
 
 
 def signalsmith(cheaper: bool) -> Change:
-    """Signalsmith Stretch for pitch and tempo, with one of its presets."""
+    """Return a change of pitch and tempo by Signalsmith Stretch, with one of its presets."""
 
     def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         stretcher = Signalsmith.Stretch()
@@ -75,12 +75,12 @@ def signalsmith(cheaper: bool) -> Change:
 
 
 def librosa_both(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """librosa's phase vocoder for tempo, and a second time for pitch."""
+    """Change tempo with librosa's phase vocoder, and then pitch with the same vocoder."""
     return librosa.effects.pitch_shift(librosa.effects.time_stretch(audio, rate=stretch), sr=RATE, n_steps=pitch)
 
 
 def torch_vocoder(device: str) -> Change:
-    """A plain phase vocoder in torch, which can run on the GPU; pitch by soxr."""
+    """Return a change by a plain phase vocoder in torch, which can run on the GPU, and soxr for the pitch."""
 
     def change(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
         ratio, length, hop = 2 ** (pitch / 12), 1024, 256
@@ -90,8 +90,8 @@ def torch_vocoder(device: str) -> Change:
         left = steps.long()
         share = steps - left
         magnitude = (1 - share) * spectrum[:, left].abs() + share * spectrum[:, left + 1].abs()
-        turned = (spectrum[:, left + 1] * spectrum[:, left].conj()).angle()
-        phase = torch.cumsum(torch.cat([spectrum[:, :1].angle(), turned[:, :-1]], dim=1), dim=1)
+        advance = (spectrum[:, left + 1] * spectrum[:, left].conj()).angle()
+        phase = torch.cumsum(torch.cat([spectrum[:, :1].angle(), advance[:, :-1]], dim=1), dim=1)
         samples = round(len(audio) * ratio / stretch)
         scaled = torch.istft(torch.polar(magnitude, phase), length, hop, length, window, length=samples)
         return soxr.resample(scaled.cpu().numpy(), RATE * ratio, RATE)
@@ -100,7 +100,7 @@ def torch_vocoder(device: str) -> Change:
 
 
 def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
-    """A SoX chain, one process for each stem, as in nussl."""
+    """Run a SoX chain, in one process for each stem, as nussl does."""
     raw = ["-t", "f32", "-r", str(RATE), "-c", "1", "-"]
     effects = ["tempo", "-m", str(stretch), "pitch", str(100 * pitch)]
     run = subprocess.run(["sox", *raw, "-t", "f32", "-", *effects], input=audio.tobytes(), capture_output=True, check=True)
@@ -108,7 +108,7 @@ def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
 
 
 def rubber_band(finer: bool) -> Change:
-    """Rubber Band: the faster engine with smooth transients (crisp ones have larger errors), or the finer engine."""
+    """Return a change by Rubber Band's faster engine with smooth transients (crisp ones err more), or its finer engine."""
     import pedalboard
 
     how = {"high_quality": finer, "preserve_formants": False, "transient_mode": "smooth"}
@@ -147,7 +147,7 @@ def tone(clock: np.ndarray) -> np.ndarray:
 
 
 def bursts(at: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function of time: bursts of noise, which depends on the seed."""
+    """Return a function of time that gives bursts of noise; the seed decides the noise."""
 
     def make(clock: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(seed).standard_normal(len(clock))
@@ -191,14 +191,14 @@ def measure(change: Change) -> dict[str, float]:
             change(source, pitch, stretch)
             if repeat:
                 taken.append(1000 * (time.perf_counter() - started))
-        heard = changed(change, tone, 3.0, pitch, stretch)
+        changed_tone = changed(change, tone, 3.0, pitch, stretch)
         wanted = 440 * 2 ** (pitch / 12)
-        off, clean = frequency_and_purity(heard[RATE : 2 * RATE], wanted)
-        cents.append(abs(off))
-        purity.append(clean)
-        length.append(abs(len(heard) - 3 * RATE) / RATE * 1000)
-        steps = np.abs(np.diff(np.concatenate([heard[:160], heard[-160:]])))
-        steps[159] = 0  # the joint of the two ends
+        error, level = frequency_and_purity(changed_tone[RATE : 2 * RATE], wanted)
+        cents.append(abs(error))
+        purity.append(level)
+        length.append(abs(len(changed_tone) - 3 * RATE) / RATE * 1000)
+        steps = np.abs(np.diff(np.concatenate([changed_tone[:160], changed_tone[-160:]])))
+        steps[159] = 0  # where the two ends were joined
         end.append(steps.max() / (0.5 * 2 * np.pi * wanted / RATE))
         at = np.arange(0.3, 5.5 * stretch, 0.4)
         pair = [onsets(changed(change, bursts(at, seed), 6.0, pitch, stretch), at / stretch) for seed in (1, 2)]
@@ -212,8 +212,8 @@ def measure(change: Change) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in figures.items()}
 
 
-def bank() -> float:
-    """Return the ms to read ten seconds of a stem that is stored in every pitch and tempo."""
+def read_stored_variant() -> float:
+    """Return the ms that reading ten seconds takes, where a stem is stored in every pitch and tempo."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stem.wav"
         soundfile.write(path, np.zeros(240 * RATE, np.float32), RATE, subtype="FLOAT")
@@ -235,8 +235,8 @@ def main() -> None:
         if len(found) == 1:
             print(f"| candidate | {' | '.join(found[name])} |\n|---{'|---' * len(found[name])}|")
         print(f"| {name} | {' | '.join(f'{value:g}' for value in found[name].values())} |", flush=True)
-    found["variants in the store, 7 pitches x 5 tempos: 35 times the disk"] = {"ms": round(bank(), 2)}
-    print(f"| {list(found)[-1]} | {list(found.values())[-1]['ms']} | as what made them | | | | | | | |")
+    found["variants in the store, 7 pitches x 5 tempos: 35 times the disk"] = {"ms": round(read_stored_variant(), 2)}
+    print(f"| {list(found)[-1]} | {list(found.values())[-1]['ms']} | as the method that made them | | | | | | | |")
     print(json.dumps({"candidates": found, "stems_per_s": round(1000 / next(iter(found.values()))["ms"], 1)}))
 
 

@@ -2,7 +2,7 @@
 
 Peak memory is that of the process minus its inputs. The last line is JSON: ``speed_ratio`` (nussl's time over ours),
 ``memory_ratio`` (our memory over nussl's), ``share_of_peak`` (of the machine's matrix products, see `peak.py`, with the
-operations of each side's own way), ``peak_gflops``, and the conditions of the measurement.
+operations that each side itself computes), ``peak_gflops``, and the conditions of the measurement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def shape_that_fits() -> tuple[int, ...]:
     return (nb, *SHAPE[1:])
 
 
-def made(shape: tuple[int, ...], device: str = "cpu") -> tuple:
+def make_inputs(shape: tuple[int, ...], device: str = "cpu") -> tuple:
     """Return an embedding, assignments and weights."""
     import torch
 
@@ -50,7 +50,7 @@ def operations_of(name: str, shape: tuple[int, ...]) -> float:
 
     frames = 10
     loss = getattr(nussl.ml.train.loss, name)()
-    work = operations(lambda: loss(*made((1, frames, *shape[2:]), "meta")).backward())
+    work = operations(lambda: loss(*make_inputs((1, frames, *shape[2:]), "meta")).backward())
     return work * shape[0] * shape[1] / frames
 
 
@@ -63,7 +63,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict:
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    embedding, assignments, weights = made(shape)
+    embedding, assignments, weights = make_inputs(shape)
     embedding.grad = torch.zeros_like(embedding)  # both losses need memory for the gradient
     loss = getattr(nussl.ml.train.loss, name)()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -85,7 +85,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict:
 
 
 def main() -> None:
-    """Run both, one after the other, and print the ratios."""
+    """Measure both losses, one after the other, and print the ratios."""
     found, shape = {}, shape_that_fits()
     for name in ("DeepClusteringLoss", "GramDeepClusteringLoss"):
         command = [sys.executable, __file__, name, json.dumps(shape)]

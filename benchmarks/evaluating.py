@@ -132,7 +132,7 @@ def measure(
 
 
 def main() -> None:
-    """Measure one after the other, and print the ratio."""
+    """Measure ours and nussl's, one after the other, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 16 excerpts")
     parser.add_argument("--excerpts", type=int, default=1000, help="number of excerpts, a multiple of 8")

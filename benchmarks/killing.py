@@ -74,12 +74,12 @@ def train(store: Store, out: Path) -> None:
     fit(model, items, Mixtures(store, MixtureConfig(SECONDS, coherent=1.0), 12, seed=2), config=config, out=out, info=info)
 
 
-def started(store: Store, out: Path, told: Path) -> multiprocessing.Process:
+def start(store: Store, out: Path, log: Path) -> multiprocessing.Process:
     """Start the run in a process forked from this one, which has all imports; its exit status is that of a command."""
 
     def work():
         os.setpgid(0, 0)
-        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
         try:
             train(store, out)
         except (TransferError, OSError) as error:
@@ -105,19 +105,19 @@ def terminate(process: multiprocessing.Process, out: Path) -> bool:
     return process.exitcode == 0 and not is_complete(out)  # otherwise the run was complete, or had not started
 
 
-def fill(process: multiprocessing.Process, out: Path, told: Path, rng: random.Random, mounted: bool) -> bool:
-    """Fill the disk before the next save, or during it; return whether the run ended with that error message."""
-    room = rng.randrange(100_000)
+def fill(process: multiprocessing.Process, out: Path, log: Path, rng: random.Random, mounted: bool) -> bool:
+    """Fill the disk before or during the next save; return whether the run ended with the message that it is full."""
+    free = rng.randrange(100_000)
     if mounted:
         filler = out.parent / FILLER
         with filler.open("wb") as file:
-            file.write(bytes(max(0, shutil.disk_usage(out.parent).free - room)))
+            file.write(bytes(max(0, shutil.disk_usage(out.parent).free - free)))
     else:
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, room))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (free, free))
     process.join()
     if mounted:
         filler.unlink()
-    message = told.read_text(encoding="utf-8")
+    message = log.read_text(encoding="utf-8")
     print(f"  {message.splitlines()[-1] if message else None}")  # ignite's messages are above it
     return process.exitcode == 2 and ("No space left" in message or "File too large" in message)
 
@@ -153,7 +153,7 @@ def contents(out: Path) -> dict:
 
 
 class Trial:
-    """Interrupt runs in one way until all interruptions have succeeded, and let the last run end.
+    """Interrupt runs in one way until there were enough interruptions, and let the last run end.
 
     Args:
         begin: Starts the run in a folder.
@@ -166,20 +166,22 @@ class Trial:
         self, begin: Callable[[Path], multiprocessing.Process], expected: dict, longest: float, rng: random.Random
     ):
         self.begin, self.expected, self.longest, self.rng = begin, expected, longest, rng
-        self.landed = self.resumed = self.runs = self.identical = 0
+        self.interruptions = self.resumed = self.runs = self.identical = 0
         self.unreadable: list[str] = []
 
-    def strike(self, name: str, blow: Callable[[multiprocessing.Process, Path], bool], count: int, folder: Path) -> None:
+    def interrupt_runs(
+        self, name: str, interrupt: Callable[[multiprocessing.Process, Path], bool], count: int, folder: Path
+    ) -> None:
         """Interrupt runs below a folder `count` times."""
-        of_run, out = 0, folder / "run 0"
-        while self.landed < count or of_run:
+        of_run, out = 0, folder / "run 0"  # of_run: interruptions of the current run
+        while self.interruptions < count or of_run:
             process = self.begin(out)
-            process.join(self.rng.uniform(0.02, self.longest) if self.landed < count else None)
-            if process.is_alive() and blow(process, out):
-                self.landed, of_run = self.landed + 1, of_run + 1
+            process.join(self.rng.uniform(0.02, self.longest) if self.interruptions < count else None)
+            if process.is_alive() and interrupt(process, out):
+                self.interruptions, of_run = self.interruptions + 1, of_run + 1
                 self.unreadable += unreadable(out)
                 saved = safe_load(out / "state.pt")["iteration"] if (out / "state.pt").exists() else 0
-                print(f"{name} {self.landed:2} of {count}: {saved} of {ITERATIONS} iterations are saved", flush=True)
+                print(f"{name} {self.interruptions:2} of {count}: {saved} of {ITERATIONS} iterations are saved", flush=True)
             process.join()
             if is_complete(out):
                 self.runs += 1
@@ -197,8 +199,8 @@ def main() -> None:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         folder = Path(folder)
-        store, told, disk = make_store(folder / "store"), folder / "told", folder / "disk"
-        begin = partial(started, store, told=told)
+        store, log, disk = make_store(folder / "store"), folder / "log", folder / "disk"
+        begin = partial(start, store, log=log)
         since = time.monotonic()
         begin(folder / "unbroken").join()
         expected, unbroken = contents(folder / "unbroken"), time.monotonic() - since
@@ -208,20 +210,20 @@ def main() -> None:
         mounted = mount(disk)
         if mounted:
             stack.callback(subprocess.run, ["umount", str(disk)], check=True)
-        blows = {
+        ways = {
             "SIGKILL": (kill, KILLED, folder),
             "SIGTERM": (terminate, TERMINATED, folder),
-            "full disk": (partial(fill, told=told, rng=rng, mounted=mounted), FULL, disk),
+            "full disk": (partial(fill, log=log, rng=rng, mounted=mounted), FULL, disk),
         }
         trials = {}
-        for name, (blow, count, where) in blows.items():
+        for name, (interrupt, count, where) in ways.items():
             trials[name] = Trial(begin, expected, unbroken / 5, rng)
-            trials[name].strike(name, blow, count, where)
+            trials[name].interrupt_runs(name, interrupt, count, where)
     runs = sum(trial.runs for trial in trials.values())
     result = {
-        "killed": trials["SIGKILL"].landed,
-        "terminated": trials["SIGTERM"].landed,
-        "disk_full": trials["full disk"].landed,
+        "killed": trials["SIGKILL"].interruptions,
+        "terminated": trials["SIGTERM"].interruptions,
+        "disk_full": trials["full disk"].interruptions,
         "resumed": sum(trial.resumed for trial in trials.values()),
         "runs": runs,
         "identical": sum(trial.identical for trial in trials.values()) == runs,
@@ -236,8 +238,8 @@ def mount(folder: Path) -> bool:
     """Mount a small disk at a folder; return whether that succeeded."""
     if os.geteuid() or not shutil.which("mount"):
         return False
-    asked = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    return subprocess.run(asked, capture_output=True).returncode == 0
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 if __name__ == "__main__":

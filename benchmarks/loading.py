@@ -1,4 +1,4 @@
-"""Compare mixtures a second from the store with nussl's MixSourceFolder and OnTheFly on the same stems.
+"""Compare how many mixtures a second the store, nussl's MixSourceFolder and its OnTheFly give on the same stems.
 
 The measurements use one process and one thread. Tracks last four minutes (the mean of MUSDB18) and have four stems of noise
 and tones at 16 kHz; mixtures last ten seconds; everything is in the page cache. For one item,
@@ -108,7 +108,7 @@ def seconds_an_item(item: Callable[[int], object], repeats: int) -> float:
 
 
 def with_workers(mixtures: Mixtures, workers: int, batches: int) -> float:
-    """Return mixtures a second from worker processes, after the first batch of each."""
+    """Return the mixtures a second that worker processes give, after the first batch of each."""
     loader = torch.utils.data.DataLoader(mixtures, BATCH, sampler=range(BATCH * (batches + workers)), num_workers=workers)
     arriving = iter(loader)
     for _ in range(workers):  # every process has started when each has returned a batch

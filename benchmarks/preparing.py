@@ -1,11 +1,11 @@
-"""Compare ``prepare`` with librosa's load: minutes of 44.1 kHz stereo converted to 16 kHz mono in a second.
+"""Compare ``prepare`` with librosa's load: how many minutes of 44.1 kHz stereo they convert to 16 kHz mono in a second.
 
 Both use one process, one thread and the same files in the page cache. ``prepare`` decodes, averages the channels, resamples
 (soxr, HQ), subtracts the mean, measures levels and active passages, and writes the store. ``librosa.load(sr=16000,
 mono=True)`` decodes, averages and resamples (soxr_hq, too), and keeps the result in memory. For a fair comparison, a third
 line also writes librosa's result as WAV. The last line is JSON, by file format: ``minutes_per_s``,
-``librosa_minutes_per_s``, ``librosa_and_writing_minutes_per_s``, and ``vs_librosa`` and ``vs_librosa_and_writing``, above 1
-where ours is faster.
+``librosa_minutes_per_s``, ``librosa_and_writing_minutes_per_s``, and ``vs_librosa`` and ``vs_librosa_and_writing``, which
+are above 1 if ours is faster.
 """
 
 from __future__ import annotations

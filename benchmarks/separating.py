@@ -13,14 +13,14 @@ HTDemucs only gives a sense of scale, because it separates stereo at 44.1 kHz. I
 a quarter overlap. The network has the layout of the released `htdemucs` (42 million weights: ``bottom_channels=512``,
 ``dconv_mode=3``, segments of 7.8 s) and random weights, which change neither time nor memory: nothing is downloaded.
 
-Each line also shows how much of the machine's peak of matrix products is reached (`peak.py`), with the masks' operations
-of the paper's network on every frame once; nussl computes the embedding too, which is not counted.
+Each line also shows the share of the machine's peak of matrix products (`peak.py`). It counts what the paper's network
+computes for the masks, once for each frame. nussl computes the embedding too, which is not counted.
 
 The last line is JSON: ``speed_ratio_300`` (nussl's time over ours), ``memory_ratio_300`` (our peak over nussl's),
 ``share_of_peak_300`` (for ours), ``peak_gflops``,
 ``rss_mb_300`` and ``rss_mb_3600`` (our peaks), ``rtf_300`` (seconds of audio that ours separates in a second), and all
-measurements. The run takes about eight minutes on two cores, three of them for the hour. ``--quick`` takes a tiny network
-and seconds instead of minutes, to test the script.
+measurements. The run takes about eight minutes on two cores, three of them for the hour of audio. ``--quick`` takes a tiny
+network and seconds of audio instead of minutes, to test the script.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def measure(
         folder: Where the inputs are.
         seconds: Length of the audio.
         threads: Threads of torch.
-        full: Seconds of audio a second at the machine's peak, if the network is the paper's.
+        full: Seconds of audio a second that the network would take at the machine's peak; None if that is unknown.
         python: The Python that runs it.
         times: Number of measurements.
     """
@@ -211,7 +211,7 @@ def can_import_demucs(python: str) -> bool:
 
 
 def main() -> None:
-    """Measure one after the other, and print the ratios."""
+    """Measure all separators, one after the other, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny network and 15 and 60 seconds, nussl's 15 alone")
     parser.add_argument("--lengths", default="", help="three lengths in seconds instead of 60,300,3600")

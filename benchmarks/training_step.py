@@ -244,8 +244,8 @@ class Profile:
         if self.cuda:  # torch warns of every synchronisation with the device
             import torch
 
-            self.listening = warnings.catch_warnings(record=True)
-            self.heard = self.listening.__enter__()
+            self.recorder = warnings.catch_warnings(record=True)
+            self.recorded = self.recorder.__enter__()
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
         self.profile.start()
@@ -255,8 +255,8 @@ class Profile:
             import torch
 
             torch.cuda.set_sync_debug_mode("default")
-            self.listening.__exit__(None, None, None)
-            waits = [wait for wait in self.heard if "synchroniz" in str(wait.message)]
+            self.recorder.__exit__(None, None, None)
+            waits = [wait for wait in self.recorded if "synchroniz" in str(wait.message)]
             print(f"{len(waits)} synchronisations with the device in {self.STEPS} steps")
             print("".join(f"  {wait.filename}:{wait.lineno} {wait.message}\n" for wait in waits[:5]), end="")
         self.profile.stop()
@@ -330,9 +330,9 @@ def run_side(name: str, folder: Path, plan: Plan) -> dict:
     """Run one side in its own process, print its figures, and return them."""
     command = [sys.executable, __file__, "--side", name, "--folder", str(folder), "--plan", json.dumps(asdict(plan))]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    *told, last = run.stdout.splitlines()
+    *lines, last = run.stdout.splitlines()
     found = json.loads(last)
-    print("\n".join(line for line in told if "USDT" not in line), end="\n" if told else "")
+    print("\n".join(line for line in lines if "USDT" not in line), end="\n" if lines else "")
     shown = f"{name}, one thread" if plan.threads == 1 else name
     print(
         f"{shown:34} {found['items_per_s']:8.2f} items/s, {found['ms_a_step']:7.0f} ms a step, "
@@ -347,7 +347,8 @@ def ratios(ours: dict, theirs: dict) -> dict:
     """Return the ratios of ours to theirs."""
     return {
         "speed_ratio": round(ours["items_per_s"] / theirs["items_per_s"], 2),
-        # A process that needed more before it trained shows no growth. Outside the tests each side has its own process.
+        # A process that needed more memory before training shows no growth; this happens only in the tests, where both
+        # sides run in one process.
         "memory_ratio": round(ours["megabytes"] / theirs["megabytes"], 3) if theirs["megabytes"] else None,
     }
 

@@ -1,15 +1,15 @@
 """Change the pitch and the tempo of a stem, each on its own or both at once.
 
 Signalsmith Stretch (``python-stretch``), a phase vocoder, scales time with its faster preset; resampling the result
-(``soxr``) changes the pitch. Together they change both by any amount. ``benchmarks/augmenting.py`` compares seven methods
+(``soxr``) changes the pitch. Together they change both by any amount. ``benchmarks/augmenting.py`` compares eight methods
 on ten seconds at 16 kHz; ``benchmarks/README.md`` has its table. This pair was chosen because
 
 * stems stay aligned: simultaneous bursts in two stems end up less than a millisecond apart, whatever else sounds. SoX
-  (nussl's own method, and somewhat faster) cuts and joins segments where each stem's waveform fits, and moves them up to
-  14 ms apart;
-* pitch is exact. Signalsmith's own transposition is off by 4 cents at 440 Hz; resampling is exact;
-* ten seconds of one stem take about 25 ms of a core for both changes. Rubber Band takes more than twice as long, or nine
-  times with its finer engine;
+  (nussl's own method, which is about as fast) cuts and joins segments where each stem's waveform fits, and moves the bursts
+  up to 14 ms apart;
+* resampling is exact in pitch. Signalsmith's own transposition is off by 4 cents at 440 Hz;
+* ten seconds of one stem take about 25 ms of a core for both changes. Rubber Band takes 1.5 times as long, or five times
+  with its finer engine;
 * transients stay as short as they were; a plain phase vocoder, in torch or librosa's, smears them over 40 ms and more;
 * pip installs it; it is not a system program, and needs no process for each stem;
 * it runs on the CPU: two kinds of GPU would compute different bits.
