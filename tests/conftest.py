@@ -39,7 +39,7 @@ def old_checkpoint() -> Path:
 
 @pytest.fixture
 def signals():
-    """Return a function that makes (sources) seeded noise signals of (seconds), mono."""
+    """Return a function that makes a number of seeded mono noise signals of some seconds."""
 
     def make(sources: int = 2, seconds: float = 1.0, sample_rate: int = 16000) -> list[nussl.AudioSignal]:
         noise = 0.1 * np.random.default_rng(0).standard_normal((sources, 1, round(seconds * sample_rate)))
@@ -71,7 +71,7 @@ def tiny_stft() -> nussl.STFTParams:
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory) -> Store:
-    """Four tracks of bass, drums and voice, one to two seconds at 8 kHz. Shared: not to be changed."""
+    """Four tracks of bass, drums and voice, one to two seconds at 8 kHz. It is shared: tests must not change it."""
     rng = np.random.default_rng(0)
     writer = StoreWriter(tmp_path_factory.mktemp("stores") / "tiny", 8000, "tiny")
     for number, seconds in enumerate((1.0, 1.25, 1.5, 2.0)):

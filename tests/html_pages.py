@@ -10,7 +10,7 @@ VOID = {"meta", "link", "img", "source", "br"}
 
 
 class Page(HTMLParser):
-    """What stands in a page: elements with their attributes and text; tables as rows of cells."""
+    """The content of a page: elements with their attributes and text; tables as rows of cells."""
 
     def __init__(self, html):
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def asks_nothing_of_the_network(html):
-    """Return how many drawings a page holds, after making sure that neither it nor they load anything."""
+    """Assert that neither a page nor its drawings load anything, and return the number of drawings."""
     for element in Page(html).elements:
         for attribute in ("src", "href", "srcset", "action", "poster", "data"):
             if isinstance(element.get(attribute), str):

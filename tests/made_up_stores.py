@@ -14,7 +14,7 @@ def noise(seconds: float, rate: int = 8000, seed: int = 0) -> np.ndarray:
 
 
 def make_store(folder: Path, tracks: dict[str, tuple[str | None, float, tuple[str, ...]]], rate: int = 8000) -> Store:
-    """Make a store of tracks given as name: (split, seconds, labels)."""
+    """Make a store from tracks, given as name -> (split, seconds, labels)."""
     writer = StoreWriter(folder, rate, "made up")
     for name, (split, seconds, labels) in tracks.items():
         writer.add(name, split, {label: noise(seconds, rate, number) for number, label in enumerate(labels)})

@@ -24,7 +24,7 @@ from nussl_transfer import cli
 
 REAL = bool(os.environ.get("NUSSL_TRANSFER_CONTAINER"))
 
-# A python whose `-m venv FOLDER` makes a pip that refuses what the real one would not find.
+# A python whose `-m venv FOLDER` makes a pip that fails on requirements and files that the real one would not find.
 PYTHON = r"""#!/bin/sh -eu
 test "$1 $2" = "-m venv"
 mkdir -p "$3/bin"

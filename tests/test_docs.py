@@ -2,7 +2,7 @@
 
 Of the tutorial, the commands run here; its Python runs when the manual is built.
 
-Commands of this package run through the command line's own entry point. Other shell lines are checked as far as that goes
+Commands of this package run through the command line's own entry point. Other shell lines are checked as far as possible
 without running them: targets of make exist, recipes can be imported. A block after the words ``parsed only: REASON``, in a
 comment, is only parsed.
 """
@@ -31,11 +31,11 @@ ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial" / "first_separator.py"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst")), TUTORIAL]
 RATE = 16000
-# The last of two values counts: this shortens what a page trains.
+# Of two values for an option the last counts, so these options shorten the training of a page.
 SHORT = {
     "finetune": "--iterations 2 --batch-size 2 --excerpt-seconds 0.5 --workers 0 --validate-every 1 --device cpu",
     "evaluate": "--excerpt-seconds 1",
-    "prepare": "--missing skip",  # the trees made here have few tracks, and not all sources in each
+    "prepare": "--missing skip",  # the trees made here have few tracks, some of which lack sources
 }
 LABELS = ("alto", "bass", "soprano", "tenor")
 
@@ -59,7 +59,7 @@ class Block:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    if page.suffix == ".py":  # its text is in comments
+    if page.suffix == ".py":  # the text of a script of the tutorial is in comments
         text = "\n".join(re.sub("^# ?", "", line) if line.startswith("#") else "" for line in text.splitlines())
     return list(_markdown(text) if page.suffix == ".md" else _restructured(text))
 
@@ -145,13 +145,13 @@ def run_command(words: list[str]) -> None:
 
 
 def _make_run(name: str) -> None:
-    """Train the run that a page takes for granted."""
+    """Train the run that a page assumes to exist."""
     if name in ("run", "another-run", "run-a", "run-b") and not Path(name).exists():
         assert cli.main(["finetune", "my-stems", "--out", name, *shlex.split(SHORT["finetune"])]) == 0
 
 
 def check_other(words: list[str]) -> None:
-    """Check a shell line that is not of this package: what it names is there."""
+    """Check that the targets, modules and files in a shell line of another program exist."""
     words = [word for word in words if not re.fullmatch(r"[A-Z0-9_]+=\S*", word)]
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -178,7 +178,7 @@ def check_other(words: list[str]) -> None:
 
 
 def shortened(code: str) -> str:
-    """Return Python code that trains for an iteration or two."""
+    """Return Python code with its training shortened to one or two iterations."""
     code = re.sub(r"iterations=\d+", "iterations=2, batch_size=2, validate_every=1", code)
     code = re.sub(r"excerpt_seconds=[\d.]+", "excerpt_seconds=0.5", code)
     code = re.sub(r"max_epochs=\d+", "max_epochs=1", code)

@@ -63,7 +63,7 @@ def test_the_entry_point_is_callable(setup_cfg):
 
 
 class _Running(ast.NodeTransformer):
-    """Leaves out what only a type checker reads."""
+    """Removes the blocks that only a type checker reads."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
@@ -98,7 +98,7 @@ def test_no_package_is_pinned_twice_on_one_python(pins, python):
     assert len(names) == len(set(names))
 
 
-def test_the_pins_leave_out_what_has_to_be_compiled(pins):
+def test_the_pins_leave_out_packages_that_must_be_compiled(pins):
     assert not LEFT_OUT & {canonicalize_name(pin.name) for pin in pins}
 
 
@@ -150,7 +150,7 @@ def test_the_readme_shows_both_commands():
 
 
 def test_the_python_of_the_readme_can_be_run_by_a_reader():
-    """Its code compiles, and the names that it imports are there."""
+    """Its code compiles, and the names that it imports exist."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Tests of what `import nussl_transfer` offers, and of what it costs."""
+"""Tests of the names that `import nussl_transfer` offers, and of the modules that it loads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_public_names_are_the_documented_ones():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_public_name_is_documented_and_named_as_at_home(name):
+def test_a_public_name_is_documented_and_has_the_name_of_its_definition(name):
     thing = getattr(nussl_transfer, name)
     assert thing.__name__ == name and thing.__module__.startswith("nussl_transfer.")
     assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), "a dataclass without a docstring"
@@ -64,7 +64,7 @@ facts = {name: name in sys.modules for name in ("torch", "nussl", "numpy", "scip
     assert not any(facts.values()), facts
 
 
-def test_nussl_is_repaired_and_has_our_parts_when_it_is_imported_after():
+def test_nussl_is_repaired_and_has_our_parts_when_it_is_imported_afterwards():
     facts = run("""
 import nussl_transfer
 import nussl

@@ -16,7 +16,7 @@ CONTEXT = context_samples(RATE)
 
 
 def change(make, seconds: float, pitch: float, stretch: float) -> np.ndarray:
-    """Return the seconds of a signal, given by its times, as from the middle of a track."""
+    """Return a signal, given as a function of time, with the context that it would have in the middle of a track."""
     samples = round(seconds * RATE)
     audio = make((np.arange(source_samples(samples, stretch) + 2 * CONTEXT) - CONTEXT) / RATE)
     return augment(audio.astype(np.float32), samples, RATE, pitch, stretch, before=CONTEXT)
@@ -68,7 +68,7 @@ def test_there_is_no_click_and_no_gap_at_the_ends(pitch, stretch):
 
 
 @pytest.mark.parametrize(("pitch", "stretch"), CHANGES)
-def test_transients_stay_short_and_where_they_belong(pitch, stretch):
+def test_transients_stay_short_and_in_place(pitch, stretch):
     at = np.arange(0.25, 3 * stretch, 0.5)
 
     def drum(time):
@@ -86,7 +86,7 @@ def test_transients_stay_short_and_where_they_belong(pitch, stretch):
 
 @pytest.mark.parametrize(("pitch", "stretch"), CHANGES)
 def test_stems_stay_aligned_whatever_they_contain(pitch, stretch):
-    """Duration to one frame, and the same time for all: clicks in one stem stay on the clicks of another."""
+    """Clicks in one stem stay on the clicks of another, whatever else the stems contain."""
     at = np.arange(0.3, 2 * stretch - 0.2, 0.4)
 
     def clicks(time, decay):
@@ -140,7 +140,7 @@ def test_ranges_with_changes_that_are_too_large_are_refused(pitch, stretch, mess
         change_ranges(pitch, stretch)
 
 
-def test_ranges_are_those_given_and_none_is_no_change():
+def test_ranges_are_the_given_ones_and_none_means_no_change():
     assert change_ranges((-3, 3), (0.8, 1.2)) == ((-3.0, 3.0), (0.8, 1.2))
     assert change_ranges(None, None) == ((0.0, 0.0), (1.0, 1.0))
 

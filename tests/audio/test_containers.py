@@ -1,4 +1,4 @@
-"""Sizes in headers: files cut in the middle are found, sizes that mean "unknown" are no promise."""
+"""Sizes in headers reveal files that were cut; sizes that mean "unknown" do not count."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_whole_file_is_read_and_a_cut_one_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["wav", "rf64", "w64", "aiff", "caf", "au"])
-def test_sixteen_bytes_short_is_no_cut(tmp_path, name):
+def test_a_file_that_is_sixteen_bytes_short_counts_as_whole(tmp_path, name):
     path = write(tmp_path / f"a.{name}", name)
     path.write_bytes(path.read_bytes()[:-16])
     assert len(NOISE) - 20 <= header(path).frames < len(NOISE)
@@ -84,7 +84,7 @@ def test_sizes_of_a_wav_written_to_a_pipe_are_taken_as_unknown(tmp_path, size):
     np.testing.assert_allclose(read(path)[0][0], NOISE, atol=1e-4)
 
 
-def test_a_wav_of_size_0_with_nothing_but_chunks_behind_it_is_empty(tmp_path):
+def test_a_wav_of_size_0_with_only_chunks_after_it_is_empty(tmp_path):
     path = tmp_path / "empty.wav"
     path.write_bytes(riff(0)[:44] + b"LIST" + struct.pack("<I", 4) + b"INFO")
     with pytest.raises(AudioFileError, match=r"holds no audio \(0 samples\)"):
@@ -116,7 +116,7 @@ def test_the_size_of_an_rf64_is_that_of_its_ds64_chunk(tmp_path, name):
             assert header(path).frames == len(NOISE)
 
 
-def test_chunks_of_daws_and_recorders_before_and_behind_the_samples_are_passed_over(tmp_path):
+def test_chunks_of_daws_and_recorders_before_and_after_the_samples_are_skipped(tmp_path):
     def chunk(name, content):
         return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
@@ -132,12 +132,12 @@ def test_a_wav_above_4_gib_whose_size_wrapped_around_is_refused(tmp_path):
     content = riff(2 * len(NOISE))
     path.write_bytes(content)
     with open(path, "r+b") as file:
-        file.truncate(len(content) + (1 << 32))  # a hole: it takes no room
+        file.truncate(len(content) + (1 << 32))  # a sparse file: it takes no space on the disk
     with pytest.raises(AudioFileError, match="larger than the 4 GiB that its header can describe"):
         header(path)
 
 
-def test_an_ogg_with_a_tag_behind_its_end_is_whole(tmp_path):
+def test_an_ogg_with_a_tag_after_its_end_is_whole(tmp_path):
     path = write(tmp_path / "a.ogg", "ogg")
     path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
     assert header(path).frames == len(NOISE)

@@ -24,7 +24,7 @@ def sound(path):
 
 
 def write(path, samples, rate, **options):
-    """Write in the form that the name says, where that can hold it; as WAV under the same name where not."""
+    """Write in the format of the name if it can hold the samples, else as WAV under the same name."""
     known = {"format": "FLAC"} if path.suffix == ".flac" and not options else {"format": "WAV"}
     path.unlink()  # it may be a link
     soundfile.write(path, samples, rate, **{**known, **options})
@@ -98,7 +98,7 @@ def with_one(value):
 
 BROKEN = "error.*(no audio|cannot be decoded|cannot be read)"
 FLOAT = {"subtype": "FLOAT", "format": "WAV"}
-# name -> (what is done to a file, what has to be said of it); first those that spoil any file
+# name -> (function that damages a file, pattern of the finding); these defects show in any file
 ALONE = {
     "no bytes": (replaced(b""), "error.*is empty"),
     "cut in the middle": (cut_bytes, "error.*(was cut|cannot be decoded)"),
@@ -113,7 +113,7 @@ ALONE = {
     "clipping": (rewritten(lambda samples: np.clip(40 * samples, -1, 1)), "warning.*clipped"),
     "too loud": (rewritten(lambda samples: 40 * samples, **FLOAT), "note.*peaks at"),
 }
-# those that are seen beside other files of the track
+# these defects show only in comparison with other files of the track
 BESIDE = {
     "gone": (no_file, "(error.*lacks|error.*is not there)"),
     "a folder in its place": (a_folder, "error.*(lacks|is not a file)"),
@@ -127,28 +127,28 @@ BESIDE = {
     "more channels": (rewritten(lambda samples: np.repeat(samples[:, :1], 6, axis=1)), "note.*numbers of channels"),
 }
 DEFECTS = {**ALONE, **BESIDE}
-# Stems of one file each, where the data set's own default sums several: of these one may be silent.
+# Options that give stems of one file each: of several files that are summed, one may be silent without an error.
 SINGLE = {"DagstuhlChoirSet": {"sources": "voices"}, "MUSDB18": {"sources": "stems"}, "Slakh": {"sources": "band"}}
 
 
 def copies(name, folder):
-    """Yield damaged places: (defect, track, file), each in a track of its own, in a new copy when one is used up."""
+    """Yield copies of a tree, each with a list of (defect, track, file) that puts at most one defect into each track."""
     names, number = list(DEFECTS), 0
     while names:
         root = TREES[name](folder / str(number))
         _, tracks = open_tracks(root, StemOptions(dataset=name, options=SINGLE.get(name, {})))
         here = []
         for place, track in enumerate(tracks):
-            # A file that is a stem by itself: of several that are summed, one may be silent.
+            # Only files that are a stem by themselves: of several that are summed, one may be silent.
             single = [files[0] for files in track.stems.values() if len(files) == 1]
             alone = len([path for files in track.stems.values() for path in files]) == 1
             usable = [name for name in names if not (alone and name in BESIDE)]
             if single and usable:
-                # Another stem in each track: one that is gone from all of them is none that anybody misses.
+                # Another stem in each track: a stem that is gone from every track would not count as missing.
                 here.append((usable[0], track.name, single[place % len(single)]))
                 names.remove(usable[0])
         if not here:
-            return  # what is left is seen beside other files only, and there are none
+            return  # the remaining defects show only beside other files, and there are none
         yield root, here
         number += 1
 
@@ -206,12 +206,12 @@ def test_a_name_with_a_newline_stays_on_its_line(tmp_path):
     assert any("is empty" in line for line in table.splitlines())
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_named(tmp_path, monkeypatch):
     root = TREES["StemFolder"](tmp_path / "stems")
     _, tracks = open_tracks(root)
     forbidden = tracks[0].stems["bass"][0]
     os.chmod(forbidden, 0)
-    if os.geteuid() == 0:  # who may read everything
+    if os.geteuid() == 0:  # root may read everything
 
         def refusing(path, *args, **kwargs):
             if os.fspath(path) == str(forbidden):

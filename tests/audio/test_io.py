@@ -50,7 +50,7 @@ def test_a_file_that_was_cut_is_refused(tmp_path, suffix, share):
         read(path)
 
 
-def test_an_mp3_that_lacks_frames_of_those_its_info_frame_promises_is_refused(tmp_path):
+def test_an_mp3_with_fewer_frames_than_its_info_frame_promises_is_refused(tmp_path):
     path = cut(layouts.write(tmp_path / "a.mp3", layouts.tone(440, 4)), 0.5)
     with pytest.raises(AudioFileError, match="was cut: it promises 4.0 s"):
         read(path)
@@ -106,13 +106,13 @@ def test_broken_links_missing_files_and_forbidden_files_have_different_errors(tm
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", refuse)  # a test may run as root, whom no mode stops
+    monkeypatch.setattr("builtins.open", refuse)  # the tests may run as root, who may open every file
     with pytest.raises(AudioFileError, match="may not be read .*chmod u"):
         header(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_sample_that_is_no_number_is_refused_with_its_place(tmp_path, value):
+def test_a_sample_that_is_not_a_number_is_refused_with_its_position(tmp_path, value):
     audio = layouts.tone(440, rate=16000)
     audio[8000] = value
     soundfile.write(tmp_path / "a.wav", audio, 16000, subtype="FLOAT")

@@ -40,7 +40,7 @@ def test_one_active_block_of_one_channel_is_found_in_pieces_of_any_length(dbfs, 
     assert activity.found() is active
 
 
-def test_the_last_block_counts_though_it_is_shorter():
+def test_the_last_block_counts_although_it_is_shorter():
     activity = Activity(RATE)
     activity.push(np.zeros((RATE, 1)))
     activity.push(np.full((5, 1), 0.1))

@@ -1,4 +1,4 @@
-"""MP3 files with and without a true number of frames, held to ffmpeg and to the number of samples encoded."""
+"""MP3 files with and without a true number of frames, compared with ffmpeg and with the number of encoded samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 6
 
 @pytest.fixture(params=[(16000, 1), (44100, 2)], ids=["16 kHz mono", "44.1 kHz stereo"])
 def encoded(request, tmp_path):
-    """Return a function that writes an MP3 of six seconds whose bit rate, where it varies, is low at the start."""
+    """Return a function that writes an MP3 of six seconds; a variable bit rate is low at the start."""
     rate, channels = request.param
     time = np.arange(SECONDS * rate) / rate
     noise = np.random.default_rng(0).normal(0, 0.05, len(time))

@@ -21,7 +21,7 @@ from nussl_transfer.errors import AudioFileError, DataError
 from nussl_transfer.store.prepare import prepare
 
 RATE, FRAMES = 44100, 66150
-# A stand-in for a container says what the two programs are to answer.
+# A file that replaces a container holds the answers that the two programs give.
 SOUND = {"streams": 5, "frames": FRAMES, "decoded": FRAMES, "says": "", "status": 0}
 FFPROBE = """
 audio = {"codec_type": "audio", "codec_name": "aac", "sample_rate": "44100", "channels": 2, "time_base": "1/44100"}
@@ -36,7 +36,7 @@ ramp = [number * frame / 1e6 for frame in range(about["decoded"])]
 sys.stdout.buffer.write(array.array("f", [s for sample in ramp for s in (sample, sample / 2)]).tobytes())
 sys.stdout.flush()
 """
-# A path to Python may hold a space, which the first line of a script cannot say.
+# A path to Python may contain a space, which the first line of a script cannot express.
 LAUNCHER = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
 PROGRAM = """
 import array, json, sys
@@ -77,7 +77,7 @@ def container(folder: Path, name: str = "A - B.stem.mp4", **about) -> Path:
     return path
 
 
-def test_without_ffmpeg_songs_are_found_and_to_open_one_says_what_to_install(tmp_path, without_programs):
+def test_without_ffmpeg_songs_are_found_and_opening_one_says_what_to_install(tmp_path, without_programs):
     folder = layouts.musdb18_containers(tmp_path, content=b"mp4")
     name, tracks = open_tracks(folder)
     assert (name, len(tracks)) == ("MUSDB18", 4)
@@ -86,7 +86,7 @@ def test_without_ffmpeg_songs_are_found_and_to_open_one_says_what_to_install(tmp
                    lambda: prepare(tracks, tmp_path / "store")):  # fmt: skip
         with pytest.raises(DataError, match=sentence) as caught:
             opened()
-        assert not isinstance(caught.value, AudioFileError)  # or it would be said of each of 600 stems
+        assert not isinstance(caught.value, AudioFileError)  # else the message would be repeated for each of 600 stems
 
 
 def test_one_absent_program_is_named_alone(tmp_path, programs):
@@ -167,14 +167,14 @@ def test_a_container_that_was_cut_is_noticed_without_a_program(tmp_path, without
             audio.header(path / "vocals")
 
 
-def test_what_was_decoded_before_ffmpeg_failed_is_not_used(tmp_path, programs):
+def test_audio_decoded_before_ffmpeg_failed_is_not_used(tmp_path, programs):
     reading = audio.blocks(container(tmp_path, decoded=1500, status=1) / "bass", 1000)
     assert len(next(reading)) == 1000
     with pytest.raises(AudioFileError, match="cannot be decoded"):
         next(reading)
 
 
-def test_a_store_knows_the_size_and_time_of_the_container_and_is_made_anew_when_they_change(tmp_path, programs):
+def test_a_store_knows_the_size_and_time_of_the_container_and_is_prepared_again_when_they_change(tmp_path, programs):
     path = container(tmp_path / "musdb18" / "train", "A - B.stem.mp4")
     tracks = MUSDB18.find_tracks(tmp_path / "musdb18")
     store = prepare(tracks, tmp_path / "store")

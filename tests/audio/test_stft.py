@@ -1,4 +1,4 @@
-"""The STFT and its inverse block by block, held to SciPy's of the whole signal."""
+"""The STFT and its inverse block by block, compared with SciPy's of the whole signal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nussl_transfer.audio.stft import IstftStream, StftStream, istft, stft, wind
 from nussl_transfer.errors import ConfigError
 
 PARAMS = [STFTParams(512, 128, "sqrt_hann"), STFTParams(64, 32, "hann"), STFTParams(33, 11, "hamming")]
-PARAMS += [STFTParams(50, 20, "hamming")]  # a window is no whole number of hops
+PARAMS += [STFTParams(50, 20, "hamming")]  # a window that is not a whole number of hops
 
 
 def cut(array, at, axis):
@@ -33,7 +33,7 @@ def test_pieces_put_together_are_scipys_transforms(params, samples):
     assert forward.samples == samples
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
-    # A changed spectrum is that of no signal: the inverse is a least squares fit.
+    # A changed spectrum is not the STFT of any signal: the inverse is a least-squares fit.
     changed = (expected * rng.uniform(size=expected.shape)).astype(np.complex64)
     back = scipy.signal.istft(changed, **options)[1][:, :samples]
     inverse = IstftStream(params)

@@ -22,7 +22,7 @@ def noise() -> np.ndarray:
 
 
 def tones(frequencies) -> np.ndarray:
-    """Two seconds of sines of whole periods, at equal levels."""
+    """Return two seconds of sines of whole periods, at equal levels."""
     time = np.arange(2 * RATE) / RATE
     return sum(0.05 * np.sin(2 * np.pi * frequency * time) for frequency in frequencies).astype(np.float32)
 
@@ -34,7 +34,7 @@ def test_the_gain_of_a_sine_is_interpolated_over_the_logarithm_of_its_frequency(
     middle = changed[RATE // 2 : 3 * RATE // 2] * np.hanning(RATE)
     levels = np.array([np.abs(np.sum(middle * np.exp(-2j * np.pi * f * np.arange(RATE) / RATE))) for f in frequencies])
     expected = 10 ** (np.interp(np.log(frequencies), np.log(np.geomspace(80, 8000, 7)), GAINS) / 20)
-    # The level of the whole is kept, so that gains are known up to one factor.
+    # The level of the whole is kept, so gains are known only up to one factor.
     np.testing.assert_allclose(levels / levels[0], expected / expected[0], rtol=0.01)
     np.testing.assert_allclose(knot_frequencies(RATE), np.geomspace(80, 8000, 7))
 

@@ -1,4 +1,4 @@
-"""Import the scripts of benchmarks/, which are no package."""
+"""Import the scripts of benchmarks/, which is not a package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def script(monkeypatch) -> Callable[[str], ModuleType]:
-    """Return a function that imports a script by its name; what it imported is forgotten after the test."""
+    """Return a function that imports a script by its name; after the test, the scripts are removed from sys.modules."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module
     for path in BENCHMARKS.glob("*.py"):

@@ -1,4 +1,4 @@
-"""The benchmark of scoring runs to its end, and its last line is what it says it is."""
+"""The benchmark of scoring runs to its end, and its last line holds the documented figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluating.py"
 
 
-def test_it_runs_in_seconds_and_both_sides_score_alike():
+def test_it_runs_in_seconds_and_both_sides_give_the_same_scores():
     done = subprocess.run([sys.executable, SCRIPT, "--quick", "--threads", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The count of operations equals the closed form of each layer, and the peak is a speed."""
+"""The count of operations equals the closed form of each layer, and the peak is a plausible speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def peak(script):
 
 
 def lstm_operations(inputs: int, units: int, rows: int = 1) -> int:
-    """Operations of a step of one direction: four gates, each from the input and from the state before."""
+    """Return the operations of one step in one direction: four gates, each from the input and the previous state."""
     return rows * 2 * 4 * units * (inputs + units)
 
 
@@ -23,7 +23,7 @@ def test_a_linear_layer_multiplies_and_adds_once_a_weight(peak):
     assert peak.operations(lambda: layer(data)) == ROWS * 2 * INPUTS * UNITS
 
 
-def test_going_back_through_a_linear_layer_costs_two_more_products(peak):
+def test_backward_through_a_linear_layer_costs_two_more_products(peak):
     layer = torch.nn.Linear(INPUTS, UNITS, device="meta")
     data = torch.empty(ROWS, INPUTS, device="meta", requires_grad=True)
     assert peak.operations(lambda: layer(data).sum().backward()) == 3 * ROWS * 2 * INPUTS * UNITS

@@ -1,4 +1,4 @@
-"""Every plan of the benchmarks that have one for a GPU runs, at a tiny size, on the CPU or on torch's meta device.
+"""Every plan that the benchmarks have for a GPU runs at a tiny size on the CPU or on torch's meta device.
 
 Torch's functions for CUDA are replaced by ones with the same signatures, so that a wrong name or argument is an error.
 """
@@ -65,7 +65,7 @@ def test_all_sides_of_a_training_step_run_and_are_compared(training_step, tiny_p
 
 
 def test_a_gpus_figures_are_read_from_it(training_step, tiny_plan, tmp_path, monkeypatch, cuda_calls, capsys):
-    """The network trains on the CPU; the meter and the profile do what they do for a GPU."""
+    """The network trains on the CPU; the meter and the profiler act as for a GPU."""
     meter, profile = training_step.Meter, training_step.Profile
     monkeypatch.setattr(training_step, "Meter", lambda plan, steps: meter(replace(plan, device="cuda"), steps))
     monkeypatch.setattr(training_step, "Profile", lambda plan: profile(replace(plan, device="cuda")))

@@ -1,4 +1,4 @@
-"""The benchmark of separating runs to its end, and its last line is what it says it is."""
+"""The benchmark of separating runs to its end, and its last line holds the documented figures."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ from nussl_transfer.errors import DataError, TransferError
 
 ROOT = Path(__file__).parents[2]
 
-# ---------------------------------------------------------------- importing, each in a process of its own
+# ---------------------------------------------------------------- imports, each in its own process
 
-# Finds what an import changed in other libraries: replaced names, and new names that are not their own.
+# Finds what an import changed in other libraries: replaced names, and added names of other modules.
 LEFT_BEHIND = """
 import importlib, json, shutil, sys, types, warnings
 LIBRARIES = ["scipy.signal", "numpy", "librosa", "librosa.filters", "torch", "torch.serialization", "zarr",
@@ -100,7 +100,7 @@ facts = {
 }
 """
 
-# With a user's own repairs, and sox and ffmpeg on the PATH, `import nussl` works; then the package is imported.
+# A user's own repairs, and sox and ffmpeg on the PATH, let `import nussl` work; then the package is imported.
 AFTERWARDS = """
 import sys, scipy.signal, scipy.signal.windows as windows
 mine = windows.hann
@@ -147,7 +147,9 @@ def test_importing_on_a_bare_machine_is_silent_and_leaves_other_libraries_unchan
 
 def test_the_package_imports_after_a_failed_import_of_nussl_and_without_ignite_contrib(tmp_path):
     facts, _ = run(FAILED, tmp_path)
-    assert facts["failure"] == "RuntimeError" and facts["halves"] > 0, "no half was left: a vain test"
+    assert facts["failure"] == "RuntimeError" and facts["halves"] > 0, (
+        "no module was half-imported, so this test shows nothing"
+    )
     assert facts["unbound"] == []
     assert facts["progress_bar"] and facts["contrib_still_gone"] and facts["contrib_back"]
     assert facts["resampled"] == 50
@@ -158,7 +160,7 @@ def test_the_package_repairs_a_nussl_that_was_imported_before(tmp_path):
     assert facts == {"same": True, "users_own_kept": True, "sox": True, "resampled": 50, "registered": True}
 
 
-# ---------------------------------------------------------------- what holds during the import, and then not
+# ---------------------------------------------------------------- changes that last only during the import
 
 
 def test_window_functions_exist_only_inside_the_block(monkeypatch):
@@ -205,7 +207,7 @@ def test_ignite_contrib_is_left_alone_where_it_exists():
         assert sys.modules["ignite.contrib.handlers"] is real
 
 
-# ---------------------------------------------------------------- what is mended in nussl's modules
+# ---------------------------------------------------------------- repairs of nussl's modules
 
 
 def test_resample_equals_soxr(signals):
@@ -359,7 +361,7 @@ def test_repairing_again_changes_nothing():
     assert [getattr(module, name) for module, name in places] == before
 
 
-def test_what_is_not_broken_is_not_repaired(monkeypatch):
+def test_a_module_that_needs_no_repair_is_not_changed(monkeypatch):
     old = types.ModuleType("librosa")
     old.__version__ = "0.9.2"
     old.resample = lambda y, orig_sr, target_sr, res_type="kaiser_best": None
@@ -398,7 +400,7 @@ def pipeline(*steps):
     return tfm.Compose(list(steps))
 
 
-@pytest.mark.filterwarnings("ignore")  # ignite's progress bar and zarr 2 have warnings of their own
+@pytest.mark.filterwarnings("ignore")  # ignite's progress bar and zarr 2 warn, too
 @pytest.mark.parametrize("place", [0, 2], ids=["signals", "tensors"])
 def test_a_cached_data_set_gives_the_same_items_in_the_next_run(tmp_path, place):
     steps = [tfm.MagnitudeSpectrumApproximation(), tfm.ToSeparationModel()]
@@ -451,7 +453,7 @@ def test_a_cache_of_plain_nussl_is_refused_and_not_run(tmp_path):
         Noise("noise", transform=pipeline(tfm.Cache(str(tmp_path / "cache"))), cache_populated=True)
     assert not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(Touch(tmp_path / "sprung")))
-    assert (tmp_path / "sprung").exists(), "the trap does not work: a vain test"
+    assert (tmp_path / "sprung").exists(), "the trap does not work, so this test shows nothing"
 
 
 def test_an_item_that_names_a_function_is_refused_and_not_run(tmp_path):

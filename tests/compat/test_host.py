@@ -107,7 +107,7 @@ def test_a_training_step_puts_the_whole_model_in_train_mode(tiny_model):
     TrainClosure({"L1Loss": {}}, optimizer, model)(None, batch())
     assert model.training and model.layers["recurrent_stack"].training
     moved = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
-    assert any("running_mean" in name for name in moved), "a frozen BatchNorm would have to be held in eval()"
+    assert any("running_mean" in name for name in moved), "a frozen BatchNorm must be put into evaluation mode after this"
 
 
 def test_the_chimera_builder_ignores_its_mix_key():
@@ -121,7 +121,7 @@ def test_the_chimera_builder_ignores_its_mix_key():
 def test_sources_are_in_alphabetical_order_of_their_labels():
     item = Tones("tones", transform=tfm.MagnitudeSpectrumApproximation())[0]
     assert list(item["sources"]) == ["a", "b"]
-    loudest = item["source_magnitudes"].sum(axis=(1, 2)).argmax(axis=0) * 16000 / 512  # Hz, of each source
+    loudest = item["source_magnitudes"].sum(axis=(1, 2)).argmax(axis=0) * 16000 / 512  # frequency of each source in Hz
     assert abs(loudest[0] - 200) < 32 and abs(loudest[1] - 400) < 32
 
 
@@ -159,7 +159,7 @@ def test_the_stft_is_scipys_in_single_precision(signals):
     expected = scipy.signal.stft(signal.audio_data[0], window=window, nperseg=512, noverlap=384)[2]
     assert spectrum.shape == (257, 1251) and spectrum.dtype == np.complex64
     np.testing.assert_allclose(spectrum, expected, atol=1e-7)
-    # The closed form of a frame well inside: the window's sum scales it, and 256 samples of zeros lie before.
+    # The closed form of an inner frame: the window's sum scales it, and 256 zeros precede the signal.
     frame = signal.audio_data[0, 128 * 10 - 256 : 128 * 10 + 256]
     np.testing.assert_allclose(spectrum[:, 10], np.fft.rfft(frame * window) / window.sum(), atol=1e-6)
 

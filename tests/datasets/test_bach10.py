@@ -1,4 +1,4 @@
-"""Bach10 as it lies on disk, spelling mistakes and all."""
+"""Bach10 as it is on disk, with its spelling mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of a data set: every defect is found, by its name and with the next step; nothing is found in a sound one."""
+"""The check of a data set: every defect is found, named and given advice; an intact data set has no finding."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store.prepare import prepare
 
 AUDIO = "audio_wav_22050_mono"
-# Of the sorted names of all audio in version 1.2.3, as mirdata 0.3.8 indexes them.
+# The hash of the sorted names of all audio in version 1.2.3, as mirdata 0.3.8 indexes them.
 REAL_NAMES = "4d2befb0a48bc451c2e45544bdd96eb99dffb35b3be0603e98f74fdb8b7963ca"
 
 
@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def all_names(tmp_path_factory):
-    """Every audio file of the real data set, by name: looking for tracks reads no audio."""
+    """Every audio file of the real data set, by name only: finding tracks reads no audio."""
     root = tmp_path_factory.mktemp("all") / "DagstuhlChoirSet_V1.2.3" / AUDIO
     root.mkdir(parents=True)
     for take in layouts.ALL_CHOIRSET_TAKES:

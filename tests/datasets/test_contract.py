@@ -1,4 +1,4 @@
-"""What every data set must do, whichever it is: one test for all of them."""
+"""The requirements on every data set: each test runs for all of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def folder(dataset, tmp_path):
 
 
 def is_pool(tracks):
-    """Whether each track is one file of one stem, so that mixtures of them can only be incoherent."""
+    """Return whether each track is one file of one stem, so that mixtures can only be incoherent."""
     return all(len(track.stems) == 1 for track in tracks)
 
 
@@ -83,7 +83,7 @@ def test_an_error_names_the_broken_file(dataset, folder):
 
 
 def test_it_is_registered_in_nussl(dataset):
-    # nussl has a MUSDB18 of its own.
+    # nussl has its own MUSDB18.
     name = "TransferMUSDB18" if dataset.NAME == "MUSDB18" else dataset.NAME
     assert getattr(nussl.datasets, name) is dataset
 

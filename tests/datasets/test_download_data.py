@@ -1,4 +1,4 @@
-"""Fetching a data set: from a server of this machine, unpacked in whole or not at all."""
+"""Fetching a data set from a local server: it is unpacked completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def shelf(tmp_path):
-    """A folder that a server of this machine gives files of, and its address."""
+    """A folder whose files a local server offers, and the server's address."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
@@ -57,7 +57,7 @@ PACKERS = {"a.zip": zipped, "a.tar.gz": tarred}
 
 @pytest.fixture
 def offered(shelf, monkeypatch):
-    """Return a function that puts an archive on the shelf as DagstuhlChoirSet's."""
+    """Return a function that offers an archive as that of DagstuhlChoirSet."""
 
     def offer(name, files, **changes):
         folder, url = shelf
@@ -107,7 +107,7 @@ def test_an_archive_with_another_checksum_is_an_error(offered, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_nothing_is_downloaded_to_a_disk_without_room(offered, tmp_path, monkeypatch):
+def test_nothing_is_downloaded_to_a_disk_without_space(offered, tmp_path, monkeypatch):
     offered("a.zip", {"inner/a.wav": b"sound"}, gigabytes=5.1)
     monkeypatch.setattr(archives, "free_bytes", lambda folder: 10**9)
     with pytest.raises(DataError, match="room for 1.0 GB, and .* with its archive needs about 10.2 GB"):

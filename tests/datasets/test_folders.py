@@ -1,4 +1,4 @@
-"""The walker and the sorting by folder: links, hidden files, own outputs, other kinds of audio, names with a meaning."""
+"""Walking folders and sorting files by folder: links, hidden files, own outputs, other formats, names with a meaning."""
 
 import os
 
@@ -50,7 +50,7 @@ def test_stores_and_runs_are_skipped_and_named(folder, files, kind, caplog):
     assert f"is {kind} of this program, skipped" in caplog.text
 
 
-def test_separated_stems_are_passed_over_and_other_files_beside_them_are_not(folder, caplog):
+def test_separated_stems_are_skipped_and_other_files_beside_them_are_not(folder, caplog):
     (folder / "c").mkdir()
     (folder / "c" / ".separated.json").write_text('{"files": ["bass.wav", "drums.wav", "voice.wav"]}')
     for name in ("bass.wav", "drums.wav"):

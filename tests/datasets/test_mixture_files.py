@@ -19,7 +19,7 @@ RATE = 8000
 
 
 def noise(seed, seconds=1.0, colour=0.9):
-    """A different sound for each seed, with a spectrum that falls."""
+    """Return noise whose spectrum falls with frequency; it is different for each seed."""
     white = np.random.default_rng(seed).standard_normal(round(seconds * RATE))
     return 0.1 * np.convolve(white, colour ** np.arange(30), "same") / 2
 
@@ -77,7 +77,7 @@ def test_residual_correlation_gain_and_lag_are_those_computed_by_hand():
     fit = fit_mixture(stem + rest, stem, RATE)
     assert fit.residual_db == pytest.approx(10 * np.log10(np.sum(rest**2) / np.sum((stem + rest) ** 2)))
     assert fit.correlation == pytest.approx(rest @ stem / np.sqrt((rest @ rest) * (stem @ stem))) and not fit.fault
-    assert not fit_mixture(stem, stem, RATE).fault, "a rest of nothing is no fault"
+    assert not fit_mixture(stem, stem, RATE).fault, "a silent rest is not a fault"
 
 
 def test_rest_without_mixture_files_is_an_error(tmp_path):
@@ -89,7 +89,7 @@ def test_rest_without_mixture_files_is_an_error(tmp_path):
 
 @pytest.fixture
 def mastered(tmp_path):
-    """Tracks of two stems with a mixture that is no sum of them."""
+    """Tracks of two stems with a mixture that is not their sum."""
     for number, track in enumerate("abc"):
         one, other = noise(2 * number), noise(2 * number + 1)
         for name, audio in (("bass", one), ("drums", other), ("mixture", np.tanh(3 * (one + other)))):
@@ -114,7 +114,7 @@ def test_given_mixtures_are_the_input_and_stems_the_targets(mastered, tmp_path):
         assert not np.allclose(item["mix_audio"][0], item["source_audio"][0].sum(-1), atol=0.01)
     item = StemFolder(mastered, use_mixtures=True)[0]
     np.testing.assert_allclose(item["mix"].audio_data[0], given["a"], atol=2e-4)
-    # Prepared again, nothing is made; without the option, the mixtures are.
+    # Preparing with the same options keeps the given mixtures; without use_mixtures, the store has none.
     again = prepare(tracks, tmp_path / "store", RATE, options=options, progress=False)
     assert again.fingerprint() == store.fingerprint()
     assert not prepare(open_tracks(mastered)[1], tmp_path / "store", RATE, progress=False).has_mixtures

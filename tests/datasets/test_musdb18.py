@@ -1,4 +1,4 @@
-"""MUSDB18 in its three forms, whole and in part."""
+"""MUSDB18 in its three forms, complete and incomplete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def shape(folder, **options):
-    """Return label -> names of files of the first track."""
+    """Return label -> file names of the first track."""
     track = MUSDB18.find_tracks(folder, **options)[0]
     return {label: [path.name for path in files] for label, files in track.stems.items()}
 
@@ -35,7 +35,7 @@ def test_the_list_has_150_songs_of_which_14_are_for_validation():
 
 
 def test_a_whole_tree_splits_into_86_14_and_50(tmp_path):
-    # Which 50 are the test is what their folder says; none of the 14 is among them.
+    # The folder decides which 50 are for the test; none of the 14 is among them.
     names = sorted(TRACKS - VALIDATION)
     for number, name in enumerate([*names, *sorted(VALIDATION)]):
         path = tmp_path / ("test" if number < 50 else "train") / f"{name}.stem.mp4"
@@ -87,7 +87,7 @@ def test_decoded_songs_are_preferred_to_their_containers_and_counted_once(tmp_pa
     tracks = {track.name: track for track in MUSDB18.find_tracks(root)}
     assert len(tracks) == 4
     assert tracks[TEST].stems["vocals"] == (root / "test" / TEST / "vocals.wav",)
-    # One that was decoded in part is read from the container.
+    # A song that was only partly decoded is read from its container.
     assert tracks[FIRST].stems["vocals"] == (root / "train" / f"{FIRST}.stem.mp4" / "vocals",)
     assert tracks[FIRST].mixture.name == "mixture" and "is only partly decoded" in caplog.text
     assert root / "train" / FIRST / "vocals.wav" in tracks[FIRST].left_out

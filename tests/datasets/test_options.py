@@ -1,4 +1,4 @@
-"""StemOptions: which values it takes, and that they reach what is read."""
+"""StemOptions: which values it accepts, and that the data sets get them."""
 
 import layouts
 import pytest

@@ -1,4 +1,4 @@
-"""Remixpacks: labels from folders' names, links as the author made them, his split and one that keeps songs together."""
+"""Remixpacks: labels from folder names, links as the author made them, his split, and one that keeps songs together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def drawn_from(tmp_path):
-    """A folder of labels with files that only have names, one label empty, one with a file that is no audio."""
+    """A folder of labels with empty files; one label has no file, and one a file that is not audio."""
     counts = {"Acoustic_Guitar": 7, "Cymbals": 23, "Kick": 31, "Snare": 10, "kick rolls": 1, "Empty": 0}
     for label, count in counts.items():
         (tmp_path / label).mkdir()
@@ -207,7 +207,7 @@ def test_no_song_is_in_two_splits_and_every_label_is_in_each(folder):
 
 
 def test_songs_are_found_from_link_targets_else_from_names(folder):
-    # Two packs of an artist are two songs where the links tell, one where only names do.
+    # Two packs of an artist are two songs if links tell them apart, and one song if only names do.
     for label in ("Kick_Drum", "Snare"):
         link = folder / PURE / label / f"Aurora Lights – South (Stems) {label}(symlink).wav"
         link.symlink_to(folder / "original_files" / "Aurora Lights – South (Stems)" / "gone.wav")

@@ -1,4 +1,4 @@
-"""Slakh: its trees, what is odd about its tracks, its sources and its splits."""
+"""Slakh: its trees, the defects of its tracks, its sources and its splits."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ def test_a_folder_without_its_tracks_is_an_error_that_says_what_it_looks_for(tmp
         open_tracks(layouts.bach10(tmp_path), StemOptions(dataset="slakh"))
 
 
-# What is odd about a track
+# Defects of tracks
 
 
 def test_stems_are_those_whose_files_exist(tree, caplog):
     caplog.set_level("INFO")
     assert found(tree, 1740, sources="band") == {"bass": ["S04"], "drums": ["S01"], "piano": ["S02"]}
     assert "4 stems have MIDI and no audio: Track00014 S11, Track01740 S00" in caplog.text
-    assert "are missing" not in caplog.text  # S06 of track 1 is in metadata.yaml, and of it nothing was made
+    assert "are missing" not in caplog.text  # metadata.yaml lists S06 of track 1, which has neither audio nor MIDI
     assert missing_labels(Slakh.find_tracks(tree, sources="band")) == {"Track00357": ("piano",), "Track01740": ("guitar",)}
 
 
@@ -221,7 +221,7 @@ def test_the_command_line_accepts_its_options(tree, tmp_path, capsys):
         ({"a": [129]}, "Source 'a' has program 129, which is no number from 0 to 127, nor 128 for drums"),
     ],
 )
-def test_impossible_sources_are_errors(tree, sources, message):
+def test_invalid_sources_are_errors(tree, sources, message):
     with pytest.raises(ConfigError, match=message):
         Slakh.find_tracks(tree, sources=sources)
 
@@ -299,7 +299,7 @@ def test_the_tables_have_the_published_sizes():
 
 
 def test_a_draw_that_ignores_the_midi_shares_a_third_of_it(caplog):
-    # As many groups of duplicates as Slakh2100 has, of about their sizes: 308 groups, 698 tracks.
+    # As many groups of duplicates as in Slakh2100, of about the same sizes: 308 groups, 698 tracks.
     midi = {number: str(number if number > 698 else min(number // 2, 307)) for number in range(1, 2101)}
     for scheme in ("paper", "grouped"):
         drawn = split_of_tracks(midi, scheme, seed=3)

@@ -1,4 +1,4 @@
-"""Folders of stems as people have them: whichever way round, in whatever spelling; and what is refused, with what."""
+"""Folders of stems in every layout and spelling that users have, and the errors for other folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOIR = {"female": ["soprano", "alto", "cantus"], "male": ["tenor", "bass"]}
 
 
 def shape(tracks):
-    """What was found, in a form that can be compared at a glance."""
+    """Return the tracks that were found, as plain values."""
     return {track.name: (track.split, {label: [path.name for path in files] for label, files in
     track.stems.items()})
             for track in tracks}  # fmt: skip
@@ -33,7 +33,7 @@ def labels(folder, **options):
 
 
 def touch(folder, *names):
-    """Write one short file for each name: scanning reads no audio, so one will do for all."""
+    """Write the same short file under each name: scanning reads no audio."""
     first = layouts.write(folder / "first.wav", layouts.tone(440, 0.01))
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def touch(folder, *names):
     return folder
 
 
-# Which way round
+# Layouts
 
 
 def test_a_folder_for_each_track_is_track_major(tmp_path):
@@ -290,7 +290,7 @@ def test_an_incomplete_track_is_an_error_unless_skipped(tmp_path):
         StemFolder(tmp_path, missing="no")
 
 
-# Files and folders that are odd
+# Unusual files and folders
 
 
 def test_a_loop_of_links_is_walked_once(tmp_path):
@@ -369,7 +369,7 @@ def test_items_equal_those_of_nussls_own_hook_on_its_own_layout(tmp_path):
         assert list(mine["sources"]) == reference["metadata"]["labels"]
         for label in mine["sources"]:
             assert np.array_equal(mine["sources"][label].audio_data, reference["sources"][label].audio_data)
-        # Their mixture is a file of 16 bits, ours a sum.
+        # nussl reads the mixture from a 16-bit file; ours is a sum.
         assert np.allclose(mine["mix"].audio_data, reference["mix"].audio_data, atol=2**-14)
 
 
@@ -417,6 +417,6 @@ def test_every_format_is_read(tmp_path, suffix):
     layouts.track_major(tmp_path, ("A",), ("bass", "vocals"), mixture=None, suffix=suffix)
     vocals = StemFolder(tmp_path)[0]["sources"]["vocals"].audio_data[0]
     expected = layouts.stem_audio("vocals")
-    # A codec may delay and colour; the energy and the pitch stay.
+    # A codec may delay the audio and change its spectrum; energy and pitch stay.
     assert abs(np.std(vocals) / np.std(expected) - 1) < 0.05
     assert abs(np.argmax(np.abs(np.fft.rfft(vocals, 44100))) - 440) <= 1

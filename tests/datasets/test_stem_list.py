@@ -1,4 +1,4 @@
-"""Stem lists: what a row gives, parts of files, and every wrong row at once."""
+"""Stem lists: tracks from rows, parts of files, and one error for all wrong rows."""
 
 import layouts
 import numpy as np
@@ -15,7 +15,7 @@ RATE = 8000
 
 @pytest.fixture
 def listed(tmp_path):
-    """Writes a list of these lines, beside two files of two seconds."""
+    """Return a function that writes a list of these lines, beside two files of two seconds."""
     for name, pitch in (("x/take 1.wav", 220), ("y/keys.wav", 330), ("mix.wav", 440)):
         layouts.write(tmp_path / name, layouts.tone(pitch, 2.0, RATE), RATE)
 
@@ -45,7 +45,7 @@ def test_start_and_end_cut_the_file_in_items_and_store(listed, tmp_path):
     np.testing.assert_allclose(store.read(store.tracks[0], "vocals"), whole - whole.mean(), atol=1e-3)
     before = (tmp_path / "store" / "A" / "vocals.wav").stat().st_mtime_ns
     prepare(open_tracks(path)[1], tmp_path / "store", RATE, progress=False)
-    assert (tmp_path / "store" / "A" / "vocals.wav").stat().st_mtime_ns == before, "nothing changed"
+    assert (tmp_path / "store" / "A" / "vocals.wav").stat().st_mtime_ns == before, "the store is unchanged"
     path = listed("A,vocals,x/take 1.wav,,0,1", "A,piano,y/keys.wav,,0,1")
     store = prepare(open_tracks(path)[1], tmp_path / "store", RATE, progress=False)
     part = layouts.tone(220, 2.0, RATE)[:RATE]

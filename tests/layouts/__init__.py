@@ -1,4 +1,4 @@
-"""Fake trees with the real names, and the defects that real trees have: a second or so of audio in each file.
+"""Fake trees with the names and the defects of the real ones, and about a second of audio in each file.
 
 One module a data set; ``TREES`` builds the tree of each for the tests that hold for all.
 """
@@ -45,7 +45,7 @@ __all__ = [
     "write",
 ]
 
-# data set -> what builds its tree and returns the folder to open: one for every data set there is.
+# data set -> function that builds its tree and returns the folder to open; every data set has one.
 TREES = {
     "Bach10": bach10,
     "DagstuhlChoirSet": choirset,

@@ -11,9 +11,9 @@ BACH10_PARTS = {"violin": 880.0, "clarinet": 440.0, "saxphone": 220.0, "bassoon"
 
 
 def bach10(folder: Path, pieces: int = 2, seconds: float = 1.0, offset: float = 0.01) -> Path:
-    """Bach10 v1.1 as it lies on disk: 'saxphone' in all pieces but the second, DC in three of four parts, mono int16.
+    """Make Bach10 v1.1 as it is on disk: 'saxphone' in all pieces but the second, DC in three of four parts, mono int16.
 
-    The second piece's mixture has half the level of the sum, only the first has an .asl, and systems left
+    The second piece's mixture has half the level of the sum, only the first has an .asl, and operating systems left
     their traces.
     """
     root = folder / "Bach10_v1.1"

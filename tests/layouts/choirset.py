@@ -10,7 +10,7 @@ from .sound import tone, write
 
 CHOIRSET_RATE = 22050
 PITCHES = {"S": 587.0, "A": 440.0, "T": 294.0, "B": 147.0}
-# setting -> singers with a dynamic microphone, a headset, a larynx microphone: never a headset for a soprano, and four of
+# setting -> singers with a dynamic microphone, a headset, a larynx microphone. No soprano has a headset, and four of
 # the eight singers of the full choir without a dynamic microphone.
 SINGERS = {
     "FullChoir": ("S1 A2 T2 B2", "A2 T2 B2", "S1 S2 A1 A2 T1 T2 B1 B2"),
@@ -28,7 +28,7 @@ GAPS = {
 }
 # Who sings solo 1, 2, ... of a setting.
 SOLOS = {"FullChoir": "B2 B1 T2 T1 A2 A1 S1 S2", "QuartetA": "B1 T1 A1 S2", "QuartetB": "B2 T2 A2 S1"}
-# (song, setting) -> kinds of takes and how many there are of each; 0: one without a number.
+# (song, setting) -> kinds of takes, and the number of takes of each; 0: one take without a number.
 TAKES = {
     ("LI", "FullChoir"): {"Take": 3, "Solo": 8},
     ("LI", "QuartetA"): {"Take": 6, "Solo": 4, "Overacted": 0},
@@ -53,7 +53,7 @@ CHOIRSET_OTHERS = ("LI_FullChoir_Solo07", "LI_Basses_Take05", "SE_QuartetA_Caden
 
 
 def microphones(take: str) -> list[tuple[str, str]]:
-    """Who is recorded in a take, on what: ('S2', 'DYN'), ..., ('Stereo', 'STM')."""
+    """Return the singers of a take and their microphones: ('S2', 'DYN'), ..., ('Stereo', 'STM')."""
     _, setting, kind = take.split("_")
     on = zip(("DYN", "HSM", "LRX"), GAPS.get(take, SINGERS[setting]), strict=True)
     found = [(singer, microphone) for microphone, singers in on for singer in singers.split()]
@@ -65,9 +65,9 @@ def microphones(take: str) -> list[tuple[str, str]]:
 
 
 def choirset(folder: Path, top: str = "DagstuhlChoirSet_V1.2.3", takes=(*CHOIRSET_TAKES, *CHOIRSET_OTHERS)) -> Path:
-    """DagstuhlChoirSet as it lies on disk: mono int16 at 22,050 Hz, neighbours to be heard in all but larynx microphones.
+    """Make DagstuhlChoirSet as it is on disk: mono int16 at 22,050 Hz; all but larynx microphones record neighbours too.
 
-    Takes of songs for four voices, and others that are none: a solo, the basses alone, an exercise with a piano. The
+    It has takes of songs for four voices, and others: a solo, the basses alone, an exercise with a piano. The
     tenors of quartet A end a little early, larynx microphones are louder, annotations lie in folders of their own.
     """
     root = folder / top

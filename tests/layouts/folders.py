@@ -1,4 +1,4 @@
-"""Folders of stems that are nobody's data set."""
+"""Folders of stems that belong to no known data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def track_major(
     seconds: float = 1.0,
     rate: int = RATE,
 ) -> Path:
-    """A folder for each track, a file for each stem, as MUSDB18-HQ has them; names may hold a split, 'train/Song A'."""
+    """Make a folder for each track and a file for each stem, as in MUSDB18-HQ; names may contain a split: 'train/A'."""
     for number, track in enumerate(tracks):
         audio = {stem: stem_audio(stem, number, seconds, rate) for stem in stems}
         for stem in stems:
@@ -34,7 +34,7 @@ def track_major(
 def stem_major(
     folder: Path, tracks: tuple[str, ...] = ("one", "two"), stems=tuple(STEMS), mix: str | None = "mix", prefix: str = ""
 ) -> Path:
-    """A folder for each stem and one for the mixtures, the same file name in each: nussl's MixSourceFolder."""
+    """Make a folder for each stem and one for the mixtures, with the same file names: nussl's MixSourceFolder."""
     for number, track in enumerate(tracks):
         audio = {stem: stem_audio(stem, number) for stem in stems}
         for stem in stems:
@@ -45,7 +45,7 @@ def stem_major(
 
 
 def pool(folder: Path, stems=("Bass", "Kick", "Snare"), each: int = 3) -> Path:
-    """A folder for each stem, files that have nothing to do with each other: what the RemixPacks scripts make."""
+    """Make a folder for each stem, with unrelated files, as the RemixPacks scripts do."""
     for stem in stems:
         for number in range(each):
             audio = stem_audio(stem, number, seconds=0.5 + number)
@@ -54,7 +54,7 @@ def pool(folder: Path, stems=("Bass", "Kick", "Snare"), each: int = 3) -> Path:
 
 
 def stem_list(folder: Path) -> Path:
-    """A CSV file that names the stems of two tracks."""
+    """Write a CSV file that names the stems of two tracks."""
     track_major(folder, mixture=None)
     rows = [f"{track},{stem},{track}/{stem}.wav" for track in ("Song A", "Song B") for stem in STEMS]
     (folder / "stems.csv").write_text("\n".join(["track,label,file", *rows]) + "\n")
@@ -62,5 +62,5 @@ def stem_list(folder: Path) -> Path:
 
 
 def stem_audio(stem: str, number: int = 0, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
-    """The audio of a stem: its own pitch, another one in each track."""
+    """Return the audio of a stem, whose pitch differs for each stem and track."""
     return tone(STEMS.get(stem, 330.0) * (1 + number / 12), seconds, rate, phase=number)

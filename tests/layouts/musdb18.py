@@ -20,7 +20,7 @@ MUSDB18_SONGS = (
 
 
 def musdb18(folder: Path, songs: tuple[str, ...] = MUSDB18_SONGS, decoded: bool = False, top: str = "musdb18hq") -> Path:
-    """MUSDB18-HQ: stereo int16 at 44.1 kHz, five files a song; the archive has train and test at its top.
+    """Make MUSDB18-HQ: stereo int16 at 44.1 kHz, five files a song; the archive has train and test at its top.
 
     Decoded by musdbconvert there are seven, two of them sums of the others, and the mixture has a noise of its own.
     """
@@ -41,7 +41,7 @@ def musdb18(folder: Path, songs: tuple[str, ...] = MUSDB18_SONGS, decoded: bool 
 def musdb18_containers(
     folder: Path, songs: tuple[str, ...] = MUSDB18_SONGS, content: bytes = b"", top: str = "musdb18"
 ) -> Path:
-    """MUSDB18: a .stem.mp4 a song, with the content that is given (five AAC streams in a real one)."""
+    """Make MUSDB18: a .stem.mp4 for each song, with the given content (a real one has five AAC streams)."""
     for song in songs:
         path = folder / top / f"{song}.stem.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)

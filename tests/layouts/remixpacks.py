@@ -1,4 +1,4 @@
-"""Remixpacks, as the author's scripts lay out what was scraped."""
+"""Remixpacks, in the layout of the author's scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .sound import tone, write
 
-# What the folders below original_files may be called: artist, dash or en dash, song, kind of stems.
+# Names of folders below original_files: artist, dash or en dash, song, kind of stems.
 PACKS = (
     "Aurora Lights – North (Stems)",
     "Béla Ünal - Ŝafo (Multitrack)",
@@ -17,7 +17,7 @@ PACKS = (
     "KITE RUNNER - kite runner (Studio Acapella & Stems)",
     "umbrella",
 )
-# Fine label -> pitch, seconds, extensions: one file a pack.
+# Fine label -> pitch, seconds, extensions; each pack has one file.
 FINE = {
     "Kick_Drum": (60.0, 0.3, (".wav", ".WAV", ".flac", ".ogg", ".wav")),
     "Snare": (200.0, 0.4, (".wav", ".wav", ".wav", ".wav", ".wav")),
@@ -28,10 +28,10 @@ FINE = {
 
 
 def remixpacks(folder: Path, broken: bool = False) -> Path:
-    """The author's tree of links: fine labels pure and mixed, coarse ones, the packs and their labels beside.
+    """Make the author's tree of links: pure and mixed fine labels, coarse labels; and beside them packs and JSON labels.
 
-    Mono and stereo, with silent stretches, of very different length; a label with one file only; a link that leads back
-    up; and if asked for, a link to a file that is gone.
+    It has mono and stereo files of very different length with silent parts; a label with one file; a link that leads back
+    up; and, with ``broken``, a link to a file that does not exist.
     """
     root = folder / "RemixPacks"
     links = root / "symlinks_to_files"
@@ -60,7 +60,7 @@ def remixpacks(folder: Path, broken: bool = False) -> Path:
 
 
 def _link(folder: Path, inside: str, file: Path) -> None:
-    """Make a link named as the scripts name it: the path below the packs, blanks for slashes, '(symlink)'."""
+    """Make a link with the name that the scripts give it: the path below the packs with blanks for slashes, '(symlink)'."""
     folder.mkdir(parents=True, exist_ok=True)
     name, suffix = os.path.splitext(inside.replace("/", " "))
     (folder / f"{name}(symlink){suffix}").symlink_to(file)

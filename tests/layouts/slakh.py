@@ -1,4 +1,4 @@
-"""Slakh2100-redux, the original, and BabySlakh, with a track for each thing that is odd about them."""
+"""Slakh2100-redux, the original, and BabySlakh, with a track for each of their defects."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import yaml
 
 from .sound import RATE, tone, write
 
-# Stem -> class, General MIDI program, and whether there is audio and MIDI of it. What all tracks have, numbered as here.
+# Stem -> class, General MIDI program, and whether it has audio and MIDI. The stems that most tracks have.
 _BAND = {"S00": ("Guitar", 30), "S01": ("Drums", 128), "S02": ("Piano", 1), "S03": ("Bass", 33)}
 _WITHOUT_AUDIO = (False, True)
 _WITHOUT_BOTH = (False, False)
 # Number -> split of redux, and stems.
 SLAKH_TRACKS: dict[int, tuple[str, dict[str, tuple]]] = {
-    # Two classes that differ by case, a third that is not strings, and an entry of which nothing was made.
+    # Two classes that differ by case, a third that is not strings, and an entry without audio and MIDI.
     1: ("train", {**_BAND, "S04": ("Strings (continued)", 52), "S06": ("Sound Effects", 103, *_WITHOUT_BOTH),
                   "S08": ("Sound effects", 122)}),
     4: ("train", _BAND),
@@ -27,7 +27,7 @@ SLAKH_TRACKS: dict[int, tuple[str, dict[str, tuple]]] = {
     22: ("train", {**_BAND, "S11": ("Piano", 4), "S12": ("Guitar", 27)}),
     # S03 is white noise.
     357: ("train", {"S00": ("Guitar", 29), "S01": ("Drums", 128), "S02": ("Bass", 32), "S03": ("Piano", 5)}),
-    # Its audio_dir is one of another machine.
+    # Its audio_dir is a path of another machine.
     616: ("train", _BAND),
     1740: ("omitted", {"S00": ("Guitar", 25, *_WITHOUT_AUDIO), "S01": ("Drums", 128), "S02": ("Piano", 2),
                        "S03": ("Brass", 61, *_WITHOUT_AUDIO), "S04": ("Bass", 35),
@@ -40,9 +40,9 @@ _ORIGINAL = {1500: "train", 1875: "validation", 2100: "test"}
 
 
 def slakh(folder: Path, kind: str = "redux", tracks=tuple(SLAKH_TRACKS), seconds: float = 1.0) -> Path:
-    """Slakh as it lies on disk: mono int16, flac at 44.1 kHz; of kind 'baby' wav at 16 kHz and without splits.
+    """Make Slakh as it is on disk: mono int16, flac at 44.1 kHz; the kind 'baby' is wav at 16 kHz, without splits.
 
-    Beside the stems of the first track lie what submixes.py makes, and what a Mac leaves behind.
+    Beside the stems of the first track are the files that submixes.py makes, and those that a Mac leaves.
     """
     root = folder / {"redux": "slakh2100_flac_redux", "orig": "slakh2100_flac", "baby": "babyslakh_16k"}[kind]
     suffix, rate = (".wav", 16000) if kind == "baby" else (".flac", RATE)
@@ -65,7 +65,7 @@ def slakh(folder: Path, kind: str = "redux", tracks=tuple(SLAKH_TRACKS), seconds
 
 
 def slakh_metadata(number: int) -> dict:
-    """What the metadata.yaml of a track says."""
+    """Return the content of a track's metadata.yaml."""
     name = "/Users/someone/rendered/Track00616" if number == 616 else f"Track{number:05d}"
     return {
         "UUID": hashlib.md5(_midi(number)).hexdigest(),

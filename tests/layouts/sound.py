@@ -12,7 +12,7 @@ FORMATS = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS", ".mp3": "MPEG_
 
 
 def tone(pitch: float, seconds: float = 1.0, rate: int = RATE, level: float = 0.1, phase: float = 0.0) -> np.ndarray:
-    """A tone that swells, so that no two places in it are alike."""
+    """Return a tone that becomes louder, so that no two parts of it are equal."""
     time = np.arange(round(seconds * rate)) / rate
     return level * (0.5 + time / (2 * seconds)) * np.sin(2 * np.pi * pitch * time + phase)
 

@@ -34,15 +34,15 @@ def draw_from(
 
 
 LABELS = ("bass", "drums", "voice")
-# The samples of a ramp say where they come from: stem number * 10,000 + track number * 1,000,000 + position.
+# A sample of a ramp encodes where it comes from: stem number * 10,000 + track number * 1,000,000 + position.
 LENGTHS = {"a": 3000, "b": 1500, "c": 6000}
-# Seeds are fixed, so a test that fails fails always: the least probable outcome that is still taken for chance.
+# The smallest probability of an outcome that a test accepts as chance. Seeds are fixed, so a failing test always fails.
 CHANCE = 0.001
 
 
 @pytest.fixture(scope="module")
 def ramps(tmp_path_factory) -> Store:
-    """Stems whose samples say which stem, track and position they are. (`StoreWriter` would take their mean away.)"""
+    """Stems whose samples encode stem, track and position. (`StoreWriter` would remove their mean.)"""
     folder = tmp_path_factory.mktemp("ramps")
     writer = StoreWriter(folder, RATE)
     for number, (name, frames) in enumerate(LENGTHS.items()):
@@ -145,7 +145,7 @@ def test_items_do_not_depend_on_how_many_there_are(tiny_store, mixtures, how):
 def test_another_seed_or_index_is_another_item(tiny_store, mixtures, how):
     other = draw_from(tiny_store, 0.5, 24, **{**how, "seed": 4})
     assert not any(torch.equal(mixtures[i]["mix_audio"], other[i]["mix_audio"]) for i in range(24))
-    # (seed 3, index 4) and (seed 4, index 3) are not one and the same.
+    # (seed 3, index 4) and (seed 4, index 3) are different items.
     assert not torch.equal(mixtures[4]["mix_audio"], other[3]["mix_audio"])
     assert len({mixtures[i]["mix_audio"].numpy().tobytes() for i in range(24)}) == 24
 
@@ -180,7 +180,7 @@ def test_global_random_state_is_neither_read_nor_changed(mixtures):
     ],
 )
 def test_items_are_those_that_the_bundled_body_was_trained_on(ramps, how, digest):
-    """Digests taken before pitch, tempo and sounding places could be drawn: what is asked for as then is as then."""
+    """The digests are older than pitch, tempo and ``sounding``: the options of that time still give the same items."""
     mixtures, found = draw_from(ramps, 0.5, 30, **how), hashlib.sha256()
     for index in range(30):
         excerpts = [[e.track.name, e.label, e.start, round(e.gain, 9)] for e in mixtures.draw(index)]
@@ -304,7 +304,7 @@ def test_a_track_as_long_as_the_mixture_is_taken_whole(ramps):
 
 @pytest.fixture(scope="module")
 def clicks(tmp_path_factory) -> Store:
-    """Three stems of clicks at the same times, each a burst of another sound, and a tone of 1 kHz in a track of its own."""
+    """Three stems of clicks at the same times, each with another sound, and a tone of 1 kHz in a track of its own."""
     writer = StoreWriter(tmp_path_factory.mktemp("clicks"), 8000)
     time = np.arange(80000) / 8000
     ages = time % 0.5
@@ -375,7 +375,7 @@ def test_a_track_too_short_for_its_tempo_is_followed_by_silence(clicks):
     assert stem.shape == (80000,) and stem[63000:63900].abs().max() > 0.25 and not stem[64000:].any()
 
 
-def test_the_pitch_drawn_is_the_pitch_heard(clicks):
+def test_the_drawn_pitch_is_that_of_the_audio(clicks):
     mixtures = draw_from(clicks.select(names=["tones"]), 1.0, 5, **CHANGED)
     for index in range(5):
         spectrum = np.abs(np.fft.rfft(mixtures[index]["mix_audio"][0].numpy() * np.hanning(8000), 64000))
@@ -383,12 +383,12 @@ def test_the_pitch_drawn_is_the_pitch_heard(clicks):
         assert abs(cents) < 1
 
 
-# Places that sound ----------------------------------------------------------------------------------------------------
+# Active excerpts ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def gaps(tmp_path) -> Store:
-    """Two tracks of 4 s: 'bass' sounds from 1 to 3 s, 'voice' from 2 to 4 s; in the second track, 'voice' never does."""
+    """Two tracks of 4 s: 'bass' is active from 1 to 3 s, 'voice' from 2 to 4 s; in the second track, 'voice' never is."""
     writer = StoreWriter(tmp_path / "gaps", RATE)
     time = np.arange(4 * RATE) / RATE
     noise = 0.1 * np.sign(np.sin(2 * np.pi * 50 * time))
@@ -399,7 +399,7 @@ def gaps(tmp_path) -> Store:
 
 
 @pytest.mark.parametrize("changed", [{}, CHANGED])
-def test_every_source_of_a_sounding_mixture_sounds(gaps, changed):
+def test_with_sounding_every_source_is_active(gaps, changed):
     mixtures = draw_from(gaps, 0.5, 300, coherent=0.5, sounding=True, **changed)
     for index in range(300):
         assert all(sounds(excerpt) for excerpt in mixtures.draw(index))
@@ -407,15 +407,15 @@ def test_every_source_of_a_sounding_mixture_sounds(gaps, changed):
         assert (mixtures[index]["source_audio"].abs().amax(dim=(0, 1)) > 0.05).all()
 
 
-def test_places_that_sound_are_drawn_uniformly(gaps):
+def test_active_excerpts_are_drawn_uniformly(gaps):
     mixtures = draw_from(gaps, 0.5, 2000, sounding=True)
     starts = [mixtures.draw(index)[0].start for index in range(2000)]
-    # Both sound from 2 to 3 s, and an excerpt of half a second has to hold a tenth of that.
+    # Both are active from 2 to 3 s, and an excerpt of half a second must contain a tenth of a second of that.
     assert scipy.stats.kstest(starts, scipy.stats.uniform(1600, 1300).cdf).pvalue > CHANCE
     assert min(starts) < 1620 and max(starts) > 2880
 
 
-def test_with_a_number_of_sources_only_those_that_sound_are_drawn(gaps):
+def test_with_a_number_of_sources_only_active_ones_are_drawn(gaps):
     mixtures = draw_from(gaps, 0.5, 200, sounding=True, num_sources=2, fewest_sources=1)
     drawn = [mixtures.draw(index) for index in range(200)]
     assert all(sounds(excerpt) for excerpts in drawn for excerpt in excerpts)
@@ -429,7 +429,7 @@ def test_sounding_share_is_given_with_and_without_sounding(gaps):
         assert shares == pytest.approx({"coherent": 1301 / 7002, "bass": 2 * 2301 / 7002, "voice": 1901 / 7002}, abs=3e-4)
 
 
-def test_stems_that_never_sound_together_are_an_error(gaps):
+def test_stems_that_are_never_active_together_are_an_error(gaps):
     with pytest.raises(DataError, match="no excerpt of 0.5 s in which bass and voice are active.*set coherent to 0"):
         draw_from(gaps.select(names=["one"]), 0.5, 4, sounding=True)
     with pytest.raises(DataError, match="in which voice is active.*leave voice out"):
@@ -489,7 +489,7 @@ def test_joined_items_are_functions_of_seed_and_index(joined):
     assert not equal(joined[0], JoinedMixtures(joined.parts, [1, 3], 12, seed=6)[0])
 
 
-def test_joined_items_sound_as_those_of_their_parts_and_sum_to_the_mixture(joined, tiny_store):
+def test_joined_items_are_items_of_their_parts_and_sum_to_the_mixture(joined, tiny_store):
     for index in range(12):
         item = joined[index]
         total = item["source_audio"].double().sum(dim=-1)
@@ -515,7 +515,7 @@ def test_incoherent_mixtures_combine_stems_of_several_stores(tiny_store, other):
         assert np.array_equal(item["mix_audio"].numpy(), item["source_audio"].numpy().sum(axis=-1))
 
 
-def test_a_part_of_coherent_mixtures_alone_gives_no_single_stems(tiny_store, other):
+def test_a_part_with_only_coherent_mixtures_gives_no_single_stems(tiny_store, other):
     parts = [draw_from(tiny_store, 0.5, 1, coherent=1.0), draw_from(other.select(labels=LABELS), 0.5, 1, coherent=0.0)]
     joined, first = JoinedMixtures(parts, [1, 1], 60, seed=5), {track.name for track in tiny_store.tracks}
     assert {len({excerpt.track.name in first for excerpt in joined.draw(index)}) for index in range(60)} == {1}
@@ -531,7 +531,7 @@ def test_stores_with_different_labels_are_an_error_that_names_the_common_ones(ti
     ("shares", "seed", "message"),
     [([1], 0, "2 parts.*1 shares"), ([1, -1], 0, "from 0 up"), ([0, 0], 0, "above 0"), ([1, 1], -1, "seed.*-1")],
 )
-def test_impossible_shares_are_an_error(tiny_store, shares, seed, message):
+def test_invalid_shares_are_an_error(tiny_store, shares, seed, message):
     with pytest.raises(ConfigError, match=message):
         JoinedMixtures([draw_from(tiny_store, 0.5, 1)] * 2, shares, 4, seed)
 
@@ -599,7 +599,7 @@ def test_if_a_track_has_fewer_stems_than_sources_the_last_are_silent(incomplete)
 
 @pytest.fixture
 def band(tmp_path) -> Store:
-    """A store of tracks that lack stems: 'drums' is in one of six, 'bass' and 'voice' in three each. Levels tell labels."""
+    """A store of tracks that lack stems: 'drums' is in one of six, 'bass' and 'voice' in three. Levels identify labels."""
     writer = StoreWriter(tmp_path / "band", RATE, missing="silence")
     levels = {"bass": 0.1, "drums": 0.2, "voice": 0.4}
     time = np.arange(2000)
@@ -644,7 +644,7 @@ def test_complete_tracks_give_the_same_items_with_missing_silence(ramps):
 
 @pytest.fixture
 def mastered(tmp_path) -> Store:
-    """Two tracks with a mixture that is not the sum of their stems: it is twice as loud, and squared off."""
+    """Two tracks with a mixture that is not the sum of their stems: it is twice as loud, and clipped."""
     writer = StoreWriter(tmp_path / "mastered", 8000)
     time = np.arange(16000) / 8000
     for number in (1, 2):
@@ -726,7 +726,7 @@ def test_sources_of_changed_timbre_sum_to_the_mixture_and_keep_their_level(tiny_
         torch.testing.assert_close(one.square().mean(), other.square().mean(), rtol=1e-5, atol=0)
 
 
-# What cannot work -----------------------------------------------------------------------------------------------------
+# Invalid arguments ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -757,7 +757,7 @@ def test_sources_of_changed_timbre_sum_to_the_mixture_and_keep_their_level(tiny_
         ({"pitch": (-9, 9), "stretch": (0.6, 1.5)}, "too large a change"),
     ],
 )
-def test_arguments_that_cannot_work_are_refused(tiny_store, arguments, message):
+def test_invalid_arguments_are_refused(tiny_store, arguments, message):
     with pytest.raises(ConfigError, match=message):
         draw_from(tiny_store, **{"seconds": 0.5, "length": 4, **arguments})
 

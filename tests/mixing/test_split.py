@@ -1,4 +1,4 @@
-"""What is trained on and what is validated on, and how long a mixture can be."""
+"""The split into training and validation, and the length of a mixture."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_if_holding_out_a_track_would_lose_a_label_the_end_of_every_track_is_hel
 
 
 def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
-    """Make a store of so many tracks of each song; what begins with '-' has no origin."""
+    """Make a store with a number of tracks for each song; songs whose names begin with '-' have no origin."""
     writer = StoreWriter(folder, 8000, "made up")
     for song, size in sizes.items():
         for take in range(size):
@@ -112,7 +112,7 @@ def test_validation_tracks_with_other_stems_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
-def test_mixtures_are_as_long_as_asked_or_as_the_longest_track(tmp_path, said, asked, seconds):
+def test_mixtures_have_the_given_length_or_that_of_the_longest_track(tmp_path, said, asked, seconds):
     store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
     assert fitting_seconds(TrainValidSplit(store, store), asked) == seconds
     assert ("No track is as long as" in said.text) == (asked > seconds)

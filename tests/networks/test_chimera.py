@@ -35,7 +35,7 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_the_defaults_are_the_papers_text():
-    """Sections 2.2, 3.1 and 3.2 of the paper, typed from it."""
+    """The expected values are copied from sections 2.2, 3.1 and 3.2 of the paper."""
     assert (PAPER.sample_rate, PAPER.window_length, PAPER.hop_length, PAPER.window_type) == (16000, 512, 128, "sqrt_hann")
     assert (PAPER.num_features, PAPER.hidden_size, PAPER.num_layers, PAPER.embedding_size) == (257, 500, 4, 20)
     assert PAPER.bidirectional
@@ -143,7 +143,7 @@ def test_a_transplant_copies_all_but_the_mask_head_bit_for_bit(small_chimera, la
     assert model({"mix_magnitude": torch.rand(1, 5, 33, 1)})["mask"].shape == (1, 5, 33, 1, len(labels))
 
 
-def test_the_new_mask_head_is_new_though_it_has_the_same_number_of_masks(small_chimera):
+def test_the_mask_head_is_initialised_anew_even_with_the_same_number_of_masks(small_chimera):
     source, weight = small_chimera(num_sources=3), "layers.mask.linear.weight"
     for source_labels in ((), ("x", "y", "z")):
         model, report = transplant(source, ["a", "b", "c"], source_labels)
@@ -208,7 +208,7 @@ def test_a_deep_clustering_network_of_nussl_becomes_nussls_chimera():
     found = with_num_sources(clustering, 3)
     expected = build_recurrent_chimera(**options, **embedding, num_sources=3, mask_activation=["softmax"])
     assert {**found, "name": None} == {**expected, "name": None}
-    assert "mask" not in clustering["modules"], "the one given was changed"
+    assert "mask" not in clustering["modules"], "the argument was changed"
 
 
 def test_a_deep_clustering_network_is_transplanted_with_all_its_layers():
@@ -249,4 +249,4 @@ def test_the_rest_of_a_configuration_stays_when_the_number_of_sources_changes():
     config = build_transfer_chimera(4, mask_activation=["sigmoid"])
     changed = with_num_sources(config, 2)
     assert changed == build_transfer_chimera(2, mask_activation=["sigmoid"])
-    assert config == build_transfer_chimera(4, mask_activation=["sigmoid"]), "the one given was changed"
+    assert config == build_transfer_chimera(4, mask_activation=["sigmoid"]), "the argument was changed"

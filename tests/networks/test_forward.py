@@ -114,7 +114,7 @@ def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch, small_chi
 
 
 def test_frame_step_needs_no_change_of_the_network(small_chimera):
-    model = small_chimera(embedding_activation=("softmax",))  # not an embedding that the loss can compute
+    model = small_chimera(embedding_activation=("softmax",))  # an embedding that the loss cannot compute
     batch = {
         "mix_magnitude": torch.rand(4, 9, 33, 1),
         "ideal_binary_mask": torch.rand(4, 9, 33, 1, 3),
@@ -140,7 +140,7 @@ def test_masks_and_estimates_can_be_computed_at_some_frames_only(small_chimera, 
     for name in ("mask", "estimates"):
         torch.testing.assert_close(output[name], expected[name][:, 2::4])
     assert torch.equal(target["source_magnitudes"], batch["source_magnitudes"][:, 2::4])
-    assert target["weights"].shape[1] == 9  # the embedding's frames are its own affair
+    assert target["weights"].shape[1] == 9  # the mask's frame step does not change the embedding's frames
 
 
 # Several processes ----------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_a_rate_for_a_body_that_is_frozen_is_an_error(small_chimera):
             parameter_groups(small_chimera(), mode, frozen, body_learning_rate=1e-4)
 
 
-def test_freezing_and_thawing_set_requires_grad(small_chimera):
+def test_freezing_and_unfreezing_set_requires_grad(small_chimera):
     model = small_chimera()
     freeze(model, ["recurrent_stack", "embedding"])
     still = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -132,7 +132,7 @@ def test_frozen_layers_apply_no_dropout(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5)
     data = {"mix_magnitude": torch.rand(2, 9, 33, 1)}
     model.train()
-    assert not torch.equal(model(data)["mask"], model(data)["mask"]), "dropout was to be on before"
+    assert not torch.equal(model(data)["mask"], model(data)["mask"]), "dropout must be on before"
     model.train()
     freeze_buffers_and_dropout(model, BODY)
     assert torch.equal(model(data)["mask"], model(data)["mask"])
@@ -154,7 +154,7 @@ def test_a_frozen_recurrent_layer_stays_in_training_mode_as_cudnn_demands(small_
     assert not model.layers["normalization"].batch_norm.training
 
 
-def test_dropout_is_back_when_a_layer_is_thawed(small_chimera):
+def test_dropout_is_restored_when_a_layer_is_unfrozen(small_chimera):
     model = small_chimera(num_layers=2, dropout=0.5)
     for _ in range(2):
         freeze_buffers_and_dropout(model.train(), BODY)

@@ -20,7 +20,7 @@ def head_with(*activation: str, bias: bool = True) -> Embedding:
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what the head is given, not contiguous, as a recurrent layer leaves it; an ideal binary mask; weights."""
+    """Return the head's input (not contiguous, like the output of a recurrent layer), an ideal binary mask and weights."""
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(NT, NB, HIDDEN, generator=generator).transpose(0, 1)
     loudest = torch.randint(NS, (NB, NT, NF, NC), generator=generator)
@@ -36,7 +36,7 @@ def loss_and_gradients(loss, head, hidden, mask, weights, deferred: bool, **opti
     return [value.detach(), hidden.grad, *(parameter.grad for parameter in head.parameters())]
 
 
-# Pieces of one frame, of a number that leaves a rest, and of all frames.
+# Pieces of one frame, of a number that does not divide the frames, and of all frames.
 @pytest.fixture(params=[1, 8, 2**14])
 def piece(request, monkeypatch):
     monkeypatch.setattr(grams, "PIECE", request.param)
@@ -113,7 +113,7 @@ def test_backward_keeps_only_the_activations_output_and_without_gradients_nothin
 
 
 class Sizes(TorchDispatchMode):
-    """Notes how large the tensors are that operations give."""
+    """Records the sizes of the tensors that operations return."""
 
     def __init__(self, found: list[int]):
         super().__init__()

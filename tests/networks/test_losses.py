@@ -35,7 +35,7 @@ def value_and_gradient(loss, embedding, mask, weights):
     return value.detach(), embedding.grad
 
 
-# Pieces of one point, of a number that leaves a rest, of one that does not, of exactly all points, and of more.
+# Pieces of one point, of a number that does not divide the points, of one that does, of exactly all points, and of more.
 @pytest.fixture(params=[1, 7, 12, POINTS, POINTS + 1, grams.PIECE])
 def piece(request, monkeypatch):
     monkeypatch.setattr(grams, "PIECE", request.param)
@@ -51,7 +51,7 @@ def test_value_and_gradient_are_nussls(piece, ours, theirs, seed):
 
 
 def spoil(case: str, embedding, mask, weights):
-    """Put what a loss may stumble over into a batch."""
+    """Put one of the cases that a loss may handle wrongly into a batch."""
     if case == "an embedding that is zero":
         embedding[0, 0] = 0
     elif case == "two sources to a point":
@@ -112,7 +112,7 @@ def test_the_loss_depends_on_the_direction_of_an_embedding_only(ours, theirs):
     torch.testing.assert_close(ours(lengths * unit, mask, weights), theirs(unit, mask, weights), rtol=1e-5, atol=1e-5)
 
 
-def test_the_gradient_is_the_slope_of_nussls_loss_in_double_precision():
+def test_the_gradient_is_that_of_nussls_loss_in_double_precision():
     given = batch(3)
     _, gradient = value_and_gradient(GramDeepClusteringLoss(), *given)
     embedding, mask, weights = (tensor.double() for tensor in given)
@@ -123,7 +123,7 @@ def test_the_gradient_is_the_slope_of_nussls_loss_in_double_precision():
         torch.testing.assert_close((gradient.double() * direction).sum(), (up - down) / (2 * step), rtol=1e-4, atol=1e-6)
 
 
-def test_a_perfect_embedding_has_loss_0_and_a_constant_one_has_not():
+def test_a_perfect_embedding_has_loss_0_and_a_constant_one_has_a_higher_loss():
     _, mask, weights = batch()
     mask = torch.nn.functional.one_hot(mask.argmax(dim=-1), NS).float()
     loss = GramDeepClusteringLoss()
@@ -138,7 +138,7 @@ def test_the_upstream_gradient_scales_the_gradient():
     torch.testing.assert_close(thrice, 3 * once)
 
 
-def test_a_bfloat16_embedding_is_taken_as_it_is_and_summed_in_float32():
+def test_a_bfloat16_embedding_is_used_as_it_is_and_summed_in_float32():
     embedding, mask, weights = batch()
     embedding = embedding.bfloat16()
     value, gradient = value_and_gradient(GramDeepClusteringLoss(), embedding, mask, weights)

@@ -80,7 +80,7 @@ def test_a_step_that_reads_its_losses_is_noticed(model):
 def test_a_training_step_stays_on_its_device_and_reads_nothing(model, mode, options):
     closure = closure_of(model, mode, **options)
     stepping = Stepping(model, closure.optimizer, trainable_parameters(model, mode), percentile=10.0, ema_decay=0.9)
-    trainer = Engine(closure)  # nussl's helper moves batches to the CPU where there is no CUDA
+    trainer = Engine(closure)  # nussl's helper moves batches to the CPU if there is no CUDA
     trainer.register_events(*BackwardsEvents)
     skipped, curve = SkippedSteps(FitConfig()), Curve()
     trainer.add_event_handler(Events.ITERATION_STARTED, lambda _: stepping.begin())
@@ -104,7 +104,7 @@ def test_a_training_step_stays_on_its_device_and_reads_nothing(model, mode, opti
 
 @pytest.fixture
 def training(model, tiny_store, tiny_stft, tmp_path, monkeypatch):
-    """Return a function that wires a run of three iterations; the first validation would come after the fourth."""
+    """Return a function that sets up a run of three iterations; the first validation would come after the fourth."""
     monkeypatch.setattr("nussl_transfer.training.config.check_device", lambda device: None)
 
     def make(*callbacks, **options) -> Training:
@@ -122,7 +122,7 @@ def training(model, tiny_store, tiny_stft, tmp_path, monkeypatch):
             callbacks=callbacks,
         )
         with Interrupts() as interrupts, monkeypatch.context() as patch:
-            patch.setattr(torch.cuda, "is_available", lambda: True)  # else nussl's engines send batches to the CPU
+            patch.setattr(torch.cuda, "is_available", lambda: True)  # else nussl's engines move batches to the CPU
             return Training(job, interrupts)
 
     return make
@@ -145,7 +145,8 @@ def test_a_run_takes_a_fused_optimizer_and_reads_nothing_between_two_validations
     run_to_the_validation(run)
     assert run.trainer.state.iteration == 3
     steps = [state["step"] for state in run.optimizer.state.values()]
-    assert steps and all(step.device.type == "meta" for step in steps)  # the count of a skipped step is taken back there
+    # The counters are on the device, since the optimizer there subtracts a step that it skips.
+    assert steps and all(step.device.type == "meta" for step in steps)
     with pytest.raises((RuntimeError, NotImplementedError)):
         run.skipped.settle()
 

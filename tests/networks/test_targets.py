@@ -1,4 +1,4 @@
-"""Targets equal nussl's and SciPy's, though computed in torch and for a whole batch at once."""
+"""Targets equal nussl's and SciPy's, although torch computes them for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_targets_are_those_of_nussls_transforms(params, length, channels):
         if key != "ideal_binary_mask":
             np.testing.assert_allclose(ours[key], expected, atol=1e-5, err_msg=key)
             continue
-        # Two transforms round differently: where two sources are loudest to within that, either may be said to be.
+        # The transforms round differently: if two sources are equally loud within rounding, either may count as loudest.
         top = ours["source_magnitudes"].topk(2, dim=-1).values
         clear = top[..., 0] - top[..., 1] > 1e-6
         assert clear.float().mean() > 0.97  # a last frame may hold one sample, under the edge of the window
@@ -96,7 +96,7 @@ def test_the_batch_is_not_changed_and_its_entries_are_kept():
     targets = Targets(PAPER)(batch)
     assert batch.keys() == {"mix_audio", "index"}
     assert torch.equal(targets["index"], torch.arange(2)) and targets["mix_audio"] is batch["mix_audio"]
-    assert targets.keys() == {"mix_audio", "index", "mix_magnitude", "weights"}, "there are no sources to make these of"
+    assert targets.keys() == {"mix_audio", "index", "mix_magnitude", "weights"}, "without sources there are no targets"
 
 
 def test_a_silent_source_is_dominant_nowhere_and_no_weight_is_nan():
@@ -141,7 +141,7 @@ def test_a_silent_batch_has_no_dominant_source_and_no_weight():
 
 def test_points_where_two_sources_are_equally_loud_belong_to_none_as_in_nussl():
     audio = noise(1, 1, 8000, 3)
-    audio[..., 2] = audio[..., 0]  # the first and the last are one and the same
+    audio[..., 2] = audio[..., 0]  # the first and the last source are the same
     ours, theirs = by_targets(audio, PAPER), by_nussl(audio[0], PAPER)
     assert ours["ideal_binary_mask"][..., (0, 2)].max() == 0
     assert torch.equal(ours["ideal_binary_mask"][0], theirs["ideal_binary_mask"].float())
@@ -176,7 +176,7 @@ def test_phase_sensitive_targets_are_those_of_nussls_transform(params, channels)
             np.testing.assert_allclose(ours[key], expected, atol=1e-5, err_msg=key)
             continue
         top = ours["source_magnitudes"].topk(2, dim=-1).values
-        # What is close to the bound may be cut by one of the two only, and then shares the top or does not.
+        # Only one of the two may cut a value close to the bound; then that source shares the maximum, or does not.
         clear = (top[..., 0] - top[..., 1] > 1e-6) & (ours["mix_magnitude"] - top[..., 0] > 1e-6)
         assert clear.float().mean() > 0.3
         assert torch.equal(ours[key][clear], expected[clear])
@@ -190,7 +190,7 @@ def test_phase_sensitive_magnitudes_are_the_cosine_rule_between_zero_and_the_mix
     expected = np.clip(np.abs(sources) * np.cos(angle), 0, np.abs(mix)[:, None])
     found = phase_sensitive_magnitudes(torch.from_numpy(sources), torch.from_numpy(mix))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert (expected == 0).any() and np.isclose(expected, np.abs(mix)[:, None]).any(), "both bounds were to be met"
+    assert (expected == 0).any() and np.isclose(expected, np.abs(mix)[:, None]).any(), "the test must reach both bounds"
 
 
 def test_where_the_mixture_is_silent_phase_sensitive_magnitudes_are_zero():

@@ -17,7 +17,7 @@ def network(hidden_size: int, num_features: int = 33, **options) -> nussl.ml.Sep
     return nussl.ml.SeparationModel(config).eval()
 
 
-# 8 and 16 features: as many as the units of one direction, and as those of both.
+# 8 and 16 features: as many as the units of one direction, and as the units of both.
 @pytest.mark.parametrize("num_features", [33, 8, 16])
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_a_wider_network_gives_the_same_outputs(num_features, bidirectional):

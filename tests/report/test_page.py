@@ -136,7 +136,7 @@ def test_the_score_table_is_the_summary(page):
         assert row[-1]["text"] == str(summary["mixture", label]["n"])
     found = [cell["data"][0]["value"] for cell in improvements[1:-1]]
     assert found == ["", *(str(summary[name, None]["improvement"]) for name in ["from scratch", "fine-tuned", "oracle"])]
-    # The headline has them as well, for the models.
+    # The headline shows those of the models as well.
     heads = {element["text"] for element in page.find("dt")}
     assert f"Fine-tuned{shown(summary['fine-tuned', None]['improvement'], signed=True)}" in heads
 
@@ -181,7 +181,7 @@ def test_a_changed_score_changes_the_page_and_equal_scores_give_equal_bytes(fold
     page = Page(report.write_page(folder, folder / "page.html").read_text(encoding="utf-8"))
     assert page.table("scores")[1][3]["data"][0]["text"] == "12.34"
     words = " ".join(element["text"] for element in page.find("p"))
-    # Whichever wins.
+    # The headline also reports a model that is worse.
     assert (
         "Fine-tuned against from scratch: 5.67\u00a0dB worse" in words and "not significant at p\u00a0<\u00a00.001" in words
     )
@@ -209,11 +209,11 @@ def test_the_page_contains_every_clip_and_picture_and_they_can_be_decoded(page, 
     found, rate = soundfile.read(io.BytesIO(audio))
     expected, _ = soundfile.read(made / "example" / "fine-tuned" / f"{LABELS[1]}.wav")
     assert rate == RATE
-    # One gain for all clips, so that none clips.
+    # One gain for all clips prevents clipping.
     loudest = max(np.abs(soundfile.read(path)[0]).max() for path in (made / "example").rglob("*.wav"))
     np.testing.assert_allclose(found, expected * 0.98 / loudest, atol=1e-4)
     pictures = [image for image in page.find("img") if image["src"].startswith("data:image/png")]
-    # A spectrogram a clip, and a mask for every one but the mixture.
+    # Each clip has a spectrogram, and each but the mixture a mask.
     assert len(pictures) == 2 * len(players) - 1
     for picture in pictures:
         image = Image.open(io.BytesIO(base64.b64decode(picture["src"].split(",", 1)[1])))
@@ -245,7 +245,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("ground", [figures.LIGHT, figures.DARK])
-def test_colours_stand_out_from_their_ground(ground):
+def test_colours_contrast_with_their_background(ground):
     def contrast(pair):
         high, low = sorted([luminance(pair[ground]), luminance(figures.GROUND[ground])], reverse=True)
         return (high + 0.05) / (low + 0.05)
@@ -301,7 +301,7 @@ def test_long_clips_are_shortened_until_the_page_is_small_enough(made, folder):
     page = Page(
         report.render("listening.html", folder, title="", part=listen.listening_part(example, MODELS, LABELS, 100_000))
     )
-    # Without masks a picture a clip.
+    # Without masks, each clip has one picture.
     assert len(page.find("img")) == len(page.find("audio")) and "mask" not in page.find("p")[0]["text"]
     players = page.find("audio")
     assert sum(len(player["src"]) for player in players) <= 100_000
@@ -330,7 +330,7 @@ def test_the_terminal_shows_the_same_numbers():
         assert f"{shown(entry['mean'])} ({shown(entry['median'])})" in table
     assert "fine-tuned over from scratch" in table and "p = 1.2 \u00d7 10\u207b\u2078" in table
     assert "Left out: 2 silent references." in table
-    # Columns are aligned: every row of the table is as long as its rule.
+    # Columns are aligned: every row of the table is as long as the line below its head.
     lines = table.split("\n\n")[0].splitlines()
     assert len({len(line) for line in lines}) == 1
 

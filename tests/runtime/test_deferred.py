@@ -52,7 +52,7 @@ def test_a_module_is_imported_once_at_first_use(late):
     assert placeholder.value == 5
     assert late.ran == ["late.work.inner", "late.work"]
     assert late.work is sys.modules["late.work"] is not placeholder
-    assert placeholder.inner is late.work.inner  # a kept placeholder gives the same
+    assert placeholder.inner is late.work.inner  # a placeholder that was kept works as well
     assert "value" in dir(placeholder)
     assert len(late.ran) == 2
 

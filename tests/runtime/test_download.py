@@ -1,4 +1,4 @@
-"""Tests of downloads from a local server, which also fails in all the usual ways."""
+"""Tests of downloads from a local server, which can also fail in all the usual ways."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, {}, b"no such file")
         if self.path == "/other":
             return self.answer(200, {}, CONTENT[::-1])
-        if self.path == "/whole":  # takes no notice of a range
+        if self.path == "/whole":  # ignores a range
             return self.answer(200, {}, CONTENT)
         if start >= len(CONTENT):
             return self.answer(416, {}, b"")

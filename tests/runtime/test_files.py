@@ -1,4 +1,4 @@
-"""Tests of atomic writes, of names that are not UTF-8, and of the sentences about system errors."""
+"""Tests of atomic writes, of names that are not UTF-8, and of the messages about system errors."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ LATIN = os.fsdecode(b"fl\xf6te.wav")  # Latin-1, not UTF-8
 
 def test_a_name_that_is_not_utf8_is_written_and_read_back_in_json_and_yaml(tmp_path):
     write_json(tmp_path / LATIN, {"stems": [LATIN, "Flöte 😀"]})
-    (tmp_path / LATIN).read_bytes().decode("utf-8")  # the file itself is UTF-8
+    (tmp_path / LATIN).read_bytes().decode("utf-8")  # the file's content is UTF-8
     assert read_json(tmp_path / LATIN)["stems"] == [LATIN, "Flöte 😀"]
     text = yaml.safe_dump({"stem": LATIN}, allow_unicode=True)
     write_text(tmp_path / "a.yml", text)

@@ -56,7 +56,7 @@ def test_a_killed_process_holds_no_lock(tmp_path, holder):
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_fork_of_a_killed_process_holds_no_lock(tmp_path):
+def test_a_process_forked_from_a_killed_one_holds_no_lock(tmp_path):
     ready = fork.Event()
 
     def hold():
@@ -105,7 +105,7 @@ def test_an_error_within_the_block_releases_the_lock(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_without_locks_locks_nobody_out(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_keeps_no_process_out(tmp_path, monkeypatch):
     def without(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -132,7 +132,7 @@ def test_without_fcntl_the_lock_is_that_of_windows(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_made_for_the_lock_goes_with_it_if_it_is_still_empty(tmp_path):
+def test_a_folder_made_for_the_lock_is_removed_with_it_if_it_is_still_empty(tmp_path):
     (tmp_path / "there").mkdir()
     with locked(tmp_path / "there"), locked(tmp_path / "a" / "b" / "empty"), locked(tmp_path / "a" / "full"):
         (tmp_path / "a" / "full" / "file").touch()
@@ -146,7 +146,7 @@ def test_a_process_that_finds_the_folder_removed_makes_it_again(tmp_path, monkey
     def made_and_removed(self, *given, **named):
         mkdir(self, *given, **named)
         calls.append(self)
-        if len(calls) == 2:  # by the holder, between this process's making the folder and opening the file in it
+        if len(calls) == 2:  # the holder removes it after this process has made the folder and before it opens the file
             self.rmdir()
 
     monkeypatch.setattr(Path, "mkdir", made_and_removed)

@@ -1,4 +1,4 @@
-"""Tests of the malloc option that the command line sets, and only the command line."""
+"""Tests of the malloc option, which only the command line sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of two processes on one run: they give the result of one process, and only one of them writes."""
+"""Tests of two processes in one run: the result is that of one process, and only the main process writes."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def batch_to_normalise() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def scenes(train, tmp_path_factory):
-    """Everything that two processes did together, and their results; each has its own folder for runs."""
+    """Run every scene of these tests in two processes, and return the results; each scene has its own folder for runs."""
     top = tmp_path_factory.mktemp("two")
 
     def work(rank: int) -> dict:
@@ -204,7 +204,7 @@ def on_a_full_disk(work: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def alone(train, tmp_path_factory):
-    """A function that does in one process what the two did, and returns network and run."""
+    """A function that trains in one process as the two did, and returns network and run."""
     folder, done = tmp_path_factory.mktemp("alone"), {}
 
     def run(name: str):
@@ -238,7 +238,7 @@ def history(folder: Path) -> torch.Tensor:
 def test_two_processes_give_the_curve_of_one(scenes, alone, way):
     model, run = alone(way)
     assert_same_curve(scenes.folder / way, run.folder)
-    # Norms before clipping, of one gradient: not the mean of two norms.
+    # Norms before clipping are those of the averaged gradient, not the mean of two norms.
     torch.testing.assert_close(history(scenes.folder / way), history(run.folder), rtol=1e-3, atol=1e-6, equal_nan=True)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(scenes.found[0]["state"][way][name], tensor, rtol=1e-3, atol=1e-4)
@@ -270,7 +270,7 @@ def test_a_validation_set_smaller_than_the_group_counts_in_full(scenes, train, t
 def test_batch_normalisation_and_its_gradient_are_those_of_the_whole_batch(scenes, name):
     norm, batch = NORMS[name](), batch_to_normalise().requires_grad_()
     made = norm.train()(batch)
-    # Two losses were taken, each of its part; their mean is half of their sum.
+    # Each process takes the loss of its part; the mean of the two losses is half of their sum.
     loss = made.sin().sum() / 8
     loss.backward()
     parts = [found["norms"][name] for found in scenes.found]
@@ -284,7 +284,7 @@ def test_batch_normalisation_and_its_gradient_are_those_of_the_whole_batch(scene
             torch.testing.assert_close(part[key], tensor, rtol=1e-5, atol=1e-6)
 
 
-# Going on -------------------------------------------------------------------------------------------------------------
+# Resuming -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_signal_to_one_process_ends_both_after_the_same_iteration(scenes):
@@ -315,7 +315,7 @@ def test_two_processes_resume_exactly_each_with_its_own_dropout(scenes):
     assert scenes.found[0]["seed"] == 5 != scenes.found[1]["seed"]
 
 
-# One writes and speaks ------------------------------------------------------------------------------------------------
+# Only one writes and reports ------------------------------------------------------------------------------------------
 
 
 def test_only_the_main_process_writes(scenes):
@@ -411,7 +411,7 @@ def test_a_recipe_prints_everything_once(tiny_store, tmp_path):
 # One process ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_process_waits_for_nobody(monkeypatch):
+def test_a_single_process_does_not_wait(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     parameter = nn.Parameter(torch.ones(2))
     parameter.grad = torch.ones(2)

@@ -1,4 +1,4 @@
-"""A JSON file that is missing or wrong is named, with what was found, what was expected and what to do."""
+"""The error for a missing or wrong JSON file names it, and says what was found, what was expected and what to do."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_second_ctrl_c_acts_at_once_unless_it_is_the_same_one(monkeypatch):
     monkeypatch.setattr(signals.time, "monotonic", lambda: now)
     with Interrupts():
         os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)  # to the process and to its group
+        os.kill(os.getpid(), signal.SIGINT)  # the same signal, sent to the process and to its group
         now += 1
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Tests of hostile checkpoints: too large declarations are refused before memory is allocated; noise never crashes."""
+"""Tests of hostile checkpoints: oversized declarations are refused before memory is allocated; noise never crashes."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_thousand_mutated_checkpoints_load_or_raise_checkpoint_error(tmp_path,
         except CheckpointError as error:
             refused += 1
             assert len(str(error)) < 2000
-    assert refused > 500  # the others changed a weight or a value
+    assert refused > 500  # the other mutations changed a weight or a value
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # kB
 
 

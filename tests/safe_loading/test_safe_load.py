@@ -119,7 +119,7 @@ def test_a_foreign_function_is_named_in_the_error_and_not_run(tmp_path, name, zi
 
 
 @pytest.mark.parametrize("name", traps(pathlib.Path()))
-def test_the_traps_of_these_tests_work(tmp_path, name):
+def test_the_traps_spring_without_safe_load(tmp_path, name):
     pickle.loads(pickle.dumps(traps(tmp_path)[name]))
     assert (tmp_path / "sprung").exists()
 
@@ -162,7 +162,7 @@ def test_cache_is_refused_because_it_deletes_its_folder(tmp_path):
     assert kept.exists() and not list(kept.iterdir())
 
 
-def test_the_processes_own_safe_globals_hold_before_and_after_but_not_inside(tmp_path):
+def test_safe_globals_of_the_process_apply_before_and_after_but_not_inside(tmp_path):
     path = save(checkpoint(grid=np.arange(3)), tmp_path / "model.pth")
     mine = [np.ndarray, np.dtype, (np.empty(0).__reduce__()[0], "numpy._core.multiarray._reconstruct")]
     mine.append(type(np.dtype(int)))

@@ -1,4 +1,4 @@
-"""Stores made from data sets: what is in them, what is refused, and what a killed run leaves for the next."""
+"""Stores made from data sets: their content, the errors, and how the next run continues after a killed one."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def make(folder, out, **options):
 
 
 def stamps(out):
-    """Which files lie in a store, and when each was written, as which inode."""
+    """Return the files of a store, with the time of writing and the inode of each."""
     return {str(path.relative_to(out)): (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.rglob("*.wav")}
 
 
 def same_audio(one, other):
-    """Whether two stores hold the same stems, to the bit; their files' headers hold the time of writing."""
+    """Return whether two stores hold bit-identical stems. (The files' headers hold the time of writing.)"""
     return sorted(stamps(one)) == sorted(stamps(other)) and all(
         np.array_equal(soundfile.read(one / name)[0], soundfile.read(other / name)[0]) for name in stamps(one)
     )
@@ -134,11 +134,11 @@ def test_an_offset_makes_no_click_at_the_ends(folder, out):
     assert store.tracks[0].stems["bass"].peak < 0.0011
 
 
-# What is refused
+# Errors
 
 
 def break_in_every_way(folder):
-    """Return a data set with one thing of each kind wrong with it, and what has to be said of each."""
+    """Make a data set with one error of each kind, and return the message that each must give."""
     names = ("cut", "empty", "long", "missing", "nan", "quiet", "sound")
     layouts.track_major(folder, names, ("bass", "vocals"), mixture=None, seconds=0.5)
     path = folder / "cut" / "bass.wav"
@@ -195,7 +195,7 @@ def test_a_silent_stem_is_an_error_kept_or_skipped(folder, out, caplog):
     store = make(folder, out, options=StemOptions(silent="keep"))
     assert [track.name for track in store.tracks] == ["A", "B", "C"]
     assert store.tracks[0].stems["bass"].active == []
-    with pytest.raises(DataError, match="is silent"):  # what an earlier run kept is judged again
+    with pytest.raises(DataError, match="is silent"):  # entries of an earlier run are checked again
         make(folder, out)
 
 
@@ -211,14 +211,14 @@ def test_a_sample_rate_of_zero_is_an_error(folder, out):
 
 
 @pytest.mark.parametrize("rate", [-1, 16, 16000.5, float("nan"), float("inf"), 10**9])
-def test_an_impossible_sample_rate_is_an_error(folder, out, rate):
+def test_an_invalid_sample_rate_is_an_error(folder, out, rate):
     with pytest.raises(ConfigError, match="sample_rate is .*from 1000 to 384000"):
         make(folder, out, sample_rate=rate)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("workers", [0, -1])
-def test_an_impossible_number_of_workers_is_an_error(folder, out, workers):
+def test_an_invalid_number_of_workers_is_an_error(folder, out, workers):
     with pytest.raises(ConfigError, match=f"workers is {workers}. Give a number of threads of at least 1"):
         make(folder, out, workers=workers)
 
@@ -266,7 +266,7 @@ def test_a_folder_with_other_files_is_not_written_to(folder, out, tmp_path):
         make(folder, tmp_path / "other", sample_rate=8000)
 
 
-def test_a_disk_without_room_is_an_error_before_anything_is_written(folder, out, monkeypatch):
+def test_a_disk_without_space_is_an_error_before_anything_is_written(folder, out, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DataError, match="the store needs 0.0 GB, 0.0 GB are free. Make room"):
         make(folder, out)
@@ -283,7 +283,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_manifest(folder, out, 
     assert not (out / "manifest.json").exists()
 
 
-# Going on where it stopped
+# Resuming
 
 
 def test_a_second_run_repeats_no_work(folder, out, monkeypatch):
@@ -300,7 +300,7 @@ def test_the_next_run_finishes_a_killed_one_without_repeating_work(tmp_path, out
     child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(out)])
     try:
         while len(list(out.rglob("*.json"))) < 3:
-            assert child.poll() is None, "it ended before it could be killed"
+            assert child.poll() is None, "the run ended before it was killed"
             time.sleep(0.01)
     finally:
         child.send_signal(signal.SIGKILL)
@@ -312,7 +312,7 @@ def test_the_next_run_finishes_a_killed_one_without_repeating_work(tmp_path, out
     assert 3 <= len(finished) < len(tracks)
     before = {name: stamp for name, stamp in stamps(out).items() if name.split("/")[0] in finished}
     (out / "Z").mkdir()
-    (out / "Z" / ".bass.wav.1.part").write_bytes(b"half")  # where the kill comes in the middle of a file
+    (out / "Z" / ".bass.wav.1.part").write_bytes(b"half")  # if the kill came in the middle of a file
     store = make(folder, out)
     assert {name: stamps(out)[name] for name in before} == before
     assert [track.name for track in store.tracks] == list(tracks) and leftovers(out) == []

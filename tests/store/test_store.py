@@ -1,4 +1,4 @@
-"""A store gives back what was put into it, by seek, and its manifest says what that is."""
+"""A store returns the audio that was written to it, by seek, and its manifest describes that audio."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_tracks_of_one_origin_stay_together_after_reading_the_manifest(tmp_path)
     groups = [[track.name for track in group] for group in writer.close().tracks_by_origin()]
     assert groups == [["a", "c"], ["b"], ["d"], ["x"]]
     about = json.loads((tmp_path / "manifest.json").read_text())
-    for track in about["tracks"]:  # as manifests were once
+    for track in about["tracks"]:  # as in older manifests
         del track["origin"]
     (tmp_path / "manifest.json").write_text(json.dumps(about))
     assert [len(group) for group in Store(tmp_path).tracks_by_origin()] == [1] * 5
@@ -112,7 +112,7 @@ def test_levels_are_those_of_the_samples(frames):
     assert about["active"] == [[0, frames]]
 
 
-def test_activity_is_where_the_stem_sounds():
+def test_activity_is_where_the_stem_is_loud_enough():
     audio = np.zeros(8000, dtype=np.float32)
     audio[1600:2400] = 0.1 * np.sin(np.arange(800))
     audio[3300:3400] = 0.1

@@ -16,7 +16,7 @@ from nussl_transfer.training.fit import fit
 
 @pytest.fixture(autouse=True)
 def fast_disk(monkeypatch):
-    """Do not wait for the disk: no test cuts the power."""
+    """Do not wait for the disk: no test simulates a power cut."""
     monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
@@ -50,5 +50,5 @@ def train(train_into, tmp_path):
 
 @pytest.fixture(scope="session")
 def unbroken(train_into, tmp_path_factory):
-    """The folder of a run that nothing broke off; shared, not to be changed."""
+    """The folder of an uninterrupted run. It is shared: tests must not change it."""
     return train_into(tmp_path_factory.mktemp("unbroken") / "run")[1].folder

@@ -22,7 +22,7 @@ def set_gradients(parameters, gradients) -> None:
 
 
 def a_run(steps: int = 40) -> list[list[np.ndarray | None]]:
-    """Return gradients whose norms vary a hundredfold; the last parameter never has one."""
+    """Return gradients whose norms vary by a factor of a hundred; the last parameter never has a gradient."""
     rng = np.random.default_rng(0)
     return [
         [(scale * rng.standard_normal(shape)).astype(np.float32) for shape in ((3, 4), (5,))] + [None]

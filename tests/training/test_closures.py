@@ -48,7 +48,7 @@ def changed_layers(before: dict, model) -> set[str]:
 
 
 def expected_losses(model, batch, mode, dc_weight=0.01, frames=slice(None)) -> dict:
-    """Take nussl's own losses of the network's outputs, all of them computed."""
+    """Return nussl's own losses of all the network's outputs."""
     output = model({"mix_magnitude": batch["mix_magnitude"]})
     clustering = DeepClusteringLoss()(
         output["embedding"][:, frames].contiguous(),
@@ -80,7 +80,7 @@ def test_in_mode_mask_all_but_the_mask_head_is_bit_identical_after_training(smal
     if normalization == "InstanceNorm":
         model.layers["normalization"].instance_norm = torch.nn.InstanceNorm1d(1, affine=True, track_running_stats=True)
     closure, before = closure_for(model, "mask"), snapshot(model)
-    assert any("running_mean" in name for name in before), "there were to be statistics, which training moves"
+    assert any("running_mean" in name for name in before), "the network must have statistics, which training would change"
     for batch in batches * 3:
         closure(None, batch)
     assert changed_layers(before, model) == {"mask"}
@@ -119,7 +119,7 @@ def test_training_in_mode_whole_after_mode_mask_restores_dropout(small_chimera, 
     assert closure(None, batches[0])["loss"] != closure(None, batches[0])["loss"]
 
 
-def test_in_mode_mask_the_body_builds_no_graph(small_chimera, batches):
+def test_in_mode_mask_no_gradient_graph_is_built_for_the_body(small_chimera, batches):
     model, takes_gradient = small_chimera(), []
     closure = closure_for(model, "mask")
     model.layers["recurrent_stack"].register_forward_hook(lambda *given: takes_gradient.append(given[2].requires_grad))
@@ -134,7 +134,7 @@ def test_in_mode_mask_the_body_builds_no_graph(small_chimera, batches):
 )
 def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches, monkeypatch, mode, absent, validates):
     model, ran = small_chimera(), set()
-    grams = DeferredEmbedding.grams  # the embedding head does not run itself: its loss makes what it would give
+    grams = DeferredEmbedding.grams  # the embedding head itself does not run: its loss computes the embedding
     monkeypatch.setattr(DeferredEmbedding, "grams", lambda *given: ran.add("embedding") or grams(*given))
     monkeypatch.setattr(passes, "softmax_head", lambda *given: ran.add("mask") or softmax_head(*given))
     closure = TransferValidationClosure(model, mode) if validates else closure_for(model, mode)
@@ -151,7 +151,7 @@ def test_heads_that_a_mode_does_not_need_are_not_computed(small_chimera, batches
 def test_training_losses_equal_nussls_loss_functions(small_chimera, batches, mode):
     model = small_chimera()
     twin = copy.deepcopy(model).train()
-    if mode == "mask":  # the statistics of a frozen body are those it came with
+    if mode == "mask":  # a frozen body keeps its statistics
         twin.layers["normalization"].eval()
     assert_losses(closure_for(model, mode)(None, batches[0]), expected_losses(twin, batches[0], mode))
 
@@ -159,7 +159,7 @@ def test_training_losses_equal_nussls_loss_functions(small_chimera, batches, mod
 @pytest.mark.parametrize("mode", MODES)
 def test_validation_losses_equal_nussls_loss_functions(small_chimera, batches, mode):
     model = small_chimera()
-    model({"mix_magnitude": batches[1]["mix_magnitude"]})  # statistics that evaluation and training differ by
+    model({"mix_magnitude": batches[1]["mix_magnitude"]})  # statistics with which evaluation differs from training
     before = snapshot(model)
     found = TransferValidationClosure(model, mode)(None, batches[0])
     assert_losses(found, expected_losses(model.eval(), batches[0], mode))
@@ -207,7 +207,7 @@ def test_a_batch_of_audio_without_targets_is_an_error(small_chimera, tiny_store)
         closure_for(small_chimera(), "whole")(None, audio)
 
 
-# Every so-many-th frame -----------------------------------------------------------------------------------------------
+# Frame steps ----------------------------------------------------------------------------------------------------------
 
 
 def engine_at(iteration: int):
@@ -242,7 +242,7 @@ def test_after_a_step_the_network_still_computes_all_frames_and_outputs(small_ch
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_leaves_the_heads_with_their_own_activations(small_chimera, batches, mode):
-    # In a step the loss makes the unit vectors, and the softmax is taken over another axis.
+    # In a step the loss scales the embedding to unit length, and the softmax is computed over another axis.
     model = small_chimera()
     closure_for(model, mode, learning_rate=0.0)(None, batches[0])
     TransferValidationClosure(model, mode)(None, batches[0])
@@ -281,7 +281,7 @@ def test_a_mask_inference_network_is_trained_in_mode_mask_whatever_the_frame_ste
 def test_bfloat16_gives_nearly_the_same_losses_and_keeps_parameters_in_float32(small_chimera, batches, mode):
     plain, cast = (closure_for(small_chimera(), mode, bf16=autocast) for autocast in (False, True))
     one, other = plain(None, batches[0]), cast(None, batches[0])
-    assert (one != other) == cpu_has_bf16(), "a processor that has bfloat16 computes in it"
+    assert (one != other) == cpu_has_bf16(), "a processor with bfloat16 must compute in it"
     assert other["loss"] == pytest.approx(one["loss"], rel=0.03)
     assert all(parameter.dtype == torch.float32 for parameter in cast.model.parameters())
 
@@ -314,7 +314,7 @@ def test_an_accumulated_step_equals_the_step_of_the_whole_batch(
         losses.append(closure(engine_at(2), five))
         losses.append({name: tensor - start[name] for name, tensor in snapshot(model).items()})
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
-    for name, moved in expected[1].items():  # weights, by the gradient; and running statistics
+    for name, moved in expected[1].items():  # weights, which follow the gradient, and running statistics
         torch.testing.assert_close(found[1][name], moved, rtol=1e-3, atol=1e-5 * moved.abs().max().item() + 1e-7, msg=name)
 
 
@@ -332,7 +332,7 @@ def test_accumulation_below_1_is_an_error(small_chimera):
         closure_for(small_chimera(), "whole", accumulate=0)
 
 
-# Nothing is read of the device ----------------------------------------------------------------------------------------
+# No value is read from the device --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("validates", [False, True])
@@ -348,7 +348,7 @@ def test_without_as_floats_losses_stay_on_the_device(small_chimera, batches, val
     assert {name: value.item() for name, value in tensors.items()} == floats
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------------------
 
 
 def test_an_optimizer_with_a_frozen_parameter_is_an_error(small_chimera):
@@ -376,7 +376,7 @@ def test_unknown_modes_and_layers_are_errors(small_chimera):
 
 
 class Songs(nussl.datasets.BaseDataset):
-    """The tiny store as nussl's own hooks give a data set."""
+    """The tiny store as a data set of nussl's own kind."""
 
     def __init__(self, store, **others):
         self.store = store

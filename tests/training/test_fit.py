@@ -119,7 +119,7 @@ def test_fit_leaves_the_network_in_evaluation_mode_and_torchs_random_state_uncha
 
 
 class Scripted:
-    """Stands in for a closure: its losses are given, its training adds one to a weight."""
+    """Replaces a closure: it returns given losses, and its training step adds one to a weight."""
 
     def __init__(self, losses, model=None):
         self.losses, self.model = iter(losses), model
@@ -132,7 +132,7 @@ class Scripted:
 
 
 def script(monkeypatch, valid_losses, train_losses=None):
-    """Have validations (of one batch each) and iterations give these losses."""
+    """Make validations (of one batch each) and iterations return these losses."""
     monkeypatch.setattr(engine, "TransferValidationClosure", lambda *_, **__: Scripted(valid_losses))
 
     def closure(optimizer, model, **_):
@@ -140,7 +140,7 @@ def script(monkeypatch, valid_losses, train_losses=None):
         return Scripted(np.ones(10_000) if train_losses is None else train_losses, model)
 
     monkeypatch.setattr(engine, "TransferClosure", closure)
-    # All of the validation data in one batch, so that there is one loss a validation.
+    # All validation data in one batch, so that each validation has one loss.
     monkeypatch.setitem(PLAN, "batch_size", 3)
 
 
@@ -149,7 +149,7 @@ def script(monkeypatch, valid_losses, train_losses=None):
     [([5, 4, 3, 2, 3, 1.5, 2], 5), ([0, 4, 3, 5, 5, 5, 3.5], 2), ([0, 1, 2, 3, 4, 5, 6], 1), ([0, 9, 8, 8, 8, 9, 9], 4)],
 )
 def test_best_is_the_network_of_the_lowest_validation_loss(train, small_chimera, monkeypatch, losses, best_at):
-    # What the network was before training does not count, and of equals the last is kept.
+    # The network before training does not count, and of equal ones the last is kept.
     script(monkeypatch, losses)
     model = small_chimera()
     start = model.state_dict()["layers.mask.linear.bias"].clone()
@@ -173,7 +173,7 @@ def rates(run) -> list[float]:
 
 
 def test_the_rate_is_halved_after_exactly_five_validations_without_improvement(train, monkeypatch):
-    # As with the paper's 500 and 100. The best is the second; five follow that are not better; the rate falls for the next.
+    # The ratio of the paper's 500 and 100. The second is the best; after five that are not better, the rate falls.
     script(monkeypatch, [9, 5, 4] + [4.5, 4, 4.2, 5, 4.1] + [4.1] * 4 + [3] + [4] * 3)
     _, run = train(iterations=15, validate_every=1, plateau_iterations=5)
     assert rates(run) == [1e-3] * 8 + [5e-4] * 8
@@ -187,7 +187,7 @@ def test_the_rate_stays_while_the_loss_improves_however_little(train, monkeypatc
 def test_the_rate_is_halved_again_every_five_validations(train, monkeypatch):
     script(monkeypatch, [1.0] * 16)
     _, run = train(iterations=15, validate_every=1, plateau_iterations=5)
-    # The first validation is the best there is; it takes five more for the rate to fall.
+    # The first validation is the best; the rate falls after five more.
     assert rates(run) == [1e-3] * 7 + [5e-4] * 5 + [2.5e-4] * 4
 
 
@@ -197,7 +197,7 @@ def test_a_plateau_between_two_validations_ends_at_the_second(train, monkeypatch
     assert rates(run) == pytest.approx([1e-3] * 5 + [1e-4] * 3)
 
 
-# Going on -------------------------------------------------------------------------------------------------------------
+# Resuming -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_finished_run_is_not_repeated(train, monkeypatch):
@@ -205,7 +205,7 @@ def test_a_finished_run_is_not_repeated(train, monkeypatch):
     before = {path: path.read_bytes() for path in run.folder.rglob("*.p*t*") if path.is_file()}
     monkeypatch.setattr(Mixtures, "__getitem__", lambda *_: pytest.fail("an item was asked for"))
     again, _ = train()
-    assert same(again.state_dict(), model.state_dict()), "the finished network is what the caller gets"
+    assert same(again.state_dict(), model.state_dict()), "the caller gets the finished network"
     assert {path: path.read_bytes() for path in before} == before
     assert "all 12 iterations are done" in (run.folder / "run.log").read_text()
 
@@ -321,7 +321,7 @@ def test_a_run_stops_early_when_the_validation_loss_stops_improving(train, monke
     _, run = train(iterations=15, validate_every=1, stop_after=3)
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 1, 2, 3, 4, 5]
     assert "stopped early at iteration 5 of 15: no better network in 3 iterations" in caplog.text
-    # And the same call again has nothing to do.
+    # Calling it again trains no further.
     script(monkeypatch, [])
     assert train(iterations=15, validate_every=1, stop_after=3)[1].iteration == 5
 
@@ -363,7 +363,7 @@ def test_by_default_nothing_is_written_for_tensorboard(train):
 
 
 class Plain(torch.utils.data.Dataset):
-    """A data set as a user of PyTorch writes it: no seed, no description, seven items."""
+    """A plain PyTorch data set of seven items, without a seed or a description."""
 
     def __init__(self, items: int = 7):
         self.items, self.asked = items, []
@@ -533,7 +533,7 @@ def test_the_learning_rate_warms_up_linearly_and_resumes_exactly(train, small_ch
 
 def test_the_plateau_schedule_begins_after_the_warm_up(train, monkeypatch):
     script(monkeypatch, [1.0] * 13)
-    # Without a warm-up the rate would fall at iteration 6; the best is now the validation at the end of the warm-up.
+    # Without a warm-up the rate would fall at iteration 6. Here the validation at the end of the warm-up is the best.
     _, run = train(iterations=12, validate_every=1, plateau_iterations=5, warmup_iterations=4)
     found = [point["learning_rate"] for point in run.read_curve()["points"]]
     assert found == pytest.approx([1e-3, 2.5e-4, 5e-4, 7.5e-4] + [1e-3] * 6 + [5e-4] * 3)

@@ -1,4 +1,4 @@
-"""The least-squares start of a mask head, against a teacher, NumPy, and training itself."""
+"""The least-squares fit of a mask head, compared with a linear teacher, with NumPy, and with training."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_regression_is_a_ridge_regression_without_a_penalty_on_the_constant(
     inputs, outputs = np.column_stack([rng.normal(size=(50, 4)), np.ones(50)]), rng.normal(size=(50, 6))
     gram, product = inputs.T @ inputs, inputs.T @ outputs
     found = solve(torch.as_tensor(gram), torch.as_tensor(product).unflatten(1, (2, 3))).flatten(1).numpy()
-    # The same as least squares with four more rows, each of which asks a weight to be 0.
+    # It equals least squares with four more rows, each with a target of 0 for one weight.
     penalty = np.sqrt(head_fit.RIDGE * np.diag(gram)[:-1].mean())
     rows = np.vstack([inputs, np.column_stack([penalty * np.eye(4), np.zeros(4)])])
     expected = np.linalg.lstsq(rows, np.vstack([outputs, np.zeros((4, 6))]), rcond=None)[0]

@@ -15,7 +15,7 @@ from nussl_transfer.training.progress import Progress
 
 
 class Clock:
-    """A clock that goes on by hand."""
+    """A clock that only a test advances."""
 
     now = 100.0
 
@@ -29,7 +29,7 @@ def clock():
 
 
 class Screen(io.StringIO):
-    """What stands in for the terminal, or for a file."""
+    """Replaces the terminal, or a file."""
 
     def __init__(self, is_terminal: bool):
         super().__init__()
@@ -40,7 +40,7 @@ class Screen(io.StringIO):
 
 
 def screen(monkeypatch, is_terminal: bool) -> Screen:
-    # Not in a fixture: pytest puts its own in place between that and the test.
+    # Not in a fixture: pytest replaces stderr between the fixture and the test.
     shown = Screen(is_terminal)
     monkeypatch.setattr(sys, "stderr", shown)
     return shown

@@ -24,7 +24,7 @@ def state_of(folder) -> dict:
     return torch.load(folder / "state.pt", weights_only=True)
 
 
-# Items 0 to 7 are the first epoch's: at its end, and within the second.
+# Items 0 to 7 are in the first epoch: one interruption is at its end, one within the second epoch.
 @pytest.mark.parametrize("number", [7, 13])
 def test_a_run_interrupted_at_any_item_ends_as_the_uninterrupted_one(train, unbroken, number):
     with pytest.raises(DataError, match="that is all"):
@@ -94,7 +94,7 @@ def test_a_validation_interrupted_by_a_signal_is_repeated_on_resuming(train, unb
 
     with pytest.raises(SystemExit):
         train(valid=Interrupted)
-    assert asked == [0, 1, 2, 0, 1], "the batch at hand ends, and no other is begun"
+    assert asked == [0, 1, 2, 0, 1], "the current batch is finished, and no other is started"
     state = state_of(tmp_path / "run")
     assert state["iteration"] == 4 and [point["iteration"] for point in state["curve"]["points"]] == [0]
     assert_same_runs(train()[1].folder, unbroken)
@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_what_was_saved(train, unbroken,
 
 
 def test_two_signals_at_the_same_moment_count_as_one(train, unbroken):
-    # As with `timeout`, which sends it to a process and to its group.
+    # As with `timeout`, which sends a signal to a process and to its group.
     def twice():
         send(signal.SIGINT)()
         send(signal.SIGINT)()
@@ -184,7 +184,7 @@ def test_a_run_killed_at_an_item_ends_as_the_uninterrupted_one(train, unbroken, 
     assert_same_runs(train()[1].folder, unbroken)
 
 
-# Within the first save and the second, before a file is on the disk, before it has its name, and after.
+# Within the first save and the second: before a file is on the disk, before it is renamed, and after.
 @pytest.mark.parametrize(("name", "call"), [("fsync", 2), ("replace", 3), ("replace", 8), ("fsync", 3)])
 def test_a_run_killed_while_saving_ends_as_the_uninterrupted_one(train, unbroken, monkeypatch, name, call, tmp_path):
     real, calls = getattr(os, name), []
@@ -209,7 +209,7 @@ def test_a_run_killed_while_saving_ends_as_the_uninterrupted_one(train, unbroken
     assert not list(run.folder.rglob("*.part"))
 
 
-# No room --------------------------------------------------------------------------------------------------------------
+# No space -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", [1, 3, 6])
@@ -285,7 +285,7 @@ def test_a_second_process_is_kept_out_of_the_folder(train, unbroken, tmp_path):
     with pytest.raises(ConfigError, match=f"run is in use: process {process.pid} on .* is writing to it"):
         train()
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == before
-    # And its lock goes with it, though the process that loads for it may live some seconds longer.
+    # A killed process releases its lock, although its loader process may live some seconds longer.
     process.kill()
     process.join()
     assert (tmp_path / "run" / ".lock").exists()

@@ -51,7 +51,7 @@ def test_another_configuration_is_an_error_that_shows_the_difference(tmp_path):
         Run(tmp_path, {**CONFIG, "mode": "mask", "iterations": 30})
     with pytest.raises(ConfigError, match=r"\(seed: None there, 1 now\)"):
         Run(tmp_path, {**CONFIG, "seed": 1})
-    assert yaml.safe_load((tmp_path / "config.yml").read_text()) == CONFIG, "the refused one was written down"
+    assert yaml.safe_load((tmp_path / "config.yml").read_text()) == CONFIG, "the refused configuration was written"
 
 
 def test_device_workers_and_progress_may_change_when_a_run_continues(tmp_path):
@@ -74,7 +74,7 @@ def test_a_state_is_replaced_atomically(tmp_path, monkeypatch):
 
 
 def test_the_state_is_written_last(tmp_path, monkeypatch):
-    # Else a run killed in between, at its last iteration, would be done, and its curve would lack a point for ever.
+    # Else a run that is killed between the two at its last iteration would count as done, and its curve would lack a point.
     run, order = Run(tmp_path, CONFIG), []
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda *given: (order.append(run.curve.exists()), sync(*given)))

@@ -18,7 +18,7 @@ from nussl_transfer.training.skipped import SkippedSteps
 
 
 def spoilt(key: str, *numbers: int) -> type[Mixtures]:
-    """Return mixtures of which these items are not numbers."""
+    """Return mixtures in which these items are NaN."""
 
     class Spoilt(Mixtures):
         def __getitem__(self, index):
@@ -39,7 +39,9 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_logged(train, small_ch
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: states.append(weights(model)))
 
     model, run = train(model := small_chimera(), mixtures=spoilt(key, 13), callbacks=[look])
-    assert [same(states[i], states[i + 1]) for i in range(11)] == [i == 5 for i in range(11)], "the seventh changes nothing"
+    assert [same(states[i], states[i + 1]) for i in range(11)] == [i == 5 for i in range(11)], (
+        "the seventh step changes nothing"
+    )
     assert "iteration 7: loss or gradient is not finite, the step is skipped (1 of at most 10); items 12 " in caplog.text
     assert all(torch.isfinite(tensor).all() for tensor in weights(model).values())
     points = run.read_curve()["points"]
@@ -60,7 +62,7 @@ def test_more_skipped_steps_than_the_limit_end_the_run_and_name_the_items(train,
         "iteration 7, items 12 to 13; iteration 8, items 14 to 15), expected at most 2. The last good state is saved. Look "
         "at these items, lower the learning rate, or raise skip_limit."
     )
-    # Those before the state that was saved count when it is gone on with, and those after it are not counted twice.
+    # A resumed run counts the steps skipped before the saved state, and does not count those after it twice.
     with pytest.raises(TransferError, match="got 3 "):
         train(mixtures=broken, skip_limit=2)
     train(mixtures=broken, skip_limit=3)
@@ -128,7 +130,7 @@ def test_an_item_that_cannot_be_made_is_reported_with_its_tracks(train, unbroken
         for name in dict.fromkeys(found.track.name for found in item)
     )
     assert str(told.value) == (f"Item 13 of the training data ({made_of}) cannot be made: ValueError: no such thing")
-    assert "no such thing" in str(told.value.__cause__), "where it was raised is there for who looks for it"
+    assert "no such thing" in str(told.value.__cause__), "the original traceback is attached"
     assert_same_runs(train()[1].folder, unbroken)
 
 

@@ -25,12 +25,12 @@ from nussl_transfer.training.closures import TransferClosure, TransferValidation
 from nussl_transfer.training.step import Average, Stepping
 
 STEPS, BAD = 14, (0, 6)
-EPSILON = 1e-3  # of Adam: with the usual 1e-8, a gradient that is only rounding moves a weight as far as any other
+EPSILON = 1e-3  # Adam's epsilon: with the usual 1e-8, a gradient of pure rounding error moves a weight as far as any other
 
 
 @pytest.fixture
 def audio(tiny_store) -> list[dict]:
-    """Batches of audio, of which two are not numbers: the one in the mixture, the other in the sources."""
+    """Batches of audio. Two contain NaN: one in the mixture, one in the sources."""
     items = Mixtures(tiny_store, MixtureConfig(SECONDS, coherent=0.5), 2 * STEPS)
     batches = [default_collate([items[i], items[i + 1]]) for i in range(0, 2 * STEPS, 2)]
     for number, key in zip(BAD, ("mix_audio", "source_audio"), strict=True):
@@ -39,7 +39,7 @@ def audio(tiny_store) -> list[dict]:
 
 
 class Stepper:
-    """A network in nussl's trainer, with what `fit` puts around each step."""
+    """A network in nussl's trainer, with the handlers that `fit` attaches to each step."""
 
     def __init__(self, model, stft_params, mode="whole", percentile=10.0, decay=0.0, **options):
         self.model = model
@@ -63,7 +63,7 @@ class Stepper:
 
 
 def straightforward(model, batches, stft_params, mode, percentile) -> tuple[list[bool], list[dict]]:
-    """Take steps with torch's plain Adam, NumPy's percentile and an `if`; return what was skipped, and the weights."""
+    """Take steps with torch's plain Adam, NumPy's percentile and an `if`; return the skipped steps and the weights."""
     optimizer = torch.optim.Adam(trainable_parameters(model, mode), 1e-2, eps=EPSILON, foreach=False)
     closure = TransferClosure(optimizer, model, mode, targets=Targets(stft_params))
     norms, skipped, states = [], [], []
@@ -97,7 +97,7 @@ def test_steps_equal_plain_adam_with_numpys_percentile_and_skipping(small_chimer
         assert step(batch).item() == skipped[number]
         for name, tensor in states[number].items():
             torch.testing.assert_close(step.model.state_dict()[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
-    # Sources that are not numbers have no ideal binary mask, and so leave deep clustering as it is.
+    # NaN sources have no ideal binary mask, so the deep clustering loss stays finite.
     assert [number for number, flag in enumerate(skipped) if flag] == list(BAD if mode == "whole" else BAD[:1])
 
 
@@ -116,13 +116,13 @@ def test_a_skipped_step_changes_nothing_but_the_history_of_norms(small_chimera, 
     assert len(spoilt.stepping.autoclip.history) == len(clean.stepping.autoclip.history) + len(BAD)
 
 
-# Nothing is read of the device ----------------------------------------------------------------------------------------
+# No value is read from the device --------------------------------------------------------------------------------------
 
 READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "is_nonzero")
 
 
 class Listening(TorchDispatchMode):
-    """Notes the operations that make a program wait for its GPU."""
+    """Records the operations that make a program wait for its GPU."""
 
     def __init__(self):
         super().__init__()
@@ -142,7 +142,7 @@ def refuse(*_, **__):
 
 @pytest.fixture
 def listening(monkeypatch):
-    """Return a listener within which tensors cannot be read in Python either, where no dispatcher sees it."""
+    """Return a recorder. Reading a tensor in Python, which no dispatcher sees, raises an error as well."""
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__", "__array__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
     return Listening()
@@ -228,7 +228,7 @@ def test_a_run_with_average_and_accumulation_resumes_exactly(train, tmp_path):
     assert_same_runs(run.folder, unbroken.folder)
     assert same(again.state_dict(), model.state_dict())
     finished, _ = train(**options)
-    assert same(finished.state_dict(), model.state_dict()), "called once more, it gives the average again"
+    assert same(finished.state_dict(), model.state_dict()), "a second call returns the average again"
 
 
 # In parts, in bfloat16 ------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_accumulation_gives_the_curve_of_whole_batches(train, small_chimera, tmp
         ({"ema_decay": -0.1}, "ema_decay must be .* below 1: got -0.1"),
     ],
 )
-def test_impossible_accumulation_and_decay_are_errors(train, options, said):
+def test_invalid_accumulation_and_decay_are_errors(train, options, said):
     with pytest.raises(ConfigError, match=said):
         train(**options)
 
@@ -265,6 +265,6 @@ def test_training_in_bfloat16_ends_within_one_percent_of_float32(train, small_ch
         assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
         losses.append([point["valid_loss"] for point in run.read_curve()["points"]])
     (start, full), (_, half) = losses
-    assert full < 0.9 * start, "the network was to learn something"
-    assert (half != full) == cpu_has_bf16(), "a processor that has bfloat16 computes in it"
+    assert full < 0.9 * start, "the network must learn something"
+    assert (half != full) == cpu_has_bf16(), "a processor with bfloat16 must compute in it"
     assert half == pytest.approx(full, rel=0.01)

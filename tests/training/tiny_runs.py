@@ -1,4 +1,4 @@
-"""Shared by the tests of runs: a small plan, faulty data, and the comparison of runs."""
+"""Helpers for the tests of runs: a small plan, faulty data, and the comparison of runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def points_without_time(path: Path) -> list[dict]:
 
 
 def assert_same_runs(one: Path, other: Path) -> None:
-    """Every weight of every checkpoint, and the curve but for the times."""
+    """Compare every weight of every checkpoint, and the curve without its times."""
     names = sorted(path.name for path in (one / "checkpoints").iterdir())
     assert names == sorted(path.name for path in (other / "checkpoints").iterdir())
     for name in names:
@@ -36,7 +36,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
 
 
 def at_item(number: int, act: Callable[[], None], name: str = "Acting") -> type[Mixtures]:
-    """Return mixtures that do something when an item is asked for."""
+    """Return mixtures that call a function when a given item is read."""
 
     class Acting(Mixtures):
         def __getitem__(self, index):
@@ -48,7 +48,7 @@ def at_item(number: int, act: Callable[[], None], name: str = "Acting") -> type[
 
 
 class Stop(Exception):
-    """Stands for whatever breaks a run off."""
+    """Interrupts a run, as any error would."""
 
 
 def stop() -> None:
@@ -56,7 +56,7 @@ def stop() -> None:
 
 
 def in_a_process(work: Callable[[], object]) -> multiprocessing.Process:
-    """Start work in a process forked from this one, where everything is imported already; its status is as a command's."""
+    """Run a function in a process forked from this one, which has all imports; its status is that of a command."""
 
     def begin():
         os.setpgid(0, 0)
