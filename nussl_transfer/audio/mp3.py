@@ -243,7 +243,7 @@ def _promised_frames(frame: bytes) -> int | None:
 
 
 def open_whole(path: str | Path, about: Mp3) -> Spliced:
-    """Return a file for libsndfile that holds only the frames of an MP3, after a correct Info frame (layer III alone).
+    """Return a file for libsndfile that holds only the frames of an MP3 and, for layer III, a correct Info frame first.
 
     The file's own Info frame is kept if its count is right, because it may hold the trims for gapless playback.
     """

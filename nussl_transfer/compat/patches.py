@@ -232,7 +232,7 @@ def _sources_in(module: str) -> dict[str, str]:
 
 
 def _requires_keywords(librosa: types.ModuleType) -> bool:
-    """Return whether librosa is 0.10 or later. The version decides, because inspecting its functions would import them."""
+    """Return whether librosa is 0.10 or later, and so takes keywords. Inspecting its functions would import them."""
     major, minor = librosa.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (0, 10)
 

@@ -194,7 +194,9 @@ def describe_skipped(found: Scan) -> list[str]:
             "or FLAC"
         )
     if found.hidden:
-        sentences.append(f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename without the leading dot to use")
+        sentences.append(
+            f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename them without the leading dot to use them"
+        )
     for place, kind in sorted(found.own.items()):
         verb = "holds" if kind == "separated stems" else "is"  # it may hold other files too
         sentences.append(f"{place} {verb} {kind} of this program, skipped")

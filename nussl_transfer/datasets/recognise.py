@@ -38,7 +38,8 @@ def open_tracks(stems: str | Path | Sequence[str | Path], options: StemOptions |
         options: Which data set it is and which of its stems to read; None recognises it and reads all.
 
     Raises:
-        DataError: The folder is absent, empty or unknown; or two of several folders have one name, and tracks of one name.
+        DataError: The folder is absent, empty or unknown; or two of several folders have the same name, and each has a
+            track of the same name.
         ConfigError: There is no such data set.
     """
     options = options or StemOptions()

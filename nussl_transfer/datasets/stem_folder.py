@@ -4,11 +4,11 @@ Structure alone cannot always tell the two apart, since one is the transpose of 
 apply in turn:
 
 * A folder called mix means stem-major, files called mixture mean track-major.
-* Names that the user's groups use, else names of instruments and voices, are names of stems. If the files have such names
-  and the folders do not, the folder is track-major; in the reverse case it is stem-major.
+* Names that the user's groups use, else names of instruments and voices, are names of stems. If only the files have such
+  names, the layout is track-major; if only the folders have them, it is stem-major.
 * A few file names that repeat over many more folders mean track-major; many more file names than folders mean stem-major.
 
-If no rule decides, an error asks the user to choose.
+A stem-major folder whose file names hardly repeat is a pool. If no rule decides, an error asks the user to choose.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 @dataclass
 class _Listed:
-    """The rows of one track that were read so far; ``named`` tells whether there was one, and so the split is known."""
+    """The rows of one track that were read so far; ``named`` is True once there is one, which has decided the split."""
 
     stems: dict[str, list[Path]] = field(default_factory=dict)
     split: str | None = None

@@ -83,7 +83,7 @@ def _join() -> None:
             f"The {os.environ['WORLD_SIZE']} processes of WORLD_SIZE cannot connect: {str(error).splitlines()[0]}. Start "
             "them with torchrun."
         ) from error
-    # In a SLURM job, ignite would take SLURM's rank as the local rank. SLURM ranks torchrun, not the processes it started.
+    # In a SLURM job, ignite would take SLURM's rank as the local rank. But that is torchrun's, not that of this process.
     job = os.environ.pop("SLURM_JOB_ID", None)
     idist.sync()
     if job is not None:

@@ -87,8 +87,8 @@ class Stepping:
 class Average:
     """The exponential moving average of a network's weights. Its buffers are copies of the network's.
 
-    The decay of the n-th step is min(decay, (1 + n) / (10 + n)), so that the average of a short run does not keep its
-    first weights. (``ignite.handlers.EMAHandler`` raises its momentum linearly instead.)
+    The decay of the n-th step is min(decay, (1 + n) / (10 + n)), so that the first weights do not dominate the average
+    of a short run. (``ignite.handlers.EMAHandler`` raises its momentum linearly instead.)
 
     Args:
         model: The network before training.
