@@ -66,8 +66,8 @@ print(nussl_transfer.check(tracks, deep=True).table(files=False))
 # ------------
 #
 # :func:`~nussl_transfer.finetune` takes the pretrained network that ships with the package, gives it a new mask head for
-# the labels of the stems, and trains all of it. It keeps some tracks for validation (of a single track, a part). The 50
-# iterations here take seconds; the default is 2,000. A run ends with a report.
+# the labels of the stems, and trains all of it. It keeps some tracks for validation; of fewer than four tracks it keeps the
+# last quarter of each. The 50 iterations here take seconds; the default is 2,000. A run ends with a report.
 
 training = default_training(iterations=50, validate_every=10)
 run = nussl_transfer.finetune(my_stems, here / "run", training=training)

@@ -15,7 +15,8 @@ from .config import MixtureConfig
 from .joined import JoinedMixtures
 from .mixtures import Mixtures
 
-# Without validation tracks, one track in ten is held out, at least one; where that is impossible, the last quarter of each.
+# Without validation tracks, one track in ten is held out, at least one. With fewer than four tracks one would be too many:
+# then the last quarter of each is held out.
 VALID_SHARE = 0.1
 VALID_SPAN = 0.25
 VALID_ITEMS = 48
@@ -45,8 +46,8 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
     """Split a store into training and validation; tracks of split 'test' are in neither. The choice is logged.
 
     Validation takes the tracks of split 'valid'. Where there are none, it takes one track in ten, at least one, and never
-    music that is also trained on (:meth:`~nussl_transfer.store.store.Store.tracks_by_origin`). Where that is impossible, or
-    would leave either side without a label, it takes the last quarter of every track.
+    music that is also trained on (:meth:`~nussl_transfer.store.store.Store.tracks_by_origin`). With fewer than four tracks,
+    or where either side would lack a label, it takes the last quarter of every track.
 
     Args:
         store: The store.
@@ -86,13 +87,14 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
 
 
 def _held_out(store: Store, seed: int) -> list[str]:
-    """Return the names of about one track in ten, whole origins at a time; [] where that leaves nothing to train on."""
+    """Return the names of about one track in ten, whole origins at a time; [] where that costs over a quarter of them."""
     groups, count = store.tracks_by_origin(), len(store.tracks)
     if len(groups) < 2:
         return []
     held: list[str] = []
+    most = max(round(VALID_SHARE * count), min(1, int(VALID_SPAN * count)))
     for index in np.random.default_rng(seed).permutation(len(groups)):
-        if len(held) + len(groups[index]) <= max(1, round(VALID_SHARE * count)):
+        if len(held) + len(groups[index]) <= most:
             held += [track.name for track in groups[index]]
     smallest = min(groups, key=len)
     if not held and len(smallest) <= VALID_SPAN * count:

@@ -48,7 +48,7 @@ def test_tracks_for_testing_are_in_neither_part(tmp_path):
     assert material.train_span == material.valid_span == (0.0, 1.0)
 
 
-@pytest.mark.parametrize(("tracks", "held"), [(2, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
+@pytest.mark.parametrize(("tracks", "held"), [(4, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
 def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
     store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
     material = train_valid_split(store)
@@ -56,6 +56,15 @@ def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held
     assert sorted(names(material.train) + names(material.valid)) == names(store)
     assert names(train_valid_split(store).valid) == names(material.valid), "the same seed holds out the same tracks"
     assert len({tuple(names(train_valid_split(store, seed).valid)) for seed in range(20)}) > 1
+
+
+@pytest.mark.parametrize("tracks", [2, 3])
+def test_of_fewer_than_four_tracks_the_end_of_each_is_held_out(tmp_path, said, tracks):
+    store = make_store(tmp_path, {f"track {n}": (None, 2, ("a", "b")) for n in range(tracks)})
+    material = train_valid_split(store)
+    assert names(material.train) == names(material.valid) == names(store)
+    assert (material.train_span, material.valid_span) == ((0.0, 0.75), (0.75, 1.0))
+    assert "not trained on: the last quarter of every track" in said.text
 
 
 def test_if_holding_out_a_track_would_lose_a_label_the_end_of_every_track_is_held_out(tmp_path, said):

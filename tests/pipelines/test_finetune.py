@@ -69,11 +69,11 @@ def changed_layers(one, other) -> set[str]:
 
 
 def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
-    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0}, rate=11025)
+    stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0, "four": 1.5}, rate=11025)
     run = finetune(stems, tmp_path / "run", checkpoint=body, **SHORT)
     info = read_info(run.best)
     assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
-    assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 2
+    assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 3
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 2, 4]
     assert "Chosen for validation, and not trained on:" in said.text
     assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in said.text
