@@ -35,8 +35,9 @@ import nussl_transfer  # noqa: F401  isort: skip
 import nussl
 
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
+from nussl_transfer.evaluation.estimators import MIXTURE
 from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts
-from nussl_transfer.evaluation.score import MIXTURE, score
+from nussl_transfer.evaluation.score import score
 from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.store.store import Store, StoreWriter
 

@@ -28,7 +28,7 @@ from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import MixtureExcerpt, make_excerpts, of_track
-from nussl_transfer.evaluation.score import SourceSeparationProbe
+from nussl_transfer.evaluation.probe import SourceSeparationProbe
 from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune
 from nussl_transfer.report.page import write_curves, write_page
 from nussl_transfer.report.text import text_table

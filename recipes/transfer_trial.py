@@ -27,8 +27,9 @@ from jsonargparse import auto_cli
 from nussl_transfer.checkpoints.zoo import resolve
 from nussl_transfer.cli.status import recipe_status
 from nussl_transfer.datasets.options import StemOptions
+from nussl_transfer.evaluation.estimators import MIXTURE, ORACLE
 from nussl_transfer.evaluation.excerpts import make_excerpts
-from nussl_transfer.evaluation.score import MIXTURE, ORACLE, score
+from nussl_transfer.evaluation.score import score
 from nussl_transfer.evaluation.statistics import compare
 from nussl_transfer.pipelines.cross_validation import folds
 from nussl_transfer.pipelines.finetune import default_mixtures, default_training, finetune

@@ -42,21 +42,10 @@ from ..store.manifest import MANIFEST
 from ..store.open import open_store
 from ..store.store import Store, write_stem
 from .batches import load_excerpts, load_mixtures
+from .estimators import MIXTURE, ORACLE, PAPER_STFT, Model, estimate_sources, open_for
 from .excerpts import MixtureExcerpt, make_excerpts, songs_of
 from .jams import read_excerpts, write_excerpts
-from .score import (
-    ALONE,
-    INFINITE,
-    MIXTURE,
-    ORACLE,
-    PAPER_STFT,
-    SILENT,
-    Model,
-    estimate_sources,
-    open_for,
-    reasons_left_out,
-    score_each,
-)
+from .score import ALONE, INFINITE, SILENT, reasons_left_out, score_each
 from .statistics import compare, holm, summarise, verdicts
 
 FORMAT = 1

@@ -9,45 +9,24 @@ A reference is left out of every mean and test, and its row says why, if its rat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from nussl import STFTParams
-from nussl.ml import SeparationModel
 from tqdm import tqdm
 
-from ..audio.si_sdr import si_sdr
-from ..audio.stft import istft, stft
-from ..errors import CheckpointError, DataError
-from ..networks.chimera import PAPER
-from ..networks.forward import run_network
+from ..errors import DataError
 from ..runtime.device import resolve_device
-from ..runtime.log import logger
-from ..separation.ensemble import Ensemble
 from ..store.store import Store
 from .batches import batches, count_workers, load_excerpts, load_mixtures, map_batches
+from .estimators import PAPER_STFT, Estimator, Model, batch_si_sdr, make_estimator, of_mixture, to_device
 from .excerpts import MixtureExcerpt, songs_of
 from .metrics import BSS_EVAL, bss_eval
 
-MIXTURE, ORACLE = "mixture", "oracle"
 SILENT, ALONE, INFINITE = "silent", "alone in its mixture", "infinite ratio"
-PAPER_STFT = STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
-
-# A checkpoint, or several whose masks are averaged.
-Model = str | Path | Sequence[str | Path]
-# Magnitudes [nb, nt, nf, nc] -> masks [nb, nt, nf, nc, ns]
-Masks = Callable[[torch.Tensor], torch.Tensor]
-# (mixtures [nb, samples], references [nb, ns, samples]) -> slices of the batch, and their estimates [k, ns, samples], or
-# [k, 1, samples] for one estimate of all sources.
-Estimator = Callable[[torch.Tensor, torch.Tensor], Iterator[tuple[slice, torch.Tensor]]]
-
-
-# Rows ------------------------------------------------------------------------------------------------------------------
 
 
 def score(
@@ -170,22 +149,17 @@ def _score_batch(
     """Read a batch of excerpts and score all estimates on it."""
     batch = [excerpts[place] for place in places]
     audio, sounding = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
-    references = _on(device, audio)
-    given = _on(device, load_mixtures(store, batch, audio)) if store.has_mixtures else None
+    references = to_device(device, audio)
+    given = to_device(device, load_mixtures(store, batch, audio)) if store.has_mixtures else None
     mixtures = references.sum(dim=1) if given is None else given  # [nb, samples]
-    scores = _Scores(places, sounding, _si_sdr(of_mixture, mixtures, references), {})
+    scores = _Scores(places, sounding, batch_si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
         # The tensors stay on the device: copying them here would wait for it after each batch.
         same = estimator is of_mixture
-        scores.of[name] = {"si_sdr": scores.mixture if same else _si_sdr(estimator, mixtures, references)}
+        scores.of[name] = {"si_sdr": scores.mixture if same else batch_si_sdr(estimator, mixtures, references)}
         if museval:
             scores.of[name].update(_bss_eval(estimator, mixtures, references))
     return scores
-
-
-def _si_sdr(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Return the SI-SDR of a batch, [nb, ns]."""
-    return torch.cat([si_sdr(references[part], estimates) for part, estimates in estimator(mixtures, references)])
 
 
 def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Tensor) -> dict[str, np.ndarray]:
@@ -196,15 +170,6 @@ def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Te
         given = estimates.expand(wanted.shape).cpu().numpy()
         found += [bss_eval(*pair) for pair in zip(wanted, given, strict=True)]
     return {key: np.stack([one[key] for one in found]) for key in BSS_EVAL}
-
-
-def _on(device: torch.device | str, audio: np.ndarray) -> torch.Tensor:
-    """Return audio on a device; a GPU copies while the next batch is read."""
-    tensor = torch.from_numpy(audio)
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor if kind == "cpu" else tensor.to(device)
 
 
 def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
@@ -238,183 +203,3 @@ def _rows(
             }
             rows.append({"excerpt": place, **where, **measured, "left_out": reason, "estimate": name})
     return rows
-
-
-# The curve of a training ------------------------------------------------------------------------------------------------
-
-
-class SourceSeparationProbe:
-    """Measure the mean SI-SDR in dB of a network in training, on a few fixed excerpts.
-
-    The excerpts are read once. References that are silent or alone in their mixture are left out, and so are infinite
-    ratios. The network is left as it was: training flags and outputs.
-
-    Args:
-        store: Where the excerpts lie.
-        excerpts: As from `make_excerpts`; a dozen or two.
-        stft_params: STFT of the network.
-        batch_size: Excerpts in a batch.
-
-    Attributes:
-        mixture_si_sdr: The mean of the mixture over the same references; NaN if none of them counts.
-        left_out: Number of references that are silent or alone in their mixture.
-    """
-
-    def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt], stft_params: STFTParams, batch_size: int = 16):
-        self.stft_params = stft_params
-        self._batches: list[tuple[np.ndarray, np.ndarray]] = []
-        mixture, self.left_out = [], 0
-        for places in batches(excerpts, batch_size):
-            audio, sounding = load_excerpts(store, [excerpts[place] for place in places])
-            references = torch.from_numpy(audio)
-            ratios = _si_sdr(of_mixture, references.sum(dim=1), references).numpy()
-            counts = ~reasons_left_out(sounding, ratios, ratios).astype(bool)  # None: it counts
-            self._batches.append((audio, counts))
-            mixture.append(ratios[counts])
-            self.left_out += int((~counts).sum())
-        self.mixture_si_sdr = _mean(mixture)
-        if self.left_out:
-            logger.info("The curve leaves out %d references that are silent or alone in their mixture.", self.left_out)
-
-    @torch.inference_mode()
-    def __call__(self, model: SeparationModel) -> float:
-        """Return the mean SI-SDR in dB over all references that count; NaN if there are none."""
-        device = next(model.parameters()).device
-        found = []
-        masks = partial(run_network, model, output="mask", exact=False)
-        estimator = partial(_of_masks, masks, self.stft_params, None)
-        with _in_evaluation_mode(model):
-            for audio, counts in self._batches:
-                references = _on(device, audio)
-                found.append(_si_sdr(estimator, references.sum(dim=1), references).cpu().numpy()[counts])
-        return _mean(found)
-
-
-@contextmanager
-def _in_evaluation_mode(model: SeparationModel) -> Iterator[None]:
-    """Put a network into evaluation mode, and restore the flag of each part: a frozen part may be in it on purpose."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
-
-
-def _mean(parts: Sequence[np.ndarray]) -> float:
-    """Return the mean of all finite values; NaN if there are none."""
-    values = np.concatenate([*parts, np.zeros(0)])
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else float("nan")
-
-
-# Estimates -------------------------------------------------------------------------------------------------------------
-
-
-def make_estimator(model: Model, store: Store, device: str = "cpu", stft_params: STFTParams = PAPER_STFT) -> Estimator:
-    """Return the estimator of a checkpoint, of an ensemble, of 'mixture' or of 'oracle', on a device.
-
-    Raises:
-        CheckpointError: See `open_for`.
-        ConfigError: See `open_for`.
-    """
-    if model == MIXTURE:
-        return of_mixture
-    if model == ORACLE:
-        return partial(_of_oracle, stft_params)
-    ensemble, order = open_for(store, model, device)
-    return partial(_of_masks, ensemble.masks, ensemble.stft_params, order)
-
-
-def of_mixture(mixtures: torch.Tensor, references: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the mixture as the estimate of every source."""
-    for part in _parts(mixtures):
-        yield part, mixtures[part, None]
-
-
-def _of_masks(
-    masks: Masks,
-    stft_params: STFTParams,
-    order: Sequence[int] | None,
-    mixtures: torch.Tensor,
-    references: torch.Tensor,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the estimates by masks, in the given order; the masks are computed once for the whole batch."""
-    found, spectra = _masks(masks, mixtures, stft_params, order)  # [nb, ns, nf, nt]; [k, nf, nt] each
-    for part, spectrum in zip(_parts(mixtures), spectra, strict=True):
-        yield part, istft(found[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
-
-
-def _of_oracle(
-    stft_params: STFTParams, mixtures: torch.Tensor, references: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the estimates by the oracle magnitude masks min(|S| / |X|, 1)."""
-    for part in _parts(mixtures):
-        spectrum = stft(mixtures[part, None], stft_params)  # [k, 1, nf, nt]
-        masks = stft(references[part], stft_params).abs() / spectrum.abs().clamp(min=1e-12)  # [k, ns, nf, nt]
-        yield part, istft(masks.clamp(max=1) * spectrum, stft_params, mixtures.shape[-1])
-
-
-@torch.inference_mode()
-def estimate_sources(
-    masks: Masks, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the estimates of equally long mono mixtures, and their masks.
-
-    They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
-
-    Args:
-        masks: Computes masks, such as `Ensemble.masks`.
-        mixtures: Equally long mono mixtures, on the device of the networks.
-        stft_params: STFT of the networks.
-        order: The mask of each source to return; all, in their own order, by default.
-
-    Shape:
-        [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
-    """
-    found, spectra = _masks(masks, mixtures, stft_params, order)
-    return istft(found * torch.cat(spectra)[:, None], stft_params, mixtures.shape[-1]), found
-
-
-def _masks(
-    masks: Masks, mixtures: torch.Tensor, stft_params: STFTParams, order: Sequence[int] | None
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return masks [nb, ns, nf, nt] and the spectra of the parts, [k, nf, nt]."""
-    spectra = [stft(mixtures[part], stft_params) for part in _parts(mixtures)]
-    magnitude = torch.cat([spectrum.transpose(1, 2).abs() for spectrum in spectra])[..., None]  # [nb, nt, nf, nc = 1]
-    found = masks(magnitude)[..., 0, :].permute(0, 3, 2, 1)
-    return found if order is None or list(order) == sorted(order) else found[:, list(order)], spectra
-
-
-def _parts(batch: torch.Tensor) -> Iterator[slice]:
-    """Yield slices of a batch: on the CPU two items at a time, which fit into its cache; else the whole batch."""
-    step = 2 if batch.device.type == "cpu" else len(batch)
-    yield from (slice(first, min(first + step, len(batch))) for first in range(0, len(batch), step))
-
-
-def open_for(store: Store, model: Model, device: str = "cpu") -> tuple[Ensemble, list[int]]:
-    """Open a checkpoint or an ensemble to be scored on a store, and return it with the mask of each label of the store.
-
-    Raises:
-        CheckpointError: A checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
-            the store.
-        ConfigError: There is no such device, or the checkpoints do not separate together.
-    """
-    ensemble = Ensemble(model, device)
-    cannot = f"{ensemble.members[0].path} cannot be scored on {store.folder}"
-    if tuple(sorted(ensemble.labels)) != store.labels:
-        raise CheckpointError(
-            f"{cannot}: it separates {', '.join(ensemble.labels)}, the store holds {', '.join(store.labels)}. Prepare the "
-            "store with the checkpoint's labels: group stems, or leave some out."
-        )
-    if ensemble.sample_rate != store.sample_rate:
-        raise CheckpointError(
-            f"{cannot}: it works at {ensemble.sample_rate} Hz, the store at {store.sample_rate} Hz. Prepare the store at "
-            f"{ensemble.sample_rate} Hz."
-        )
-    if ensemble.channels != 1:
-        raise CheckpointError(
-            f"{cannot}: it separates {ensemble.channels} channels together, a store is mono. Take a mono checkpoint."
-        )
-    return ensemble, [ensemble.labels.index(label) for label in store.labels]

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..datasets.options import StemOptions
 from ..errors import ConfigError
+from ..evaluation.estimators import MIXTURE, Model
 from ..evaluation.evaluate import collect, evaluate
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
-from ..evaluation.score import MIXTURE, Model, score
+from ..evaluation.score import score
 from ..evaluation.statistics import summarise
 from ..mixing.config import MixtureConfig
 from ..mixing.split import VALID_ITEMS

@@ -20,7 +20,7 @@ from ..datasets.options import StemOptions
 from ..errors import ConfigError
 from ..evaluation.excerpts import MixtureExcerpt, make_excerpts
 from ..evaluation.jams import read_excerpts
-from ..evaluation.score import SourceSeparationProbe
+from ..evaluation.probe import SourceSeparationProbe
 from ..mixing.config import MixtureConfig
 from ..mixing.split import VALID_ITEMS, TrainValidSplit, train_valid_split
 from ..networks.chimera import PAPER, build_transfer_chimera

@@ -13,8 +13,9 @@ from tabulate import tabulate
 
 from ..checkpoints.checkpoint import read_info
 from ..errors import DataError
+from ..evaluation.estimators import MIXTURE, ORACLE, Model
 from ..evaluation.excerpts import MixtureExcerpt, drawn_excerpts
-from ..evaluation.score import MIXTURE, ORACLE, Model, score_each
+from ..evaluation.score import score_each
 from ..evaluation.statistics import summarise
 from ..mixing.config import MixtureConfig
 from ..mixing.mixtures import Mixtures

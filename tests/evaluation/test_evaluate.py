@@ -11,6 +11,7 @@ import pytest
 import scipy.signal
 import soundfile
 import torch
+from noisy_tones import LABELS, RATE, STFT, make_checkpoint, stem
 from nussl.evaluation import BSSEvalScale
 from nussl.separation.deep import DeepMaskEstimation
 
@@ -18,46 +19,15 @@ from nussl_transfer.audio.si_sdr import si_sdr
 from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, write_checkpoint
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.evaluation.batches import SAMPLES_AT_ONCE, batches, load_excerpts
+from nussl_transfer.evaluation.estimators import estimate_sources
 from nussl_transfer.evaluation.evaluate import evaluate, write_example
 from nussl_transfer.evaluation.excerpts import make_excerpts, songs_of
 from nussl_transfer.evaluation.metrics import bss_eval
-from nussl_transfer.evaluation.score import SourceSeparationProbe, estimate_sources, score, score_each
+from nussl_transfer.evaluation.probe import SourceSeparationProbe
+from nussl_transfer.evaluation.score import score, score_each
 from nussl_transfer.evaluation.statistics import holm, shown_by_our_rule, summarise
-from nussl_transfer.networks.chimera import build_transfer_chimera
 from nussl_transfer.report import page, text
 from nussl_transfer.store.store import StoreWriter
-
-RATE = 16000
-STFT = nussl.STFTParams(512, 128, "sqrt_hann")
-LABELS = ("bass", "voice")
-
-
-def stem(seed, samples=int(2.5 * RATE), rate=RATE):
-    """A tone that wanders, in a little noise: sources that masks can partly tell apart."""
-    generator = np.random.default_rng(seed)
-    pitch = generator.uniform(100, 2000) * 2 ** (np.cumsum(generator.normal(0, 1, samples)) / 2000)
-    return (0.2 * np.sin(2 * np.pi * np.cumsum(pitch) / rate) + generator.normal(0, 0.01, samples)).astype("f4")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    writer = StoreWriter(tmp_path_factory.mktemp("store"), RATE)
-    writer.add("one", "test", {"bass": stem(0), "voice": stem(1)})
-    writer.add("two", "test", {"bass": stem(2), "voice": stem(3)})
-    # Shorter than an excerpt of a second.
-    writer.add("short", "test", {"bass": stem(4, 9000), "voice": stem(5, 9000)})
-    return writer.close()
-
-
-def make_checkpoint(path, labels=LABELS, mode="whole", seed=0, rate=RATE, channels=1):
-    torch.manual_seed(seed)
-    config = build_transfer_chimera(len(labels), hidden_size=8, num_layers=1, embedding_size=4, num_audio_channels=channels)
-    return write_checkpoint(path, nussl.ml.SeparationModel(config), CheckpointInfo(tuple(labels), mode, rate, STFT))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("model") / "best.model.pth")
 
 
 def masks_of(network):
@@ -448,32 +418,6 @@ def test_names_that_are_taken_and_lists_without_sound_are_refused(store, checkpo
     silence = writer.close()
     with pytest.raises(DataError, match="None of the 1 excerpts.*2 silent, never above -60 dBFS"):
         evaluate({"a": checkpoint}, silence, excerpts=make_excerpts(silence, 1.0), out=tmp_path, progress=False)
-
-
-def test_the_probe_measures_the_live_model_as_scoring_its_checkpoint_would(store, checkpoint):
-    excerpts = make_excerpts(store, 1.0)
-    probe = SourceSeparationProbe(store, excerpts, STFT, batch_size=2)
-    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
-    expected = [row["si_sdr"] for row in score(checkpoint, store, excerpts, progress=False)]
-    assert probe(model) == pytest.approx(np.mean(expected), abs=1e-6)
-    mixture = [row["si_sdr"] for row in score("mixture", store, excerpts, progress=False)]
-    assert probe.mixture_si_sdr == pytest.approx(np.mean(mixture))
-
-
-def test_the_probe_does_not_change_training(store, checkpoint):
-    probe = SourceSeparationProbe(store, make_excerpts(store, 1.0)[:2], STFT)
-    model, _ = nussl.ml.SeparationModel.load(str(checkpoint))
-    model.train()
-    # A frozen part stays in eval while the rest trains.
-    model.layers["normalization"].eval()
-    flags = {name: module.training for name, module in model.named_modules()}
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    outputs, randomness = list(model.output_keys), torch.get_rng_state()
-    assert probe(model) == probe(model)
-    assert {name: module.training for name, module in model.named_modules()} == flags
-    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
-    assert model.output_keys == outputs and torch.equal(torch.get_rng_state(), randomness)
-    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_an_example_has_all_files_that_the_page_needs(store, checkpoint, tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from nussl_transfer.cli import main
 from nussl_transfer.errors import ConfigError
-from nussl_transfer.evaluation.score import open_for
+from nussl_transfer.evaluation.estimators import open_for
 from nussl_transfer.runtime import device as device_module
 from nussl_transfer.runtime.device import resolve_device
 from nussl_transfer.separation.masks import TransferMaskEstimation
