@@ -20,7 +20,7 @@ from .excerpts import MixtureExcerpt
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Samples in a batch: 64 s at 16 kHz, where a network on the CPU is as fast as it gets. With the paper's network a batch
+# Samples in a batch: 64 s at 16 kHz. Larger batches make a network on the CPU no faster. With the paper's network, a batch
 # takes about 300 MB in each thread.
 SAMPLES_AT_ONCE = 1_024_000
 # Excerpts of one stem are read in one piece if they cover at least this share of it.
@@ -33,7 +33,7 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers
     Args:
         excerpts: The excerpts, in any order.
         size: Excerpts in a batch; by default as many as `SAMPLES_AT_ONCE` allows.
-        workers: Number of threads; without a size, all get equally many and equally large batches.
+        workers: Number of threads; without ``size``, all threads get the same number of batches, of about equal size.
 
     Raises:
         ConfigError: ``size`` is below 1.
@@ -54,8 +54,8 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers
 def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.ndarray, np.ndarray]:
     """Return the references of equally long excerpts, and which of them sound.
 
-    A reference sounds if the manifest says so: if any tenth of a second of it is above -60 dBFS. A label that a track
-    does not have is silent.
+    A reference sounds if any tenth of a second of it is above -60 dBFS by the manifest. A label that a track lacks is
+    silent.
 
     Shape:
         float32 [nb, ns, samples], bool [nb, ns]
@@ -74,7 +74,7 @@ def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.
 
 
 def load_mixtures(store: Store, excerpts: Sequence[MixtureExcerpt], references: np.ndarray) -> np.ndarray:
-    """Return the mixtures of equally long excerpts: given ones where the store has them, else sums of the references.
+    """Return the mixtures of equally long excerpts: the store's own mixtures if it has them, else sums of references.
 
     Shape:
         references [nb, ns, samples]; out float32 [nb, samples]
@@ -89,7 +89,7 @@ def load_mixtures(store: Store, excerpts: Sequence[MixtureExcerpt], references: 
 
 
 class _Nearby:
-    """A store that reads nearby excerpts of a stem in one piece, because opening a file takes longest."""
+    """A store that reads nearby excerpts of a stem in one piece, because opening a file is the slowest part."""
 
     def __init__(self, store: Store, excerpts: Sequence[MixtureExcerpt]):
         self.store, self.sample_rate = store, store.sample_rate
@@ -110,7 +110,7 @@ class _Nearby:
         first, audio = self.read_already.get((track.name, label), (0, np.empty(0)))
         if first <= start and start + frames <= first + len(audio):
             return audio[start - first : start - first + frames]
-        return self.store.read(track, label, start, frames)  # an excerpt with context for the vocoder, or a single one
+        return self.store.read(track, label, start, frames)  # a single excerpt, or one with context for the vocoder
 
 
 def count_workers(device: str) -> int:
@@ -124,16 +124,16 @@ def map_batches(
     device: str,
     done: Callable[[Result], object] = lambda result: None,
 ) -> list[Result]:
-    """Apply a function to all items, and return the results in order; on the CPU each item runs on a thread of its own.
+    """Apply a function to all items, and return the results in order; on the CPU, several threads process the items.
 
-    A recurrent network multiplies one small matrix a frame, and threads that share it wait for each other at each frame;
-    threads with a batch each do not. While this function runs, torch computes with one thread everywhere in the process.
-    It returns a list instead of a generator, so that the number of threads is restored whatever the caller does.
+    A recurrent network multiplies one small matrix per frame. Threads that share the multiplication wait for each other at
+    each frame; threads that process a batch each do not. While this function runs, torch computes with one thread
+    everywhere in the process. It returns a list instead of a generator, so that the number of threads is always restored.
 
     Args:
-        function: It must not change what other threads use, and enters torch's modes, such as inference, itself.
+        function: It must be thread-safe, and must enter torch's modes, such as inference mode, itself.
         items: Its arguments.
-        device: 'cpu', or another device, which takes one item after the other.
+        device: 'cpu', or another device, which processes one item after the other.
         done: Called with each result, in order.
     """
     threads = count_workers(device)

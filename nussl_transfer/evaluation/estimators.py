@@ -30,7 +30,7 @@ Estimator = Callable[[torch.Tensor, torch.Tensor], Iterator[tuple[slice, torch.T
 
 
 def make_estimator(model: Model, store: Store, device: str = "cpu", stft_params: STFTParams = PAPER_STFT) -> Estimator:
-    """Return the estimator of a checkpoint, of an ensemble, of 'mixture' or of 'oracle', on a device.
+    """Return the estimator for a checkpoint, an ensemble, 'mixture' or 'oracle'.
 
     Raises:
         CheckpointError: See `open_for`.
@@ -57,7 +57,7 @@ def of_masks(
     mixtures: torch.Tensor,
     references: torch.Tensor,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the estimates by masks, in the given order; the masks are computed once for the whole batch."""
+    """Yield the masked mixtures, with the sources in the given order; the masks are computed once for the whole batch."""
     found, spectra = _masks(masks, mixtures, stft_params, order)  # [nb, ns, nf, nt]; [k, nf, nt] each
     for part, spectrum in zip(_parts(mixtures), spectra, strict=True):
         yield part, istft(found[part] * spectrum[:, None], stft_params, mixtures.shape[-1])
@@ -66,7 +66,7 @@ def of_masks(
 def _of_oracle(
     stft_params: STFTParams, mixtures: torch.Tensor, references: torch.Tensor
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the estimates by the oracle magnitude masks min(|S| / |X|, 1)."""
+    """Yield the mixtures masked by the oracle magnitude masks min(|S| / |X|, 1)."""
     for part in _parts(mixtures):
         spectrum = stft(mixtures[part, None], stft_params)  # [k, 1, nf, nt]
         masks = stft(references[part], stft_params).abs() / spectrum.abs().clamp(min=1e-12)  # [k, ns, nf, nt]
@@ -79,13 +79,13 @@ def estimate_sources(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the estimates of equally long mono mixtures, and their masks.
 
-    They are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
+    The estimates are those of nussl's ``DeepMaskEstimation`` on each mixture alone.
 
     Args:
         masks: Computes masks, such as `Ensemble.masks`.
         mixtures: Equally long mono mixtures, on the device of the networks.
         stft_params: STFT of the networks.
-        order: The mask of each source to return; all, in their own order, by default.
+        order: Indices of the masks to return; by default all, in their own order.
 
     Shape:
         [nb, samples] -> float32 [nb, ns, samples], float32 [nb, ns, nf, nt]
@@ -105,13 +105,13 @@ def _masks(
 
 
 def _parts(batch: torch.Tensor) -> Iterator[slice]:
-    """Yield slices of a batch: on the CPU two items at a time, which fit into its cache; else the whole batch."""
+    """Yield slices of a batch: on the CPU two items at a time, which fit into its cache; on a GPU the whole batch."""
     step = 2 if batch.device.type == "cpu" else len(batch)
     yield from (slice(first, min(first + step, len(batch))) for first in range(0, len(batch), step))
 
 
 def open_for(store: Store, model: Model, device: str = "cpu") -> tuple[Ensemble, list[int]]:
-    """Open a checkpoint or an ensemble to be scored on a store, and return it with the mask of each label of the store.
+    """Open a checkpoint or an ensemble, check that it fits a store, and return it with the mask index of each label.
 
     Raises:
         CheckpointError: A checkpoint has no trained mask head, or its labels, sample rate or channels are not those of

@@ -73,9 +73,9 @@ def evaluate(
             for being better than the mixture. A one-sided test needs its direction before the scores are known. A
             mapping gives names; its values are names, files or runs, or lists of these, which are scored as one ensemble
             (the mean of their masks).
-        store: A store, its folder, or a folder of stems, whose store is made in ``<out>/store``.
-        excerpts: As from `make_excerpts`, or a file of `write_excerpts`. By default all of the test tracks (of all tracks
-            without a split), side by side, as long as the mixtures of the first checkpoint.
+        store: A store, its folder, or a folder of stems. The store of a folder of stems is made in ``<out>/store``.
+        excerpts: As from `make_excerpts`, or a file of `write_excerpts`. By default the test tracks (without splits, all
+            tracks) are cut side by side into excerpts as long as the training mixtures of the first checkpoint.
         out: A folder for ``scores.json`` (and ``excerpts.jams`` if the excerpts are made here), or a ``.json`` file. None
             writes nothing.
         museval: Also compute museval's SDR, SIR and SAR, as in `bss_eval`: hundreds of times slower.
@@ -123,7 +123,7 @@ def named_models(
 
     Raises:
         CheckpointError: There is no such checkpoint.
-        ConfigError: Two of them have one name.
+        ConfigError: Two of them have the same name.
     """
     if isinstance(checkpoints, Mapping):
         given = dict(checkpoints)
@@ -152,7 +152,7 @@ def _resolved(model: Model) -> Path | list[Path]:
 def _open(
     store: Store | str | Path, out: str | Path | None, first: CheckpointInfo | None, options: StemOptions | None
 ) -> Store:
-    """Return the store to score on, made from a folder of stems if need be."""
+    """Return the store to score on; make it if a folder of stems is given."""
     if isinstance(store, Store):
         return store
     if (Path(store) / MANIFEST).is_file():
@@ -192,7 +192,7 @@ def collect(
 
     Args:
         scores: Rows of `score` by model, the one expected to be best first, the mixture among them.
-        store: Where the excerpts lie.
+        store: The store of the excerpts.
         excerpts: The scored excerpts.
         models: The checkpoints of each model.
 
@@ -202,15 +202,15 @@ def collect(
     mixture = scores[MIXTURE]
     reasons = Counter(row["left_out"] for row in mixture if row["left_out"])
     if reasons.total() == len(mixture):
-        said = {
+        described = {
             SILENT: f"silent, never above {ACTIVITY_DBFS:g} dBFS in any tenth of a second",
             ALONE: "alone in their mixture, with nothing to separate",
             INFINITE: "of infinite ratio",
         }
-        found = ", ".join(f"{count} {said[why]}" for why, count in reasons.items())
+        found = ", ".join(f"{count} {described[why]}" for why, count in reasons.items())
         raise DataError(
-            f"None of the {len(excerpts)} excerpts of {store.folder} can be scored: of {len(mixture)} references {found}. "
-            "Take louder stems, or other or longer excerpts."
+            f"None of the {len(excerpts)} excerpts of {store.folder} can be scored: of {len(mixture)} references, {found}. "
+            "Use louder stems, or other or longer excerpts."
         )
     tested = combinations((name for name in scores if name != ORACLE), 2)
     songs = songs_of(excerpts, store.labels)
@@ -264,7 +264,7 @@ def write_example(
 
     Args:
         models: A checkpoint for each name.
-        store: Where the excerpt lies.
+        store: The store of the excerpt.
         excerpt: As from `make_excerpts` or `of_track`.
         folder: Folder to write.
         device: 'auto', 'cpu', 'cuda' or 'mps'.

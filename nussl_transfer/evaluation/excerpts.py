@@ -1,4 +1,4 @@
-"""Choose the excerpts to score: a fixed list, kept in a file by `nussl_transfer.evaluation.jams`."""
+"""Choose a fixed list of excerpts to score. `nussl_transfer.evaluation.jams` writes and reads such lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..store.store import Store
 
 @dataclass(frozen=True)
 class MixtureExcerpt:
-    """A mixture to score: ``frames`` samples, the sum of its sources, in alphabetical order and at most one for each label.
+    """A mixture of ``frames`` samples to score: the sum of its sources, at most one per label, in alphabetical order.
 
     A label of the store without a source is silent.
     """
@@ -29,7 +29,7 @@ class MixtureExcerpt:
 
     @property
     def track(self) -> str:
-        """The name of its track, or of all tracks that its sources are from."""
+        """The name of its track, or the names of all tracks of its sources."""
         return " + ".join(dict.fromkeys(source.track.name for source in self.sources))
 
     @property
@@ -38,7 +38,7 @@ class MixtureExcerpt:
         return self.sources[0].start
 
     def plain(self) -> dict:
-        """Return it as plain values for JSON; the samples of a source are those read from its stem."""
+        """Return it as plain values for JSON; positions and lengths of sources are in samples of the stems."""
         names = ("label", "start", "frames", "gain", "pitch", "stretch")
         sources = [
             {"track": source.track.name, **{name: getattr(source, name) for name in names}} for source in self.sources
@@ -57,9 +57,9 @@ def make_excerpts(
 ) -> list[MixtureExcerpt]:
     """Return the excerpts of a store to score, and log how many have a silent source, if any.
 
-    Without ``count``, each track is cut into excerpts side by side, and the rest at its end is not scored. With it, that
-    many excerpts are drawn, a track in proportion to its length: the paper's way. A track shorter than ``excerpt_seconds``
-    is one excerpt.
+    Without ``count``, each track is cut into excerpts side by side, and the rest at its end is not scored. With ``count``,
+    that many excerpts are drawn as in the paper, from each track in proportion to its length. A track shorter than
+    ``excerpt_seconds`` is one excerpt.
 
     Args:
         store: The tracks.
@@ -68,8 +68,8 @@ def make_excerpts(
         seed: Seed of the draw; the same seed gives the same list on any machine.
         hop: Seconds from one excerpt to the next, ``excerpt_seconds`` by default. Overlapping excerpts depend on each
             other, so p-values of tests on them are too small.
-        coherent: Take the stems of one track at one time. False, for data such as Remixpacks, draws track and time for
-            each source, and needs ``count``.
+        coherent: Take the stems of one track at one time. False draws a track and a time for each source, for data such
+            as Remixpacks; it needs ``count``.
         sounding: Take only excerpts in which every source sounds.
 
     Returns:
@@ -116,7 +116,7 @@ def make_excerpts(
 
 
 def drawn_excerpts(mixtures: Mixtures) -> list[MixtureExcerpt]:
-    """Return the items that a data set of mixtures draws, as excerpts that can be scored and written to a file."""
+    """Return the items of a data set of mixtures as excerpts to score."""
     found = []
     for index in range(len(mixtures)):
         sources = sorted(mixtures.draw(index), key=lambda source: source.label)

@@ -1,10 +1,10 @@
-"""Read and write lists of excerpts as JAMS, so that every scored mixture can be made again, bit for bit.
+"""Read and write lists of excerpts as JAMS, from which every scored mixture can be reproduced bit for bit.
 
-A file holds one list, and each annotation one mixture, in JAMS's own namespace ``scaper``: any program with ``jams`` reads
-and validates it. Each observation is a source. Scaper's fields in seconds (``source_file``, ``source_time``,
-``event_duration``, ``pitch_shift``, and ``time_stretch``, which is the length and not the tempo) are for people and other
-programs. This package reads the fields beside them: ``track``, ``start`` and ``frames`` in samples of the store, ``gain``,
-``pitch`` in semitones, and ``stretch``, the tempo.
+A file holds one list. Each annotation is a mixture, and each of its observations a source, in JAMS's own namespace
+``scaper``: any program that uses ``jams`` reads and validates it. Scaper's fields (``source_file``; ``source_time`` and
+``event_duration`` in seconds; ``pitch_shift``; ``time_stretch``, which is the length and not the tempo) are for people and
+other programs. This package reads its own fields beside them: ``track``, ``start`` and ``frames`` in samples of the store,
+``gain``, ``pitch`` in semitones, and ``stretch``, the tempo.
 
 References:
     Humphrey et al., "JAMS: a JSON annotated music specification for reproducible MIR research", ISMIR 2014.
@@ -62,10 +62,10 @@ def read_excerpts(path: str | Path, store: Store) -> list[MixtureExcerpt]:
         rate, kind, stems = about["sample_rate"], about["format"], about["stems"]
         listed = [(int(entry.sandbox.frames), [dict(source.value) for source in entry.data]) for entry in jam.annotations]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, jams.JamsError) as error:
-        said = (str(error).splitlines() or [""])[0]
+        first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{path} is not a list of excerpts in JAMS: {type(error).__name__}, {said}. Make it with make_excerpts and "
-            "write_excerpts."
+            f"{path} is not a list of excerpts in JAMS: {type(error).__name__}, {first_line}. Make it with make_excerpts "
+            "and write_excerpts."
         ) from error
     if kind != FORMAT:
         raise DataError(f"{path} has a wrong format: got {kind}, expected {FORMAT}. Make the list again.")
@@ -138,7 +138,7 @@ def _excerpt(path: str | Path, value: dict, store: Store, tracks: dict[str, Stor
 def _fingerprint(excerpts: Sequence[MixtureExcerpt]) -> str:
     """Return a SHA-256 of the lengths and levels of all stems in a list."""
     stems = {(source.track.name, source.label): source.track for excerpt in excerpts for source in excerpt.sources}
-    # Five digits: the last digits of a sum of squares differ between processors.
+    # Use five digits, because the last digits of a sum of squares differ between processors.
     measured = [
         [name, label, track.frames, f"{track.stems[label].rms:.5e}"] for (name, label), track in sorted(stems.items())
     ]

@@ -18,8 +18,8 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
     would cut off the tails of the distortion filters, which are fitted to the whole excerpt: on 2 s of a recorded quartet
     SIR fell by 10 to 30 dB.
 
-    museval refuses silent signals. A silent reference is left out, as if the excerpt did not have it. A silent estimate
-    has no ratios, and does not change those of the others. Ratios beyond 100 dB are infinite.
+    museval refuses silent signals. So silent references are removed before the computation. A silent estimate gets no
+    ratios, and does not change those of the others. Ratios beyond 100 dB become infinite.
 
     Args:
         references: References of all sources.
@@ -33,13 +33,13 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
         Vincent, Gribonval, Févotte, "Performance measurement in blind audio source separation", IEEE TASLP 14 (2006).
     """
     found = {name: np.full(len(references), np.nan) for name in BSS_EVAL}
-    heard, answered = references.any(axis=-1), estimates.any(axis=-1, keepdims=True)
-    if heard.any():
-        standing = np.where(answered, estimates, references)  # museval needs a sound in each
+    sounding, estimated = references.any(axis=-1), estimates.any(axis=-1, keepdims=True)
+    if sounding.any():
+        filled = np.where(estimated, estimates, references)  # museval refuses silent estimates, too
         whole = {"win": np.inf, "hop": np.inf}
-        sdr, _, sir, sar = museval.evaluate(references[heard, :, None], standing[heard, :, None], **whole)  # [heard, 1]
+        sdr, _, sir, sar = museval.evaluate(references[sounding, :, None], filled[sounding, :, None], **whole)  # [n, 1]
         for name, ratios in zip(BSS_EVAL, (sdr, sir, sar), strict=True):
             ratios = ratios[:, 0]
-            found[name][heard] = np.where(np.abs(ratios) > LIMIT_DB, np.copysign(np.inf, ratios), ratios)
-            found[name][~answered.ravel()] = np.nan
+            found[name][sounding] = np.where(np.abs(ratios) > LIMIT_DB, np.copysign(np.inf, ratios), ratios)
+            found[name][~estimated.ravel()] = np.nan
     return found

@@ -24,16 +24,16 @@ class SourceSeparationProbe:
     """Measure the mean SI-SDR in dB of a network in training, on a few fixed excerpts.
 
     The excerpts are read once. References that are silent or alone in their mixture are left out, and so are infinite
-    ratios. The network is left as it was: training flags and outputs.
+    ratios. A call does not change the network, its training flags or its outputs.
 
     Args:
-        store: Where the excerpts lie.
+        store: The store of the excerpts.
         excerpts: As from `make_excerpts`; a dozen or two.
         stft_params: STFT of the network.
         batch_size: Excerpts in a batch.
 
     Attributes:
-        mixture_si_sdr: The mean of the mixture over the same references; NaN if none of them counts.
+        mixture_si_sdr: Mean SI-SDR of the mixture over the same references, in dB; NaN if none of them counts.
         left_out: Number of references that are silent or alone in their mixture.
     """
 
@@ -45,7 +45,7 @@ class SourceSeparationProbe:
             audio, sounding = load_excerpts(store, [excerpts[place] for place in places])
             references = torch.from_numpy(audio)
             ratios = batch_si_sdr(of_mixture, references.sum(dim=1), references).numpy()
-            counts = ~reasons_left_out(sounding, ratios, ratios).astype(bool)  # None: it counts
+            counts = ~reasons_left_out(sounding, ratios, ratios).astype(bool)  # the reason is None for those that count
             self._batches.append((audio, counts))
             mixture.append(ratios[counts])
             self.left_out += int((~counts).sum())
@@ -69,7 +69,7 @@ class SourceSeparationProbe:
 
 @contextmanager
 def _in_evaluation_mode(model: SeparationModel) -> Iterator[None]:
-    """Put a network into evaluation mode, and restore the flag of each part: a frozen part may be in it on purpose."""
+    """Put a network into evaluation mode, then restore the flag of each part: frozen parts may be in it on purpose."""
     flags = [(module, module.training) for module in model.modules()]
     try:
         model.eval()

@@ -45,7 +45,7 @@ def score(
     Args:
         model: A checkpoint; several checkpoints, scored as one ensemble; 'mixture', the mixture as the estimate of every
             source; or 'oracle', the oracle magnitude mask min(\\|S\\| / \\|X\\|, 1), which the training loss aims at.
-        store: Where the excerpts lie. Its labels must be those of the checkpoint.
+        store: The store of the excerpts. Its labels must be those of the checkpoint.
         excerpts: As from `make_excerpts`.
         name: Name of the estimate in the rows; the model's by default.
         batch_size: Excerpts in a batch; about 64 s of audio by default.
@@ -57,8 +57,8 @@ def score(
     Returns:
         Rows ``{"excerpt", "track", "start", "song", "label", "si_sdr", "improvement", "left_out", "estimate"}``: the index
         of the excerpt, the track of the reference and its first sample, the song that the track was made from (or the
-        track), SI-SDR in dB, and how far it is above the mixture's. ``si_sdr`` and ``improvement`` are None where the
-        reference is left out, and ``left_out`` says why (else None). With ``museval`` also ``sdr``, ``sir`` and ``sar``.
+        track), the SI-SDR in dB, and its improvement over the mixture's. If the reference is left out, ``si_sdr`` and
+        ``improvement`` are None, and ``left_out`` says why. With ``museval`` also ``sdr``, ``sir`` and ``sar``.
 
     Raises:
         CheckpointError: The checkpoint has no trained mask head, or its labels, sample rate or channels are not those of
@@ -82,7 +82,7 @@ def score_each(
 ) -> dict[str, list[dict]]:
     """Return the rows of several models by name, each as from `score`; the excerpts are read once for all."""
     if not excerpts:
-        raise DataError(f"There is nothing to score on {store.folder}: the list of excerpts is empty. Give one at least.")
+        raise DataError(f"There is nothing to score on {store.folder}: the list of excerpts is empty. Give at least one.")
     device = resolve_device(device)
     # Open all checkpoints before scoring anything, so that a wrong name fails at once.
     estimators = {name: make_estimator(model, store, device, stft_params) for name, model in models.items()}
@@ -105,7 +105,7 @@ def score_each(
 
 
 def reasons_left_out(sounding: np.ndarray, mixture: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Return why references are left out, None where one counts.
+    """Return the reason why each reference is left out; None if it counts.
 
     Args:
         sounding: Whether each reference sounds.
@@ -154,7 +154,7 @@ def _score_batch(
     mixtures = references.sum(dim=1) if given is None else given  # [nb, samples]
     scores = _Scores(places, sounding, batch_si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
-        # The tensors stay on the device: copying them here would wait for it after each batch.
+        # Leave the tensors on the device: a copy after each batch would wait for the GPU.
         same = estimator is of_mixture
         scores.of[name] = {"si_sdr": scores.mixture if same else batch_si_sdr(estimator, mixtures, references)}
         if museval:
@@ -175,7 +175,7 @@ def _bss_eval(estimator: Estimator, mixtures: torch.Tensor, references: torch.Te
 def _in_order(parts: Sequence[torch.Tensor | np.ndarray], order: Sequence[int]) -> np.ndarray:
     """Return the results of all batches as one array on the host, in the order of the excerpts."""
     tensors = [part for part in parts if isinstance(part, torch.Tensor)]
-    # One copy from the device for all batches: each copy waits for it.
+    # Copy the results of all batches at once, because each copy waits for the GPU.
     joined = torch.cat(tensors).cpu().numpy() if tensors else np.concatenate(parts)
     placed = np.empty_like(joined)
     placed[order] = joined

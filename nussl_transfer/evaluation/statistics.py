@@ -1,12 +1,12 @@
 """Summarise scores and test differences: means, the paper's Wilcoxon test, and an interval that resamples songs.
 
-Scores are tested by excerpt: an excerpt's score is the mean over its sources that count, because the sources of one
-mixture depend on each other. A difference is that of two models on the same excerpt, in dB.
+The unit of a test is the excerpt, because the sources of one mixture depend on each other: an excerpt's score is the mean
+over its sources that count. Differences are between two models on the same excerpt, in dB.
 
-Two verdicts are given side by side (`verdicts`). The paper's is a one-sided Wilcoxon signed-rank test over excerpts with
-p < .001. It treats excerpts as independent, but excerpts of one song are not: with few songs, its p-values are too small.
-Ours requires the same test after Holm's correction, and a bootstrap interval of the median difference that resamples songs
-and lies above 0. Neither predicts the result of another training run of the same network. This module uses only NumPy and
+`verdicts` returns two verdicts. The paper's rule is a one-sided Wilcoxon signed-rank test over excerpts with p < .001. It
+treats excerpts as independent, but excerpts of one song are not: with few songs, its p-values are too small. Our rule
+requires the same test after Holm's correction, and a bootstrap interval of the median difference that resamples songs and
+lies above 0. Neither predicts the result of another training run of the same network. This module uses only NumPy and
 SciPy.
 """
 
@@ -22,11 +22,11 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # The paper calls a difference significant below this p-value.
 SIGNIFICANCE = 0.001
-# A message names at most this many places of references that are left out.
+# A message lists at most this many left-out references, with their places.
 SHOWN_PLACES = 3
 
-# Differences are rounded to these decimals of a dB: their last digits are noise and must not rank them, as
-# scipy.stats.wilcoxon warns.
+# Differences in dB are rounded to this many decimals: the remaining digits are noise, which must not decide their ranks, as
+# the documentation of scipy.stats.wilcoxon warns.
 DECIMALS = 9
 
 
@@ -36,15 +36,15 @@ DECIMALS = 9
 def summarise(rows: Sequence[dict]) -> list[dict]:
     """Return the means of one estimate: for each label, then for all labels together (label None).
 
-    References that are left out (``si_sdr`` None) are in none of them.
+    References that are left out (``si_sdr`` None) do not count.
 
     Args:
         rows: Rows of `score`.
 
     Returns:
-        Entries of ``n``, the references that count; ``left_out``, those that do not; ``mean`` and ``median`` SI-SDR in
-        dB; ``improvement``, the mean SI-SDR above the mixture; with museval also the medians ``sdr``, ``sir`` and
-        ``sar``, as in museval's own summaries. None where nothing counts.
+        Entries of ``n``, the number of references that count; ``left_out``, the number of the others; ``mean`` and
+        ``median`` SI-SDR in dB; ``improvement``, the mean improvement over the mixture; with museval also the medians
+        ``sdr``, ``sir`` and ``sar``, as in museval's own summaries. A value is None if no reference counts.
     """
     measured = [name for name in ("sdr", "sir", "sar") if name in rows[0]]
     summary = []
@@ -148,11 +148,11 @@ def median_interval(
 ) -> list[float] | None:
     """Return the bootstrap interval of the median difference in dB, resampling songs instead of excerpts.
 
-    As many whole songs as there are are drawn with replacement, each with all its excerpts: the percentile interval of
-    the cluster bootstrap. In an incoherent mixture each source has its own song, and excerpts that share one of them
-    depend on each other. There, each resample weights an excerpt by the song of one source at a time, and the deviations
-    of the median are summed over the sources. The variation of excerpts within songs is then counted once for each
-    source. So where songs hardly differ, the interval is too wide rather than too narrow.
+    This is the percentile interval of the cluster bootstrap: each resample draws as many songs as there are, with
+    replacement, and takes all excerpts of each. In an incoherent mixture each source has its own song, and excerpts that
+    share a song depend on each other. There, songs are resampled for one source at a time, and the deviations of the
+    median are summed over the sources. This counts the variation of excerpts within songs once for each source. So if
+    songs hardly differ, the interval is too wide rather than too narrow.
 
     An interval from few songs is too narrow. In simulations where songs varied half as much as the excerpts of one song,
     95 % intervals held the median in 92 % of cases with 20 songs, 90 % with 10, 79 % with 4 and 53 % with 2; for mixtures
@@ -166,8 +166,8 @@ def median_interval(
         seed: Seed of the resamples.
 
     Returns:
-        Lower and upper end. None if there is no pair, or if some source has only one song: one song says nothing about
-        others.
+        Lower and upper end. None if there is no pair, or if some source has only one song, from which nothing follows for
+        other songs.
 
     References:
         Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8. Cameron, Gelbach and Miller,
@@ -184,7 +184,7 @@ def median_interval(
     middle = np.median(differences)
     deviations = sum(_medians(differences, np.array(grouping), times) - middle for grouping in groupings)
     tail = (1 - confidence) / 2
-    # A resample may hold no song of some source: its median is NaN.
+    # The median is NaN if a resample holds no song of a source.
     return [float(end) for end in middle + np.nanquantile(deviations, [tail, 1 - tail])]
 
 
@@ -238,7 +238,7 @@ def describe_differences(
 def shown_by_our_rule(
     p_holm: float | None, interval: Sequence[float] | None, significance: float = SIGNIFICANCE
 ) -> bool | None:
-    """Return whether our rule shows a difference above 0: both the corrected test and the interval over songs must.
+    """Return whether our rule shows a difference above 0: the corrected test and the interval over songs must both show it.
 
     Args:
         p_holm: The p-value with Holm's correction over all tests that are made together.
@@ -246,7 +246,7 @@ def shown_by_our_rule(
         significance: Threshold of p.
 
     Returns:
-        None where there is no interval: from one song nothing can be said about another.
+        True or False; None if there is no interval, as with a single song.
 
     >>> shown_by_our_rule(1e-5, [0.1, 0.9]), shown_by_our_rule(0.01, [0.1, 0.9]), shown_by_our_rule(1e-5, None)
     (True, False, None)
@@ -265,8 +265,8 @@ def verdicts(found: Mapping, p_holm: float | None, significance: float = SIGNIFI
         significance: The paper calls a difference shown below this p-value.
 
     Returns:
-        ``paper`` and ``ours``, each ``{"test", "shown", "why"}``. ``shown`` is True if the first is better, False if the
-        test does not show it, None if it cannot tell, which ``why`` explains.
+        ``paper`` and ``ours``, each ``{"test", "shown", "why"}``. ``shown`` is True if the first model is better, False if
+        the rule does not show that, None if the rule cannot tell; ``why`` gives the numbers or the reason.
 
     >>> few = {"p_value": 1e-5, "interval": None, "confidence": 0.95, "songs": 1}
     >>> [verdict["shown"] for verdict in verdicts(few, 3e-5).values()]
@@ -297,8 +297,8 @@ def paired_means(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         b: The same references by another model.
 
     Returns:
-        Scores of a and of b, and the index of the excerpt of each pair. Excerpts without a source that counts for both
-        are in none of them.
+        Scores of a, scores of b, and the index of the excerpt of each pair. Excerpts without a source that counts for both
+        are left out.
 
     Shape:
         [ns, excerpts], [ns, excerpts] -> [pairs], [pairs], int [pairs]
@@ -347,7 +347,7 @@ def compare(rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, 
 
 
 def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each song is drawn in each resample, which draws as many songs as there are.
+    """Return how often each resample draws each song; a resample draws as many songs as there are.
 
     Shape:
         float32 [resamples, songs]
@@ -359,10 +359,10 @@ def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _medians(values: np.ndarray, groups: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the median of each resample, in which a value counts as often as its group was drawn; NaN if none was.
+    """Return the median of each resample, in which a value counts as often as its group was drawn; NaN if none was drawn.
 
-    No resample is built: how often each group was drawn, and how many of the k smallest values each group has, are enough
-    to find a median by bisection.
+    Resamples are not built. A bisection finds the median from two tables: how often each group was drawn, and how many of
+    the k smallest values are in each group.
 
     Shape:
         [pairs], [pairs] of 0 to groups - 1, [resamples, groups] -> [resamples]

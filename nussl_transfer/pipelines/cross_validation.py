@@ -30,12 +30,12 @@ TUNED, SCRATCH, ENSEMBLE = "fine-tuned", "from scratch", "ensemble"
 
 
 def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[list[str]]:
-    """Divide names into k parts whose sizes differ by one at most.
+    """Divide names into k parts whose sizes differ by at most one.
 
     Args:
         names: Names of tracks, in any order; or groups of names that stay together, such as those of one song. A group
             counts as one name.
-        k: Number of parts; as many parts as names leave one out at a time.
+        k: Number of parts; the number of names gives leave-one-out.
         seed: Seed of the division.
 
     Raises:
@@ -48,7 +48,9 @@ def folds(names: Sequence[str | Sequence[str]], k: int, seed: int = 0) -> list[l
     count = sum(map(len, groups))
     if not 2 <= k <= len(groups):
         among = f" of {len(groups)} pieces of music" if len(groups) < count else ""
-        raise ConfigError(f"{k} folds of {count} tracks{among} cannot be made. Give 2 folds or more, and a track for each.")
+        raise ConfigError(
+            f"{k} folds of {count} tracks{among} cannot be made. Give 2 folds or more, and at least one track for each."
+        )
     order = np.random.default_rng(seed).permutation(len(groups))
     return [sorted(name for index in part for name in groups[index]) for part in np.array_split(order, k)]
 
@@ -71,21 +73,21 @@ def cross_validate(
     valid_items: int = VALID_ITEMS,
     test: str | Path | Store | None = None,
 ) -> dict:
-    """Fine-tune k networks, each without one k-th of the tracks, and score each on the tracks that it did not hear.
+    """Fine-tune k networks, each without one k-th of the tracks, and score each network on the tracks that it lacks.
 
     The best network of a run is chosen on validation tracks from the other folds, so the scored tracks decide nothing.
     Tracks of the same music are in one fold. Splits of the data set are ignored. Calling it again resumes.
 
-    Each iteration draws new mixtures, so a run itself needs no repeats; what is uncertain is the score on few tracks.
-    ``repeats`` measures that: it repeats all folds with other seeds, which change the folds, the new layers, the mixtures
+    Each iteration draws new mixtures, so a run itself needs no repeats. But a score on few tracks is uncertain.
+    ``repeats`` shows how much: it repeats all folds with other seeds, which change the folds, the new layers, the mixtures
     and the validation tracks.
 
     Args:
         stems: A folder of stems, a stem list (``.csv``), several of these, a store, or the folder of one.
         out: Folder for the runs, ``fold1`` and so on (``repeat1/fold1`` if repeated), and ``scores.json``.
         k: Number of folds.
-        repeats: Number of repeats, with seeds from ``seed`` on.
-        checkpoint: As in :func:`~nussl_transfer.pipelines.finetune.finetune`, like all that follow.
+        repeats: Number of repeats; their seeds are ``seed``, ``seed + 1`` and so on.
+        checkpoint: As in :func:`~nussl_transfer.pipelines.finetune.finetune`, like all options below.
         mode: As there.
         training: As there.
         mixtures: As there; the scored excerpts are as long as the mixtures.
@@ -95,7 +97,7 @@ def cross_validate(
         options: As there.
         like: As there.
         valid_items: As there.
-        test: Stems that are in no fold: the ensemble of all networks, and each network alone, are scored on them.
+        test: Other stems, on which the ensemble of all networks and each network alone are scored.
 
     Returns:
         The same as :func:`~nussl_transfer.evaluation.evaluate.evaluate` over all tracks, and ``folds``: repeat, fold, seed,
@@ -167,9 +169,9 @@ def cross_validate(
 
 
 def _without_splits(store: Store) -> Store:
-    """Return a view of all tracks, without a split."""
+    """Return a view of a store in which no track has a split."""
     if any(track.split in ("valid", "test") for track in store.tracks):
-        logger.info("The splits of %s are ignored: every track is tested in one fold.", store.folder)
+        logger.info("The splits of %s are ignored: every track is scored in one fold.", store.folder)
     view = store.select(names=[track.name for track in store.tracks])
     view.tracks = [replace(track, split=None) for track in view.tracks]
     return view
@@ -185,9 +187,9 @@ def _scored(
 
 
 def _averaged(rows: Sequence[dict]) -> list[dict]:
-    """Return one row for each excerpt and label, with the mean over the repeats in which it counts.
+    """Return one row for each excerpt and label, with the mean over the repeats in which the reference counts.
 
-    A test takes each pair once. A reference that is left out in every repeat stays left out.
+    So a significance test counts each excerpt once. A reference that is left out in every repeat stays left out.
     """
     found: dict[tuple, list[dict]] = {}
     for row in rows:

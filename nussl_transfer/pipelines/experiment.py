@@ -37,7 +37,8 @@ class StoreConfig(StemOptions):
 
     Attributes:
         folder: Folder of the stems, or of a store.
-        share: Share of the mixtures that comes from this store; None in all stores: in proportion to their minutes.
+        share: Share of the mixtures that comes from this store. If no store has one, the shares are in proportion to the
+            minutes of the stores.
     """
 
     folder: str = field(kw_only=True)
@@ -46,11 +47,12 @@ class StoreConfig(StemOptions):
 
 @dataclass(frozen=True)
 class DataConfig(MixtureConfig):
-    """The data to train on, and how mixtures are drawn from it: all options of `MixtureConfig`.
+    """The data to train on, and all options of `MixtureConfig`, with which mixtures are drawn from it.
 
     Attributes:
         stores: The stores by name. A file that sets one to null removes it.
-        prepared: Folder in which stores are made, by their names; experiments that name the same folder share them.
+        prepared: Folder in which stores are made, each in a folder of its name. Experiments with the same folder share
+            them.
         augment: Which of ``pitch`` and ``stretch`` change the training mixtures.
         valid_items: Number of validation mixtures.
     """
@@ -73,7 +75,7 @@ class DataConfig(MixtureConfig):
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of a new network; a pretrained one has its own.
+    """Sizes of a new network; a pretrained network keeps its own sizes.
 
     Attributes:
         sample_rate: Sample rate in Hz.
@@ -138,10 +140,10 @@ class TrainingConfig(FitConfig):
     iterations: int | Iterations = Iterations()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        """Check nothing yet: :meth:`fit_config` does, once the kind is known."""
+        """Skip the checks of `FitConfig`: :meth:`fit_config` makes them when the kind of run is known."""
 
     def fit_config(self, kind: str) -> FitConfig:
-        """Return how a run of a kind ('pretrain', 'finetune' or 'scratch') trains."""
+        """Return the training options of a run of one kind: 'pretrain', 'finetune' or 'scratch'."""
         values = {item.name: getattr(self, item.name) for item in fields(FitConfig)}
         if isinstance(self.iterations, Iterations):
             values["iterations"] = getattr(self.iterations, kind)
@@ -168,7 +170,7 @@ class TestConfig:
         coherent: Whether their stems come from one track at one time.
         significance: The p-value below which the paper's test calls a difference significant.
         probed: Number of test excerpts that are scored at each validation, for the curve; 0 for none.
-        excerpt_list: A list of excerpts in JAMS, from which these are taken evenly spaced; None draws them.
+        excerpt_list: JAMS list from which the excerpts are taken, evenly spaced; None draws them.
     """
 
     __test__ = False  # not a test of pytest
@@ -199,7 +201,7 @@ class Experiment:
 
 
 def start_of(experiment: Experiment) -> tuple[Start, FitConfig]:
-    """Return the network that an experiment starts from and how it trains, after all checks that need no stems.
+    """Return the network that an experiment starts from and its training options, after all checks that need no stems.
 
     Raises:
         ConfigError: The experiment cannot work.
@@ -238,7 +240,7 @@ def split_stores(experiment: Experiment, stores: Sequence[Store], seed: int) -> 
 
 
 def plan_of(network: NetworkConfig) -> Start:
-    """Return a start without a checkpoint: a new network of these sizes."""
+    """Return the start of training from scratch: a new network of these sizes."""
     config = build_transfer_chimera(
         num_sources=2,
         num_features=network.num_features,
@@ -251,7 +253,7 @@ def plan_of(network: NetworkConfig) -> Start:
         mask_activation=network.mask_activation,
     )
     info = CheckpointInfo((), "unknown", network.sample_rate, network.stft_params)
-    with torch.random.fork_rng(devices=[]):  # the weights of this copy are never used
+    with torch.random.fork_rng(devices=[]):  # training uses only the sizes of this network, not its weights
         return Start(nussl.ml.SeparationModel(config), info)
 
 
@@ -274,7 +276,7 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
     """Return excerpts of a store's test tracks: from the experiment's list, or drawn.
 
     Raises:
-        DataError: There are no test tracks, or the list is not of them.
+        DataError: There are no test tracks, or the list has other tracks.
     """
     tested, test = store.select(split="test"), experiment.test
     if test.excerpt_list is None:

@@ -1,7 +1,7 @@
 """Read experiments from YAML: each file is a difference from its base, checked against a tree of dataclasses.
 
-The YAML nodes of all files are kept until they are built into dataclasses, so an error can name the file, the line and the
-nearest right key.
+The YAML nodes of all files are kept until the dataclasses are built, so an error can name the file, the line and the
+nearest known key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
 
 BASE = "base"
 SHOWN_FILES = 5
-_OVERRIDE = "override "  # begins the name of one; it has no line
+_OVERRIDE = "override "  # prefix of the name of an override in errors; an override has no line number
 Section = typing.TypeVar("Section", bound="DataclassInstance")
 _KINDS: dict[object, str] = {
     int: "a whole number",
@@ -101,7 +101,7 @@ def _parse_override(override: str) -> yaml.Node:
 
 
 def compose(text: str, name: str) -> yaml.Node:
-    """Parse a YAML text into nodes; one without a value is null. Errors about them give this name and the line."""
+    """Parse a YAML text into nodes; an empty text is null. Errors about the nodes give this name and the line."""
     loader = yaml.SafeLoader(text)
     loader.name = name
     node = loader.get_single_node()
@@ -112,16 +112,16 @@ def compose(text: str, name: str) -> yaml.Node:
 
 
 def build(kind: type[Section], layers: Sequence[yaml.Node], name: str = "", root: type | None = None) -> Section:
-    """Merge YAML mappings, where later values replace earlier ones, and build a dataclass from the result.
+    """Merge YAML mappings, and build a dataclass from the result.
 
-    Fields that are dataclasses, or mappings to dataclasses, are merged key by key; any other value replaces the one before.
-    In a mapping to dataclasses, null removes an entry.
+    Later mappings override earlier ones. Fields that are dataclasses, or mappings to dataclasses, are merged key by key;
+    any other value replaces the earlier one. In a mapping to dataclasses, null removes an entry.
 
     Args:
         kind: The dataclass.
         layers: The mappings; null is an empty one.
         name: Full name of the dataclass in the file, such as ``training``; empty for the whole file.
-        root: The dataclass of the whole file, to suggest a key for an unknown one; None: ``kind``.
+        root: The dataclass of the whole file, whose keys are suggested for an unknown key; None takes ``kind``.
 
     Raises:
         ConfigError: A key is unknown, missing or given twice, or its value has a wrong type.
@@ -161,7 +161,7 @@ def _leaf(hint: object, node: yaml.Node, name: str) -> typing.Any:
     """Return a value that is not a dataclass, of the field's type."""
     value = _plain(node)
     try:
-        if value is not None:  # jsonargparse would take None for the default
+        if value is not None:  # jsonargparse would replace None by the default
             return _parser(hint).parse_object({"value": value}).value
         if types.NoneType in _arms_of(hint):
             return None
@@ -236,7 +236,7 @@ def _section_of(hint: object) -> type | None:
 
 
 def _sections_of(hint: object) -> type | None:
-    """Return the dataclass of the values of a mapping, if any: its keys are names that the user chooses."""
+    """Return the dataclass of the values of a mapping, if any; the keys of such a mapping are names that users choose."""
     arms = typing.get_args(hint) if typing.get_origin(hint) is dict else ()
     return next((arm for arm in arms if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
 

@@ -35,6 +35,7 @@ from ..training.provenance import provenance
 from ..training.run import Run, lock_run_folder
 from .summary import report_run
 
+# Labels of a mask head that is not trained: two, the fewest that nussl's separators accept.
 UNTRAINED = ("a", "b")
 
 
@@ -44,7 +45,7 @@ class Start:
 
     Attributes:
         network: The network. If ``name`` is None, only its layer sizes are used.
-        info: What its checkpoint says: sample rate, STFT, labels.
+        info: What its checkpoint records: sample rate, STFT, labels.
         name: Name of the pretrained model; None trains from scratch.
     """
 
@@ -74,10 +75,10 @@ class Start:
 def default_training(**changes: Any) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
-    They suit minutes of stems and a CPU: batches of 8, the clustering loss at every fourth frame with a tenth of the
-    paper's weight, twice its learning rate, averaged weights, a new mask head fitted by least squares first, and the
-    network kept whose masks have the lowest loss on the validation mixtures. ``FitConfig()`` itself has the paper's
-    values.
+    They suit minutes of stems and a CPU: batches of 8; the clustering loss at every fourth frame, with a tenth of the
+    paper's weight; twice the paper's learning rate; averaged weights. A new mask head is first fitted by least squares.
+    The best network is the one with the lowest mask loss on the validation mixtures. ``FitConfig()`` itself has the
+    paper's values.
 
     Args:
         changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`.
@@ -108,7 +109,7 @@ def default_mixtures(**changes: Any) -> MixtureConfig:
 
 
 def paper_finetune(**changes: Any) -> dict:
-    """Return the paper's values of the options in which :func:`finetune` differs from it.
+    """Return the paper's training and mixture options, as arguments of :func:`finetune`.
 
     Use: ``finetune(stems, out, **paper_finetune())``.
 
@@ -116,8 +117,8 @@ def paper_finetune(**changes: Any) -> dict:
         changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`, such as ``device`` or ``workers``.
 
     Returns:
-        ``training`` and ``mixtures``, arguments of :func:`finetune`: batches of 24 coherent mixtures of 10 s, the
-        clustering loss at every frame, the network with the lowest validation loss kept.
+        ``training`` and ``mixtures``: batches of 24 coherent mixtures of 10 s, the clustering loss at every frame, and the
+        lowest validation loss to choose the best network.
 
     >>> paper_finetune()["training"].batch_size
     24
@@ -163,7 +164,7 @@ def finetune(
         ignore: Stems, files and folders to skip; short for ``options.ignore``.
         seed: Seed of the new layers, of the mixtures and of the validation tracks.
         options: How a folder of stems is read: all options of :class:`~nussl_transfer.datasets.options.StemOptions`.
-        like: From scratch: the model whose sample rate, STFT and layer sizes the new network has.
+        like: Without a checkpoint: the model whose sample rate, STFT and layer sizes the new network gets.
         valid_items: Number of validation mixtures.
         probe: A function that scores the network at each validation, for the curve.
         report: At the end, score the best network on its validation tracks, and write ``report.txt``, ``report.json`` and
@@ -179,7 +180,7 @@ def finetune(
     """
     if mode not in ("whole", "mask"):
         raise ConfigError(f"mode is wrong: got {mode!r}, expected 'whole' or 'mask'.")
-    # Check everything that needs no audio first, before a store is made.
+    # Check everything that needs no audio before making a store, which may take long.
     if seed < 0:
         raise ConfigError(f"seed is wrong: got {seed}, expected 0 or more.")
     if valid_items < 1:
@@ -189,20 +190,20 @@ def finetune(
     check_trainable(start, config)
     with lock_run_folder(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
-        drawing, split = with_length(mixtures, start), train_valid_split(store, seed)
-        run = train_on([split], start, drawing, config, out, probe, valid_items)
+        split = train_valid_split(store, seed)
+        run = train_on([split], start, with_length(mixtures, start), config, out, probe, valid_items)
         if report and is_main_process() and not is_newer(run.folder / "report.txt", run.best):
             try:
                 report_run(run, split, seed, config.device)
-            except (TransferError, OSError) as error:  # the run itself is whole
-                logger.warning("There is no report on %s: %s", run.folder, error)
+            except (TransferError, OSError) as error:  # the run itself is complete
+                logger.warning("The report on %s could not be made: %s", run.folder, error)
         return run
 
 
 def stem_options(
     options: StemOptions | None, groups: dict[str, list[str]] | None = None, ignore: Sequence[str] = ()
 ) -> StemOptions:
-    """Return stem options with groups and names to ignore put in, where these are given.
+    """Return stem options in which ``groups`` and ``ignore`` replace those of ``options``, if given.
 
     >>> stem_options(None, ignore=["organ"]).ignore
     ('organ',)
@@ -212,34 +213,34 @@ def stem_options(
 
 
 def with_length(mixtures: MixtureConfig, start: Start) -> MixtureConfig:
-    """Return mixture options with a length: where none is given, that of the pretrained model's mixtures."""
+    """Return mixture options with an excerpt length: the given one, else that of the pretrained model's mixtures."""
     if mixtures.excerpt_seconds is not None:
         return mixtures
     return replace(mixtures, excerpt_seconds=start.info.excerpt_seconds)
 
 
 def check_trainable(start: Start, config: FitConfig) -> None:
-    """Check what needs no stems, before a store is made.
+    """Check the options that can be checked without stems, before a store is made.
 
     Raises:
         ConfigError: Mode 'mask' without a pretrained model, or a layer name that matches nothing.
     """
     if config.mode == "mask" and start.name is None:
         raise ConfigError(
-            "Mode 'mask' needs a pretrained model: got none, and a mask head on an untrained body learns nothing. Take "
+            "Mode 'mask' needs a pretrained model, but none is given: a mask head on an untrained body learns nothing. Use "
             "mode 'whole', or give a checkpoint."
         )
     network = start.network
     if config.mode != "pretrain":
         with preserve_random_state():
-            network = transplant(network, UNTRAINED)[0]  # with a mask head, which it may lack
+            network = transplant(network, UNTRAINED)[0]  # the pretrained network may lack a mask head
     parameter_groups(network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 
 
 def train_on(
-    materials: Sequence[TrainValidSplit],
+    splits: Sequence[TrainValidSplit],
     start: Start,
-    drawing: MixtureConfig,
+    mixtures: MixtureConfig,
     config: FitConfig,
     out: str | Path,
     probe: Callable[[SeparationModel], float] | None = None,
@@ -248,9 +249,9 @@ def train_on(
     """Train a network on one or several train/validation splits, and return the run.
 
     Args:
-        materials: One split for each store.
-        start: The network to start from. Modes 'whole' and 'mask' give it a mask head for the labels of the stems.
-        drawing: How to draw mixtures; made shorter or incoherent where the stems require it.
+        splits: One split for each store.
+        start: The network to start from. In modes 'whole' and 'mask' it gets a mask head for the labels of the stems.
+        mixtures: How to draw mixtures. They become shorter or incoherent if the stems require it.
         config: How to train.
         out: Folder of the run.
         probe: A function that scores the network at each validation, for the curve.
@@ -262,14 +263,14 @@ def train_on(
     """
     with lock_run_folder(out):
         with synchronized():
-            drawing = adapt_to_data(materials, drawing)
-            train, valid = mixtures_of(materials, drawing, config.iterations * config.batch_size, valid_items, config.seed)
+            mixtures = adapt_to_data(splits, mixtures)
+            train, valid = mixtures_of(splits, mixtures, config.iterations * config.batch_size, valid_items, config.seed)
             labels = () if config.mode == "pretrain" else train.labels
             model = network_for(start, labels, config)
             if start.name is not None and sorted(labels) == sorted(start.info.labels):
-                config = replace(config, head_mixtures=0)  # the trained mask head is kept
-            info = checkpoint_info(start, labels, materials, drawing, config)
-            came_from = provenance([material.train for material in materials], config.seed)
+                config = replace(config, head_mixtures=0)  # keep the trained mask head
+            info = checkpoint_info(start, labels, splits, mixtures, config)
+            came_from = provenance([split.train for split in splits], config.seed)
         return fit(model, train, valid, config=config, out=out, info=info, probe=probe, provenance=came_from)
 
 
@@ -282,7 +283,6 @@ def network_for(start: Start, labels: Sequence[str], config: FitConfig) -> Separ
         return start.network
     with preserve_random_state():
         torch.manual_seed(config.seed)
-        # An untrained mask head has two masks, the fewest that nussl's separators accept.
         network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)
     logger.info("Network: %s.", report)
     return network
@@ -291,7 +291,7 @@ def network_for(start: Start, labels: Sequence[str], config: FitConfig) -> Separ
 def checkpoint_info(
     start: Start, labels: Sequence[str], splits: Sequence[TrainValidSplit], mixtures: MixtureConfig, config: FitConfig
 ) -> CheckpointInfo:
-    """Return what the checkpoints of a run say: labels, sample rate, STFT, pretrained model and training stems."""
+    """Return what the checkpoints of a run record: labels, sample rate, STFT, pretrained model and training stems."""
     return CheckpointInfo(
         labels=tuple(labels),
         mode=config.mode,
@@ -308,6 +308,9 @@ def checkpoint_info(
 
 
 def _name_of(checkpoint: Path) -> str:
-    """Return the name of a checkpoint: that of its run (all runs call their files 'best' and 'latest'), or of its file."""
+    """Return the name of a checkpoint: the name of its run, if it is in one, else of its file.
+
+    The files of all runs have the same names, 'best' and 'latest'.
+    """
     in_run = checkpoint.absolute().parent
     return in_run.parent.name if in_run.name == "checkpoints" else checkpoint.stem

@@ -49,7 +49,7 @@ def _fields(release: Release) -> str:
     if release.info.data.get("name"):
         fields["datasets"] = str(release.info.data["name"]).split("+")
     parent = str(release.info.parent or "").removeprefix("hf://")
-    if parent.count("/") == 1:  # any other name is none of the hub's
+    if parent.count("/") == 1:  # only a name owner/name is a model of the hub
         fields["base_model"] = parent
     if release.scores is not None:
         fields["model-index"] = [{"name": release.name, "results": [_result(release.name, release.scores)]}]
@@ -123,7 +123,7 @@ def _data(release: Release) -> str:
 
 def _scores(release: Release) -> str:
     if release.scores is None:
-        return "## Scores\n\nIt was not tested."
+        return "## Scores\n\nThis model was not tested."
     names = {"mixture": "the mixture", "before": "the network as trained", "oracle": "oracle magnitude mask"}
     rows, labels = [], release.scores["labels"]
     for estimate in ("mixture", "before", release.name, "oracle"):

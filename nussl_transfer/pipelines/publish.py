@@ -1,4 +1,4 @@
-"""Publish a model: make a folder to give to others, which the Hugging Face hub takes as a repository.
+"""Publish a model: make a folder to share, which can be uploaded to the Hugging Face hub as a repository.
 
 ::
 
@@ -85,13 +85,13 @@ def publish(
     Args:
         model: A run, a checkpoint or a name.
         name: Name of the release: small letters, digits, ``.``, ``_`` and ``-``.
-        license: Licence of the weights, such as 'MIT' or 'CC-BY-4.0'; without one nobody may use them.
+        license: Licence of the weights, such as 'MIT' or 'CC-BY-4.0'. Required: without a licence nobody may use them.
         out: Folder in which to make the release's folder.
         what: One line on what it is for.
-        data_license: Licence of the training data; filled in for a known data set.
+        data_license: Licence of the training data; by default that of the data set, if it is a known one.
         half: Store the weights to separate with in half precision.
         test: Stems that it was not trained on: the published and the original network are scored on them.
-        seconds: Length of an excerpt of these; None takes that of the training mixtures.
+        seconds: Length of a test excerpt; None takes that of the training mixtures.
         url: Future address of the file to separate with.
         notes: Markdown of your own for the card.
         device: 'auto', 'cpu', 'cuda' or 'mps', to score on.
@@ -196,7 +196,7 @@ def mean_of(scores: dict, name: str) -> float:
 def _write_weights(checkpoint: Path, folder: Path, name: str, half: bool) -> CheckpointInfo:
     network, info = read_checkpoint(checkpoint)
     if info.mode == "pretrain":
-        write_checkpoint(folder / f"{name}.pth", network, info, half=half)  # the embedding is all that it has
+        write_checkpoint(folder / f"{name}.pth", network, info, half=half)  # its only trained head is the embedding
         save_safetensors(folder, network, info, half)
         return info
     smaller = without_embedding(network)
@@ -217,7 +217,7 @@ def _score(
     logger.info("Scoring on %d excerpts of %d tracks.", len(excerpts), len(test.tracks))
     models = {after.stem: after, "before": before}
     scores = evaluate(models, test, excerpts=excerpts, out=folder, oracle=True, device=device)
-    scores["models"] = {after.stem: after.name, "before": str(before)}  # the folder is about to be renamed
+    scores["models"] = {after.stem: after.name, "before": str(before)}  # no folder: it will be renamed
     write_json(folder / "scores.json", scores)
     return scores
 
@@ -225,6 +225,6 @@ def _score(
 def _copy_curve(checkpoint: Path, folder: Path) -> list[dict]:
     curve = checkpoint.parent.parent / CURVE
     if checkpoint.parent.name != "checkpoints" or not curve.is_file():
-        return []  # a checkpoint by itself
+        return []  # the checkpoint is not in a run
     shutil.copyfile(curve, folder / CURVE)
     return read_json(folder / CURVE, ("points",))["points"]

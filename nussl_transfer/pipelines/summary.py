@@ -26,11 +26,11 @@ from ..training.run import Run
 
 NETWORK = "network"
 SCORED = 24  # validation mixtures that are scored
-# The validation loss has risen if it ends this share of its whole fall above its lowest value.
+# The validation loss has risen if it ends above its lowest value by this share of its whole fall.
 RISEN = 0.05
-# A network still learns if its loss fell by this share of its whole fall in the last fifth of the run.
+# The network still learns if its loss fell by the share STILL_FALLING of its whole fall in the last fifth of the run.
 STILL_FALLING, LAST = 0.05, 0.2
-# A network within so many dB of the oracle mask has reached what magnitude masks can do.
+# A network less than this many dB below the oracle mask is near the limit of magnitude masks.
 NEAR_ORACLE = 1.0
 
 
@@ -41,8 +41,8 @@ class Trend:
     Attributes:
         best: Iteration of the best network.
         last: Last iteration.
-        overfitting: The measure has become worse since then, while the training loss kept falling.
-        falling: The measure was still improving at the end.
+        overfitting: Whether the measure became worse after the best network, while the training loss fell.
+        falling: Whether the measure was still improving at the end.
     """
 
     best: int
@@ -86,12 +86,12 @@ def report_run(run: Run, split: TrainValidSplit, seed: int = 0, device: str = "a
 
     Args:
         run: A finished run of mode 'whole' or 'mask'.
-        split: What it was trained and validated on.
+        split: The tracks that it was trained and validated on.
         seed: Seed of the scored mixtures.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
 
     Returns:
-        What ``report.json`` holds: ``summary``, rows as from `summarise` for the network, the mixture and the oracle
+        The contents of ``report.json``: ``summary``, the entries of `summarise` for the network, the mixture and the oracle
         mask; ``trend``; ``advice``, sentences; ``next``, commands.
 
     Raises:
@@ -142,7 +142,7 @@ def validation_excerpts(split: TrainValidSplit, excerpt_seconds: float, seed: in
 
 
 def active_minutes(store: Store, label: str) -> float:
-    """Return the minutes in which a label sounds, by the manifest."""
+    """Return the minutes in which a label is active, by the manifest."""
     spans = [span for track in store.tracks if label in track.stems for span in track.stems[label].active]
     return sum(stop - begin for begin, stop in spans) / store.sample_rate / 60
 
@@ -190,12 +190,12 @@ def advise(summary: Sequence[dict], trend: Trend | None, minutes: dict[str, floa
         )
     if oracle[None]["mean"] is not None and oracle[None]["mean"] - network[None]["mean"] < NEAR_ORACLE:
         advice.append(
-            "The network is close to the oracle mask. More is possible only with targets that respect phase: "
+            "The network is close to the oracle mask. Only phase-sensitive targets can improve it further: use "
             "--phase-sensitive."
         )
     if not advice:
         advice.append(
-            f"Nothing stands out. Listen to the result; more stems or more iterations may help. The run is {folder}."
+            f"No problem was found. Listen to the result; more stems or more iterations may help. The run is {folder}."
         )
     return advice
 
@@ -240,7 +240,7 @@ def as_text(report: dict) -> str:
 def draw_curve(points: Sequence[dict], trend: Trend | None, path: str | Path, choose_by: str = "loss") -> None:
     """Draw the training and the validation loss against the iteration, as a PNG file.
 
-    Where the loss of the masks chooses the best network, it is drawn too.
+    The mask loss is drawn too if it chooses the best network.
     """
     figure = Figure(figsize=(7.2, 3.8), layout="constrained")
     axes = figure.add_subplot()

@@ -75,7 +75,7 @@ def test_a_release_has_all_documented_files(run, tmp_path):
     assert fields["license"] == "cc-by-4.0" and fields["library_name"] == "nussl" and "base_model" not in fields
     assert {"bass", "drums", "voice", "audio-source-separation"} <= set(fields["tags"])
     for words in ("# tiny-band", "Three sounds of a test.", "| minutes | 5.5 |", "only the mask head", "| 1200 |",
-                  "not stated", "It was not tested"):  # fmt: skip
+                  "not stated", "This model was not tested"):  # fmt: skip
         assert words in body
 
 
