@@ -1,8 +1,8 @@
 """Write and read checkpoints: nussl's own files, with this package's metadata as plain values.
 
-A checkpoint has the form of nussl's ``SeparationModel.save`` and holds only nussl's classes, so nussl alone opens it
-too. Labels, mode, parent and data are in ``metadata['nussl_transfer']``. nussl's loader drops that key, so this module
-reads it from the file. Every file is opened under an allow-list (`nussl_transfer.safe_loading`).
+A checkpoint has the form of nussl's ``SeparationModel.save`` and contains only nussl's classes, so nussl opens it without
+this package. Labels, mode, parent and data are in ``metadata['nussl_transfer']``. nussl's loader drops that key, so this
+module reads it from the file. Every file is opened under an allow-list (`nussl_transfer.safe_loading`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ..safe_loading.safe_load import safe_load
 from ..safe_loading.weights_audit import SkipWeightInit, config_of
 from .zoo import resolve
 
-# No network works above these; a file that claims more would only take memory.
+# Larger values in a file are wrong, and would only cost memory.
 MOST_HZ = 1_000_000
 MOST_SECONDS = 3600.0
-# Losses of nussl and of this package by their names in a loss dictionary: of embeddings, and of masks in a fixed order.
+# Names of losses in nussl's loss dictionaries: losses of embeddings, and losses of masks in a fixed order.
 CLUSTERING_LOSSES = frozenset(
     ("DeepClusteringLoss", "WhitenedKMeansLoss", "GramDeepClusteringLoss", "GramWhitenedKMeansLoss")
 )
@@ -45,7 +45,7 @@ class CheckpointInfo:
         labels: Names of the sources, in the order of the masks. Empty if no mask head was trained.
         mode: 'pretrain', 'whole' or 'mask'; 'unknown' for a file that another program trained.
         sample_rate: Sample rate of the audio in Hz.
-        stft_params: Window length and hop in samples, and window.
+        stft_params: Window length and hop in samples, and window type.
         excerpt_seconds: Length of the training mixtures.
         parent: Name of the pretrained model it was fine-tuned from. None: trained from scratch.
         data: The training data, as plain values.
@@ -112,7 +112,7 @@ def _content(model: SeparationModel, info: CheckpointInfo, training: dict | None
 def save_durably(path: str | Path, value: object) -> None:
     """Save a value with ``torch.save``, atomically.
 
-    The file is built in memory first: when the disk is full, Python's error says so, while torch's does not.
+    The file is built in memory first and written by Python, whose error says that the disk is full; torch's does not.
     """
     content = io.BytesIO()
     torch.save(value, content)
@@ -155,11 +155,11 @@ def read_checkpoint(path: str | Path) -> tuple[SeparationModel, CheckpointInfo]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network, ready to use, and what its file says about it.
+    """A network, ready to use, and what its file records about it.
 
     Attributes:
         model: The network, in float32, in evaluation mode, on its device.
-        info: Everything the file says about itself.
+        info: Everything that the file records about itself.
         path: The file.
     """
 
@@ -179,7 +179,7 @@ class Checkpoint:
 
     @property
     def stft_params(self) -> STFTParams:
-        """Window length and hop in samples, and window."""
+        """Window length and hop in samples, and window type."""
         return self.info.stft_params
 
 
@@ -240,11 +240,11 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     if not isinstance(stft_params, STFTParams) or not isinstance(sample_rate, int):
         raise CheckpointError(
             f"Checkpoint {path} lacks its sample rate or its STFT parameters: got {sample_rate!r} and {stft_params!r}. "
-            "Without them it cannot be used. Take a file that has them."
+            "Without them it cannot be used. Use a file that has them."
         )
     try:
         masks = _count_masks(content)
-        ours = metadata.get(KEY) or _meaning_of_nussls(metadata, masks)
+        ours = metadata.get(KEY) or _infer_from_nussl(metadata, masks)
         info = CheckpointInfo(
             labels=tuple(str(label) for label in ours["labels"]),
             mode=str(ours.get("mode", "unknown")),
@@ -272,12 +272,12 @@ def _info(path: str | Path, content: object) -> CheckpointInfo:
     return info
 
 
-def _meaning_of_nussls(metadata: dict, masks: int) -> dict:
+def _infer_from_nussl(metadata: dict, masks: int) -> dict:
     """Return labels, mode and data of a checkpoint that nussl's own handlers saved.
 
-    The labels are those of its training data, if that was a data set of this package, in alphabetical order, as nussl's
-    transforms order sources. A permutation-invariant loss leaves the masks in any order: then the labels are numbers. The
-    mode follows from the losses.
+    If the training data was a data set of this package, the labels are those of the data, in alphabetical order, because
+    nussl's transforms order sources so. Otherwise they are numbered, also after a permutation-invariant loss, which leaves
+    the order of the masks open. The mode follows from the losses.
     """
     dataset, losses = metadata.get("train_dataset"), metadata.get("loss_dictionary")
     dataset = dataset if isinstance(dataset, dict) else {}
@@ -304,7 +304,7 @@ def _count_masks(content: dict) -> int:
 
 
 def _resolved(stft_params: STFTParams, sample_rate: int) -> STFTParams:
-    """Return STFT parameters with nussl's defaults at this rate in place of None."""
+    """Return STFT parameters in which nussl's defaults at this rate replace None."""
     if None not in stft_params:
         return stft_params
     return nussl.AudioSignal(

@@ -1,7 +1,7 @@
 """Download a model from the Hugging Face hub: ``hf://owner/name[@revision][/file]``.
 
-The hub's own client downloads, into the user's folder. A branch or tag is resolved to its commit first, and every file's
-hash is compared with the one that the hub states. This module opens no file: ``safe_load`` does.
+The hub's own client downloads the files into the user's folder. A branch or tag is resolved to its commit first, and the
+hash of every file is compared with the one that the hub states. This module does not load the files: ``safe_load`` does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HubAddress(NamedTuple):
     Attributes:
         repository: ``owner/name``.
         revision: Branch, tag or commit; slashes of a branch are written ``%2F``.
-        file: The file to take; None chooses it.
+        file: The file to download; None for the only model of the repository.
     """
 
     repository: str
@@ -61,12 +61,12 @@ def parse_address(address: str) -> HubAddress:
 def download_from_hub(address: str) -> Path:
     """Download a model once, and return its file: ``model.safetensors``, or a checkpoint of nussl's.
 
-    A repository has ``model.safetensors`` with ``config.json``, or one ``.pth`` file (besides ``.full.pth`` files, which
-    are for fine-tuning and are taken by name). Without a connection, an earlier download is used.
+    A repository needs ``model.safetensors`` with ``config.json``, or exactly one ``.pth`` file. Files ``.full.pth``, which
+    are for fine-tuning, do not count: name one to get it. Without a connection, an earlier download is used.
 
     Args:
-        address: ``hf://owner/name[@revision][/file]``. Without a revision: the branch main; its commit is logged. The hub
-            is ``https://huggingface.co``, or the environment variable ``HF_ENDPOINT``.
+        address: ``hf://owner/name[@revision][/file]``. Without a revision, the branch main is taken, and its commit logged.
+            The hub is ``https://huggingface.co``, or the environment variable ``HF_ENDPOINT``.
 
     Raises:
         CheckpointError: There is no such model, it cannot be reached, or a file has another hash.
@@ -131,7 +131,7 @@ def _choose(address: str, wanted: HubAddress, names: list[str]) -> list[str]:
     """Return the files to download, the one to open first.
 
     Raises:
-        CheckpointError: None, or several, could be meant.
+        CheckpointError: The repository has no such file, or several models.
     """
     checkpoints = [name for name in names if CHECKPOINT.fullmatch(name)]
     if wanted.file in (*checkpoints, WEIGHTS) and wanted.file in names:
@@ -180,7 +180,7 @@ def _check_hash(address: str, path: Path, expected: str | None) -> None:
         path.unlink(missing_ok=True)
         raise CheckpointError(
             f"{address}: {path.name} has the wrong hash: got {found}, expected {expected}. It was deleted. Try again; if "
-            "the error stays, tell its author."
+            "the error persists, tell the author of the model."
         )
 
 
@@ -189,7 +189,7 @@ def _refs(repository: str, cache: Path) -> Path:
 
 
 def _remember(wanted: HubAddress, commit: str, cache: Path) -> None:
-    """Record which commit a branch or tag points to, in the place where the hub's client records it."""
+    """Record which commit a branch or tag points to, in the file where the hub's client records it."""
     ref = _refs(wanted.repository, cache) / wanted.revision
     ref.parent.mkdir(parents=True, exist_ok=True)
     ref.write_text(commit, encoding="utf-8")
@@ -209,7 +209,7 @@ def _from_cache(address: str, wanted: HubAddress, cache: Path, error: Exception)
         ) from error
     chosen = _choose(address, wanted, names)
     for name in chosen:
-        # The client stores a file under its hash and links to it, where links exist.
+        # On systems with symbolic links, the client stores a file under its hash and links to it.
         stored = (folder / name).resolve().name
         if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", stored):
             _check_hash(address, folder / name, stored)

@@ -5,8 +5,8 @@
     {"NAME": {"what": one line, "file": in the package, or "url": on the web, "sha256": of the file, "bytes": its size,
               "sources": [labels], "mode": , "parent": , "data": , "score": , "license": }}
 
-A file of that name and form in the user's own folder (``NUSSL_TRANSFER_HOME``) adds names. ``nussl-transfer publish``
-writes the entry.
+Users can add names in a ``zoo.json`` of the same form in their own folder (``NUSSL_TRANSFER_HOME``). ``nussl-transfer
+publish`` writes the entry of a model.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def models() -> dict[str, dict]:
 
 
 def check_name_is_free(name: str) -> None:
-    """Raise ConfigError if a published model has this name: nobody could load a second one by it."""
+    """Raise ConfigError if a published model has this name already."""
     if name in models():
         raise ConfigError(f"The name {name!r} is taken by a published model. Choose another name.")
 
@@ -70,14 +70,14 @@ def card(name: str) -> str:
 
 
 def resolve(model: str | Path) -> Path:
-    """Return the file of a checkpoint; download it once, into the user's folder, if it is elsewhere.
+    """Return the file of a checkpoint; a file on the web is downloaded once, into the user's folder.
 
     Args:
         model: One of
 
             * the name of a published model, such as ``quartet``;
-            * a file, or the folder of a run, whose best network is taken. A ``pathlib.Path`` is always a path if it
-              exists;
+            * a file, or the folder of a run, whose best network is taken. An existing ``pathlib.Path`` is never taken for
+              a name;
             * an address, ``https://.../model.pth``. ``#sha256=...`` after it checks the file;
             * a model on the Hugging Face hub, ``hf://owner/name`` or ``hf://owner/name@revision``.
 

@@ -1,8 +1,8 @@
 """Run a network over frames in chunks of equal length, several in a batch, joined by cross-fades.
 
-A recurrent network on a whole hour needs memory for the hour, and computes one vector per step. Chunks need memory for one
-batch, and compute one matrix product per step. A chunk is a run of the signal's own frames, so inside it the result equals
-the network's on these frames, up to rounding.
+A recurrent network on a whole hour needs memory for the hour, and processes one vector per step. With chunks it needs
+memory for one batch, and processes one matrix per step. A chunk consists of consecutive frames of the signal, so outside
+the cross-fades the result equals the network's output on these frames, up to rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ OVERLAP = 0.05
 # Frames in a batch, all chunks and channels together: 8 times ten seconds at 125 frames a second. Twice as many save a
 # twentieth of the time on one core, and need 130 MB more with the paper's network.
 BATCH_FRAMES = 10_050
-# A checkpoint's excerpt length in seconds is used between these bounds; outside them, the usual length is.
+# The length of a chunk in seconds is that of the checkpoint's training excerpts if it is within the first two bounds, else
+# the usual length.
 SHORTEST, LONGEST, USUAL = 0.25, 60.0, 10.0
 
 
@@ -48,7 +49,7 @@ class Chunking:
         return self.frames - self.overlap
 
     def at_most(self, frames: int) -> Chunking:
-        """Return chunks that are no longer than a signal, so that a long chunk needs no memory for a short signal.
+        """Return this chunking with chunks no longer than a signal, so that a short signal needs little memory.
 
         >>> Chunking(frames=1000, overlap=50, batch=1).at_most(60)
         Chunking(frames=60, overlap=30, batch=1)
@@ -98,7 +99,7 @@ def in_chunks(
     pieces: Iterable[torch.Tensor],
     network: Callable[[torch.Tensor], torch.Tensor],
     chunking: Chunking,
-    heard: Callable[[torch.Tensor], torch.Tensor] = lambda frames: frames,
+    to_input: Callable[[torch.Tensor], torch.Tensor] = lambda frames: frames,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield frames with a network's output for them, in order, holding one batch in memory.
 
@@ -109,7 +110,7 @@ def in_chunks(
         pieces: Frames, any number at a time. Rows, such as channels, are items of a batch for the network.
         network: Maps [nb, n, ...] with nb at most ``chunking.batch`` to [nb, n, ...].
         chunking: Lengths of chunk, overlap and batch.
-        heard: Maps frames to the network's input, such as their magnitude.
+        to_input: Maps frames to the network's input, such as their magnitude.
 
     Shape:
         [rows, n, ...] each -> pairs of [rows, m, ...]. All m sum to the sum of all n. The first of a pair is valid until
@@ -122,10 +123,10 @@ def in_chunks(
             piece = held.push(piece)
             if held.size - held.passed == held.span:
                 starts = [held.passed + number * chunking.hop for number in range(held.at_once)]
-                outputs = _run(held, starts, network, heard)
+                outputs = _run(held, starts, network, to_input)
                 for start in starts:
                     yield held.frames[:, start : start + chunking.hop], joined.add(outputs.popleft())
-                # The last chunk of the signal may reach back by a whole hop.
+                # Keep one more hop, because the last chunk of the signal may start that much earlier.
                 held.drop(starts[-1])
     if held is None:
         return
@@ -137,11 +138,11 @@ def in_chunks(
     while regular + chunking.frames < held.size:
         starts.append(regular)
         regular += chunking.hop
-    # The last chunk reaches back, to be as long as the others, and is faded in like them.
+    # The last chunk starts earlier, so that it is as long as the others; it is faded in like them.
     starts.append(max(0, held.size - chunking.frames))
     for begin in range(0, len(starts), held.at_once):
         some = starts[begin : begin + held.at_once]
-        outputs = _run(held, some, network, heard)
+        outputs = _run(held, some, network, to_input)
         for start in some:
             if start == starts[-1]:
                 yield frames[:, regular:], joined.end(outputs.popleft(), regular - start)
@@ -150,7 +151,7 @@ def in_chunks(
 
 
 class _Held:
-    """Buffer of frames that chunks are cut from; one buffer that is reused, so that memory is not fragmented.
+    """A buffer of frames that chunks are cut from. It is reused for all batches, so that memory is not fragmented.
 
     Attributes:
         frames: The buffer; its first ``size`` frames are filled.
@@ -185,16 +186,16 @@ def _run(
     held: _Held,
     starts: list[int],
     network: Callable[[torch.Tensor], torch.Tensor],
-    heard: Callable[[torch.Tensor], torch.Tensor],
+    to_input: Callable[[torch.Tensor], torch.Tensor],
 ) -> deque[torch.Tensor]:
     """Return the network's output for each chunk, [rows, n, ...].
 
-    They share one block of memory, which is freed when the last is taken, before the next batch.
+    The outputs share one block of memory. It is freed when the last output is taken, before the next batch.
     """
     frames, length = held.frames[:, : held.size], held.chunking.frames
-    stacked = torch.cat([heard(frames[:, start : start + length]) for start in starts])  # [chunks x rows, n, ...]
+    stacked = torch.cat([to_input(frames[:, start : start + length]) for start in starts])  # [chunks x rows, n, ...]
     outputs = [network(part) for part in stacked.split(held.chunking.batch)]
-    # More than one part only where a signal has more channels than a batch has items.
+    # There are several parts only if a signal has more channels than a batch has items.
     return deque((torch.cat(outputs) if len(outputs) > 1 else outputs[0]).split(len(frames)))
 
 

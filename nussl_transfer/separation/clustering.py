@@ -1,4 +1,4 @@
-"""Separate by clusters of the embedding: nussl's `DeepClustering` in chunks, with the same clusters throughout."""
+"""`TransferDeepClustering`: nussl's separator `DeepClustering`, in chunks that share the same clusters."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..checkpoints.checkpoint import CheckpointInfo
 from .ensemble import require_output
 from .mixin import ChunkedMixin
 
-# Most loud points of one chunk to find clusters in; the top tenth of ten seconds of 257 bins are 32,000.
+# Largest number of loud points of one chunk that clusters are fitted to; a tenth of the points of ten seconds are 32,000.
 POINTS = 40_000
 
 
 class TransferDeepClustering(ChunkedMixin, DeepClustering):
     """Separate by clusters of a pretrained network's embedding: nussl's `DeepClustering` in chunks.
 
-    Clusters are found once per signal, in the loud points of at most 16 chunks spread over it; then the points of every
-    chunk are assigned to them. So a source keeps its number throughout, and memory holds the embedding of one batch. A
-    signal no longer than a chunk gives exactly nussl's estimates.
+    Clusters are fitted once per signal, to the loud points of at most 16 chunks spread over it. Then the points of every
+    chunk are assigned to these clusters. So a source keeps its number in the whole signal, and memory holds the embedding
+    of one batch only. A signal no longer than a chunk gives exactly nussl's estimates.
 
     Args:
         input_audio_signal: The mixture, of any sample rate and number of channels.
@@ -88,7 +88,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         """Return the masks of the clusters.
 
         Args:
-            features: An embedding to cluster, [nf, nt, nc, D]; None computes the network's.
+            features: An embedding to cluster, [nf, nt, nc, D]; None computes it with the network.
             **kwargs: Merged with the network's input.
         """
         if features is None:
@@ -120,7 +120,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         self.features = None
 
     def _find_loud_points(self) -> None:
-        """Set the points that nussl's clustering fits: those of the spectrogram above a percentile."""
+        """Set the points that nussl fits clusters to: those of the spectrogram above a percentile."""
         loudness = np.abs(self.audio_signal.stft_data)
         self.cutoff = np.percentile(loudness, self.percentile)
         self.tf_point_over_cutoff = loudness >= self.cutoff
@@ -148,7 +148,7 @@ class TransferDeepClustering(ChunkedMixin, DeepClustering):
         """Return each cluster's share of each point, [nb, n, nf, nc, ns]."""
         features = self._network("embedding")(magnitude).cpu().numpy()
         fit, loud = self.fit_clusterer, self.tf_point_over_cutoff
-        # nussl's own rule, without its fitting.
+        # Call nussl's own method, but without fitting.
         self.fit_clusterer, self.tf_point_over_cutoff = False, np.zeros(features.shape[:-1], dtype=bool)
         try:
             return torch.from_numpy(self.cluster_features(features, self.clusterer).astype(np.float32))

@@ -21,7 +21,7 @@ Checkpoints: TypeAlias = str | Path | Sequence[str | Path]
 
 
 class Member(NamedTuple):
-    """One network of an ensemble, its checkpoint, and the order that brings its masks into the ensemble's labels."""
+    """One network of an ensemble, its checkpoint, and for each label of the ensemble the index of its mask."""
 
     path: Path
     network: SeparationModel
@@ -35,8 +35,8 @@ class Ensemble:
         labels: One name per mask: the labels of the first network, in its order.
         sample_rate: Rate in Hz that all networks work at.
         stft_params: The STFT of all networks.
-        excerpt_seconds: Length in seconds of the mixtures that the networks were trained on; the shortest of them.
-        channels: Number of channels that the networks separate together; 1 where each channel is separated alone.
+        excerpt_seconds: Length in seconds of the networks' training mixtures; if they differ, the shortest.
+        channels: Number of channels that the networks separate together; 1 if they separate each channel alone.
         device: Device of the networks.
         members: The networks.
 
@@ -81,14 +81,14 @@ class Ensemble:
             if own != expected:
                 shown = [", ".join(value) if isinstance(value, list) else value for value in (own, expected)]
                 raise ConfigError(
-                    f"{path} and {first} cannot separate together: the {what} of the one is {shown[0]}, of the other "
-                    f"{shown[1]}. Use models that were trained alike."
+                    f"{path} and {first} cannot separate together. They differ in {what}: {shown[0]} in the first, "
+                    f"{shown[1]} in the second. Use models with the same {what}."
                 )
 
     def masks(self, magnitude: torch.Tensor, bf16: bool = False, exact: bool = False) -> torch.Tensor:
-        """Return the mean of the networks' masks, with the masks in the order of `labels`.
+        """Return the mean of the networks' masks, in the order of `labels`.
 
-        The networks run one after the other, so memory holds the output of one of them beside the sum.
+        The networks run one after the other, so memory holds the output of only one of them, and the sum.
 
         Args:
             magnitude: Magnitude spectrograms.
@@ -113,10 +113,11 @@ def find_checkpoints(checkpoints: Checkpoints) -> list[Path]:
     """Return the checkpoint files of names, runs, files and folders of runs, in order.
 
     Args:
-        checkpoints: What `zoo.resolve` takes; or a folder that is no run and has runs at any depth below it; or several.
+        checkpoints: What `zoo.resolve` takes; or a folder that is not a run and has runs at any depth below it; or a list
+            of these.
 
     Raises:
-        CheckpointError: Nothing has this name or path, or no checkpoint is given.
+        CheckpointError: A name or path does not exist, or no checkpoint is given.
     """
     given = [checkpoints] if isinstance(checkpoints, (str, Path)) else list(checkpoints)
     found: list[Path] = []
@@ -152,7 +153,7 @@ def open_mask_network(path: str | Path, device: str = "cpu") -> tuple[Separation
 
 
 def require_trained_masks(path: str | Path, mode: str, model: SeparationModel) -> None:
-    """Raise CheckpointError where a checkpoint has no mask head, or one that was never trained.
+    """Raise CheckpointError if a checkpoint has no mask head, or one that was never trained.
 
     Args:
         path: The checkpoint, for the message.
@@ -169,7 +170,7 @@ def require_trained_masks(path: str | Path, mode: str, model: SeparationModel) -
 
 
 def require_output(path: str | Path, model: SeparationModel, output: str) -> None:
-    """Raise CheckpointError where a network lacks an output, or needs more input than a magnitude spectrogram.
+    """Raise CheckpointError if a network lacks an output, or needs more input than a magnitude spectrogram.
 
     Args:
         path: The checkpoint, for the message.
@@ -190,7 +191,7 @@ def require_output(path: str | Path, model: SeparationModel, output: str) -> Non
 
 
 def require_finite_weights(path: str | Path, model: SeparationModel) -> None:
-    """Raise CheckpointError where a weight of a network is NaN or infinite: every estimate would be, too."""
+    """Raise CheckpointError if a weight of a network is NaN or infinite: every estimate would be, too."""
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(

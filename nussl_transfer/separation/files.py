@@ -21,16 +21,17 @@ from ..runtime.log import logger
 from .ensemble import Checkpoints
 from .streaming import Mixture, Request, StreamSeparator
 
-# Letters, marks, digits and symbols of any script stay in a file name; of ASCII, these besides letters and digits.
+# ASCII characters besides letters and digits that stay in a file name. Letters, marks, digits and symbols of other scripts
+# stay, too.
 _KEPT = frozenset(" _.,+&()'-")
-# Names that Windows keeps for devices.
+# File names that Windows reserves for devices.
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
 )
-# Most file systems allow 255 bytes; a temporary file's name is longer than the final one.
+# Most file systems allow 255 bytes; the limit is lower, because the name of a temporary file is longer than the final name.
 _MOST_CHARACTERS, _MOST_BYTES = 100, 180
 
-# Called with the seconds of audio that are done, and the seconds of all files.
+# Called with the seconds of audio done, and the seconds of all files.
 Progress = Callable[[float, float], None]
 
 
@@ -65,7 +66,7 @@ def separate_files(
 ) -> Separated:
     """Separate audio files into ``<out>/<name of the file>/<label>.wav``; memory does not grow with their length.
 
-    A file that cannot be separated does not stop the others. Files of one name get folders of their own, the second
+    A file that cannot be separated does not stop the others. If files have the same name, the folder of the second is
     ``<name>_2``. A complete new output replaces that of an earlier separation; no other file is ever replaced.
 
     Args:
@@ -79,14 +80,14 @@ def separate_files(
         format: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         bf16: Multiply in bfloat16: faster where the processor supports it.
-        chunk_seconds: Length in seconds of the chunks that the network hears; None takes that of its training mixtures.
+        chunk_seconds: Length in seconds of the chunks that the network processes; None takes that of its training mixtures.
         progress: Show a progress bar on a terminal; or a function that is called with the seconds done and the seconds
-            of all files. An exception in it ends the separation and leaves no half file.
-        high_band: With ``keep_rate``, share out the mixture above the model's band among the sources; see
-            `nussl_transfer.separation.high_band`. Without, only the residual has sound there.
-        shifts: Average the estimates of this many delayed copies of the mixture; takes as many times as long.
-        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter; each takes as long
-            as the separation.
+            of all files. An exception in it ends the separation and leaves no half-written file.
+        high_band: With ``keep_rate``, share out the part of the mixture above the model's band among the sources; see
+            `nussl_transfer.separation.high_band`. Otherwise only the residual has sound there.
+        shifts: Average the estimates of this many delayed copies of the mixture; N copies take N times as long.
+        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter. Each pass takes as
+            long as the separation.
 
     Raises:
         CheckpointError: A checkpoint cannot be read or has no trained mask head.
@@ -130,7 +131,7 @@ def separate_files(
 
 
 def find_inputs(inputs: Sequence[str | Path], out: Path | None = None) -> dict[Path, tuple[str, ...]]:
-    """Return each audio file to separate once, with the names of the folders between the given folder and it.
+    """Return the audio files to separate, each once, with the names of the folders between the given folder and the file.
 
     Args:
         inputs: Audio files, and folders of them at any depth.
@@ -173,9 +174,9 @@ def output_files(outputs: Iterable[str], folder: Path, format: str) -> dict[str,
 def write_stems(
     separator: StreamSeparator, mixture: Mixture, targets: Mapping[str, Path], advance: Callable[[float], None]
 ) -> None:
-    """Separate a mixture into files of one folder, and list them in a record there.
+    """Separate a mixture into files of one folder, and list these files in a record there.
 
-    The record lets a scan for stems skip these files, and lets the next separation replace them.
+    By this record, a scan for stems skips the files, and the next separation may replace them.
 
     Args:
         separator: Separates it.
@@ -241,9 +242,9 @@ def _audio_under(folder: Path, out: Path | None) -> list[Path]:
 
 
 def safe_names(labels: Sequence[str]) -> dict[str, str]:
-    """Return a file name for each label; none leaves its folder, and no two are equal on a disk that ignores case.
+    """Return a safe file name for each label: it has no path separators, and is unique even on a disk that ignores case.
 
-    Labels come from a checkpoint, which may be anyone's.
+    Labels come from checkpoints, which are not trusted.
 
     >>> safe_names(["violin", "../../x", "a/b", "a_b"])
     {'violin': 'violin', '../../x': '_.._x', 'a/b': 'a_b', 'a_b': 'a_b_2'}
@@ -309,7 +310,7 @@ def total_seconds(paths: Iterable[Path]) -> float:
         try:
             seconds += header(path).seconds
         except DataError:
-            continue  # reported when its turn comes
+            continue  # the error is reported when the file is separated
     return seconds
 
 

@@ -1,13 +1,12 @@
 """Share out the part of a mixture above a model's band among its sources.
 
-A model that works at 16 kHz knows nothing of what sounds above 8 kHz. That part of the mixture is the mixture minus its
-own low band. Each source gets a share of it: the share that its mask has, in power, of the highest octave that the model
-hears, smoothed over a few frames. The shares of all sources sum to one, so the high bands of the sources sum to that of the
-mixture.
+A model that works at 16 kHz cannot estimate sources above 8 kHz. The high band is the mixture minus its low band, the part
+below. Each source gets a share of the high band: its share of the power in the octave below 8 kHz by its mask, smoothed
+over a few frames. The shares of all sources sum to one, so the high bands of the sources sum to that of the mixture.
 
-This restores brightness; it does not separate the high band. On 30 s of three pieces of Bach10 at 44.1 kHz (03, 05, 06)
-with the shipped ``quartet``, the mean SI-SDR of the four stems is (the level of a stem above 8 kHz is 39 to 54 dB below its
-total level)
+This restores brightness; it does not separate the high band. The table has the mean SI-SDR of the four stems on 30 s of
+three pieces of Bach10 at 44.1 kHz (03, 05, 06) with the shipped ``quartet``. The level of a stem above 8 kHz is 39 to 54 dB
+below its total level.
 
 =====================  =========  ===========
 estimate               full band  above 8 kHz
@@ -17,7 +16,7 @@ with it                -1.57 dB   -7.1 dB
 the mixture itself     -4.72 dB   -6.3 dB
 =====================  =========  ===========
 
-A share is one number for the whole high band: where two sources sound there at once, both get the same sound at other
+A share is one number for the whole high band: if two sources sound there at once, both get the same sound, at different
 levels. Smoothing over 0, 2 or 6 frames on either side changes the second column by 0.04 dB.
 """
 
@@ -40,7 +39,7 @@ class BandShares:
 
     def __init__(self, hop: int, smoothing: int = SMOOTHING):
         self.hop, self.smoothing = hop, smoothing
-        # Frames that later frames are still averaged with. None: no frame has come.
+        # Powers of the latest frames, which are still needed to smooth later ones. None before the first frame.
         self._powers: np.ndarray | None = None
         self._last: np.ndarray | None = None  # the share at the last frame that has been passed on
 
@@ -57,7 +56,7 @@ class BandShares:
         octave = slice(spectrum.shape[2] // 2, None)
         power = spectrum[:, :, octave].abs().square()
         sums = torch.einsum("rnfc,rnfcs->nsrc", power, masks[:, :, octave].to(power.device)).flatten(2).cpu().numpy()
-        if self._powers is None:  # nothing before the first frame
+        if self._powers is None:  # silence before the first frame
             self._powers = np.zeros((self.smoothing, *sums.shape[1:]), np.float32)
         return self._interpolated(self._smoothed(self._powers, sums))
 

@@ -1,4 +1,4 @@
-"""Separate by masks in nussl's own terms: `DeepMaskEstimation` in chunks, with labels."""
+"""`TransferMaskEstimation`: nussl's separator `DeepMaskEstimation`, in chunks and with labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TransferMaskEstimation(ChunkedMixin, DeepMaskEstimation):
         **kwargs: Arguments of nussl's `MaskSeparationBase`: ``mask_type`` 'soft' or 'binary', ``mask_threshold``.
 
     Attributes:
-        labels: One name per estimate, in the order of the estimates.
+        labels: The names of the sources, in the order of the estimates.
 
     Raises:
         CheckpointError: The checkpoint has no trained mask head.

@@ -1,4 +1,4 @@
-"""Base class of `masks` and `clustering`: run the network of a nussl separator in chunks."""
+"""`ChunkedMixin`, the base class of both separators: run the network of a nussl separator in chunks."""
 
 from __future__ import annotations
 
@@ -144,22 +144,20 @@ class ChunkedMixin(DeepMixin):
         """
         estimates = super().make_audio_signals()
         if not all(np.isfinite(estimate.audio_data).all() for estimate in estimates):
-            raise DataError(
-                "The estimates are not finite numbers. Where the signal is far above full scale, scale it down."
-            )
+            raise DataError("The estimates are not finite numbers. If the signal is far above full scale, scale it down.")
         for estimate in estimates:
             if estimate.signal_length != self._samples:
                 estimate.audio_data = estimate.audio_data[:, : self._samples]
         return self._at_given_rate(estimates) if self.keep_rate else estimates
 
     def _at_given_rate(self, estimates: list[nussl.AudioSignal]) -> list[nussl.AudioSignal]:
-        """Return estimates at the rate and the length of the given signal, with their part of its high band."""
+        """Return estimates at the rate and the length of the given signal, with their shares of its high band."""
         (given, rate), own_rate = self._given, self.audio_signal.sample_rate
         if rate == own_rate:
             return estimates
 
         def resampled(audio: np.ndarray) -> np.ndarray:
-            # Resampling there and back may add or drop a sample at the end.
+            # Resampling to another rate and back may add or drop a sample at the end.
             audio = soxr.resample(audio.T, own_rate, rate).T[:, : given.shape[1]]
             return np.pad(audio, ((0, 0), (0, given.shape[1] - audio.shape[1])))
 

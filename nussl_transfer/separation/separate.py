@@ -44,23 +44,23 @@ def separate(
         checkpoint: A published name, a run, a checkpoint file or an address; or several of these, or a folder of runs,
             whose masks are averaged.
         out: Folder to write into: a file becomes ``<out>/<name of the file>/<label>.wav``, a signal or an array
-            ``<out>/<label>.wav``. Outputs of an earlier separation are replaced, other files never. None returns
+            ``<out>/<label>.wav``. Outputs of an earlier separation are replaced; other files never are. None returns
             signals.
         labels: Labels to return; None for all.
         residual: Also return the mixture minus those labels, as 'residual'.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
-        progress: Called with the seconds done and the seconds in all. An exception in it cancels the separation and
-            leaves no half file.
+        progress: Called with the seconds done and the total seconds. An exception in it cancels the separation and
+            leaves no half-written file.
         keep_rate: Return the rate of the input instead of the model's.
-        high_band: With ``keep_rate``, share out the mixture above the model's band among the sources. The sources have
-            sound there then, and sum to the mixture; the high band itself is not separated
+        high_band: With ``keep_rate``, share out the part of the mixture above the model's band among the sources, so that
+            the sources sum to the mixture. The high band itself is not separated
             (`nussl_transfer.separation.high_band` has the figures).
         format: Format of files: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
         bf16: Multiply in bfloat16: faster where the processor supports it.
-        chunk_seconds: Length in seconds of the chunks that the network hears; None takes that of its training mixtures.
-        shifts: Average the estimates of this many delayed copies of the mixture; takes as many times as long.
-        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter; each takes as long
-            as the separation (`nussl_transfer.separation.wiener` has the figures).
+        chunk_seconds: Length in seconds of the chunks that the network processes; None takes that of its training mixtures.
+        shifts: Average the estimates of this many delayed copies of the mixture; N copies take N times as long.
+        wiener: Filter the channels of a stereo mixture jointly, with this many passes to fit the filter. Each pass takes as
+            long as the separation (`nussl_transfer.separation.wiener` has the figures).
 
     Returns:
         ``{label: AudioSignal}``, or ``{label: Path}`` with ``out``. For a folder, one such dictionary per file:

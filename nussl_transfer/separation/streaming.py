@@ -1,6 +1,6 @@
 """Separate a mixture of any length in memory that does not grow with it.
 
-Each stage takes what the stage before has ready and holds no more than it needs::
+Each stage takes the output of the previous stage as it comes, and holds no more of it than it needs::
 
     blocks of the mixture -> the model's rate -> STFT -> masks, chunk by chunk -> inverse STFT -> rate of the output
 
@@ -30,7 +30,7 @@ from .high_band import BandShares, high_bands
 from .wiener import SpatialFilter
 
 RESIDUAL = "residual"
-# Frames read at once: a few seconds.
+# Frames of a file that are read at once: 1.5 s at 44.1 kHz.
 BLOCK = 1 << 16
 # Test-time shifts delay the mixture by up to this many seconds.
 SHIFT_SECONDS = 0.5
@@ -41,17 +41,17 @@ MOST_CHANNELS = 64
 
 @dataclass(frozen=True)
 class Request:
-    """Choose the outputs of a separation.
+    """The options of a separation, checked.
 
     Attributes:
-        labels: Labels to return, in any order; all when empty.
+        labels: Labels to return, in any order; empty for all.
         residual: Whether to return the mixture minus those labels, too.
         keep_rate: Whether to return signals at the rate of the input, instead of the model's.
         high_band: Whether signals at the input's rate get their share of the mixture above the model's band.
         format: Format of files: 'wav' (float32), 'flac' (24 bits), 'ogg' or 'mp3'.
-        shifts: Number of delays of the mixture whose estimates are averaged; 1 delays nothing.
-        wiener: Number of passes that fit a multichannel Wiener filter to the estimates; 0 leaves the masks alone. A
-            mixture of one channel has no use for it.
+        shifts: Number of differently delayed copies of the mixture whose estimates are averaged; 1 is the mixture alone.
+        wiener: Number of passes that fit a multichannel Wiener filter to the estimates; 0 uses the masks alone. It has no
+            effect on a mixture of one channel.
     """
 
     labels: Sequence[str] = ()
@@ -179,7 +179,7 @@ class StreamSeparator:
         Args:
             mixture: The mixture.
             targets: A file for each of `outputs`.
-            advance: Called with the seconds separated since its last call. What it raises ends the separation.
+            advance: Called with the seconds separated since its last call. An exception in it ends the separation.
 
         Raises:
             DataError: The mixture cannot be read to its end, an estimate is not finite, or the format cannot hold it.
@@ -237,7 +237,8 @@ class StreamSeparator:
 
         Args:
             mixture: The mixture.
-            advance: Called in the passes before the first output, with the seconds read divided by the number of passes.
+            advance: Called in the passes that fit the Wiener filter, with the seconds read divided by the number of all
+                passes.
 
         Raises:
             DataError: The mixture cannot be read to its end, or an estimate is not finite.
@@ -253,7 +254,7 @@ class StreamSeparator:
         pieces = self._shifted(mixture, read, full_band, advance)
         if rate != self.rate:
             pieces = _exactly(resampled(pieces, self.rate, rate), read)
-        # The mixture is read a second time: keeping it until its estimate is ready would hold a whole batch of chunks.
+        # Read the mixture a second time: keeping it until its estimate is ready would hold a whole batch of chunks.
         again = _Buffer(resampled(mixture.read(), head.sample_rate, rate))
         done, width = 0, len(self.labels) * head.channels
         for piece in filter(len, pieces):
@@ -270,7 +271,7 @@ class StreamSeparator:
             if not all(np.isfinite(output).all() for output in outputs):
                 raise DataError(
                     f"{mixture.name} cannot be separated: the estimates are not finite numbers from {done / rate:.1f} s "
-                    f"on. Its samples reach {read.peak:.3g}; where that is far above 1, scale the audio down."
+                    f"on. Its samples reach {read.peak:.3g}; if that is far above 1, scale the audio down."
                 )
             done += len(piece)
             yield outputs
@@ -326,7 +327,7 @@ class StreamSeparator:
                     yield self._as_rows(analysis.push(torch.from_numpy(np.ascontiguousarray(audio.T))))
                 yield self._as_rows(analysis.finish())
 
-            return in_chunks(spectra(), network, chunking, heard=torch.abs)
+            return in_chunks(spectra(), network, chunking, to_input=torch.abs)
 
         spatial, passes = SpatialFilter(), self._wiener_passes(mixture)
         for _ in range(passes):
@@ -341,7 +342,7 @@ class StreamSeparator:
                 sources = spatial.estimate(self._by_channel(spectrum), self._by_channel(masks))[..., self.picked]
                 masked = sources.permute(3, 2, 1, 0).flatten(0, 1).to(device, torch.complex64)
             else:
-                # Picking copies all masks, which takes five times as long as applying them.
+                # Picking copies masks, which takes five times as long as applying them: avoid it if all are picked.
                 picked = masks if len(self.picked) == masks.shape[-1] else masks[..., self.picked]
                 masked = self._as_channels(spectrum[..., None] * picked)
             if bands:
@@ -373,7 +374,7 @@ class StreamSeparator:
 
 
 class _FullBand:
-    """Join the audio with the high-band shares of the same samples: either may be ready before the other."""
+    """Join the audio with the high-band shares of the same samples; either may be ready before the other."""
 
     def __init__(self, separator: StreamSeparator, channels: int):
         self.picked = separator.picked
@@ -386,7 +387,7 @@ class _FullBand:
         return self._joined(audio)
 
     def finish(self, audio: np.ndarray, samples: int) -> np.ndarray:
-        """Return the other samples, of ``samples`` in all."""
+        """Return the remaining samples; ``samples`` is the length of the whole signal."""
         self.gains.push(self._columns(self.shares.finish(samples - self.given - len(self.gains))))
         return self._joined(audio)
 
@@ -401,7 +402,7 @@ class _FullBand:
 
 
 class _Counted:
-    """Blocks of a signal as they come, with the number of frames so far, their peak, and whether they are active."""
+    """Pass on the blocks of a signal, and keep the number of frames so far, their peak and their activity."""
 
     def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int):
         self.pieces, self.frames, self.peak, self.activity = pieces, 0, 0.0, Activity(sample_rate)
@@ -415,7 +416,7 @@ class _Counted:
 
 
 def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarray]:
-    """Yield as many frames as were read: resampling there and back may add or drop some at the end."""
+    """Yield exactly as many frames as were read: resampling to another rate and back may add or drop some at the end."""
     given = 0
     for piece in pieces:
         piece = piece[: read.frames - given]
@@ -425,10 +426,10 @@ def _exactly(pieces: Iterable[np.ndarray], read: _Counted) -> Iterator[np.ndarra
 
 
 class _Buffer:
-    """Rows that come in pieces of any length and are taken in others.
+    """A queue of rows: they come in pieces of any length, and are taken in pieces of other lengths.
 
     Args:
-        pieces: Where further rows come from when too few are there.
+        pieces: Source of more rows, read when the queue has too few.
     """
 
     def __init__(self, pieces: Iterable[np.ndarray] = ()):

@@ -81,7 +81,8 @@ def test_runs_are_in_the_order_of_their_numbers(tmp_path):
 def test_networks_with_other_labels_are_an_error(tmp_path, make_checkpoint, checkpoint, short_checkpoint):
     other = make_checkpoint(tmp_path / "other.pth", labels=("bass", "drums"))
     with pytest.raises(
-        ConfigError, match=r"cannot separate together: the labels of the one is bass, drums, of the other bass, voice"
+        ConfigError,
+        match=r"cannot separate together. They differ in labels: bass, drums in the first, bass, voice in the second",
     ):
         Ensemble([checkpoint, other])
     assert Ensemble([checkpoint, short_checkpoint]).excerpt_seconds == 0.5
