@@ -25,8 +25,8 @@ the same.
 # WAV, FLAC, OGG, MP3 and AIFF files work, at any sample rate, mono or stereo. :doc:`/datasets` lists the other layouts,
 # including those of public data sets, and says what to do about missing stems.
 #
-# Here, a program plays three chorales to train on and another one for the test (:doc:`/stand-ins`), with the names of the
-# data set Bach10. For your own, write ``my_stems = "my-stems"``.
+# Here, a program plays three chorales for training and another one for the test (:doc:`/stand-ins`), under the file names of
+# the data set Bach10. For your own stems, write ``my_stems = "my-stems"``.
 
 import tempfile
 from pathlib import Path
@@ -136,7 +136,7 @@ Players({file.stem.split("-")[-1]: file for file in sorted(test_track.glob("*-*-
 #
 # :func:`~nussl_transfer.evaluate` separates the sum of the test stems, excerpt by excerpt, and measures the SI-SDR of each
 # estimate: the ratio of signal to distortion in dB, at any loudness. Higher is better. The score of the mixture itself is
-# that of doing nothing; *oracle* is the mask ``min(|S| / |X|, 1)``, computed from the true stems.
+# the score without separation. *oracle* is the mask ``min(|S| / |X|, 1)``, computed from the true stems.
 
 out = here / "scores"
 scores = nussl_transfer.evaluate(run.folder, my_test_stems, out=out, oracle=True, progress=False)
@@ -149,4 +149,4 @@ for row in scores["summary"]:
 #
 #    nussl-transfer evaluate run my-test-stems --out scores --oracle
 #
-# Fifty iterations are a beginning: without ``--iterations``, ``finetune`` trains for 2,000.
+# Fifty iterations are only a beginning: by default, ``finetune`` trains for 2,000.
