@@ -25,8 +25,8 @@ the same.
 # WAV, FLAC, OGG, MP3 and AIFF files work, at any sample rate, mono or stereo. :doc:`/datasets` lists the other layouts,
 # including those of public data sets, and says what to do about missing stems.
 #
-# Here, a program plays three chorales for training and another one for the test (:doc:`/stand-ins`), under the file names of
-# the data set Bach10. For your own stems, write ``my_stems = "my-stems"``.
+# Here, a program plays three chorales for training and another one for the test (:doc:`/stand-ins`), under the file names
+# of the data set Bach10. For your own stems, write ``my_stems = "my-stems"``.
 
 import tempfile
 from pathlib import Path
