@@ -5,12 +5,13 @@
 
 FROM python:3.11-slim AS build
 WORKDIR /build
-# Of the pinned packages, those that the command line needs: not those of the demo, the study, tests and documentation.
+# Keep only the pinned packages that the command line needs: leave out those of the demo, the study, tests and documentation.
 COPY requirements.txt .
 RUN sed -e '/^# The demo/,/^$/d' -e '/^# The study/,/^$/d' -e '/^# Tests/,/^$/d' -e '/^# What snakemake/,/^$/d' \
         requirements.txt > runtime.txt
-# torch first, with the packages it needs. Without TORCH_INDEX it comes with CUDA; with the address of PyTorch's index of builds
-# for CPUs, whose versions end in +cpu and so come first, the image is some gigabytes smaller.
+# Install torch first, with the packages that it requires. By default it comes with CUDA. If TORCH_INDEX is the address of
+# PyTorch's index of builds for CPUs, pip prefers those builds, because their versions end in +cpu, and the image is some
+# gigabytes smaller.
 ARG TORCH_INDEX
 RUN python -m venv /opt/venv \
     && grep '^torch==' runtime.txt > torch.txt \
@@ -23,7 +24,7 @@ RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps . \
 
 FROM python:3.11-slim
 COPY --from=build /opt/venv /opt/venv
-# HOME is where downloads and caches go: any user can write there. Mount a volume at /tmp to keep them.
+# Downloads and caches go to HOME, where any user can write. Mount a volume at /tmp to keep them.
 ENV PATH="/opt/venv/bin:$PATH" HOME=/tmp
 WORKDIR /data
 USER 1000:1000

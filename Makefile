@@ -52,7 +52,7 @@ SIZE := small
 JOBS := all
 # Pretraining and downstream sets to run; empty: all. SETS=bach10,choir runs without Remixpacks.
 SETS :=
-# Folders of the data sets, {"Slakh": "/data/slakh2100_flac_redux", ...}; BACH10 adds the recorded Bach10 to size small.
+# Folders of the data sets: {"Slakh": "/data/slakh2100_flac_redux", ...}. BACH10=FOLDER adds the recorded Bach10 to size small.
 FOLDERS := {$(if $(BACH10),"bach10_recorded": "$(BACH10)")}
 study: $(READY) ## Make the paper's tables and figures in study/SIZE (SIZE=smoke, small, medium or paper; SETS=bach10,choir; JOBS=2; DRY=-n lists the jobs)
 	$(PY) -m snakemake -s recipes/Snakefile --profile recipes/profiles/local --cores $(JOBS) $(DRY) \

@@ -4,13 +4,13 @@ Two corpora are rendered: ensembles played by soundfonts, and ensembles played w
 (where a folder of them is given). A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, each
 stem with a random timbre. It has two tasks:
 
-* deep clustering of the stems, as in the paper, which makes the embedding;
-* masks of 15 families of instruments, which the paper does not have. Clustering alone learns that sounds differ; masks also
-  learn what a clarinet is. The mask head is replaced at fine-tuning, and the body below it is what is kept.
+* deep clustering of the stems, as in the paper, which trains the embedding;
+* masks of 15 families of instruments, which the paper does not have. Clustering alone learns only that sounds differ; masks
+  also learn how a clarinet sounds. Fine-tuning keeps the layers below the mask head, and replaces the mask head.
 
 A second run widens the network (`nussl_transfer.networks.widening`), and a third has a fifth of the learning rate. Each run
-can be stopped at any time and resumes exactly. `publish` writes the network in half precision and without the masks of the
-families, with the commands and the curves of the runs. ``--start body`` continues from the model that ships.
+can be stopped at any time and resumes exactly. `publish` writes the network in half precision and without the mask head,
+with the commands and the curves of the runs. ``--start body`` continues from the model that ships.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ MIXTURES = MixtureConfig(
 VALID_ITEMS, VALID_SEED = 192, 1
 HEAD_MIXTURES = 256
 FIRST_ITERATIONS, WIDE_ITERATIONS, COOLED_ITERATIONS = 20_000, 3_000, 1_000
-WIDE = 240  # units of each direction; the published file has 9.7 MB
+WIDE = 240  # units in each direction; the published file has 9.7 MB
 
 
 class FamilyMixtures(Dataset):
@@ -118,7 +118,8 @@ class FamilyTargets:
         batch["weights"] = magnitude_weights(batch["mix_magnitude"])
         sources = spectrogram(batch["source_audio"].movedim(-1, 0), self.stft_params)  # [4, nb, nt, nf, nc]
         batch["ideal_binary_mask"] = ideal_binary_mask(sources.abs().movedim(0, -1))
-        # Only families that sound need an absolute value. The sum of a family stands at each of its sources.
+        # Sum the spectra of each family. `sums` holds, for each source, the sum of its family. Magnitudes of families that
+        # are not in the mixture stay zero.
         family = batch["family"].long().T  # [4, nb]
         same = (family[:, None] == family[None]).to(sources.real.dtype)
         sums = torch.view_as_complex(torch.einsum("ijb,jb...->ib...", same, torch.view_as_real(sources)))
@@ -160,21 +161,21 @@ def pretrain(
         iterations: Number of batches.
         batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture.
-        hidden_size: Units of each direction of the recurrent layers; those of `start`, or 128, by default. Where `start`
+        hidden_size: Units in each direction of the recurrent layers; by default as many as `start` has, or 128. If `start`
             has fewer, it is widened (`nussl_transfer.networks.widening`).
         num_layers: Number of recurrent layers of a new network; 2 by default.
-        dc_weight: Weight of the clustering loss. At nussl's scale it is a thousand times the loss of the masks, so 0.001
-            lets both tasks count.
-        frame_step: The clustering loss takes every frame_step-th frame.
-        mask_frame_step: The mask loss takes every mask_frame_step-th frame.
+        dc_weight: Weight of the clustering loss. At nussl's scale this loss is a thousand times the mask loss, so with
+            0.001 both tasks count.
+        frame_step: Compute the clustering loss at every N-th frame.
+        mask_frame_step: Compute the mask loss at every N-th frame.
         ema_decay: Decay of the moving average of the weights that is validated and kept.
-        bf16: Whether linear layers multiply in bfloat16. It pays only on processors that have an instruction for it.
+        bf16: Whether recurrent and linear layers compute in bfloat16; faster only on processors with instructions for it.
         learning_rate: Learning rate of Adam.
         validate_every: Iterations between validations.
         plateau_iterations: Iterations without a lower validation loss after which the learning rate is halved.
         seed: Seed of the network and of the mixtures.
-        workers: Processes that load.
-        threads: Threads that compute.
+        workers: Number of processes that load mixtures.
+        threads: Number of threads that compute.
     """
     command = command_of(**locals())
     torch.set_num_threads(threads)
@@ -209,7 +210,7 @@ def pretrain(
         ema_decay=ema_decay,
         validate_every=validate_every,
         plateau_iterations=plateau_iterations,
-        # A new mask head, also that of a published model, starts from least squares.
+        # A new mask head is first fitted by least squares. A published model gets a new one, too.
         head_mixtures=0 if has_families(start) else HEAD_MIXTURES,
         bf16=bf16,
         seed=seed,
@@ -224,7 +225,7 @@ def pretrain(
 def make_network(start: str | None, hidden_size: int | None, num_layers: int | None, seed: int) -> nussl.ml.SeparationModel:
     """Return a network with a mask for each family.
 
-    Without a checkpoint it is new. With one it has the checkpoint's weights, and is widened to `hidden_size`.
+    Without a checkpoint, all weights are new. Otherwise the weights are those of the checkpoint, widened to `hidden_size`.
 
     Raises:
         ConfigError: The network of the checkpoint is wider than `hidden_size`, or `num_layers` is given with a checkpoint.
@@ -244,7 +245,7 @@ def make_network(start: str | None, hidden_size: int | None, num_layers: int | N
 
 
 def has_families(checkpoint: str | None) -> bool:
-    """Return whether a checkpoint has trained masks of the families; those that `publish` writes have none."""
+    """Return whether a checkpoint has trained masks of the families; checkpoints that `publish` writes have none."""
     return checkpoint is not None and read_info(resolve(checkpoint)).labels == FAMILIES
 
 
@@ -264,10 +265,10 @@ def publish(runs: list[str], out: str = str(WEIGHTS), name: str = "body", contin
         runs: Folders of the runs, in the order in which they were made.
         out: Folder for the checkpoint and its JSON file.
         name: Name of both.
-        continued: Whether the first run started from the model that is there: then its stages come first.
+        continued: Whether the first run started from the model that is in `out`; its stages are then listed first.
     """
     model, info = read_checkpoint(resolve(runs[-1]))
-    # The masks of the families stay behind: fine-tuning replaces them, and least squares find them again.
+    # Leave out the mask head: fine-tuning replaces it, and further pretraining fits it again by least squares.
     info = replace(info, mode="pretrain", labels=())
     path = write_checkpoint(Path(out) / f"{name}.pth", without_masks(model), info, half=True)
     earlier = Path(out) / f"{name}.json"

@@ -63,10 +63,11 @@ class Bundled:
 
     Attributes:
         what: One line for the card.
-        stores: Makes the stores 'train' and 'test' in a folder; the second argument is the folder of recorded notes.
-        recordings: Makes a store of recordings; None where there is no such data set.
-        caution: What the card warns of.
-        data: What it was trained on, with its licence.
+        stores: Function that makes the stores 'train' and 'test' in a folder; its second argument is the folder of recorded
+            notes.
+        recordings: Function that makes a store of recordings; None if there is no such data set.
+        caution: The limits of the model, for the card.
+        data: The training data and its licence.
     """
 
     what: str
@@ -77,7 +78,7 @@ class Bundled:
 
 
 def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render chorales in four parts, with soundfonts and (given a folder) recorded notes; the demo's held-out ones test."""
+    """Render chorales in four parts, with soundfonts and, if given, recorded notes; the test is the demo's held-out set."""
     quartets = render_quartets(folder / "quartets")
     if samples is not None:
         add_recorded_quartets(quartets, folder / "quartets", samples)
@@ -89,14 +90,14 @@ def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 
 
 def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render a choir; its test split sings works of its own."""
+    """Render a choir; no work of its test split is in its training split."""
     tree = render_choirset(folder / "choir", minutes=60.0)
     store = prepare(open_tracks(tree)[1], folder / "stores" / "choir", dataset="rendered choir")
     return {"train": store.select(split="train"), "test": store.select(split="test")}
 
 
 def drums_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render a drum kit piece by piece; every eighth pack tests."""
+    """Render a drum kit piece by piece; every eighth pack is for the test."""
     tree = render_remixpacks(folder / "drums", minutes=60.0)
     # Read the packs themselves: they keep the pieces of one kit together, so that mixtures can be coherent.
     packs = tree / "original_files"
@@ -124,23 +125,23 @@ BUNDLED = {
         "A quartet of violin, clarinet, saxophone and bassoon, playing chorales",
         quartet_stores,
         quartet_recordings,
-        "It has heard single notes put together by a program, not players in a room, and nothing but these four "
-        "instruments, the violin highest and the bassoon lowest.",
+        "It was trained on single notes that a program put together, not on players in a room. It knows only these four "
+        "instruments, with the violin as the highest part and the bassoon as the lowest.",
         f"chorales of music21's corpus, rendered with {SOUNDFONTS} and {NOTES}",
     ),
     "choir": Bundled(
         "Female and male voices of a choir",
         choir_stores,
         choir_recordings,
-        "It has heard a soundfont's vowels, no words, no breath and no church.",
+        "It was trained on the vowels of a soundfont: without words, breath or the reverberation of a church.",
         f"scores of music21's corpus, rendered with {SOUNDFONTS}",
     ),
     "drums": Bundled(
         "A drum kit: cymbals, kick drum and snare",
         drums_stores,
         None,
-        "It has heard General MIDI kits that a program plays, without toms, bleed or a room.",
-        f"drum patterns made by chance, rendered with {SOUNDFONTS}",
+        "It was trained on General MIDI kits played by a program, without toms or bleed.",
+        f"random drum patterns, rendered with {SOUNDFONTS}",
     ),
 }
 
@@ -164,10 +165,10 @@ def bundle(
     """Fine-tune and bundle one separator; return its checkpoint in the package.
 
     Args:
-        model: Which separator.
+        model: Name of the separator.
         recordings: Folder of recorded stems to score it on; the result goes into the card.
         samples: Folder of the recorded notes that `recipes/corpora/sampled.json` lists; None trains without them.
-        recordings_are: What the recordings are, for the card.
+        recordings_are: Name of the recordings, for the card.
         out: Folder for corpora, stores and runs.
         checkpoint: Pretrained model to fine-tune from.
         iterations: Iterations of fine-tuning.
@@ -176,8 +177,8 @@ def bundle(
         learning_rate: Learning rate of Adam.
         bf16: Whether to compute in bfloat16, on processors that have it.
         seed: Seed of the training.
-        threads: Threads that compute.
-        package: Folder of the package; its ``checkpoints`` get the result.
+        threads: Number of threads that compute.
+        package: Folder of the package; the result is written into its ``checkpoints``.
     """
     torch.set_num_threads(threads)
     folder, about = Path(out), BUNDLED[model]
@@ -197,7 +198,7 @@ def bundle(
         mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **TIMBRE),
         seed=seed,
     )
-    notes = [f"**Mind**: {about.caution}"]
+    notes = [f"**Limits**: {about.caution}"]
     if recordings is not None and about.recordings is not None:
         notes.append(
             recorded(trained, about.recordings(Path(recordings), folder), recordings_are, folder / "recorded" / model)

@@ -85,7 +85,7 @@ def demo(
 ) -> int:
     """Fine-tune the bundled body on chorales, train the same network from scratch, and compare both.
 
-    Finished steps are skipped, unless ``again`` names them; the steps that depend on them then run again, too.
+    Finished steps are skipped. If ``again`` names a step, it runs again, and so do the steps that depend on it.
 
     Args:
         out: Folder of all results.
@@ -98,7 +98,7 @@ def demo(
         body: Pretrained model to fine-tune, by name or path.
         seed: Seed of every random choice.
         threads: Number of threads.
-        again: Steps to repeat; their results are removed first.
+        again: Steps to run again; their results are removed first.
     """
     torch.set_num_threads(threads)
     started = time.monotonic()

@@ -1,14 +1,14 @@
 """Measure what a pretrained model gains: ``python -m recipes.transfer_trial --bach10 DIR --choir DIR --checkpoints body``.
 
-One protocol for all models. Four folds over the recorded pieces of Bach10 and three over choir songs (female and male
-voices), every track held out once. Each pretrained model is fine-tuned, and a network of the same size and one of the size
-of `body` train from scratch with the same options. Networks are kept after 100, 300 and 1,000 iterations and scored on all
-excerpts of 2 s of the held-out tracks. The table gives the mean SI-SDR in dB, minutes of training, the improvement over the
-network of the same size from scratch, its one-sided Wilcoxon p-value over excerpts and sources, and on how many tracks
-the pretrained model is ahead.
+The protocol is the same for all models. There are four folds over the recorded pieces of Bach10, and three over choir songs
+(female and male voices), so every track is held out once. Each pretrained model is fine-tuned, and a network of the same
+size trains from scratch with the same options. Networks are kept after 100, 300 and 1,000 iterations and scored on all
+excerpts of 2 s of the held-out tracks. The table gives the mean SI-SDR in dB, the minutes of training, the improvement
+over the network from scratch, its one-sided Wilcoxon p-value over excerpts, and the number of tracks on which the
+pretrained model is ahead.
 
-No choice is made on the held-out tracks: every listed run is reported, and the network at each count is the last one, not
-the best. Runs resume; finished folds are not repeated.
+No choice is made on the held-out tracks: every run is reported, and the network that is scored after N iterations is the
+one of iteration N, not the best so far. Runs resume; finished folds are not repeated.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SAMPLE_RATE = 16_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """A start of training: a checkpoint, or (None) a new network of the size of another checkpoint."""
+    """What training starts from: a checkpoint, or (None) a new network of the size of the checkpoint `like`."""
 
     name: str
     checkpoint: str | None
@@ -78,14 +78,14 @@ def trial(
         choir: Folder of choir songs, one file for each voice.
         out: Folder of runs and results.
         at: Iterations after which networks are scored; 100, 300 and 1,000 by default.
-        seeds: How many seeds of new layers and mixtures.
+        seeds: Number of seeds of new layers and mixtures.
         gain_db: Random gain of each stem in fine-tuning, in dB.
         timbre: Probability of a random timbre for each stem in fine-tuning.
         eq_db: Standard deviation of that timbre's equalizer in dB.
         body_learning_rate: Learning rate of the body; that of the heads by default.
         phase_sensitive: Whether targets are phase-sensitive.
         bf16: Whether to compute in bfloat16, on processors that have it.
-        threads: Threads that compute.
+        threads: Number of threads that compute.
     """
     torch.set_num_threads(threads)
     counts = sorted(at or [100, 300, 1000])
@@ -118,7 +118,7 @@ def trial(
 
 
 def candidates_of(checkpoints: Sequence[str]) -> list[Candidate]:
-    """Return each pretrained model and, once for each size, a network from scratch."""
+    """Return each pretrained model, and a network from scratch of the same size."""
     found = []
     for checkpoint in checkpoints:
         found.append(Candidate(Path(checkpoint).stem, checkpoint, checkpoint))
@@ -127,7 +127,7 @@ def candidates_of(checkpoints: Sequence[str]) -> list[Candidate]:
 
 
 def complete_tracks_of(store: Store) -> Store:
-    """Return the tracks that have every label, in no split."""
+    """Return a view of the tracks that have every label, without splits."""
     view = store.select(names=[track.name for track in store.tracks if len(track.stems) == len(store.labels)])
     view.tracks = [replace(track, split=None) for track in view.tracks]
     return view
@@ -154,7 +154,7 @@ def run_folds(store: Store, candidate: Candidate, k: int, seed: int, out: Path, 
             write_json(done, {"rows": found, "seconds": {str(count): points[count] for count in counts}})
         found = json.loads(done.read_text(encoding="utf-8"))
         for count in map(str, counts):
-            # Each fold counts its excerpts from 0; `compare` pairs by them.
+            # `compare` pairs rows by excerpt, and each fold numbers its excerpts from 0.
             rows[count] += [{**row, "excerpt": f"{number}:{row['excerpt']}"} for row in found["rows"][count]]
             seconds[count].append(found["seconds"][count])
     return {"rows": rows, "seconds": seconds}

@@ -117,7 +117,7 @@ def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int
                               f"there are only {len(TRAIN)} to train and {len(TEST)} to test. Give a smaller number.")
         number, setting = counts[split] // len(settings) + 1, settings[counts[split] % len(settings)]
         counts[split] += 1
-        mean_note = np.mean([part[:, 1].mean() for part in parts])  # Monteverdi's are twice as long as Bach's, on paper
+        mean_note = np.mean([part[:, 1].mean() for part in parts])  # Monteverdi writes notes twice as long as Bach
         bpm = float(60 * mean_note / NOTE * np.random.default_rng([seed, index, 0]).uniform(0.85, 1.2))
         cut = cut_parts(parts, longest * bpm / 60)
         seconds += max(float((part[:, 0] + part[:, 1]).max()) for part in cut) * 60 / bpm

@@ -1,7 +1,7 @@
 """Track the progress of a corpus, so that an interrupted rendering resumes.
 
 The file `unfinished` marks an incomplete corpus. Its first line holds the options; each complete track adds a line. An
-interrupted rendering resumes after the last of them. At the end, `corpus.json` replaces the file.
+interrupted rendering resumes with the first track that has no line. At the end, `corpus.json` replaces the file.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def draw_vibrato(program: int, is_drums: bool, rng: np.random.Generator) -> tupl
 def fit_range(part: np.ndarray, program: int, key: int, rng: np.random.Generator) -> np.ndarray:
     """Return a part transposed by the key and by octaves into the range of a program.
 
-    The octave is drawn from those that hold nine notes in ten, near ones more often. Notes outside move by octaves.
+    The octave is drawn from those in which at least nine notes in ten are in the range, near octaves more often. The other
+    notes move by octaves into the range.
     """
     _, low, high, _ = PROGRAMS[program]
     pitch = part[:, 2] + key

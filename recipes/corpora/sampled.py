@@ -1,26 +1,15 @@
 """Render a second pretraining corpus: ensembles played with recorded notes of real instruments.
 
-The scores, roles and performances are those of `ensembles`. Recordings of single notes play each part, instead of a program
-of a soundfont. Each note is the nearest recording, shifted by a few semitones, cut to length and faded out. `sampled.json`
-lists the files of each instrument in each library.
-
-The recordings are not part of this project. They are free: CC0 or CC-BY. The authors, and the attribution that CC-BY
-requires, are under "libraries" in `sampled.json`: tonejs-instruments (Nick Brosowsky, CC-BY 3.0; most of it
-VSCO 2 Community Edition by Versilian Studios and Karoryfer Samples), Weresax, Bear Sax and War Tuba (Karoryfer Samples,
-CC0), a double bass (D. Smolken, CC0), MTG Solo Saxophones (Music Technology Group and kinwie, CC-BY 4.0), Discord SFZ
-GM Bank (several authors, CC-BY and CC0), MuldjordKit (Lars Muldjord, CC-BY 4.0). The table gives the subfolder of each
-library. Missing libraries are left out.
+The scores, roles and performances are those of `ensembles`. Each part is played with recordings of single notes, which
+`sample_bank` finds and reads, instead of a program of a soundfont. Each note is the nearest recording, shifted by a few
+semitones, cut to length and faded out.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,48 +23,16 @@ from .expression import beats_to_seconds, perform, swells
 from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
 from .quartets import plan
 from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
+from .sample_bank import BANK_RATE, TABLE, Bank, Recording, Voice, open_bank, read_hits, read_recording
 from .synth import active_rms
 
-TABLE = Path(__file__).with_name("sampled.json")
-BANK_RATE = 22_050  # sample rate of the recordings in memory: shifted down by four semitones, they still reach 8 kHz
-KEPT_SECONDS = 5.0  # length of each recording in memory
-SHIFT = 4  # largest shift of a recording in semitones, unless the instrument has no nearer one
+SHIFT = 4  # largest shift of a recording in semitones, unless the instrument has no nearer recording
 LEAN = 2.0  # largest random offset in semitones between a part's notes and their recordings, which varies the timbre
-BEGINS = 0.1  # fraction of its peak at which a recording begins
 DRUM_RING = 1.5  # length of a drum hit in seconds
-SOFTEST_HIT = 0.05  # softest usable hit, relative to the loudest one; some files of a kit are almost silent
 SAXOPHONES = ("soprano-sax", "alto-sax", "tenor-sax", "baritone-sax")
 QUARTET = (("violin",), ("clarinet",), SAXOPHONES, ("bassoon",))  # from the top part down
-QUARTET_SHARE = 0.48  # share of the scores that the quartet plays, but no bands: about a third of all pieces
+QUARTET_SHARE = 0.48  # the quartet plays this share of the scores and none of the bands: about a third of all pieces
 NUMBERS = {entry[0]: number for number, entry in PROGRAMS.items()}
-STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A recorded note: its sounding MIDI pitch and its file."""
-
-    pitch: int
-    path: str
-
-
-@dataclass(frozen=True)
-class Voice:
-    """The recordings of one instrument in one library, loudness and microphone."""
-
-    label: str
-    name: str
-    recordings: tuple[Recording, ...]
-    release: float  # length of a note's fade-out in seconds
-
-
-@dataclass(frozen=True)
-class Bank:
-    """All available recordings: voices by label, and drum hits by General MIDI pitch, as paths and a gain."""
-
-    voices: dict[str, tuple[Voice, ...]]
-    drums: dict[int, tuple[tuple[str, ...], float]]
-    kit: str
 
 
 def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, seed: int = 0, workers: int = 1) -> Path:
@@ -196,61 +153,6 @@ def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[
     return stems
 
 
-@functools.cache
-def open_bank(samples: str) -> Bank:
-    """Return the table's recordings that a folder holds. Their audio is not read yet.
-
-    Raises:
-        DataError: The folder is missing, or holds fewer than two instruments of the table.
-    """
-    folder = Path(samples)
-    if not folder.is_dir():
-        raise DataError(f"The folder of recordings {folder} does not exist. Get the libraries in {TABLE.name} and give the "
-                        "folder that holds them.")
-    table = json.loads(TABLE.read_text(encoding="utf-8"))
-    voices: dict[str, tuple[Voice, ...]] = {}
-    for entry in table["instruments"]:
-        voices[entry["label"]] = voices.get(entry["label"], ()) + tuple(find_voices(folder, entry))
-    voices = {label: found for label, found in voices.items() if found}
-    if len(voices) < 2:
-        raise DataError(f"The recordings in {folder} are too few: got {len(voices)} instruments of {TABLE.name}, "
-                        "expected 2 or more. Get more of the libraries that it names.")
-    hits = {hit["pitch"]: (sorted_paths(folder, hit["files"]), hit["gain"]) for hit in table["drums"]["hits"]}
-    return Bank(voices, {pitch: hit for pitch, hit in hits.items() if hit[0]}, table["drums"]["label"])
-
-
-def sorted_paths(folder: Path, pattern: str) -> tuple[str, ...]:
-    """Return the files below a folder that match a `glob` pattern, sorted."""
-    return tuple(sorted(str(path) for path in folder.glob(pattern)))
-
-
-def find_voices(folder: Path, entry: dict) -> list[Voice]:
-    """Return the voices of one line of the table that a folder holds.
-
-    The group `note` or `number` of the line's pattern gives the pitch; the other named groups identify the voice. The
-    sounding pitch is `above` semitones higher, except for misnamed notes, whose pitch is in `pitches`.
-    """
-    pattern = re.compile(entry["pattern"])
-    found: dict[str, list[Recording]] = {}
-    for path in sorted_paths(folder, entry["files"]):
-        match = pattern.search(Path(path).name)
-        if not match:
-            continue
-        groups = match.groupdict()
-        note, number = groups.pop("note", None), groups.pop("number", None)
-        pitch = (int(number) if note is None else pitch_of(note)) + entry["above"]
-        pitch = entry.get("pitches", {}).get(note or number, pitch)
-        name = " ".join([entry["library"], *groups.values()])
-        found.setdefault(name, []).append(Recording(pitch, path))
-    return [Voice(entry["label"], name, tuple(recordings), entry["release"]) for name, recordings in found.items()]
-
-
-def pitch_of(note: str) -> int:
-    """Return the MIDI pitch of a name such as 'C4' (60), 'F#3', 'Fs3' or 'gb3' (54)."""
-    name, octave = note[:-1].lower(), int(note[-1])
-    return STEPS[name[0]] + {"": 0, "#": 1, "s": 1, "b": -1}[name[1:]] + 12 * (octave + 1)
-
-
 def draw_labels(piece: Piece, bank: Bank, rng: np.random.Generator) -> dict[str, str]:
     """Return a different instrument for each role; when there are too few, the last parts get none."""
     roles = [role for role in piece.parts if role != "drums"]
@@ -369,46 +271,3 @@ def add(out: np.ndarray, audio: np.ndarray, start: float) -> None:
     first = round(start * SAMPLE_RATE)
     audio = audio[: max(0, len(out) - first)]
     out[first : first + len(audio)] += audio
-
-
-@functools.cache
-def read_recording(path: str) -> np.ndarray:
-    """Return a recording without leading silence, mono float32 at `BANK_RATE`, with an RMS of 0.1 while it sounds.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    audio = read_from_onset(path)
-    return audio * np.float32(0.1 / max(active_rms(audio[: 2 * BANK_RATE], BANK_RATE), 1e-6))
-
-
-@functools.cache
-def read_hits(paths: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """Return the usable hits of one drum from soft to loud; the loudest has a peak of 1.
-
-    Raises:
-        DataError: A file cannot be read.
-    """
-    hits = sorted((read_from_onset(path) for path in paths), key=lambda hit: np.abs(hit).max(initial=0.0))
-    loudest = max(np.abs(hits[-1]).max(initial=0.0), 1e-9)
-    return tuple(hit / loudest for hit in hits if np.abs(hit).max(initial=0.0) >= SOFTEST_HIT * loudest) or (hits[-1],)
-
-
-def read_from_onset(path: str) -> np.ndarray:
-    """Return the first seconds of a file without leading silence, mono float32 at `BANK_RATE`, faded at both ends.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise DataError(f"The recording {path} cannot be read ({error}). Get its library again.") from error
-    audio = audio.mean(axis=1)
-    loud = np.flatnonzero(np.abs(audio) > BEGINS * np.abs(audio).max(initial=0.0))
-    first = max(0, int(loud[0]) - rate // 200) if len(loud) else 0
-    audio = soxr.resample(audio[first : first + int(KEPT_SECONDS * rate)], rate, BANK_RATE, quality="HQ")
-    ramp, tail = min(len(audio), BANK_RATE // 500), min(len(audio), BANK_RATE // 20)
-    audio[:ramp] *= np.linspace(0, 1, ramp)
-    audio[len(audio) - tail :] *= np.linspace(1, 0, tail)
-    return audio

@@ -1,8 +1,8 @@
 """Choose scores for the stand-in corpora, and read them as arrays of notes.
 
 The scores come with music21. `BACH10_WORKS` lists all harmonisations of the melodies in the real Bach10; `DEMO_TRAIN` and
-`DEMO_TEST` list the chorales of its stand-in. The body must not be pretrained on any of them, nor on another harmonisation
-of their melodies: see `body_scores` and `same_melody`.
+`DEMO_TEST` list the chorales of its stand-in. The body must not be pretrained on any of these works, nor on another
+harmonisation of their melodies: `body_scores` and `ensembles.read_material` leave them out.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def melody(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def same_melody(one: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether two fingerprints are the same tune, give or take a passing note or two (edit distance at most 3)."""
+    """Return whether two fingerprints are the same tune, apart from a passing note or two (edit distance at most 3)."""
     if sum((Counter(one.tolist()) - Counter(other.tolist())).values()) > MELODY_DISTANCE:
         return False  # a lower bound of the edit distance, which avoids most of the work below
     row = np.arange(len(other) + 1)

@@ -1,4 +1,4 @@
-"""Record a band: choose a program for each role, play its part, pan it, add a little room."""
+"""Render a band: choose a program for each role, play its part, pan it, add reverberation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEVELS = {
     "bass": 0.065,
     "vocals": 0.07,
     "lead": 0.05,
-}  # RMS where it sounds, before a random gain of +-2 dB
+}  # RMS of the active part of a role, before a random gain of +-2 dB
 LEVEL = 0.035  # the same for every other role
 SINGERS = {"S": (59, 81), "A": (55, 77), "T": (48, 70), "B": (43, 65)}  # lowest and highest note of a voice
 

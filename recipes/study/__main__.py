@@ -89,7 +89,7 @@ def make_example(grid: Grid, name: str) -> None:
 
 def make_report(grid: Grid, name: None) -> None:
     """Analyse the scores that are there, and make the tables, the figures, the answers and the page."""
-    # Here, so that the other steps do not wait for matplotlib.
+    # Import these here, so that the other steps do not import matplotlib.
     from recipes.study.analysis import analyse
     from recipes.study.report.page import write_study_report
 

@@ -1,13 +1,13 @@
 """Analyse the scores of a study: means for the paper's tables, tests of its hypotheses, learning curves.
 
-The unit of a test is the excerpt, as in the paper: two models on the same excerpt, each by its mean SI-SDR over the
-sources. With several seeds it is the mean over them; the excerpts of all folds are pooled. The questions:
+The unit of a test is the excerpt, as in the paper. A test compares two models on the same excerpts; the score of an
+excerpt is the mean SI-SDR over its sources and over all seeds. The excerpts of all folds are pooled. The questions:
 
 * H1: is each wholly fine-tuned network, from a body without augmentation, better than the one from scratch?
 * H1_equal: the same against a network from scratch that trained for as many iterations as the fine-tuned one.
 * H2: is each network whose body was pretrained with an augmentation better than the one without?
-* R1: does the best pretraining set of a downstream set differ from each other pretraining set? The best is chosen from the
-  same scores, so the test is two-sided; even so, this choice makes its p-values too small.
+* R1: does the best pretraining set of a downstream set differ from each other pretraining set? The test is two-sided,
+  because the best is chosen from the same scores; even so, this choice makes the p-values too small.
 * R2: is fine-tuning the mask head alone better than fine-tuning the whole network?
 
 ``analysis.json``::
@@ -195,8 +195,8 @@ class Kind(NamedTuple):
 def runs_of_kinds(models: Sequence[dict], done: Collection[str]) -> dict[Kind, dict[int, dict[str | None, str]]]:
     """Return the names of the finished models by kind, then by seed and fold.
 
-    Of each kind, take only the seeds with the most folds, and with the same folds, so that means over seeds use the same
-    excerpts.
+    For each kind, take the seed with the most folds, and the other seeds that have the same folds, so that means over seeds
+    use the same excerpts.
 
     Args:
         models: The models of ``study.json``.

@@ -36,9 +36,9 @@ class Body:
 
 @dataclass(frozen=True)
 class Model:
-    """A network to fine-tune; or a baseline, which has neither pretraining nor condition, and mode 'scratch...'.
+    """A network to fine-tune, or a baseline. A baseline has no pretraining and no condition, and mode 'scratch...'.
 
-    ``fold`` is the track that is left out, ``body_seed`` the seed of the body if it differs from the model's own.
+    ``fold`` is the track that is left out. ``body_seed`` is the seed of the body, if it differs from the model's seed.
     """
 
     downstream: str
@@ -84,7 +84,7 @@ class Grid:
         bodies: By name.
         models: By name, baselines first.
         tests: One baseline for each set and fold, by the name of the set and fold.
-        left_out: Names of the sets of the size that ``sets`` leaves out, as shown in tables, by name.
+        left_out: The sets of the size that ``sets`` leaves out: the names shown in tables, by name.
 
     Raises:
         ConfigError: The size, a set or a data set is unknown.

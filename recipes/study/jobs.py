@@ -15,7 +15,7 @@ from .grid import Body, Grid, Model
 from .plan import SCRATCH, SCRATCH_EQUAL
 
 CEILINGS = ("mixture", "oracle")
-# For a kind of run that was not timed yet: the kinds whose time estimates it, nearest first.
+# For each kind of run, the kinds whose time estimates it, the most similar first.
 _SIMILAR = {
     "pretrain": ("pretrain", SCRATCH, SCRATCH_EQUAL, "whole"),
     SCRATCH: (SCRATCH, SCRATCH_EQUAL, "whole", "pretrain"),

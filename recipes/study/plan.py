@@ -116,7 +116,8 @@ class Size:
         like: Another size, whose keys this one has unless it sets them. ``folders`` and other mappings are merged key by
             key; ``overrides`` are added to those of the other.
         seeds: Seeds of fine-tuning and of training from scratch; everything is run once for each.
-        body_seeds: Seeds of pretraining; None: ``seeds``. The i-th seed fine-tunes from the i-th body, counted round.
+        body_seeds: Seeds of pretraining; None: ``seeds``. The i-th seed fine-tunes from the i-th body; after the last body,
+            the first follows.
         baselines: Networks from scratch: 'scratch' trains for its own number of iterations, 'scratch_equal' for as many as
             the fine-tuned.
         pretrainings: Those to run; None: all. Likewise ``conditions``, ``downstreams`` and ``modes``.
@@ -184,7 +185,7 @@ def read_study(path: str | Path) -> Study:
 
 
 def _inherit(path: str, sizes: Mapping[str, Size], nodes: Mapping[str, yaml.Node], name: str) -> Size:
-    """Return a size over the sizes that it is like: mappings are merged, overrides are added, all else is replaced."""
+    """Return a size with the keys that it inherits: mappings are merged, overrides are added, all else is replaced."""
     line = [name]
     while parent := sizes[line[0]].like:
         _check_known(f"{path}: sizes.{line[0]}.like", (parent,), sizes)

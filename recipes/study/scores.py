@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nussl_transfer.store.store import Store
 
 FORMAT = 1
-DIGITS = 4  # of a score in dB: a tenth of the difference between two ways of computing it
+DIGITS = 4  # decimals of a score in dB; two ways of computing it differ by ten times as much
 LARGEST = 1000.0  # dB; no score is near it
 MIXTURE, ORACLE = "mixture", "oracle"
 INFINITE = "infinite ratio"
@@ -70,7 +70,7 @@ def write_scores(
         CheckpointError: The labels of the checkpoint are not those of the store.
         DataError: The list is not of this store.
     """
-    # Here, so that reading scores does not import torch.
+    # Import these here, so that reading scores does not import torch.
     from nussl_transfer.evaluation.excerpts import songs_of
     from nussl_transfer.evaluation.jams import read_excerpts
     from nussl_transfer.evaluation.score import score
@@ -238,7 +238,7 @@ def _check_same_excerpts(scores: Scores, first: Scores) -> None:
     elif scores.songs != first.songs:
         differs = "other songs"
     else:
-        # An infinite ratio is the estimate's, so it may differ; silent references are the list's.
+        # Infinite ratios may differ, because they depend on the estimate. Silent references depend on the list alone.
         silent = (np.isnan(each.si_sdr) & ~each.infinite for each in (scores, first))
         comparable = ~(scores.infinite | first.infinite)
         if np.logical_xor(*silent)[comparable].any():

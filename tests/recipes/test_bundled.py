@@ -46,7 +46,7 @@ def test_the_checkpoint_has_the_labels_of_its_training_stems(made):
 
 def test_the_model_card_describes_the_model_and_its_scores_on_recordings(made):
     card = (made / "checkpoints" / "weights" / "quartet.md").read_text(encoding="utf-8")
-    assert "# quartet\n\nFour players" in card and "**Mind**: Tiny." in card and "rendered chorales" in card
+    assert "# quartet\n\nFour players" in card and "**Limits**: Tiny." in card and "rendered chorales" in card
     assert "**On two pieces** (2 pieces, " in card and "python -m recipes.bundled --model quartet" in card
 
 

@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-import soundfile
+from sine_samples import PITCHES, tone, write
 
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store import Store
 from recipes.corpora import ensembles, sampled
 from recipes.corpora.bands import notes_array
 from recipes.corpora.programs import PROGRAMS
+from recipes.corpora.sample_bank import BANK_RATE, Recording, Voice, open_bank, read_hits
 from recipes.corpora.sampled import (
     SAMPLE_RATE,
     SHIFT,
-    TABLE,
-    Recording,
-    Voice,
     choose,
     draw_labels,
     into_voice,
-    open_bank,
-    pitch_of,
     play_note,
     play_notes,
     render_sampled,
 )
 
-RATE = 44_100
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
-NAMES = ("C", "Cs", "D", "Ds", "E", "F", "Fs", "G", "Gs", "A", "As", "B")
-PITCHES = {"violin": range(55, 92, 4), "clarinet": range(50, 90, 4), "bassoon": range(43, 73, 4)}
-OCTAVE_LOW = ("clarinet", "bassoon")  # their file names are an octave below the sounding pitch, as in the real library
-
-
-def tone(pitch: float, seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-    """Return a sine tone of a MIDI pitch."""
-    return 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * np.arange(round(seconds * rate)) / rate)
-
-
-def write(path, audio) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, audio, RATE)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    """Return a folder of recordings of three instruments and two drums, all of them sines."""
-    folder = tmp_path_factory.mktemp("samples")
-    for label, pitches in PITCHES.items():
-        for pitch in pitches:
-            octave = pitch // 12 - 1 - (label in OCTAVE_LOW)
-            write(folder / "tonejs" / label / f"{NAMES[pitch % 12]}{octave}.wav", tone(pitch))
-    for number in (1, 14, 27):
-        write(folder / "mtg-sax/MTG Solo Saxophones/Samples" / f"ten_f_{number:02d}.flac", tone(43 + number))
-        write(folder / "mtg-sax/MTG Solo Saxophones/Samples" / f"ten_p_{number:02d}.flac", tone(43 + number))
-    kit = folder / "muldjordkit/DrumGizmo/MuldjordKit/Samples"
-    write(kit / "KdrumR/1-KdrumR-KdrumR.flac", tone(36, 0.3))
-    write(kit / "Snare/1-Snare-Snare_top.flac", tone(60, 0.3))
-    return folder
 
 
 def heard(audio: np.ndarray) -> float:
@@ -70,33 +33,9 @@ def heard(audio: np.ndarray) -> float:
     return 69 + 12 * np.log2(strongest * SAMPLE_RATE / size / 440)
 
 
-@pytest.mark.parametrize("note, pitch", [("C4", 60), ("A4", 69), ("As4", 70), ("A#0", 22), ("gb3", 54), ("b2", 47)])
-def test_names_of_notes_are_midi_pitches(note, pitch):
-    assert pitch_of(note) == pitch
-
-
-def test_each_line_of_the_table_names_a_known_instrument_and_a_free_library():
-    table = json.loads(TABLE.read_text(encoding="utf-8"))
-    labels = {entry[0] for entry in PROGRAMS.values()}
-    for entry in table["instruments"]:
-        assert entry["label"] in labels
-        assert table["libraries"][entry["library"]]["licence"].startswith("CC")
-
-
-def test_recordings_get_their_sounding_pitch_and_are_grouped_by_loudness(samples):
-    bank = open_bank(str(samples))
-    assert set(bank.voices) == {*PITCHES, "tenor-sax"}
-    for label, pitches in PITCHES.items():
-        (voice,) = bank.voices[label]
-        assert sorted(recording.pitch for recording in voice.recordings) == list(pitches)
-    assert [voice.name for voice in bank.voices["tenor-sax"]] == ["mtg f", "mtg p"]
-    assert [recording.pitch for recording in bank.voices["tenor-sax"][0].recordings] == [44, 57, 70]
-    assert sorted(bank.drums) == [36, 38]
-
-
 @pytest.mark.parametrize("shift", [-4.0, -1.0, 0.0, 0.5, 3.0])
 def test_a_note_is_the_recording_shifted_by_semitones_and_cut_to_its_length(shift):
-    audio = play_note(tone(60, rate=sampled.BANK_RATE), shift, seconds=0.5, release=0.1)
+    audio = play_note(tone(60, rate=BANK_RATE), shift, seconds=0.5, release=0.1)
     assert len(audio) == round(0.6 * SAMPLE_RATE)
     expected = 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((60 + shift - 69) / 12) * np.arange(len(audio)) / SAMPLE_RATE)
     middle = slice(800, round(0.5 * SAMPLE_RATE))
@@ -105,7 +44,7 @@ def test_a_note_is_the_recording_shifted_by_semitones_and_cut_to_its_length(shif
 
 
 def test_a_long_note_ends_with_its_recording():
-    audio = play_note(tone(60, 0.4, sampled.BANK_RATE), 0.0, seconds=1.0, release=0.1)
+    audio = play_note(tone(60, 0.4, BANK_RATE), 0.0, seconds=1.0, release=0.1)
     assert len(audio) == round(0.4 * SAMPLE_RATE)
 
 
@@ -123,7 +62,7 @@ def test_a_drum_hit_matches_its_velocity_and_silent_recordings_are_left_out(tmp_
     for name, peak in (("empty", 0.001), ("loud", 0.8), ("soft", 0.2)):
         write(tmp_path / f"{name}.wav", peak * 2 * tone(72, 0.3))
     drums = {38: (tuple(str(tmp_path / f"{name}.wav") for name in ("empty", "loud", "soft")), 0.5)}
-    softest_first = [np.abs(hit).max() for hit in sampled.read_hits(drums[38][0])]
+    softest_first = [np.abs(hit).max() for hit in read_hits(drums[38][0])]
     np.testing.assert_allclose(softest_first, [0.25, 1.0], atol=0.01)
     hits = np.array([[0.0, 0.1, 38, 127], [1.0, 1.1, 38, 1], [2.0, 2.1, 99, 127]])
     audio = sampled.play_hits(hits, drums, 3.0, np.random.default_rng(0))

@@ -297,7 +297,7 @@ def _answer(
     open_: Sequence[str] = (),
     remark: str = "",
 ) -> Answer:
-    """Return an answer from its parts, and from what contradicts the paper or is open, by our rule.
+    """Return an answer from its parts, with the findings that contradict the paper or are open by our rule.
 
     ``contrary`` is None if the paper says nothing on the question.
     """

@@ -235,7 +235,7 @@ def _plain(value: float, _: int) -> str:
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """The look of one pretraining set, or of training from scratch, in the figures."""
+    """Colours, hatch, marker and line of one pretraining set, or of training from scratch, in the figures."""
 
     colour: str
     hatch: str
@@ -245,7 +245,7 @@ class SeriesStyle:
 
 
 def series_style(study: Study, pretraining: str | None, ground: int) -> SeriesStyle:
-    """Return the look of a pretraining set; None is training from scratch."""
+    """Return the style of a pretraining set; None is training from scratch."""
     if pretraining is None:
         return SeriesStyle(MUTED[ground], "", "D", "solid", _tint(MUTED[ground], ground, 0.55))
     names = list(study.plan["pretrainings"])
