@@ -67,7 +67,7 @@ def files_of(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def sound(work: Path) -> None:
-    """Write a song, a file that is no audio, and two tracks of stems."""
+    """Write a song, a file that is not audio, and two tracks of stems."""
     rate = 16000
     time = np.arange(6 * rate) / rate
     for shift, track in enumerate(("first song", "second song")):
@@ -82,7 +82,7 @@ def sound(work: Path) -> None:
 
 
 class served:
-    """The page in a process of its own, within the block."""
+    """The page, served by a separate process within the block."""
 
     def __init__(self, work: Path):
         (work / "tmp").mkdir()
@@ -137,7 +137,7 @@ class Visit:
         self.wait(script, css, text, what=f"{text!r} in {css}")
 
     def picture(self, name: str) -> None:
-        time.sleep(0.7)  # what moves has come to rest
+        time.sleep(0.7)  # wait for the animations to end
         self.browser.picture(self.pictures / f"{name}-{self.width}.png")
         wide, seen = self.browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
         assert wide <= seen, f"{name}: the page is {wide} pixels wide on a screen of {seen}"
@@ -164,7 +164,7 @@ class Visit:
         browser.click("#separate")
         self.wait_for_text("#result", "no audio.wav cannot be decoded")
         assert self.nothing_foreign_is_shown()
-        say("a file that is no audio is refused in one sentence")
+        say("a file that is not audio is refused in one sentence")
 
         browser.click("#audio-file button[aria-label='Clear'], #audio-file button[aria-label='Remove this file']")
         self.wait("return document.querySelector('#audio-file input[type=file]')")

@@ -80,7 +80,7 @@ def same(one: dict, other: dict) -> bool:
 
 
 def pickled_globals(path: Path) -> set[str]:
-    """Return the classes and functions that a checkpoint names, without running any of it."""
+    """Return the classes and functions that a checkpoint names, without running it."""
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         operations = list(pickletools.genops(archive.read(name)))
@@ -124,7 +124,7 @@ def test_nussl_loads_it(path, model, tiny_stft):
     assert same(loaded.state_dict(), model.state_dict())
     assert metadata["stft_params"] == tiny_stft and metadata["sample_rate"] == 8000 and metadata["num_channels"] == 1
     assert metadata["nussl_version"] == nussl.__version__
-    # nussl insists on a seed of None, and then calls it unavailable.
+    # nussl requires a seed of None, and returns it as unavailable.
     metadata["trainer.state_dict"]["seed"] = None
     for key, value in TRAINING.items():
         assert metadata[key] == value, key
@@ -158,7 +158,7 @@ def test_nussls_clustering_separator_uses_it(path, mixture):
     np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
 
 
-# What it says of itself -----------------------------------------------------------------------------------------------
+# Its own metadata ----------------------------------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read(path, model, info):
@@ -381,7 +381,7 @@ def test_labels_must_be_as_many_as_masks(path):
 
 
 def test_a_path_in_place_of_a_configuration_is_not_opened(path, tmp_path, small_chimera):
-    # nussl's SeparationModel takes a text for a path where there is such a file.
+    # nussl's SeparationModel treats a text as a path if such a file exists.
     (tmp_path / "config.json").write_text(json.dumps(small_chimera().config))
     change(path, config=str(tmp_path / "config.json"))
     with pytest.raises(CheckpointError):
@@ -424,7 +424,7 @@ def stems(tmp_path) -> Path:
 
 
 def train_as_nussl_does(stems: Path, out: Path, model, mode: str, stft) -> Path:
-    """Train by nussl's trainer and handlers on data that come through our hook; return the best checkpoint."""
+    """Train with nussl's trainer and handlers on our data set; return the best checkpoint."""
     transform = tfm.Compose([tfm.MagnitudeSpectrumApproximation(), tfm.MagnitudeWeights(), tfm.ToSeparationModel()])
     data = nussl.datasets.StemFolder(str(stems), transform=transform, sample_rate=8000, stft_params=stft)
     loader = torch.utils.data.DataLoader(data, batch_size=2)

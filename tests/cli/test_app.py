@@ -138,7 +138,7 @@ def test_an_upload_is_described_and_its_faults_name_no_temporary_folder(song, tm
     assert 'role="alert"' in said and "cut.wav was cut" in said and str(tmp_path) not in said
 
 
-def test_text_of_others_is_escaped_in_an_error():
+def test_markup_in_an_error_is_escaped():
     said = error_box(AudioFileError("<script>alert(1)</script>.wav", "is silent", "Replace it."))
     assert "&lt;script&gt;" in said and "<script>" not in said
     assert "the disk is full" in error_box(OSError(28, "No space left on device", "x"))
@@ -159,7 +159,7 @@ def test_a_spectrogram_shows_a_tone_at_its_place_at_its_level(tmp_path):
 
 
 def test_a_spectrogram_of_a_long_file_has_as_many_columns_and_the_same_tones(tmp_path):
-    """A tone that rises once a minute: each column shows the one of its time."""
+    """A tone that rises once a minute: each column shows the tone of its time."""
     minutes = [500.0, 1000.0, 2000.0]
     sound = np.concatenate([np.sin(2 * np.pi * hertz * np.arange(60 * RATE) / RATE) for hertz in minutes])
     soundfile.write(tmp_path / "long.flac", 0.5 * sound, RATE)
@@ -320,7 +320,7 @@ def test_the_time_that_is_left_is_that_of_the_mean_pace():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of a page in a process of its own, and its folder for temporary files."""
+    """The address of a page in a separate process, and its folder for temporary files."""
     temporary = tmp_path_factory.mktemp("served")
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment |= {"PYTHONUNBUFFERED": "1"}

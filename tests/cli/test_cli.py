@@ -177,7 +177,7 @@ def test_help_versions_and_wrong_options_import_neither_torch_nor_nussl():
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
     assert last.startswith("heavy: []"), last
-    # All of them in one process take less than the limit of each. The bound is wide: other tests run beside this one.
+    # All these commands together stay below the limit. The limit is wide, because other tests run at the same time.
     assert float(last.split()[-1]) < 1.0, last
 
 

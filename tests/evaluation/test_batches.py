@@ -17,7 +17,7 @@ from nussl_transfer.mixing.excerpt import read_excerpt
 
 @pytest.fixture
 def reads(tiny_store, monkeypatch):
-    """What is asked of the store's files: (start, frames) by (track, label)."""
+    """Record the reads of the store's files: (start, frames) by (track, label)."""
     asked = {}
     read = type(tiny_store).read
 
@@ -96,7 +96,7 @@ def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_restored(threa
 
 
 def test_torchs_number_of_threads_is_always_restored(threads, tiny_store):
-    # A generator that is held, half-consumed, would leave torch at one thread.
+    # A half-consumed generator would leave torch at one thread.
     def stop(result):
         raise KeyboardInterrupt
 

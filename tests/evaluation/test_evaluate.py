@@ -61,11 +61,11 @@ def test_drawn_excerpts_depend_on_the_seed_alone_and_stay_within_their_tracks(st
     assert make_excerpts(store, 1.0, count=200, seed=3) == first != make_excerpts(store, 1.0, count=200, seed=4)
     lengths = {track.name: track.frames for track in store.tracks}
     assert all(0 <= e.start and e.start + e.frames <= lengths[e.track] for e in first)
-    # A track is drawn as often as it is long: 40000 of 89000 samples.
+    # A track is drawn in proportion to its length: here 40000 of 89000 samples.
     assert 70 <= sum(e.track == "one" for e in first) <= 110
 
 
-def test_tracks_of_one_stem_are_no_mixtures(tmp_path):
+def test_tracks_of_one_stem_cannot_be_scored_as_mixtures(tmp_path):
     writer = StoreWriter(tmp_path, RATE)
     for label in ("kick", "snare"):
         writer.add(label, None, {label: np.random.default_rng(0).standard_normal(RATE)})
@@ -192,7 +192,7 @@ def test_musevals_ratios_come_on_request(gappy, checkpoint, tmp_path):
     found = [row for row in scores["scores"]["a"] if row["excerpt"] == 1]
     for name in ("sdr", "sir", "sar"):
         np.testing.assert_allclose([row[name] for row in found], expected[name], atol=1e-3)
-        # What SI-SDR leaves out is left out here.
+        # museval's ratios leave out the same references as SI-SDR.
         assert all((row[name] is None) == (row["si_sdr"] is None) for row in scores["scores"]["a"])
         values = [row[name] for row in scores["scores"]["a"] if row[name] is not None]
         assert scores["summary"][2][name] == pytest.approx(np.median(values))
@@ -221,7 +221,7 @@ def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):
 
 @pytest.fixture
 def gappy(tmp_path):
-    """A store in which 'voice' is but noise at -100 dBFS for a second of one track, and missing from the other."""
+    """A store in which 'voice' is only noise at -100 dBFS for a second of one track, and is missing from the other."""
     writer = StoreWriter(tmp_path / "gappy", RATE)
     voice = stem(1, 2 * RATE)
     voice[:RATE] *= 1e-4
@@ -346,7 +346,7 @@ def test_songs_are_the_origins_of_tracks_one_for_each_source(tmp_path):
     writer.add("other", None, {"bass": stem(4)})
     takes = writer.close()
     songs = songs_of(make_excerpts(takes, 2.5), LABELS)
-    # What is not there is of the excerpt's own song.
+    # An absent source counts as the excerpt's first song.
     assert songs == {"bass": ["other", "a song", "a song"], "voice": ["other", "a song", "a song"]}
     excerpts = make_excerpts(takes, 1.0, count=20, coherent=False)
     for label, of_label in songs_of(excerpts, LABELS).items():
@@ -354,7 +354,7 @@ def test_songs_are_the_origins_of_tracks_one_for_each_source(tmp_path):
         assert of_label == [{"other": "other"}.get(track, "a song") for track in tracks]
 
 
-def test_a_summary_is_of_each_label_and_of_all():
+def test_a_summary_has_entries_for_each_label_and_for_all():
     mixed = rows([1.0, 2.0, None, 6.0])
     mixed[3]["label"] = "y"
     assert summarise(mixed) == [
@@ -388,7 +388,7 @@ def test_evaluate_writes_what_it_returns_and_tests_the_first_against_the_rest(st
     expected = np.mean([row["si_sdr"] for row in score(other, store, excerpts, progress=False)])
     found = [e["mean"] for e in scores["summary"] if (e["estimate"], e["label"]) == ("second", None)]
     assert found == pytest.approx([expected])
-    # The same again gives the same file.
+    # A second call gives the same file.
     before = (tmp_path / "run" / "scores.json").read_bytes()
     evaluate(models, store, excerpts=excerpts, out=tmp_path / "run" / "scores.json", oracle=True, progress=False)
     assert (tmp_path / "run" / "scores.json").read_bytes() == before
@@ -429,7 +429,7 @@ def test_an_example_has_all_files_that_the_page_needs(store, checkpoint, tmp_pat
     curve = {"points": [{"iteration": 0, "test_si_sdr": 1.0}], "mixture_si_sdr": 0.0}
     (tmp_path / "curves.json").write_text(json.dumps(dict.fromkeys(models, curve)))
     assert "<h1>Try</h1>" in page.write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
-    # Its sounds and masks are nussl's.
+    # The sounds and masks equal nussl's.
     mixture, _ = soundfile.read(tmp_path / "example" / "mixture.wav")
     separator = DeepMaskEstimation(as_signal(mixture), model_path=str(checkpoint))
     masks = np.load(tmp_path / "example" / "fine-tuned" / "masks.npz")

@@ -1,4 +1,4 @@
-"""Lists of excerpts: JAMS that `jams` itself validates, from which the very same audio is made again."""
+"""Lists of excerpts: `jams` itself validates them, and they reproduce the same audio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nussl_transfer.mixing.mixtures import Mixtures
 from nussl_transfer.store.store import Store, StoreWriter
 
 VALUES = {"time": 0, "duration": 0.5, "confidence": 1}
-# jams validates in a way that jsonschema means to change.
+# jams validates with functions that jsonschema has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing a schema to Validator:DeprecationWarning")
 CHANGED = {"pitch": (-3.0, 3.0), "stretch": (0.8, 1.2), "gain_db": 6.0}
 
@@ -55,7 +55,7 @@ def test_a_list_of_training_mixtures_reproduces_their_audio(drawn, tiny_store):
 
 
 def test_jams_alone_reads_and_validates_a_list(listed, drawn):
-    """In a process that knows nothing of this package: the namespace is one of JAMS' own."""
+    """Read a list in a process without this package: its namespace is JAMS's own."""
     code = f"""
 import sys, jams
 jam = jams.load({str(listed)!r}, validate=True, strict=True)
@@ -73,7 +73,7 @@ print(values["label"], values["source_file"], values["pitch_shift"], values["tim
 
 
 def test_jams_rejects_an_invalid_source(listed):
-    """So that the validation above is one that can fail."""
+    """Show that the validation above can fail."""
     content = json.loads(listed.read_text())
     content["annotations"][0]["data"][0]["value"]["time_stretch"] = -1
     listed.write_text(json.dumps(content))
@@ -114,7 +114,7 @@ def test_a_list_that_is_not_of_this_store_or_not_whole_is_refused(listed, tiny_s
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"excerpts": [{"track": "one"}]}'])
-def test_a_file_that_is_no_jams_is_refused(tmp_path, tiny_store, text):
+def test_a_file_that_is_not_jams_is_refused(tmp_path, tiny_store, text):
     path = tmp_path / "excerpts.json"
     path.write_text(text)
     with pytest.raises(DataError, match="is not a list of excerpts in JAMS.*Make it with make_excerpts"):
@@ -159,7 +159,7 @@ def test_rows_of_an_incoherent_list_name_the_origin_of_each_reference(tiny_store
 
 
 def test_excerpts_of_one_place_in_two_mixtures_are_two_pairs(tiny_store, tmp_path):
-    # With one track as long as the mixtures, every excerpt is of the same place.
+    # With one track as long as the mixtures, every excerpt is at the same place.
     excerpts = make_excerpts(tiny_store.select(names=["song 0"]), 1.0, count=4, coherent=False)
     scores = evaluate({}, tiny_store, excerpts=excerpts, out=tmp_path, oracle=True, progress=False)
     assert len({(row["track"], row["start"]) for row in scores["scores"]["mixture"]}) == 1

@@ -44,7 +44,7 @@ def test_si_sdr_is_nussls_for_loud_soft_and_offset_signals(noise, level, offset)
     estimates = references * [[0.1], [2.0], [-1.0]] + level * generator.normal(-0.2, 0.2 * noise, references.shape)
     expected = by_nussl(references, estimates)  # in float64, as nussl computes what it is given so
     np.testing.assert_allclose(si_sdr(references, estimates), expected, atol=1e-6)
-    # Of float32, as stems are, with an offset of no more than themselves.
+    # float32 like stems, with an offset no larger than the signal.
     if abs(offset) <= 1:
         given = torch.tensor(references, dtype=torch.float32), torch.tensor(estimates, dtype=torch.float32)
         np.testing.assert_allclose(si_sdr(*given), expected, atol=1e-3)
@@ -57,7 +57,7 @@ def test_si_sdr_is_the_ratio_of_the_parts_parallel_and_orthogonal_to_the_referen
     for along, share in ((1.0, 1.0), (1.0, 0.1), (-3.0, 0.5), (0.01, 1.0)):
         expected = 20 * math.log10(abs(along) / share)
         assert float(si_sdr(reference, along * reference + share * across)) == pytest.approx(expected, abs=1e-6)
-        # Neither scale nor offset of either counts.
+        # The scale and the offset of either signal do not matter.
         moved = si_sdr(7 * reference + 2, 5 * (along * reference + share * across) - 1)
         assert float(moved) == pytest.approx(expected)
 
@@ -77,7 +77,7 @@ def test_si_sdr_of_one_estimate_is_taken_against_every_reference():
 
 
 def mixed(seed, samples):
-    """Two references, and estimates that hear the other one and have noise of their own."""
+    """Two references, and estimates that contain some of the other reference and noise."""
     generator = np.random.default_rng(seed)
     references = np.stack([np.convolve(generator.normal(0, 0.1, samples), [1, -a], "same") for a in (0.2, 0.9)])
     heard = np.eye(2) + generator.uniform(0, 0.3, (2, 2))
@@ -113,7 +113,7 @@ def test_bss_eval_leaves_out_silent_signals():
     for name, values in bss_eval(silent, estimates).items():
         np.testing.assert_array_equal(values[:1], np.where(expected[name] > 100, np.inf, expected[name]))
         assert np.isnan(values[1])
-    # An estimate has no part in the ratios of the others.
+    # An estimate does not change the ratios of the others.
     deaf = estimates.copy()
     deaf[0] = 0
     expected = by_museval(references, estimates)

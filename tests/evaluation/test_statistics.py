@@ -69,7 +69,7 @@ def test_the_effect_size_follows_from_scipys_rank_sum():
 
 
 def test_holm_is_the_closed_test_of_bonferronis():
-    """An adjusted p-value is the largest that Bonferroni gives any set of hypotheses which the one is in."""
+    """An adjusted p-value is the largest that Bonferroni gives any set of hypotheses that contains this one."""
     p_values = np.random.default_rng(0).uniform(0, 0.9, 6).tolist()
     expected = [
         max(
@@ -97,7 +97,7 @@ def test_with_a_song_an_excerpt_the_interval_is_scipys_bootstrap():
     expected = scipy.stats.bootstrap(
         (differences,), np.median, n_resamples=20_000, method="percentile", vectorized=True, rng=np.random.default_rng(5)
     ).confidence_interval
-    # Both ends are of the spread of medians; their own error is of the order of its hundredth part.
+    # The random error of either end is about a hundredth of the width of the interval.
     spread = expected.high - expected.low
     assert (low, high) == (pytest.approx(expected.low, abs=spread / 20), pytest.approx(expected.high, abs=spread / 20))
 
@@ -130,7 +130,7 @@ def test_excerpts_of_one_song_are_drawn_together_as_scipy_draws_songs():
     low, high = median_interval(differences, [songs.tolist()])
     spread = expected.high - expected.low
     assert (low, high) == (pytest.approx(expected.low, abs=spread / 15), pytest.approx(expected.high, abs=spread / 15))
-    # As independent, the excerpts would promise much more.
+    # Taken as independent, the excerpts would give a much narrower interval.
     naive_low, naive_high = median_interval(differences, [range(300)])
     assert naive_high - naive_low < 0.5 * spread
 
@@ -139,7 +139,7 @@ def test_repeating_the_same_excerpts_does_not_narrow_the_interval():
     differences = drawn(25)
     once = median_interval(differences, [range(25)])
     assert median_interval(np.repeat(differences, 8), [np.repeat(np.arange(25), 8).tolist()]) == once
-    # Nor do more sources of the same songs; and excerpts may stand in any order.
+    # Neither do more sources of the same songs, nor another order of the excerpts.
     order = np.random.default_rng(2).permutation(25)
     assert median_interval(differences, [range(25), range(25)]) == once
     low, high = median_interval(differences[order], [order.tolist()])
@@ -160,7 +160,7 @@ def test_songs_of_every_source_of_an_incoherent_mixture_count():
 
 
 def test_the_interval_covers_the_truth_as_often_as_stated():
-    """Also where each source of a mixture has its own song; excerpts taken as independent promise too much."""
+    """Also if each source of a mixture has its own song. Excerpts taken as independent give too narrow intervals."""
     generator = np.random.default_rng(4)
     held = np.zeros((3, 100), dtype=bool)
     for trial in range(100):
@@ -186,7 +186,7 @@ def test_one_song_gives_no_interval():
 
 
 def test_a_source_with_few_of_many_songs_has_an_interval():
-    # A draw of 42 songs often has neither 'x' nor 'y': no pair is left of it, and it is left out.
+    # Many draws of 42 songs have neither 'x' nor 'y': they have no pair, and are ignored.
     bass, drums = ["x", "y"] * 100, [str(index % 40) for index in range(200)]
     low, high = median_interval(drawn(200), [bass, drums])
     assert low < np.median(drawn(200)) < high

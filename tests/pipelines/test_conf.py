@@ -1,4 +1,4 @@
-"""The files in recipes/conf: the paper's values, every key there is, the paper's pretrainings and downstream runs."""
+"""The files in recipes/conf: the paper's values, all keys, the paper's pretrainings and downstream runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nussl_transfer.pipelines.experiment_reading import all_keys, read_experimen
 CONF = Path(__file__).parents[2] / "recipes" / "conf"
 FILES = sorted(path for path in CONF.glob("*.yml") if path.stem != "study")  # which is a plan of experiments
 
-# As printed in the paper: section, words, values. Typed here from it, not taken from the code.
+# Sections, words and values as printed in the paper: typed from the paper, not taken from the code.
 PRINTED = {
     "sample_rate": 16000,  # 3.2: "All of our experiments are done at a sampling rate of 16kHz."
     "window_length": 512,  # "a hop length of 128, window length of 512, and the square root of the Hann window"
@@ -43,7 +43,7 @@ PRINTED = {
     "test_excerpts": 1000,  # "evaluated on 1000 samples of test set"
     "significance": 0.001,  # "p < .001"
 }
-# Where each stands in a YAML file.
+# The key of each value in a YAML file.
 KEYS = {
     "pretrain_iterations": "training.iterations.pretrain",
     "finetune_iterations": "training.iterations.finetune",
@@ -78,7 +78,7 @@ def test_the_base_holds_the_values_of_the_dataclass(value):
     assert in_yaml("base.yml", key_of(value)) == getattr(PAPER, value)
 
 
-def test_the_base_is_the_default_and_names_every_key_that_there_is():
+def test_the_base_is_the_default_and_names_every_key():
     assert read_experiment(CONF / "base.yml") == Experiment()
     text = yaml.safe_load((CONF / "base.yml").read_text())
     named = {f"{section}.{key}" for section, keys in text.items() for key in keys}

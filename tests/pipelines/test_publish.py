@@ -109,7 +109,7 @@ def test_the_file_to_separate_with_is_smaller_and_the_full_one_is_the_network_as
 
 
 def test_nussl_alone_opens_it(run, tmp_path):
-    # A process that has mended nussl and imported nothing else of this package: not its losses, builders, separators.
+    # This process imports only the repairs of nussl: no losses, builders or separators of this package.
     folder = publish(run, "tiny-band", "MIT", tmp_path / "releases", half=True)
     np.save(tmp_path / "mix.npy", np.random.default_rng(0).standard_normal((1, 8000)) * 0.1)
     program = """
@@ -210,7 +210,7 @@ def test_a_licence_that_the_hub_does_not_know_is_named(run, tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A server that takes uploads as the hub does; what was uploaded by name, and the requests."""
+    """A server that takes uploads as the hub does; yield the uploaded files by name, and the requests."""
     files, asked = {}, []
 
     class Answer(BaseHTTPRequestHandler):

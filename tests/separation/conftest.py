@@ -52,7 +52,7 @@ def noise():
 
 @pytest.fixture
 def signal():
-    """Return a function that makes a signal of nussl's."""
+    """Return a function that makes a nussl signal."""
 
     def make(audio, rate=RATE):
         return nussl.AudioSignal(audio_data_array=audio, sample_rate=rate)

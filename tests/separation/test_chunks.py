@@ -14,7 +14,7 @@ STFT = STFTParams(512, 128, "sqrt_hann")
 
 
 def joined(frames, chunking, network, cuts=(), rows=1):
-    """Return what comes of numbered frames, handed over in pieces that end at `cuts`."""
+    """Return the output for numbered frames, which come in pieces that end at `cuts`."""
     signal = torch.arange(float(frames)).repeat(rows, 1)[..., None]  # [rows, n, 1]
     pieces = [piece for piece in torch.tensor_split(signal, list(cuts), dim=1) if piece.shape[1]]
     pairs = [(frames.clone(), output) for frames, output in in_chunks(pieces, network, chunking)]
@@ -23,7 +23,7 @@ def joined(frames, chunking, network, cuts=(), rows=1):
 
 
 def numbered(part):
-    """A network that hears a frame from the place of its chunk: it gives the chunk's first frame for all of it."""
+    """A network that returns the first frame of the chunk for each of its frames."""
     return part[:, :1].expand_as(part)
 
 
@@ -41,8 +41,8 @@ def test_every_frame_comes_out_once_and_in_order(batch, overlap):
 def test_inside_a_chunk_the_result_is_the_networks_and_in_overlaps_a_weighted_mean(frames, batch):
     chunking = Chunking(10, 2, batch)
     found = joined(frames, chunking, numbered)[0].numpy()
-    # Computed with all weights at hand: a chunk fades in over the first frames that it has to itself, and is cut off
-    # where it reaches back further.
+    # Compute the expected result frame by frame: a chunk fades in over the tail of the chunk before. The last chunk, which
+    # may start earlier, fades in at its regular start.
     starts = chunking.starts(frames)
     expected = np.full(frames, np.nan)
     for number, start in enumerate(starts):
@@ -105,7 +105,7 @@ def test_no_frame_is_held_longer_than_a_batch_needs():
 def test_chunks_have_the_length_of_the_training_excerpts_or_the_given_one():
     assert chunking_of(10.0, 16000, STFT) == Chunking(1251, 63, 8)
     assert chunking_of(10.0, 16000, STFT, chunk_seconds=2.0).frames == 251
-    # A checkpoint that says nonsense does not decide on the memory.
+    # An absurd length in a checkpoint is ignored, so it does not decide on the memory.
     for nonsense in (float("nan"), -3.0, 0.0, 1e12):
         assert chunking_of(nonsense, 16000, STFT).frames == 1251
 

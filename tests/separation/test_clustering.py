@@ -30,7 +30,7 @@ def array(estimates):
 
 
 def nearest_permutation(ours, theirs):
-    """Return the sources in the order in which they come nearest to others."""
+    """Return the order of our sources that is nearest to theirs."""
     orders = itertools.permutations(range(len(ours)))
     return min((ours[list(order)] for order in orders), key=lambda found: np.abs(found - theirs).sum())
 
@@ -85,7 +85,7 @@ def test_inside_chunks_the_masks_of_given_clusters_are_nussls_on_the_whole_signa
         np.testing.assert_array_equal(separator.clusterer.cluster_centers_, centres)
         masks.append(np.stack([mask.mask for mask in separator.result_masks]))
     difference = np.abs(masks[0] - masks[1])
-    # What a network this small remembers, it remembers for a few frames.
+    # So small a network remembers only a few frames.
     assert np.median(difference) < 1e-6 and difference.mean() < 0.01
     np.testing.assert_allclose(masks[0].sum(axis=0), 1, atol=1e-6)
 

@@ -220,7 +220,7 @@ def test_labels_and_file_names_never_leave_the_folder(tmp_path, make_checkpoint,
     song, out = write(tmp_path / "...wav", noise(1, 4000), format="WAV"), tmp_path / "deep" / "er" / "out"
     paths = list(separate_files([song], model, out, residual=True, progress=False).written[song].values())
     assert len(paths) == 7 and all(path.is_file() for path in paths)
-    # On a disk that ignores case, too, each has its own file.
+    # Each has its own file, even on a disk that ignores case.
     assert len({str(path).casefold() for path in paths}) == 7
     assert [path for path in tmp_path.rglob("*.wav") if out not in path.parents] == [song]
     assert {path.resolve().parent.parent for path in paths} == {out}
@@ -251,7 +251,7 @@ def test_a_name_that_a_disk_would_refuse_is_changed(text, name):
 
 
 def test_naming_many_files_takes_time_in_proportion_to_their_number(tmp_path):
-    """Equal names are the worst case: 20,000 of them one by one against all before took minutes."""
+    """Equal names are the worst case: comparing each of 20,000 with all before it took minutes."""
     started = time.process_time()
     folders = output_folders([tmp_path / f"take {number}" / "mix.wav" for number in range(20_000)], tmp_path / "out")
     assert time.process_time() - started < 10
@@ -343,7 +343,7 @@ def command(tmp_path, checkpoint, noise):
 
 
 def test_a_full_disk_leaves_no_half_file_and_says_so(tmp_path, command, capsys):
-    """The most that a process may write into a file stands for what is left on a disk."""
+    """A limit on the size of files simulates a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -369,7 +369,7 @@ def test_an_interrupt_leaves_no_half_written_file(tmp_path, command, monkeypatch
     written = writing.AudioWriter.write
     monkeypatch.setattr(writing.AudioWriter, "write", interrupted)
     handler = signals.getsignal(signals.SIGTERM)
-    # A shell has what it starts in the background ignore Ctrl-C, these tests perhaps among it.
+    # Programs that a shell starts in the background ignore Ctrl-C; these tests may be among them.
     before = signals.signal(signals.SIGINT, signals.default_int_handler)
     try:
         assert cli.main(command) == status
@@ -402,7 +402,7 @@ def test_layers_that_masks_do_not_need_are_dropped(short_checkpoint):
 
 @pytest.mark.parametrize("options", [{}, {"keep_rate": True, "residual": True, "shifts": 2}])
 def test_memory_does_not_grow_with_the_file(tmp_path, short_checkpoint, options):
-    """The most that NumPy holds at once, of eight seconds and of sixty-four; what torch holds, test_chunks counts."""
+    """Compare NumPy's peak memory for 8 s and for 64 s; test_chunks counts torch's."""
     held = []
     for seconds in (8, 64):
         audio = np.zeros((1, seconds * RATE), np.float32)

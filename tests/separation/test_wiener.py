@@ -58,7 +58,7 @@ def test_estimates_sum_to_the_mixture_where_its_covariance_has_an_inverse_and_wh
 
 
 def test_two_sources_from_two_directions_are_separated_where_masks_fail():
-    """In the second half both play everywhere, and the masks give each a half; two channels suffice for two directions."""
+    """In the second half both play at all points, where masks give each a half; two channels tell two directions apart."""
     generator = torch.Generator().manual_seed(0)
     played = torch.randn(2, 200, 9, generator=generator, dtype=torch.complex128)
     played[0, 50:100] = played[1, :50] = 0

@@ -43,9 +43,9 @@ def plan_of(seeds=(0,), folds=(None,), sources=SOURCES, pretrainings=PRETRAINING
 
 
 def scores_of(name, downstream, fold, shift, sources=SOURCES, excerpts=EXCERPTS):
-    """Score whose difficulty is that of the excerpt: a model is better by about ``shift``."""
+    """Return made-up scores: each excerpt has its difficulty, and a model is better by about ``shift``."""
     labels = sources[downstream]
-    # A list of excerpts is the same whatever the model.
+    # All models have the same list of excerpts.
     of_list = np.random.default_rng([len(downstream), int(fold or 0)])
     difficulty = of_list.normal(0, 3, (len(labels), excerpts))
     coherent = downstream != "packs"
@@ -105,7 +105,7 @@ def folder(tmp_path):
 
 
 def excerpt_scores(folder, seeds=(0, 1), folds=("1", "2"), **wanted):
-    """Works out anew, value by value, what each excerpt of a kind of model scored."""
+    """Compute the score of each excerpt of a kind of model again, value by value."""
     plan = json.loads((folder / "study.json").read_text())
     found = []
     for fold in folds:
@@ -199,7 +199,7 @@ def test_ceilings_count_excerpts_songs_and_silent_references(done):
 def test_every_question_compares_all_of_its_pairs(done):
     _, analysis = done
     asked = [entry["question"] for entry in analysis["comparisons"]]
-    # Of two sets, two pretrainings and two conditions.
+    # Two downstream sets, two pretrainings, two conditions.
     assert {question: asked.count(question) for question in asked} == {"H1": 4, "H2": 4, "R1": 2, "R2": 8}
     for entry in compared(analysis, "H1"):
         assert (entry["condition"], entry["mode"]) == ("none", "whole")
@@ -314,7 +314,7 @@ def test_a_seed_counts_once_it_has_the_folds_of_the_others(tmp_path):
     kind = {"downstream": "choir", "pretraining": "slakh", "condition": "none", "mode": "whole"}
     values = [value for value in excerpt_scores(folder, seeds=(0,), **kind) if value is not None]
     assert list(cell["seeds"]) == ["0"] and cell["mean"] == pytest.approx(np.mean(values))
-    # Without the fold in any seed, both count, and pairs are of the fold that both sides have.
+    # If no seed has the fold, both seeds count, and pairs are from the fold that both sides have.
     (folder / "scores" / "choir.2-slakh-none-whole-0.json").unlink()
     analysis = analyse(folder)
     cell = cell_of(analysis, "choir", "slakh", "none", "whole")

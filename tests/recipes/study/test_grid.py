@@ -53,7 +53,7 @@ def test_medium_has_six_bodies_and_baselines_of_equal_and_of_six_times_the_itera
     equal = medium.experiment(medium.models["choir-scratch_equal-0"])
     long = medium.experiment(medium.models["choir-scratch-0"])
     assert equal == replace(long, training=replace(long.training, iterations=1000))
-    # All else is that of small.
+    # Everything else is as in small.
     small = Grid(study, "small", "there", CONF).experiment(Model("choir", None, None, "scratch", 0))
     assert (long.network, long.data, long.test) == (small.network, small.data, small.test)
 
@@ -96,7 +96,7 @@ def test_the_jobs_of_a_study_have_their_data_sets_and_say_which_are_missing(stud
     said = left_to_do(grid)
     assert "Left out: Slakh, MUSDB+Slakh, Remixpacks." in said
     assert "Missing data sets: MUSDB18 (data/musdb18hq), DagstuhlChoirSet" in said and "Bach10 (" not in said
-    # What a study renders itself is not missing.
+    # Data sets that the study renders are not called missing.
     small = Grid(study, "small", tmp_path, CONF)
     assert [job.name for job in list_jobs(small) if job.rule == "corpus"] == [
         "musdb18", "slakh", "bach10", "choirset", "remixpacks",
@@ -170,7 +170,7 @@ def test_jobs_left_to_do_are_counted_and_their_time_estimated_from_the_finished_
     plan = replace(study, sizes={"tiny": replace(study.sizes["smoke"], conditions=("none",))})
     grid = Grid(plan, "tiny", tmp_path, CONF)  # a body, a baseline, a whole and a mask model
     assert "1 of 1 bodies, 3 of 3 models, 3 of 3 scores. The time can be estimated" in left_to_do(grid)
-    # 8 iterations from scratch, which stand for the 4 of pretraining as well, and 4 each of whole and mask.
+    # 8 iterations from scratch and 4 of pretraining, timed as from scratch; 4 each of whole and mask, timed as whole.
     timed = replace(plan, sizes={"tiny": replace(plan.sizes["tiny"], seconds_per_iteration={"scratch": 300, "whole": 150})})
     assert "about 1.3 hours of jobs, estimated from an earlier study" in left_to_do(Grid(timed, "tiny", tmp_path, CONF))
 

@@ -1,4 +1,4 @@
-"""The smallest study from one command: from nothing to a page, killed on the way, nothing run twice."""
+"""The smallest study from one command: from nothing to a page, killed on the way; no finished job runs again."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_the_page_contains_everything_and_loads_nothing(html):
         sound, _ = soundfile.read(io.BytesIO(base64.b64decode(player["src"].split(",", 1)[1])))
         assert len(sound) == 1600
     assert html.count("Fine-tuned is the network pretrained on Slakh, pitch shift.") == 3
-    # What is wider than a narrow screen scrolls within its own box.
+    # Content wider than a narrow screen scrolls within its own box.
     boxes = [element for element in page.find("div") if element.get("class") == "scroll"]
     assert len(boxes) == len(page.tables) == 6
     identifiers = [element["id"] for element in page.elements if "id" in element]
@@ -260,7 +260,7 @@ def test_differences_that_contradict_the_paper_are_named():
     set_all(study, "H2", **BETTER, median_difference=0.5)
     second = answers(study)[1]
     assert "every augmentation that was measured helped every network" in second.paper
-    # None has a larger gain than incoherent mixing, so that this is not contradicted.
+    # No augmentation has a larger gain than incoherent mixing, so this finding is not contradicted.
     assert "has the largest gain" not in second.paper
 
 
@@ -343,7 +343,7 @@ def test_a_recorded_downstream_set_is_reported_beside_the_rendered_ones():
     assert (
         all("Bach10 (recorded)" in each.detail for each in first.verdicts) and "MUSDB for Bach10 (recorded)" in first.paper
     )
-    # What was not planned of it is not missed.
+    # Models that were not planned are not called missing.
     assert not [each for each in fourth.verdicts if "recorded" in each.detail or "not measured" in each.detail]
     assert "recorded" not in as_markdown(all_tables(study)["table2"])
     assert [axes.get_title("left") for axes in gain_figure(study).axes] == list(DOWNSTREAMS.values())
