@@ -27,8 +27,8 @@ def block_powers(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.add.reduceat(np.square(audio, dtype=np.float64), edges) / np.minimum(step, len(audio) - edges)
 
 
-def active_stretches(powers: np.ndarray, sample_rate: int, frames: int) -> np.ndarray:
-    """Return where a signal is active, as start and end of each stretch in samples; the end is exclusive.
+def active_spans(powers: np.ndarray, sample_rate: int, frames: int) -> np.ndarray:
+    """Return the spans in which a signal is active, as start and end (exclusive) in samples.
 
     Args:
         powers: Mean square of each block, from `block_powers`.
@@ -36,13 +36,13 @@ def active_stretches(powers: np.ndarray, sample_rate: int, frames: int) -> np.nd
         frames: Length of the signal.
 
     Shape:
-        [blocks] -> int64 [stretches, 2]
+        [blocks] -> int64 [spans, 2]
 
-    >>> active_stretches(np.array([0.0, 0.1, 0.1, 0.0, 0.1]), sample_rate=100, frames=45).tolist()
+    >>> active_spans(np.array([0.0, 0.1, 0.1, 0.0, 0.1]), sample_rate=100, frames=45).tolist()
     [[10, 30], [40, 45]]
     """
     active = powers > _ACTIVITY_POWER
-    # A stretch starts or ends where neighbouring blocks differ; padding makes both ends of the signal such places.
+    # A span starts or ends where neighbouring blocks differ. The padding ends a span that touches an end of the signal.
     changes = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]])))
     return np.minimum(changes * block_length(sample_rate), frames).reshape(-1, 2)
 

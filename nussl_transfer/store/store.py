@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..audio.levels import active_stretches, block_powers
+from ..audio.levels import active_spans, block_powers
 from ..errors import DataError
 from ..runtime.files import written_aside
 from .manifest import MIXTURE, Manifest, StoredStem, StoredTrack, read_manifest, write_manifest
@@ -238,11 +238,11 @@ def describe_stem(audio: np.ndarray, sample_rate: int) -> dict:
     Shape:
         audio [frames]
     """
-    stretches = active_stretches(block_powers(audio, sample_rate), sample_rate, len(audio))
+    spans = active_spans(block_powers(audio, sample_rate), sample_rate, len(audio))
     return {
         "rms": float(np.sqrt(np.square(audio, dtype=np.float64).mean())),
         "peak": float(np.abs(audio).max()),
-        "active": stretches.tolist(),
+        "active": spans.tolist(),
     }
 
 

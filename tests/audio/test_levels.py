@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nussl_transfer.audio.levels import ACTIVITY_DBFS, Activity, active_stretches, block_length, block_powers
+from nussl_transfer.audio.levels import ACTIVITY_DBFS, Activity, active_spans, block_length, block_powers
 
 RATE = 8000
 
@@ -14,14 +14,14 @@ RATE = 8000
 def test_a_tone_is_active_above_the_threshold_of_its_power(dbfs, active):
     time = np.arange(RATE) / RATE
     tone = np.sqrt(2) * 10 ** (dbfs / 20) * np.sin(2 * np.pi * 100 * time)  # its power is half the square of its peak
-    found = active_stretches(block_powers(tone, RATE), RATE, len(tone))
+    found = active_spans(block_powers(tone, RATE), RATE, len(tone))
     assert found.tolist() == ([[0, RATE]] if active else [])
 
 
-def test_stretches_start_and_end_with_blocks_and_the_last_with_the_signal():
+def test_spans_start_and_end_with_blocks_and_the_last_with_the_signal():
     audio = np.zeros(2 * RATE + 300)
     audio[RATE // 2 : RATE] = audio[-300:] = 0.5
-    found = active_stretches(block_powers(audio, RATE), RATE, len(audio))
+    found = active_spans(block_powers(audio, RATE), RATE, len(audio))
     assert found.tolist() == [[RATE // 2, RATE], [2 * RATE, 2 * RATE + 300]]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...audio.io import Header, align, blocks, header, mono, summed
-from ...audio.levels import ACTIVITY_BLOCK, ACTIVITY_DBFS, active_stretches, block_length
+from ...audio.levels import ACTIVITY_BLOCK, ACTIVITY_DBFS, active_spans, block_length
 from ...errors import AudioFileError, DataError
 from ..mixture_files import fit_mixture
 from ..tracks import Track, cut
@@ -143,9 +143,9 @@ class _Levels:
             mono_db = float(10 * np.log10(max(variance / in_channels, 1e-12)))
         peak = 0.0 if max(self.high - mean, mean - self.low) < SILENCE else self.peak  # an offset alone is silence
         powers = np.concatenate([*self.active, [self.rest.mean()] if len(self.rest) else []])
-        stretches = active_stretches(powers - mean**2, row.sample_rate, self.frames)
+        spans = active_spans(powers - mean**2, row.sample_rate, self.frames)
         seconds = self.frames / row.sample_rate
-        ends = np.minimum(np.round(stretches / row.sample_rate, 2), seconds)
+        ends = np.minimum(np.round(spans / row.sample_rate, 2), seconds)
         return replace(
             row, seconds=seconds, rms=float(np.sqrt(variance)), peak=peak, mean=float(mean), clipped=self.clipped,
             digest=self.digest.hexdigest(), active=tuple(map(tuple, ends.tolist())),
