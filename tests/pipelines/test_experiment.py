@@ -219,7 +219,7 @@ def test_a_recipe_rejects_the_modes_of_the_other_and_names_it(ask, tmp_path, cap
         words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
         assert main_of(recipe, words) == 2
         said = capsys.readouterr().err
-        assert f"mode '{mode}': this recipe is for" in said and f"Use recipes.{other}" in said
+        assert f"mode '{mode}', but this recipe trains in mode" in said and f"Use recipes.{other}" in said
 
 
 def test_the_papers_network_is_the_default(monkeypatch):

@@ -217,7 +217,7 @@ def test_wrong_options_are_errors_before_a_store_is_made(tmp_path, body):
         (
             {"checkpoint": None, "mode": "mask", "like": body},
             ConfigError,
-            "'mask' needs a pretrained model.*Take mode 'whole'",
+            "'mask' needs a pretrained model.*Use mode 'whole'",
         ),
         ({"checkpoint": "no such model"}, CheckpointError, "no model 'no such model'.*Published models: .*body"),
         ({"training": short(frozen=("mark",))["training"]}, ConfigError, "mark.*recurrent_stack"),
