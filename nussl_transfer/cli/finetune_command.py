@@ -81,7 +81,7 @@ def _add_training_options(group: Group) -> None:
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
     add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate of the layers below the heads")
-    add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the learning rate over N iterations [0]")
+    add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the learning rate over N iterations [100]")
     add("--thaw-after", metavar="N", type=integer(0, 10**9), help="first train only the heads, for N iterations [0]")
     add("--weight-decay", metavar="X", type=number(0, 100), help="use AdamW with this weight decay; 0: Adam [0]")
     add("--dc-weight", metavar="X", type=number(0, 1), help="weight of the clustering loss [0.001]; paper: 0.01")

@@ -37,6 +37,7 @@ from .summary import report_run
 
 # Labels of a mask head that is not trained: two, the fewest that nussl's separators accept.
 UNTRAINED = ("a", "b")
+WARMUP_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def default_training(**changes: Any) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
     They suit minutes of stems and a CPU: batches of 8; the clustering loss at every fourth frame, with a tenth of the
-    paper's weight; twice the paper's learning rate; averaged weights. A new mask head is first fitted by least squares.
-    The best network is the one with the lowest mask loss on the validation mixtures. ``FitConfig()`` itself has the
-    paper's values.
+    paper's weight; twice the paper's learning rate, to which it rises over the first 100 iterations (of fewer than 300,
+    over the first third); averaged weights. A new mask head is first fitted by least squares. The best network is the one
+    with the lowest mask loss on the validation mixtures. ``FitConfig()`` itself has the paper's values.
 
     Args:
         changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`.
@@ -90,6 +91,8 @@ def default_training(**changes: Any) -> FitConfig:
     values = {**ours, "head_mixtures": 256, "choose_by": "mask_loss", **changes}
     iterations = values.get("iterations", PAPER.finetune_iterations)
     values["validate_every"] = min(values.get("validate_every", PAPER.validate_every), max(1, iterations))
+    # Without a warm-up, the first steps undo what least squares gave a wide new network.
+    values.setdefault("warmup_iterations", min(WARMUP_ITERATIONS, iterations // 3))
     return FitConfig(**values)
 
 

@@ -203,7 +203,9 @@ def test_the_papers_options_and_the_defaults_are_as_documented():
     assert (mixtures.excerpt_seconds, mixtures.coherent, training.workers) == (10.0, 1.0, 3)
     ours = default_training(iterations=30)
     assert (ours.batch_size, ours.frame_step, ours.validate_every, ours.choose_by) == (8, 4, 30, "mask_loss")
-    assert training.choose_by == "loss"
+    assert (training.choose_by, training.warmup_iterations) == ("loss", 0)
+    warmed = [default_training(iterations=n).warmup_iterations for n in (1, 30, 300, 2000)]
+    assert warmed == [0, 10, 100, 100] and default_training(warmup_iterations=0).warmup_iterations == 0
     assert (MixtureConfig().excerpt_seconds, MixtureConfig().coherent) == (None, 0.5)
 
 
