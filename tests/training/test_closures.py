@@ -332,7 +332,7 @@ def test_accumulation_below_1_is_an_error(small_chimera):
         closure_for(small_chimera(), "whole", accumulate=0)
 
 
-# No value is read from the device --------------------------------------------------------------------------------------
+# No value is read from the device -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("validates", [False, True])

@@ -116,7 +116,7 @@ def test_a_skipped_step_changes_nothing_but_the_history_of_norms(small_chimera, 
     assert len(spoilt.stepping.autoclip.history) == len(clean.stepping.autoclip.history) + len(BAD)
 
 
-# No value is read from the device --------------------------------------------------------------------------------------
+# No value is read from the device -------------------------------------------------------------------------------------
 
 READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "is_nonzero")
 
