@@ -26,7 +26,7 @@ from ..runtime.signals import Interrupts
 from .closures import LossOptions, TransferClosure, TransferValidationClosure, state_of
 from .config import FitConfig
 from .curve import Curve
-from .loader import Batches, SizedDataset, explain_worker_death
+from .loader import Batches, SizedDataset, loader_processes
 from .optim import WarmUp, optimizer_of, schedule_of
 from .progress import Progress
 from .run import Run
@@ -139,7 +139,7 @@ class Training:
             logger.info("%s: resuming at iteration %d of %d", self.folder.folder, done, config.iterations)
         if config.tensorboard and is_main_process():
             add_tensorboard_handler(str(self.folder.folder / "tensorboard"), self.trainer)
-        with explain_worker_death(self.train_batches, self.valid_batches), self.progress:
+        with loader_processes(self.train_batches, self.valid_batches), self.progress:
             self._validate_if_due()  # before training, or if a signal came before the last validation
             if not (self._is_over(self.trainer) or self.interrupts.name):
                 self.trainer.run(self.train_batches)

@@ -19,7 +19,7 @@ from ..networks.forward import forward
 from ..runtime.log import logger
 from ..runtime.process_group import synchronized
 from ..runtime.reduce import sum_over_processes
-from .loader import Batches, SizedDataset
+from .loader import Batches, SizedDataset, loader_processes
 
 BATCH = 8
 FRAME_STEP = 8  # neighbouring frames are similar: more mixtures help more than more frames of each
@@ -71,9 +71,9 @@ def fit_mask_head(
     inputs = head.linear.in_features + 1
     gram = torch.zeros(len(bands), inputs, inputs, dtype=torch.float64)
     product = torch.zeros(inputs, bins, head.embedding_size, dtype=torch.float64)
-    items = range(min(mixtures, len(train)))
-    with synchronized():
-        for number, batch in enumerate(Batches(train, items, BATCH, workers, "training", device)):
+    batches = Batches(train, range(min(mixtures, len(train))), BATCH, workers, "training", device)
+    with synchronized(), loader_processes(batches):
+        for number, batch in enumerate(batches):
             made = batch if "source_magnitudes" in batch else targets(batch)
             frames = slice(number % FRAME_STEP, None, FRAME_STEP)
             hidden = forward(model, made, [below])[below][:, frames].flatten(0, 1)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,6 +71,9 @@ def _order(seed: int, time: int, length: int) -> np.ndarray:
 class Batches:
     """Batches of a data set's items, in order. Iterate again to make them again.
 
+    An iteration that is left unfinished must be ended by `close`: its loader processes ignore SIGTERM, and Python waits for
+    them when it exits.
+
     In a group of processes, each rank loads its share of every batch.
 
     Args:
@@ -97,6 +100,7 @@ class Batches:
         in_step: bool = False,
     ):
         self.dataset, self.name, self.device, self.in_step = dataset, name, device, in_step
+        self._iteration: Generator[dict, None, None] | None = None
         wholes = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         parts = [rank_share(whole) for whole in wholes]
         self._shares = [len(part) / len(whole) for part, whole in zip(parts, wholes, strict=True)]
@@ -120,12 +124,26 @@ class Batches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[dict]:
+        self.close()
+        self._iteration = self._iterate()
+        return self._iteration
+
+    def close(self) -> None:
+        """End the iteration that was left unfinished, if any, and its loader processes."""
+        if self._iteration is not None:
+            self._iteration.close()
+
+    def _iterate(self) -> Generator[dict, None, None]:
         batches = iter(self.loader)
-        for _ in range(len(self)):
-            with synchronized() if self.in_step else nullcontext():
-                batch = self._made(next(batches))
-            # Copied asynchronously here: nussl's engine would copy each tensor synchronously.
-            yield {name: _sent(value, self.device) for name, value in batch.items()}
+        try:
+            for _ in range(len(self)):
+                with synchronized() if self.in_step else nullcontext():
+                    batch = self._made(next(batches))
+                # Copied asynchronously here: nussl's engine would copy each tensor synchronously.
+                yield {name: _sent(value, self.device) for name, value in batch.items()}
+        finally:
+            # The loader processes end with their iterator, which the traceback of an error would keep.
+            del batches
 
     def whole_batch_losses(self, losses: Sequence[float]) -> list[float]:
         """Return the loss of each whole batch, from this rank's losses of its shares."""
@@ -142,8 +160,8 @@ class Batches:
 
 
 @contextmanager
-def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
-    """Within the block, report the death of a loader process as the item that it was making.
+def loader_processes(*loaders: Batches | None) -> Iterator[None]:
+    """Report the death of a loader process within the block as the item that it was making; end all of them after it.
 
     Raises:
         DataError: A loader process died.
@@ -173,6 +191,10 @@ def explain_worker_death(*loaders: Batches | None) -> Iterator[None]:
             f"A loader process died at {' and '.join(what) or 'its start'}: {reason}. {advice} The same command resumes "
             "from the last save."
         ) from error
+    finally:
+        for loader in loaders:
+            if loader is not None:
+                loader.close()
 
 
 def describe_item(dataset: SizedDataset, index: int) -> str:

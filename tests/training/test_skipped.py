@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 
@@ -124,6 +125,8 @@ def fail():
 def test_an_item_that_cannot_be_made_is_reported_with_its_tracks(train, unbroken, tiny_store, workers):
     with pytest.raises(DataError) as told:
         train(mixtures=at_item(13, fail), workers=workers)
+    # Loader processes ignore SIGTERM, so Python would wait for them forever when it exits.
+    assert told.tb is not None and not multiprocessing.active_children()
     item = Mixtures(tiny_store, MixtureConfig(0.1, coherent=0.5), 24, 1).draw(13)
     made_of = "; ".join(
         f"track {name!r}: {', '.join(found.label for found in item if found.track.name == name)}"
