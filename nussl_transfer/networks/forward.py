@@ -284,7 +284,7 @@ class ForwardPass:
 
 
 def over_processes(model: SeparationModel) -> dict[str, Override]:
-    """Return overrides that normalise over the whole batch, of which each process holds a part; one process needs none.
+    """Return overrides that normalise over the parts of a batch in all processes; a single process needs none.
 
     Raises:
         ConfigError: A layer other than nussl's BatchNorm holds a batch normalisation in training.

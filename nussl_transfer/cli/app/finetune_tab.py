@@ -23,7 +23,7 @@ from .boxes import error_box, few, note_box, pretty_seconds, rendered
 from .separate_tab import Choice
 from .training import Training, TrainingStatus
 
-# Validations in a whole run, each of which adds a point to the curve.
+# Number of validations in a whole run. Each adds a point to the curve.
 POINTS = 20
 SECONDS_BETWEEN_UPDATES = 1.5
 ITERATIONS = 300  # minutes on a CPU; the command's own default takes hours there
