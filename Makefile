@@ -1,5 +1,5 @@
-# All tasks of the project, as `make NAME`; `make` alone lists them. The first one builds an environment in .venv.
-# Nothing outside this folder is changed.
+# All tasks of the project, as `make NAME`; `make` alone lists them. The first task that you run builds an environment in
+# .venv. Only test-slurm and test-hosts, which need root, change anything outside this folder.
 
 VENV := .venv
 PY := $(VENV)/bin/python

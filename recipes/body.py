@@ -83,8 +83,8 @@ class FamilyMixtures(Dataset):
     def __getitem__(self, index: int) -> dict:
         part = self.part_of(index)
         family = torch.zeros(MOST_SOURCES, dtype=torch.int64)
-        for place, excerpt in enumerate(part.draw(index)):
-            family[place] = FAMILIES.index(family_of(excerpt.label))
+        for number, excerpt in enumerate(part.draw(index)):
+            family[number] = FAMILIES.index(family_of(excerpt.label))
         return {**part[index], "family": family}
 
     def part_of(self, index: int) -> Mixtures:

@@ -83,7 +83,7 @@ def augment(
     if pitch == 0 and stretch == 1:
         return _placed(audio[before:], samples, 0)
     framed = _placed(audio[max(0, before - context) :], excerpt + 2 * context, max(0, context - before))
-    # The cheaper order: a higher pitch leaves fewer samples to scale afterwards, a lower pitch has fewer before.
+    # Scale time while the signal is short: resampling shortens it for a higher pitch, and lengthens it for a lower one.
     if ratio > 1:
         changed = _scale_time(_change_rate(framed, ratio, sample_rate), stretch / ratio, sample_rate)
     else:
@@ -120,7 +120,7 @@ def _check_size(pitch: float, stretch: float) -> None:
 
 
 def _placed(audio: np.ndarray, samples: int, start: int) -> np.ndarray:
-    """Return ``samples`` samples: the audio from ``start`` on, cut to fit, and silence around it."""
+    """Return ``samples`` samples of silence into which the audio is put at ``start``, cut to fit."""
     placed = np.zeros(samples, dtype=np.float32)
     inside = audio[: samples - start]
     placed[start : start + len(inside)] = inside

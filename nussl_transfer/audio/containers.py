@@ -84,7 +84,7 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
 
 
 def overflowing_bytes(file: BinaryIO, size: int) -> int:
-    """Return how many bytes follow the declared samples of a WAV above 4 GiB whose 32-bit size wrapped around; else 0."""
+    """Return how many bytes a WAV above 4 GiB has beyond its declared size, a 32-bit number that wrapped around; else 0."""
     if size < 1 << 32 or file.read(12)[:4] not in (b"RIFF", b"RIFX"):
         return 0
     file.seek(0)

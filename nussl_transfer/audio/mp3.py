@@ -31,7 +31,7 @@ _BIT_RATES = {
 }
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's two bits
 # Offsets of a Xing or Info tag in its frame: behind header (4 bytes), CRC (0 or 2) and side information (9, 17 or 32).
-_XING_PLACES = (13, 15, 21, 23, 36, 38)
+_XING_OFFSETS = (13, 15, 21, 23, 36, 38)
 # This many frames of one format in a row prove audio: in other data, three in a row are rarer than 1 in 10^8.
 _PROOF = 3
 # An Info frame may promise this many more frames than there are: encoders disagree on whether it counts itself.
@@ -233,7 +233,7 @@ def _tag_length(data: mmap.mmap | bytes, position: int) -> int:
 
 def _promised_frames(frame: bytes) -> int | None:
     """Return the number of frames that a Xing, Info or VBRI frame gives, 0 if it gives none; None for a frame of audio."""
-    for at in _XING_PLACES:
+    for at in _XING_OFFSETS:
         if frame[at : at + 4] in (b"Xing", b"Info") and len(frame) >= at + 12:
             flags, count = struct.unpack(">II", frame[at + 4 : at + 12])
             return count if flags & 1 else 0

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from .options import add_folders, add_stem_options, add_test_seconds, few_paths, one_or_all, stem_options
+from .options import add_folders, add_stem_options, add_test_seconds, joined_paths, one_or_all, stem_options
 from .parsers import PROGRAM, Parser, integer
 
 
@@ -73,7 +73,7 @@ def check(data: list[Path], deep: bool = False, json_: Path | None = None, files
     if json_ == Path("-"):
         print(as_json)
     else:
-        print(f"{few_paths(data)} is read as {name}.\n{found.table(files or None)}")
+        print(f"{joined_paths(data)} is read as {name}.\n{found.table(files or None)}")
         if found.untrainable:
             print(f"Training on it is impossible: {found.untrainable}.")
         if json_ is not None:
@@ -109,7 +109,7 @@ def prepare(data: list[Path], out: Path, **given: Any) -> None:
     options = stem_options(given)
     name, tracks = open_tracks(one_or_all(data), options)
     store = prepare(tracks, out, dataset=name, options=options, **given)
-    print(f"{few_paths(data)} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
+    print(f"{joined_paths(data)} is read as {name}. Store {out}: {len(store.tracks)} tracks at {store.sample_rate} Hz.")
     for label in store.labels:
         print(f"  {label:<20} {store.minutes(label):6.1f} minutes")
     print(f"Next: {PROGRAM} finetune {shlex.quote(str(out))} --out RUN")

@@ -65,7 +65,7 @@ def _add_mixture_options(group: Group) -> None:
     group.add_argument(
         "--excerpt-seconds", metavar="S", type=seconds, help="length of a mixture; the model's when not given"
     )
-    group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share whose stems come from one track [0.5]")
+    group.add_argument("--coherent", metavar="SHARE", type=number(0, 1), help="share of mixtures from one track [0.5]")
     group.add_argument("--sounding", action="store_true", help="only excerpts in which every source sounds")
     group.add_argument("--pitch", metavar="N", type=semitones, help="shift pitch by up to N semitones; paper: 3")
     group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")

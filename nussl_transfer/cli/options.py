@@ -70,7 +70,7 @@ def one_or_all(paths: list[Path]) -> Path | list[Path]:
     return paths[0] if len(paths) == 1 else paths
 
 
-def few_paths(paths: list[Path]) -> str:
+def joined_paths(paths: list[Path]) -> str:
     """Return paths as text for a message."""
     return ", ".join(map(str, paths))
 

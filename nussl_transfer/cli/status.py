@@ -5,7 +5,7 @@ status  meaning
 ======  ================================================================================================
 0       done; or SIGTERM stopped a training run, which saved everything
 1       `check` found an error, or `separate` could not separate every file
-2       the input or an option is wrong
+2       the input or an option is wrong, or the system reports an error, such as a full disk
 130     Ctrl-C
 141     the program that reads the output closed it (``| head``)
 143     SIGTERM

@@ -1,7 +1,7 @@
-"""Run nussl 1.1.9 on today's packages: each repair is confined to nussl's own modules.
+"""Run nussl 1.1.9 on today's packages.
 
-* ``imports``: context managers that hold only while nussl is imported.
-* ``patches``: repairs of nussl's modules afterwards.
+* ``imports``: changes of other packages, undone as soon as nussl is imported.
+* ``patches``: repairs of nussl's own modules afterwards.
 * ``cache``: safe reading of nussl's cached data sets.
 """
 

@@ -66,7 +66,7 @@ def item_globals() -> list[tuple[Any, str]]:
     return [
         *checkpoint_globals(),
         (_BlankSignal, f"{AudioSignal.__module__}.{AudioSignal.__qualname__}"),
-        (AudioSignal, "\n"),  # a file may fill one but not call the class: no name in a file contains a line break
+        (AudioSignal, "\n"),  # lets a file fill one, but not call the class: no name in a file has a line break
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),
         (np.ndarray, "numpy.ndarray"),

@@ -1,4 +1,4 @@
-"""Context managers that hold while nussl 1.1.9 is imported on today's packages.
+"""Context managers in which nussl 1.1.9 is imported on today's packages.
 
 nussl reads names at import that other packages have since dropped. Each context manager below puts such names back
 until the import has ended, and does nothing where they still exist.

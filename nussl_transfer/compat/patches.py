@@ -1,6 +1,8 @@
-"""Repair nussl 1.1.9 once it is imported: one function per repair, confined to nussl's own modules.
+"""Repair nussl 1.1.9 once it is imported: one function per repair.
 
-Each function first checks that the repair is needed: a second call, or an old enough package, changes nothing.
+The repairs change nussl's own modules only, with two exceptions: nussl's classes join torch's list of safe classes, and our
+codec joins numcodecs' registry. A second call of a function changes nothing. Some repairs are skipped if the package that
+they are about is old enough not to need them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ SPLIT_NAMES = {
     "test": ("test", "tt", "eval"),
 }
 _SPLIT_OF = {alias: split for split, aliases in SPLIT_NAMES.items() for alias in aliases}
-# In the order in which they are preferred for checking.
+# Names of mixture files. A track's mixture is the first of these that it has.
 MIXTURES = ("mixture", "mix", "linear_mixture")
 # Sums of other stems. Read as stems, they would count the others twice.
 SUBMIXES = ("accompaniment", "residual", "residuals", "instrumental", "instrumentals")
@@ -71,20 +71,24 @@ class Scan:
 
 @dataclass(frozen=True)
 class AudioFolder:
-    """A folder that directly holds audio: its place below the root without the split, its split, and its files.
+    """A folder that directly holds audio.
 
-    ``prefix`` is the split's folder as it is spelt on disk, or ''.
+    Attributes:
+        path: Its path below the root, without the folder of the split.
+        split: 'train', 'valid', 'test' or None.
+        prefix: The folder of the split as it is spelt on disk, or ''.
+        files: Its audio files.
     """
 
-    place: PurePosixPath
+    path: PurePosixPath
     split: str | None
     prefix: str
     files: tuple[Path, ...]
 
     @property
     def name(self) -> str:
-        """Return the place below the root, the split's folder included; '' for the root itself."""
-        name = str(PurePosixPath(self.prefix, self.place))
+        """Return the path below the root, with the folder of the split; '' for the root itself."""
+        name = str(PurePosixPath(self.prefix, self.path))
         return "" if name == "." else name
 
 
@@ -197,9 +201,9 @@ def describe_skipped(found: Scan) -> list[str]:
         sentences.append(
             f"{len(found.hidden)} hidden, skipped: {few(found.hidden)}. Rename them without the leading dot to use them"
         )
-    for place, kind in sorted(found.own.items()):
+    for path, kind in sorted(found.own.items()):
         verb = "holds" if kind == "separated stems" else "is"  # it may hold other files too
-        sentences.append(f"{place} {verb} {kind} of this program, skipped")
+        sentences.append(f"{path} {verb} {kind} of this program, skipped")
     return sentences
 
 
@@ -322,14 +326,14 @@ def find_audio_folders(folder: Path, files: Sequence[PurePosixPath]) -> list[Aud
     stray = [file for file in files if len(file.parts) == 1]
     splits = _split_folders(tops, files)
     _check_placement(root, tops, splits, stray)
-    places: dict[PurePosixPath, list[Path]] = {}
+    files_in: dict[PurePosixPath, list[Path]] = {}
     for file in files:
         # Loose files beside folders can only be mixtures (others raised an error above); they belong to no track.
         if len(file.parts) > 1 or not tops:
-            places.setdefault(file.parent, []).append(root / file)
+            files_in.setdefault(file.parent, []).append(root / file)
     if not splits:
-        return [AudioFolder(place, None, "", tuple(inside)) for place, inside in sorted(places.items())]
-    return [_folder_in_split(root, place, inside) for place, inside in sorted(places.items())]
+        return [AudioFolder(path, None, "", tuple(inside)) for path, inside in sorted(files_in.items())]
+    return [_folder_in_split(root, path, inside) for path, inside in sorted(files_in.items())]
 
 
 def _split_folders(tops: set[str], files: Sequence[PurePosixPath]) -> set[str]:
@@ -361,11 +365,11 @@ def _check_placement(root: Path, tops: set[str], splits: set[str], stray: Sequen
         raise LayoutError(f"{root} has folders of audio ({few(tops)}), and audio beside them: {few(loose)}. {what_to_do}")
 
 
-def _folder_in_split(root: Path, place: PurePosixPath, files: Sequence[Path]) -> AudioFolder:
-    prefix, *inner = place.parts
+def _folder_in_split(root: Path, path: PurePosixPath, files: Sequence[Path]) -> AudioFolder:
+    prefix, *inner = path.parts
     if not inner:
         raise LayoutError(
-            f"{root / place} holds audio directly ({few(file.name for file in files)}); expected a folder for each track, "
-            f"{place}/<track>/<stem>.wav. Make these folders."
+            f"{root / path} holds audio directly ({few(file.name for file in files)}); expected a folder for each track, "
+            f"{path}/<track>/<stem>.wav. Make these folders."
         )
     return AudioFolder(PurePosixPath(*inner), split_of(prefix), prefix, tuple(files))

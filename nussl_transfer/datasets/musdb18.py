@@ -45,9 +45,9 @@ class MUSDB18(StemDataset):
     stems. The files that ``musdbconvert`` adds, accompaniment and linear_mixture, are not stems.
 
     Known defects (the data set's own errata): 'PR - Oh No' has a mixture that is not the sum of its stems; in
-    'Al James - Schoolboy Facination' vocals are heard in other, in 'Chris Durban - Celebrate' and 'Hop Along - Sister
-    Cities' other stems in vocals, in 'Detsky Sad - Walkie Talkie' and 'Leaf - Wicked' other in drums, in 'Enda
-    Reilly - Cur An Long Ag Seol' speech in other.
+    'Al James - Schoolboy Facination' the stem ``other`` holds vocals; in 'Chris Durban - Celebrate' and 'Hop Along -
+    Sister Cities' ``vocals`` holds sounds of other stems; in 'Detsky Sad - Walkie Talkie' and 'Leaf - Wicked' ``drums``
+    holds sounds of ``other``; in 'Enda Reilly - Cur An Long Ag Seol' ``other`` holds speech.
 
     Args:
         folder: Where the data set lies.
@@ -104,7 +104,7 @@ class _Song:
     """The files of one song; ``subset`` is 'train', 'test' or None."""
 
     name: str
-    place: Path
+    folder: Path
     stems: dict[str, Path] = field(default_factory=dict)
     container: Path | None = None
     mixture: Path | None = None
@@ -112,7 +112,7 @@ class _Song:
 
     @property
     def subset(self) -> str | None:
-        name = self.place.name.lower()
+        name = self.folder.name.lower()
         return name if name in _SUBSETS else None
 
 
@@ -170,11 +170,11 @@ def _files(song: _Song) -> tuple[dict[str, Path], Path | None, list[Path]]:
 
 
 def _check_unique(folder: Path, songs: Sequence[_Song]) -> None:
-    places: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for song in songs:
-        if song.name in places:
+        if song.name in folders:
             raise DataError(
-                f"{folder} holds song {song.name!r} of MUSDB18 twice, in {places[song.name]} and in {song.place}. Give the "
-                "folder of one copy."
+                f"{folder} holds song {song.name!r} of MUSDB18 twice, in {folders[song.name]} and in {song.folder}. Give "
+                "the folder of one copy."
             )
-        places[song.name] = song.place
+        folders[song.name] = song.folder

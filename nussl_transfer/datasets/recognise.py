@@ -90,7 +90,7 @@ def _open(folder: Path, options: StemOptions) -> tuple[str, list[Track]]:
 
 
 def _joined(folders: Sequence[Path], options: StemOptions) -> tuple[str, list[Track]]:
-    """Return the names of the data sets of several folders, and all tracks; equal names get the folder's name in front."""
+    """Return the names of the data sets of several folders, and all tracks; equal track names get the folder's in front."""
     if not folders:
         raise DataError("No folder of stems was given. Give one or more.")
     opened = [_open(folder, options) for folder in folders]
@@ -226,7 +226,7 @@ def nearest_layouts(files: Sequence[PurePosixPath]) -> str:
         rest = sorted(set(files) - set(fit))
         but = f", not {few(rest, 2)}" if fit and rest else ""
         lines.append(f"  {tree}: {len(fit)} of {len(files)} files fit{but}")
-    lines.append("Folders train, valid and test may lie above.")
+    lines.append("Each layout may lie below folders train, valid and test.")
     return "\n".join(lines)
 
 

@@ -46,7 +46,8 @@ _WORDS = 2
 # Words that describe a file, not a song.
 _FILE_WORDS = STEM_WORDS | {"bpm", "crash", "loop", "mono", "multitrack", "multitracks", "ride", "stem", "stems", "stereo",
                             "take", "wav", "wavs"}  # fmt: skip
-_SHARE = 0.1
+# The share of each label's files that goes to the test, and again to validation.
+_HELD_OUT_SHARE = 0.1
 # The share of a folder's files that the script of Remixpacks' author trains on.
 _AUTHOR_SHARE = 0.9
 
@@ -183,7 +184,7 @@ def _roots(folder: Path, files: Sequence[PurePosixPath], mixed: bool) -> dict[Pa
 
 
 def _kind(root: PurePosixPath) -> str:
-    """Return the kind of the files below a folder: 'pure' (one fine label each), 'mixed', 'simple' (coarse labels) ..."""
+    """Return the kind of the files below a folder: 'pure', 'mixed', or, with coarse labels, 'simple' or 'simple mixed'."""
     names = {part.lower() for part in root.parts}
     if "mixed" in names:
         return "mixed"
@@ -329,7 +330,7 @@ def _draw(side: str, order: list[str], labels: dict, total: Counter, left: Count
     taken: Counter[str] = Counter()
 
     def is_full(label: str) -> bool:
-        return taken[label] >= max(1, round(_SHARE * total[label]))
+        return taken[label] >= max(1, round(_HELD_OUT_SHARE * total[label]))
 
     # Rare labels come first, and songs that overfill no other label: else a side would take too much of common labels.
     for label in sorted(total, key=lambda label: (total[label], label)):
@@ -367,7 +368,7 @@ def split_as_author(root: Path, tracks: Sequence[Track]) -> list[Track]:
         chosen = draws.choice(len(names), size=int(np.floor(len(names) * _AUTHOR_SHARE)), replace=False)
         train |= {(label, names[index]) for index in chosen}
     sides = {True: "train", False: "test"}
-    return [replace(track, split=sides[_place(track) in train]) for track in tracks]
+    return [replace(track, split=sides[_label_and_file(track) in train]) for track in tracks]
 
 
 def on_two_sides(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[str]:
@@ -381,10 +382,10 @@ def on_two_sides(tracks: Sequence[Track], songs: Mapping[str, str]) -> list[str]
 def _pack(path: Path, packs: str) -> str:
     """Return the pack that a link points into, directly or through other links, even if it does not exist; else ''."""
     parts = PurePath(os.path.realpath(path)).parts if path.is_symlink() else ()
-    place = parts.index(packs) + 1 if packs in parts else len(parts)
-    return normalise(parts[place]) if len(parts) > place + 1 else ""
+    index = parts.index(packs) + 1 if packs in parts else len(parts)
+    return normalise(parts[index]) if len(parts) > index + 1 else ""
 
 
-def _place(track: Track) -> tuple[str, str]:
+def _label_and_file(track: Track) -> tuple[str, str]:
     (path,) = next(iter(track.stems.values()))
     return path.parent.name, path.name

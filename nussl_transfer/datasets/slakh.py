@@ -100,10 +100,10 @@ class Slakh(StemDataset):
     def recognises(cls, folder: str | Path) -> bool:
         """Tell whether a folder holds tracks of Slakh and no other audio."""
         try:
-            places, others = find_track_files(Path(folder), IgnorePatterns())
+            track_folders, others = find_track_folders(Path(folder), IgnorePatterns())
         except DataError:
             return False
-        return not others and any(place.stems or place.mixture for place in places)
+        return not others and any(one.stems or one.mixture for one in track_folders)
 
     @classmethod
     def _find(
@@ -118,67 +118,65 @@ class Slakh(StemDataset):
         if groups and members_of(groups).keys() & (SOURCES["classes"].keys() - SOURCES["paper"].keys()):
             sources = "classes"  # groups of the user's own, made of the families
         labels = label_of_programs(sources)
-        places = _with_stems(find_track_files(folder, ignore)[0])
-        if not places:
+        track_folders = _with_stems(find_track_folders(folder, ignore)[0])
+        if not track_folders:
             raise DataError(
                 f"{folder} holds no track of Slakh, a folder such as Track00001 with metadata.yaml and stems/S00.flac. "
                 "Give the folder that holds the tracks, or their splits, as unpacked."
             )
-        check_unique(folder, places)
-        about = _metadata(folder, places)
+        check_unique(folder, track_folders)
+        about = _metadata(folder, track_folders)
         # A track whose MIDI file is unknown is a group of its own.
-        midi = {place.number: about[place.name].midi or midi_md5(place.midi) or place.name for place in places}
+        midi = {one.number: about[one.name].midi or midi_md5(one.midi) or one.name for one in track_folders}
         splits = split_of_tracks(midi, split_scheme, split_seed)
-        if len(splits) < len(places):
-            logger.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, len(places) - len(splits), len(places))
-        used = [place for place in places if place.number in splits]
+        if len(splits) < len(track_folders):
+            left = len(track_folders) - len(splits)
+            logger.info("split_scheme=%r leaves out %d of %d tracks", split_scheme, left, len(track_folders))
+        used = [one for one in track_folders if one.number in splits]
         if not used:
             raise DataError(
-                f"split_scheme={split_scheme!r} leaves out all {len(places)} tracks of {folder}. Use "
+                f"split_scheme={split_scheme!r} leaves out all {len(track_folders)} tracks of {folder}. Use "
                 "split_scheme='grouped'."
             )
         _log_audio(used, about)
-        return [
-            replace(_track(place, about[place.name], labels, splits[place.number]), origin=midi[place.number])
-            for place in used
-        ]
+        return [replace(_track(one, about[one.name], labels, splits[one.number]), origin=midi[one.number]) for one in used]
 
 
-def _with_stems(places: Sequence[TrackFiles]) -> list[TrackFiles]:
-    silent = [place.name for place in places if not place.stems]
+def _with_stems(track_folders: Sequence[TrackFolder]) -> list[TrackFolder]:
+    silent = [one.name for one in track_folders if not one.stems]
     if silent:
         logger.warning("left out, without audio in their folder stems: %s", few(silent))
-    return [place for place in places if place.stems]
+    return [one for one in track_folders if one.stems]
 
 
-def _metadata(folder: Path, places: Sequence[TrackFiles]) -> dict[str, Metadata]:
+def _metadata(folder: Path, track_folders: Sequence[TrackFolder]) -> dict[str, Metadata]:
     about, wrong = {}, []
-    for place in places:
+    for track_folder in track_folders:
         try:
-            about[place.name] = read_metadata(place.folder / "metadata.yaml")
+            about[track_folder.name] = read_metadata(track_folder.path / "metadata.yaml")
         except DataError as error:
-            wrong.append(f"\n  {place.name} {error}")
+            wrong.append(f"\n  {track_folder.name} {error}")
     if wrong:
         raise DataError(
-            f"{len(wrong)} of {len(places)} tracks in {folder} do not say which instruments their stems are:"
+            f"{len(wrong)} of {len(track_folders)} tracks in {folder} do not say which instruments their stems are:"
             f"{''.join(wrong)}\nCopy these files again from the archive, or skip the tracks with `ignore`."
         )
     return about
 
 
-def _log_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> None:
+def _log_audio(track_folders: Sequence[TrackFolder], about: Mapping[str, Metadata]) -> None:
     """Log where the files and metadata.yaml differ, and the stems of white noise."""
     absent: list[str] = []
     never_made: list[str] = []
     unlisted: list[str] = []
     noise: list[str] = []
-    for place in places:
-        stems = about[place.name].stems
+    for track_folder in track_folders:
+        stems = about[track_folder.name].stems
         for name, entry in stems.items():
-            if name not in place.stems and entry.saved:
-                (absent if entry.rendered else never_made).append(f"{place.name} {name}")
-        unlisted += [f"{place.name} {name}" for name in place.stems if name not in stems]
-        noise += [f"{place.name} {name}" for name in place.stems if _is_noise(place, name)]
+            if name not in track_folder.stems and entry.saved:
+                (absent if entry.rendered else never_made).append(f"{track_folder.name} {name}")
+        unlisted += [f"{track_folder.name} {name}" for name in track_folder.stems if name not in stems]
+        noise += [f"{track_folder.name} {name}" for name in track_folder.stems if _is_noise(track_folder, name)]
     if never_made:
         logger.info("%d stems have MIDI and no audio: %s", len(never_made), few(never_made))
     for found, what in (
@@ -190,26 +188,27 @@ def _log_audio(places: Sequence[TrackFiles], about: Mapping[str, Metadata]) -> N
             logger.warning("%d stems are %s: %s", len(found), what, few(found, 9))
 
 
-def _track(place: TrackFiles, about: Metadata, labels: Mapping[int, str], split: str) -> Track:
+def _track(track_folder: TrackFolder, about: Metadata, labels: Mapping[int, str], split: str) -> Track:
     label_of = {
         name: labels[about.stems[name].program]
-        for name in sorted(place.stems)
-        if name in about.stems and about.stems[name].program in labels and not _is_noise(place, name)
+        for name in sorted(track_folder.stems)
+        if name in about.stems and about.stems[name].program in labels and not _is_noise(track_folder, name)
     }
     for number, *pair in IDENTICAL:
         # Within one source the same sound may occur twice, as in the mixture; in two sources it could not be separated.
-        if place.name == f"Track{number}" and len({label_of.get(name) for name in pair} - {None}) == 2:
-            logger.warning("%s: %s are the same sound in two sources, and left out", place.name, " and ".join(pair))
+        if track_folder.name == f"Track{number}" and len({label_of.get(name) for name in pair} - {None}) == 2:
+            logger.warning("%s: %s are the same sound in two sources, and left out", track_folder.name, " and ".join(pair))
             label_of = {name: label for name, label in label_of.items() if name not in pair}
     stems: dict[str, tuple[Path, ...]] = {}
     for name, label in label_of.items():
-        stems[label] = (*stems.get(label, ()), place.stems[name])
-    left = [path for name, path in place.stems.items() if name not in label_of]
-    return Track(place.name, dict(sorted(stems.items())), split, place.mixture, tuple(sorted([*left, *place.extra])))
+        stems[label] = (*stems.get(label, ()), track_folder.stems[name])
+    left = [path for name, path in track_folder.stems.items() if name not in label_of]
+    left_out = tuple(sorted([*left, *track_folder.extra]))
+    return Track(track_folder.name, dict(sorted(stems.items())), split, track_folder.mixture, left_out)
 
 
-def _is_noise(place: TrackFiles, name: str) -> bool:
-    return f"{place.number:05d}-{name}" in WHITE_NOISE
+def _is_noise(track_folder: TrackFolder, name: str) -> bool:
+    return f"{track_folder.number:05d}-{name}" in WHITE_NOISE
 
 
 # Sources
@@ -247,10 +246,10 @@ def label_of_programs(sources: str | Mapping[str, Iterable[int]]) -> dict[int, s
 
 
 @dataclass
-class TrackFiles:
-    """The files of one track: ``stems`` by their names, 'S00'; ``extra`` holds audio that is no stem."""
+class TrackFolder:
+    """The folder of one track: ``stems`` by their names, 'S00'; ``extra`` holds audio that is no stem."""
 
-    folder: Path
+    path: Path
     stems: dict[str, Path] = field(default_factory=dict)
     mixture: Path | None = None
     midi: Path | None = None
@@ -259,7 +258,7 @@ class TrackFiles:
     @property
     def name(self) -> str:
         """Return the name of the track, which is that of its folder."""
-        return self.folder.name
+        return self.path.name
 
     @property
     def number(self) -> int:
@@ -267,9 +266,9 @@ class TrackFiles:
         return int(self.name.removeprefix("Track"))
 
 
-def find_track_files(folder: Path, ignore: IgnorePatterns) -> tuple[list[TrackFiles], list[Path]]:
-    """Return the files of each track below a folder, and the other audio files."""
-    places: dict[Path, TrackFiles] = {}
+def find_track_folders(folder: Path, ignore: IgnorePatterns) -> tuple[list[TrackFolder], list[Path]]:
+    """Return the folder of each track below a folder, and the audio files that are in none."""
+    track_folders: dict[Path, TrackFolder] = {}
     others: list[Path] = []
     for file in find_files(folder, ignore):
         path = folder / file
@@ -280,30 +279,31 @@ def find_track_files(folder: Path, ignore: IgnorePatterns) -> tuple[list[TrackFi
         if above is None:
             others += [path] * audio
             continue
-        place = places.setdefault(above, TrackFiles(above))
+        track_folder = track_folders.setdefault(above, TrackFolder(above))
         inside = whole.relative_to(above).parts
         if len(inside) == 2 and inside[0] == "stems" and (stem := _STEM.match(inside[1])):
             # A flac file comes before the wav file made of it.
-            kept = place.stems.setdefault(stem[1], path)
-            place.extra += [path] * (kept != path)
-        elif len(inside) == 1 and _MIXTURE.match(inside[0]) and place.mixture is None:
-            place.mixture = path
+            kept = track_folder.stems.setdefault(stem[1], path)
+            track_folder.extra += [path] * (kept != path)
+        elif len(inside) == 1 and _MIXTURE.match(inside[0]) and track_folder.mixture is None:
+            track_folder.mixture = path
         elif inside == ("all_src.mid",):
-            place.midi = path
+            track_folder.midi = path
         elif audio:
-            place.extra.append(path)
-    return list(places.values()), others
+            track_folder.extra.append(path)
+    return list(track_folders.values()), others
 
 
-def check_unique(folder: Path, places: Sequence[TrackFiles]) -> None:
+def check_unique(folder: Path, track_folders: Sequence[TrackFolder]) -> None:
     """Raise DataError if two folders hold the same track."""
     seen: dict[str, Path] = {}
-    for place in places:
-        if place.name in seen:
+    for track_folder in track_folders:
+        if track_folder.name in seen:
             raise DataError(
-                f"{folder} holds {place.name} twice, {seen[place.name]} and {place.folder}. Give the folder of one copy."
+                f"{folder} holds {track_folder.name} twice, {seen[track_folder.name]} and {track_folder.path}. Give the "
+                "folder of one copy."
             )
-        seen[place.name] = place.folder
+        seen[track_folder.name] = track_folder.path
 
 
 # Metadata

@@ -82,18 +82,18 @@ class StemFolder(StemDataset):
     def _find(cls, folder: Path, groups: Groups | None, ignore: IgnorePatterns, layout: str | None = None) -> list[Track]:
         if layout is not None:
             check_choice("layout", layout, LAYOUTS)
-        units = find_audio_folders(folder, find_audio(folder, ignore))
+        audio_folders = find_audio_folders(folder, find_audio(folder, ignore))
         members = members_of(groups) if groups else {}
-        layout = layout or choose_layout(folder, units, members)
+        layout = layout or choose_layout(folder, audio_folders, members)
         if layout == "track-major":
-            tracks = _tracks_of_folders(folder, units, members)
+            tracks = _tracks_of_folders(folder, audio_folders, members)
         else:
-            tracks = _tracks_of_files(folder, units, members, layout == "pool")
+            tracks = _tracks_of_files(folder, audio_folders, members, layout == "pool")
         tracks = _with_submixes(tracks)
         tracks = [track for track in tracks if track.stems]
         if not tracks:
             raise DataError(
-                f"{folder} holds only mixtures, such as {units[0].files[0]}. Give a folder that has stems as well."
+                f"{folder} holds only mixtures, such as {audio_folders[0].files[0]}. Give a folder that has stems as well."
             )
         return tracks
 
@@ -103,19 +103,19 @@ def tracks_of_pool(folder: Path, files: Sequence[PurePosixPath]) -> list[Track]:
     return [track for track in _tracks_of_files(folder, find_audio_folders(folder, files), {}, pool=True) if track.stems]
 
 
-def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> str:
+def choose_layout(folder: Path, audio_folders: Sequence[AudioFolder], members: Mapping[str, str]) -> str:
     """Return 'track-major', 'stem-major' or 'pool'.
 
     Args:
         folder: The data set, for the message.
-        units: Its folders of audio.
+        audio_folders: Its folders of audio.
         members: The names in the user's groups, which are names of stems.
 
     Raises:
         LayoutError: Names and counts do not decide.
     """
-    folders = Counter(normalise(unit.place.name) for unit in units)
-    files = Counter(normalise(path.stem) for unit in units for path in unit.files)
+    folders = Counter(normalise(audio_folder.path.name) for audio_folder in audio_folders)
+    files = Counter(normalise(path.stem) for audio_folder in audio_folders for path in audio_folder.files)
     names = {name: count for name, count in files.items() if not is_reserved(name)}
     # How often a file name repeats: near 1, the folders have nothing in common.
     repeats = sum(names.values()) / max(1, len(names))
@@ -134,7 +134,11 @@ def choose_layout(folder: Path, units: Sequence[AudioFolder], members: Mapping[s
             return "track-major"
         if outside >= enough > inside:
             return stem_major
-    prefixed = any(normalise(path.stem).startswith(normalise(unit.place.name)) for unit in units for path in unit.files)
+    prefixed = any(
+        normalise(path.stem).startswith(normalise(audio_folder.path.name))
+        for audio_folder in audio_folders
+        for path in audio_folder.files
+    )
     if not prefixed and repeats >= 1.5 and 2 * len(names) <= len(folders):
         return "track-major"
     if not prefixed and 2 * len(folders) <= len(names):
@@ -157,67 +161,71 @@ def _share(names: Mapping[str, int], is_stem: Callable[[str], bool]) -> float:
     return sum(count for name, count in names.items() if is_stem(name)) / max(1, sum(names.values()))
 
 
-def _tracks_of_folders(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str]) -> list[Track]:
-    places = {(unit.split, unit.place): unit for unit in units}
+def _tracks_of_folders(folder: Path, audio_folders: Sequence[AudioFolder], members: Mapping[str, str]) -> list[Track]:
+    by_path = {(audio_folder.split, audio_folder.path): audio_folder for audio_folder in audio_folders}
     deeper: dict[AudioFolder, list[Path]] = {}
     tracks = []
-    for unit in units:
+    for audio_folder in audio_folders:
         # Sorted, so a folder comes before the folders in it. Audio below a track (submixes, takes) is no track.
-        above = next((places[unit.split, up] for up in unit.place.parents if (unit.split, up) in places), None)
+        parents = ((audio_folder.split, parent) for parent in audio_folder.path.parents)
+        above = next((by_path[parent] for parent in parents if parent in by_path), None)
         if above is None:
-            tracks.append(unit)
+            tracks.append(audio_folder)
         else:
-            deeper.setdefault(above, []).extend(unit.files)
-    depths = {len(unit.place.parts) for unit in tracks}
+            deeper.setdefault(above, []).extend(audio_folder.files)
+    depths = {len(audio_folder.path.parts) for audio_folder in tracks}
     if len(depths) > 1 or max(depths) > _DEEPEST:
         raise LayoutError(
             f"{folder} should have a folder for each track: the folders that hold audio, such as "
-            f"{few((unit.name for unit in tracks), 3)}, lie {'at different depths' if len(depths) > 1 else 'too deep'}. "
-            "Give the folder whose folders are the tracks."
+            f"{few((audio_folder.name for audio_folder in tracks), 3)}, lie "
+            f"{'at different depths' if len(depths) > 1 else 'too deep'}. Give the folder whose folders are the tracks."
         )
-    return [_track_of_folder(folder, unit, members, deeper.get(unit, [])) for unit in tracks]
+    return [_track_of_folder(folder, audio_folder, members, deeper.get(audio_folder, [])) for audio_folder in tracks]
 
 
-def _track_of_folder(folder: Path, unit: AudioFolder, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
-    if len(unit.files) > _MOST_STEMS:
+def _track_of_folder(folder: Path, audio_folder: AudioFolder, members: Mapping[str, str], deeper: Sequence[Path]) -> Track:
+    if len(audio_folder.files) > _MOST_STEMS:
         raise LayoutError(
-            f"{folder / unit.name} has {len(unit.files)} audio files ({few(path.name for path in unit.files)}): too many "
-            "for the stems of one track. Put each track, or each stem, into a folder of its own; if these are all of one "
-            "stem, use --options layout=pool (check, prepare)."
+            f"{folder / audio_folder.name} has {len(audio_folder.files)} audio files "
+            f"({few(path.name for path in audio_folder.files)}): too many for the stems of one track. Put each track, or "
+            "each stem, into a folder of its own; if these are all of one stem, use --options layout=pool."
         )
     stems: dict[str, tuple[Path, ...]] = {}
     mixtures: dict[str, Path] = {}
     left_out = list(deeper)
-    for path in unit.files:
+    for path in audio_folder.files:
         label = _label_of(path, path.stem)
         if group_of(label, members) is None and is_reserved(label):
             left_out.append(path)
             mixtures[label] = path
         elif label in stems:
-            raise DataError(_two_files(label, unit.name or folder.name, stems[label][0], path))
+            raise DataError(_two_files(label, audio_folder.name or folder.name, stems[label][0], path))
         else:
             stems[label] = (path,)
     mixture = next((mixtures[name] for name in MIXTURES if name in mixtures), None)
     others = tuple(sorted(path for path in left_out if path != mixture))
-    return Track(unit.name or folder.absolute().name, dict(sorted(stems.items())), unit.split, mixture, others)
+    name = audio_folder.name or folder.absolute().name
+    return Track(name, dict(sorted(stems.items())), audio_folder.split, mixture, others)
 
 
-def _tracks_of_files(folder: Path, units: Sequence[AudioFolder], members: Mapping[str, str], pool: bool) -> list[Track]:
+def _tracks_of_files(
+    folder: Path, audio_folders: Sequence[AudioFolder], members: Mapping[str, str], pool: bool
+) -> list[Track]:
     stems: dict[str, dict[str, tuple[Path, ...]]] = {}
     splits: dict[str, str | None] = {}
     mixtures: dict[str, Path] = {}
     left_out: dict[str, list[Path]] = {}
-    for unit in units:
-        if len(unit.place.parts) != 1:
+    for audio_folder in audio_folders:
+        if len(audio_folder.path.parts) != 1:
             raise LayoutError(
-                f"{folder} should have a folder for each stem: {unit.name or folder} does not lie directly in it, or in "
-                "its splits. Give the folder whose folders are the stems."
+                f"{folder} should have a folder for each stem: {audio_folder.name or folder} does not lie directly in it, "
+                "or in its splits. Give the folder whose folders are the stems."
             )
-        label = _label_of(folder / unit.name, unit.place.name)
+        label = _label_of(folder / audio_folder.name, audio_folder.path.name)
         reserved = is_reserved(label) and group_of(label, members) is None
-        for path in unit.files:
-            name = str(PurePosixPath(unit.prefix, label if pool else "", path.stem))
-            splits[name] = unit.split
+        for path in audio_folder.files:
+            name = str(PurePosixPath(audio_folder.prefix, label if pool else "", path.stem))
+            splits[name] = audio_folder.split
             if reserved and label in MIXTURES:
                 mixtures[name] = path
             elif reserved:

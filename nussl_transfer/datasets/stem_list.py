@@ -111,13 +111,13 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 @dataclass
 class _Listed:
-    """The rows of one track that were read so far; ``named`` is True once there is one, which has decided the split."""
+    """The rows of one track read so far; ``has_rows`` is True after the first row, which decides the split."""
 
     stems: dict[str, list[Path]] = field(default_factory=dict)
     split: str | None = None
     mixture: Path | None = None
     spans: dict[Path, tuple[float, float | None]] = field(default_factory=dict)
-    named: bool = False
+    has_rows: bool = False
 
 
 def _add(tracks: dict[str, _Listed], row: dict[str, str], path: Path, ignore: IgnorePatterns) -> None:
@@ -146,9 +146,9 @@ def _add(tracks: dict[str, _Listed], row: dict[str, str], path: Path, ignore: Ig
         split = split_of(row["split"])
         if split is None:
             raise ValueError(f"its split is {row['split']!r}; it is train, valid or test")
-    if about.named and split != about.split:
+    if about.has_rows and split != about.split:
         raise ValueError(f"it puts {name!r} into split {split}, and an earlier row into {about.split}")
-    about.split, about.named = split, True
+    about.split, about.has_rows = split, True
     span = _span(row.get("start", ""), row.get("end", ""))
     if file == about.mixture or any(file in files for files in about.stems.values()):
         raise ValueError(f"{file} is in {name!r} already")
@@ -175,7 +175,7 @@ def _span(start: str, end: str) -> tuple[float, float | None] | None:
 def _seconds(text: str, name: str) -> float:
     *minutes, seconds = text.split(":")
     try:
-        value = float(seconds) + sum(60 ** (place + 1) * int(part) for place, part in enumerate(reversed(minutes)))
+        value = float(seconds) + sum(60 ** (power + 1) * int(part) for power, part in enumerate(reversed(minutes)))
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf or len(minutes) > 2:

@@ -41,14 +41,14 @@ def batches(excerpts: Sequence[MixtureExcerpt], size: int | None = None, workers
     if size is not None and size < 1:
         raise ConfigError(f"batch_size is wrong: got {size}, expected 1 or more.")
     of_length: dict[int, list[int]] = {}
-    for place, excerpt in enumerate(excerpts):
-        of_length.setdefault(excerpt.frames, []).append(place)
-    for frames, places in of_length.items():
+    for index, excerpt in enumerate(excerpts):
+        of_length.setdefault(excerpt.frames, []).append(index)
+    for frames, indices in of_length.items():
         count = size or max(1, SAMPLES_AT_ONCE // frames)
         if size is None:
-            rounds = math.ceil(len(places) / (count * workers))
-            count = math.ceil(len(places) / (rounds * workers))
-        yield from (places[first : first + count] for first in range(0, len(places), count))
+            rounds = math.ceil(len(indices) / (count * workers))
+            count = math.ceil(len(indices) / (rounds * workers))
+        yield from (indices[first : first + count] for first in range(0, len(indices), count))
 
 
 def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.ndarray, np.ndarray]:
@@ -67,9 +67,9 @@ def load_excerpts(store: Store, excerpts: Sequence[MixtureExcerpt]) -> tuple[np.
     sounding = np.zeros(shape, dtype=bool)
     for index, excerpt in enumerate(excerpts):
         for source in excerpt.sources:
-            place = index, labels[source.label]
-            references[place] = read_excerpt(nearby, source, excerpt.frames)
-            sounding[place] = sounds(source) and np.ptp(references[place]) > 0
+            cell = index, labels[source.label]
+            references[cell] = read_excerpt(nearby, source, excerpt.frames)
+            sounding[cell] = sounds(source) and np.ptp(references[cell]) > 0
     return references, sounding
 
 

@@ -41,8 +41,8 @@ class SourceSeparationProbe:
         self.stft_params = stft_params
         self._batches: list[tuple[np.ndarray, np.ndarray]] = []
         mixture, self.left_out = [], 0
-        for places in batches(excerpts, batch_size):
-            audio, sounding = load_excerpts(store, [excerpts[place] for place in places])
+        for indices in batches(excerpts, batch_size):
+            audio, sounding = load_excerpts(store, [excerpts[index] for index in indices])
             references = torch.from_numpy(audio)
             ratios = batch_si_sdr(of_mixture, references.sum(dim=1), references).numpy()
             counts = ~reasons_left_out(sounding, ratios, ratios).astype(bool)  # the reason is None for those that count

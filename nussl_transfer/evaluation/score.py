@@ -90,8 +90,8 @@ def score_each(
     bar = {"desc": f"scoring {', '.join(models)}", "unit": "excerpt", "disable": None if progress else True}
     with tqdm(total=len(excerpts), **bar) as shown:
         parts = list(batches(excerpts, batch_size, count_workers(device)))
-        found = map_batches(work, parts, device, lambda scores: shown.update(len(scores.places)))
-    order = [place for scores in found for place in scores.places]
+        found = map_batches(work, parts, device, lambda scores: shown.update(len(scores.indices)))
+    order = [index for scores in found for index in scores.indices]
     sounding = _in_order([scores.sounding for scores in found], order)
     of_mixtures = _in_order([scores.mixture for scores in found], order)
     rows = {}
@@ -131,7 +131,7 @@ def reasons_left_out(sounding: np.ndarray, mixture: np.ndarray, estimate: np.nda
 class _Scores:
     """Scores of a batch: the indices of its excerpts, which references sound, and [nb, ns] measures by estimate."""
 
-    places: list[int]
+    indices: list[int]
     sounding: np.ndarray
     mixture: torch.Tensor  # SI-SDR
     of: dict[str, dict[str, torch.Tensor | np.ndarray]]  # estimate -> measure -> [nb, ns]
@@ -144,15 +144,15 @@ def _score_batch(
     excerpts: Sequence[MixtureExcerpt],
     device: str,
     museval: bool,
-    places: list[int],
+    indices: list[int],
 ) -> _Scores:
     """Read a batch of excerpts and score all estimates on it."""
-    batch = [excerpts[place] for place in places]
+    batch = [excerpts[index] for index in indices]
     audio, sounding = load_excerpts(store, batch)  # [nb, ns, samples], [nb, ns]
     references = to_device(device, audio)
     given = to_device(device, load_mixtures(store, batch, audio)) if store.has_mixtures else None
     mixtures = references.sum(dim=1) if given is None else given  # [nb, samples]
-    scores = _Scores(places, sounding, batch_si_sdr(of_mixture, mixtures, references), {})
+    scores = _Scores(indices, sounding, batch_si_sdr(of_mixture, mixtures, references), {})
     for name, estimator in estimators.items():
         # Leave the tensors on the device: a copy after each batch would wait for the GPU.
         same = estimator is of_mixture
@@ -191,15 +191,15 @@ def _rows(
 ) -> list[dict]:
     """Return the rows of one estimate; ``why`` and the columns are [excerpts, ns]."""
     rows, songs = [], songs_of(excerpts, labels)
-    for place, excerpt in enumerate(excerpts):
+    for index, excerpt in enumerate(excerpts):
         sources = {source.label: source for source in excerpt.sources}
         for number, label in enumerate(labels):
             source = sources.get(label, excerpt.sources[0])  # an absent source has no start of its own
-            where = {"track": source.track.name, "start": source.start, "song": songs[label][place], "label": label}
-            reason = why[place, number]
+            where = {"track": source.track.name, "start": source.start, "song": songs[label][index], "label": label}
+            reason = why[index, number]
             measured = {
-                key: float(values[place, number]) if reason is None and np.isfinite(values[place, number]) else None
+                key: float(values[index, number]) if reason is None and np.isfinite(values[index, number]) else None
                 for key, values in columns.items()
             }
-            rows.append({"excerpt": place, **where, **measured, "left_out": reason, "estimate": name})
+            rows.append({"excerpt": index, **where, **measured, "left_out": reason, "estimate": name})
     return rows

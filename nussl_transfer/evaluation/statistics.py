@@ -22,8 +22,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # The paper calls a difference significant below this p-value.
 SIGNIFICANCE = 0.001
-# A message lists at most this many left-out references, with their places.
-SHOWN_PLACES = 3
+# A message lists at most this many left-out references, with label, track and time.
+SHOWN_REFERENCES = 3
 
 # Differences in dB are rounded to this many decimals: the remaining digits are noise, which must not decide their ranks, as
 # the documentation of scipy.stats.wilcoxon warns.
@@ -59,7 +59,7 @@ def summarise(rows: Sequence[dict]) -> list[dict]:
 
 
 def describe_left_out(scores: Mapping) -> str:
-    """Return one sentence on the references that are left out, with reasons and places; empty if there are none.
+    """Return one sentence on the references that are left out, why, and where they are; empty if there are none.
 
     Args:
         scores: As from `evaluate`. Older files have only the number of these references.
@@ -76,9 +76,9 @@ def describe_left_out(scores: Mapping) -> str:
             for one in named
             if (one["why"], one["estimate"]) == (why, estimate)
         ]
-        more = f" and {count - SHOWN_PLACES} more" if count > SHOWN_PLACES else ""
+        more = f" and {count - SHOWN_REFERENCES} more" if count > SHOWN_REFERENCES else ""
         whose = f" by {estimate}" if estimate else ""
-        parts.append(f"{count} {why}{whose} ({'; '.join(places[:SHOWN_PLACES])}{more})")
+        parts.append(f"{count} {why}{whose} ({'; '.join(places[:SHOWN_REFERENCES])}{more})")
     total = len(next(iter(scores["scores"].values()))) if scores.get("scores") else None
     return f"Left out{f' of {total} references' if total else ''}: {', '.join(parts)}."
 
@@ -326,23 +326,24 @@ def compare(rows_a: Sequence[dict], rows_b: Sequence[dict], songs: Mapping[str, 
         ``n``, the number of pairs; ``n_different``, of those that differ; ``mean_a``, ``median_a``, ``mean_b``,
         ``median_b`` in dB; and what `describe_differences` says of a - b.
     """
-    places = {place: number for number, place in enumerate(dict.fromkeys(row["excerpt"] for row in [*rows_a, *rows_b]))}
-    labels = {label: number for number, label in enumerate(dict.fromkeys(row["label"] for row in [*rows_a, *rows_b]))}
-    ratios = np.full((2, len(labels), len(places)), np.nan)
+    rows_of_both = [*rows_a, *rows_b]
+    columns = {excerpt: number for number, excerpt in enumerate(dict.fromkeys(row["excerpt"] for row in rows_of_both))}
+    labels = {label: number for number, label in enumerate(dict.fromkeys(row["label"] for row in rows_of_both))}
+    ratios = np.full((2, len(labels), len(columns)), np.nan)
     for number, rows in enumerate((rows_a, rows_b)):
         for row in rows:
             if row["si_sdr"] is not None:
-                ratios[number, labels[row["label"]], places[row["excerpt"]]] = row["si_sdr"]
+                ratios[number, labels[row["label"]], columns[row["excerpt"]]] = row["si_sdr"]
     a, b, pairs = paired_means(*ratios)
     result: dict = {"n": len(pairs), "n_different": int(np.count_nonzero(a != b))}
     for name, values in (("a", a), ("b", b)):
         result[f"mean_{name}"], result[f"median_{name}"] = mean_and_median(values)
-    chosen = [list(places)[pair] for pair in pairs]
+    chosen = [list(columns)[pair] for pair in pairs]
     if songs is None:
-        tracks = {row["excerpt"]: row["track"] for row in reversed([*rows_a, *rows_b])}
-        of_sources = [[tracks[place] for place in chosen]]
+        tracks = {row["excerpt"]: row["track"] for row in reversed(rows_of_both)}
+        of_sources = [[tracks[excerpt] for excerpt in chosen]]
     else:
-        of_sources = [[of_label[place] for place in chosen] for of_label in songs.values()]
+        of_sources = [[of_label[excerpt] for excerpt in chosen] for of_label in songs.values()]
     return {**result, **describe_differences(a - b, of_sources)}
 
 
@@ -353,8 +354,8 @@ def _drawn(songs: int, resamples: int, seed: int) -> np.ndarray:
         float32 [resamples, songs]
     """
     drawn = np.random.default_rng(seed).integers(songs, size=(resamples, songs))
-    places = drawn + songs * np.arange(resamples)[:, None]
-    times = np.bincount(places.ravel(), minlength=resamples * songs).reshape(resamples, songs)
+    cells = drawn + songs * np.arange(resamples)[:, None]
+    times = np.bincount(cells.ravel(), minlength=resamples * songs).reshape(resamples, songs)
     return times.astype(np.float32)  # whole numbers below 2^24 are exact
 
 

@@ -80,7 +80,7 @@ class Mixtures(Dataset):
         self._draws_labels = config.num_sources is not None
         self._most = len(self.labels) if config.num_sources is None else config.num_sources
         self._fewest = config.fewest_sources or self._most
-        # With one source for each label, every label has a fixed place in the item.
+        # With one source for each label, every label has a fixed index in the item.
         self._by_label = missing == "silence" or not self._draws_labels
         self.num_sources = len(self.labels) if self._by_label else self._most
         self._positions = Positions(store.sample_rate, span)
@@ -136,8 +136,13 @@ class Mixtures(Dataset):
         start = draw_start(rng, self._starts(track, label, frames))
         return self._excerpt(rng, track, label, start, frames, changes)
 
-    def place(self, number: int, label: str) -> int:
-        """Return the index in an item of the source that was drawn as number ``number`` and has this label."""
+    def source_index(self, number: int, label: str) -> int:
+        """Return the index of a source in an item.
+
+        Args:
+            number: Its number in the order of the draw.
+            label: Its label.
+        """
         return self.labels.index(label) if self._by_label else number
 
     def sounding_share(self) -> dict[str, float]:
@@ -183,7 +188,7 @@ class Mixtures(Dataset):
         found = [[track for track in tracks if label in track.stems] for label in self.labels]
         if not self.sounding:
             return [Pool(having) for having in found]
-        whole = self._pool(tracks, None)  # raises if no track has such a position
+        whole = self._pool(tracks, None)  # raises DataError if no track has an active start
         weights = dict(zip((track.name for track in whole.tracks), np.diff(whole.ends, prepend=0), strict=True))
         return [
             Pool(having, [weights[track.name] for track in having])
@@ -259,16 +264,16 @@ def mix(drawn: Sequence[tuple[Store, Excerpt]], mixtures: Mixtures, index: int, 
 
     Args:
         drawn: Each source, with the store that holds it.
-        mixtures: Says how many sources and samples an item has, and the place of each source.
+        mixtures: Says how many sources and samples an item has, and the index of each source.
         index: Index of the item.
-        given_mixture: Whether the mixture is read from the store, at the place of the first source.
+        given_mixture: Whether the mixture is read from the store: that of the first source's track, from the same start.
     """
     source_audio = np.zeros((1, mixtures.samples, mixtures.num_sources), dtype=np.float32)
     mix_audio = np.zeros((1, mixtures.samples), dtype=np.float32)
     for number, (store, excerpt) in enumerate(drawn):
         audio = read_excerpt(store, excerpt, mixtures.samples)
-        source_audio[0, :, mixtures.place(number, excerpt.label)] = audio
-        # Added in the order of the sources: with up to seven, the bits of a sum over the last axis, and 20 times as fast.
+        source_audio[0, :, mixtures.source_index(number, excerpt.label)] = audio
+        # 20 times as fast as a sum over the last axis. With up to seven sources, the bits are the same.
         mix_audio[0] += audio
     if given_mixture:
         store, first = drawn[0]

@@ -87,7 +87,7 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
 
 
 def _held_out(store: Store, seed: int) -> list[str]:
-    """Return the names of about one track in ten, whole origins at a time; [] where that costs over a quarter of them."""
+    """Return the names of about one track in ten, whole origins at a time; [] if that takes over a quarter of all."""
     groups, count = store.tracks_by_origin(), len(store.tracks)
     if len(groups) < 2:
         return []

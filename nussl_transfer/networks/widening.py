@@ -53,7 +53,7 @@ def _widened(name: str, weight: torch.Tensor, new: torch.Tensor, old_size: int, 
         return weight.clone()
     rows, columns = torch.arange(weight.shape[0]), torch.arange(weight.shape[-1])
     if f"{RECURRENT}.rnn." in name:
-        rows = _places(rows, old_size, size)  # the four gates stand one after another
+        rows = _new_indices(rows, old_size, size)  # the four gates stand one after another
     widened = new.clone()
     if weight.dim() == 1:
         widened[rows] = weight
@@ -61,11 +61,11 @@ def _widened(name: str, weight: torch.Tensor, new: torch.Tensor, old_size: int, 
     if weight.shape[1] != new.shape[1]:
         widened[rows] = 0
         if weight.shape[1] == directions * old_size:
-            columns = _places(columns, old_size, size)
+            columns = _new_indices(columns, old_size, size)
     widened[rows[:, None], columns] = weight
     return widened
 
 
-def _places(units: torch.Tensor, old_size: int, size: int) -> torch.Tensor:
+def _new_indices(units: torch.Tensor, old_size: int, size: int) -> torch.Tensor:
     """Return the new indices of units when blocks of `old_size` units grow to blocks of `size`."""
     return units % old_size + units // old_size * size

@@ -181,9 +181,9 @@ def _scored(
     model: Path, store: Store, excerpts: Sequence[MixtureExcerpt], tracks: Sequence[str], name: str, device: str
 ) -> Iterator[dict]:
     """Yield the rows of the excerpts of some tracks, with their indices in the whole list."""
-    places = [place for place, excerpt in enumerate(excerpts) if excerpt.track in tracks]
-    for row in score(model, store, [excerpts[place] for place in places], name, device=device):
-        yield {**row, "excerpt": places[row["excerpt"]]}
+    indices = [index for index, excerpt in enumerate(excerpts) if excerpt.track in tracks]
+    for row in score(model, store, [excerpts[index] for index in indices], name, device=device):
+        yield {**row, "excerpt": indices[row["excerpt"]]}
 
 
 def _averaged(rows: Sequence[dict]) -> list[dict]:

@@ -283,7 +283,7 @@ def excerpts_of(store: Store, experiment: Experiment, count: int) -> list[Mixtur
         return make_excerpts(tested, experiment.data.excerpt_seconds, count, coherent=test.coherent)
     listed = read_excerpts(test.excerpt_list, tested)
     chosen = dict.fromkeys(np.linspace(0, len(listed) - 1, min(count, len(listed))).round().astype(int))
-    return [listed[place] for place in chosen]
+    return [listed[index] for index in chosen]
 
 
 def probe_of(experiment: Experiment, store: Store, start: Start) -> SourceSeparationProbe | None:

@@ -63,7 +63,7 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[yaml.MappingNode]:
     key, value = named[0]
     base = _plain(value)
     if len(named) > 1 or not isinstance(base, str):
-        raise ConfigError(f"{_place(key)}: `base` must be given once and name one file: got {base!r}.")
+        raise ConfigError(f"{_location(key)}: `base` must be given once and name one file: got {base!r}.")
     node.value.remove(named[0])
     return [*_layers(path.parent / base, (*above, resolved)), node]
 
@@ -135,7 +135,7 @@ def build(kind: type[Section], layers: Sequence[yaml.Node], name: str = "", root
     for field in dataclasses.fields(kind):
         if field.name not in given and field.default is field.default_factory is dataclasses.MISSING:
             missing = _joined(name, field.name)
-            raise ConfigError(f"{_place(layers[-1])}: {missing} is missing and has no default. Give it.")
+            raise ConfigError(f"{_location(layers[-1])}: {missing} is missing and has no default. Give it.")
     return kind(**{key: _value(hints[key], nodes, _joined(name, key), root) for key, nodes in given.items()})
 
 
@@ -168,7 +168,7 @@ def _leaf(hint: object, node: yaml.Node, name: str) -> typing.Any:
     except ArgumentError:
         pass
     shown = "null" if value is None else repr(value)
-    raise ConfigError(f"{_place(node)}: {name} takes {described(hint)}, got {shown}.")
+    raise ConfigError(f"{_location(node)}: {name} takes {described(hint)}, got {shown}.")
 
 
 @functools.cache
@@ -183,13 +183,13 @@ def _entries(node: yaml.Node, name: str) -> list[tuple[yaml.ScalarNode, yaml.Nod
     if _is_null(node):
         return []
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{_place(node)}: {name or 'an experiment'} takes keys, got {_plain(node)!r}.")
+        raise ConfigError(f"{_location(node)}: {name or 'an experiment'} takes keys, got {_plain(node)!r}.")
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ConfigError(f"{_place(key)}: a key is one word, got {_plain(key)!r}.")
+            raise ConfigError(f"{_location(key)}: a key is one word, got {_plain(key)!r}.")
         if key.value in seen:
-            raise ConfigError(f"{_place(key)}: {_joined(name, key.value)} is given twice. Remove one.")
+            raise ConfigError(f"{_location(key)}: {_joined(name, key.value)} is given twice. Remove one.")
         seen.add(key.value)
     return node.value
 
@@ -204,10 +204,10 @@ def _unknown_key(kind: type, key: yaml.ScalarNode, name: str, root: type) -> Con
             break
     else:
         advice = f"{f'The keys of {name}' if name else 'The sections'} are {', '.join(here)}."
-    return ConfigError(f"{_place(key)}: there is no key {_joined(name, key.value)}. {advice}")
+    return ConfigError(f"{_location(key)}: there is no key {_joined(name, key.value)}. {advice}")
 
 
-def _place(node: yaml.Node) -> str:
+def _location(node: yaml.Node) -> str:
     mark = node.start_mark
     return mark.name if mark.name.startswith(_OVERRIDE) else f"{mark.name}, line {mark.line + 1}"
 

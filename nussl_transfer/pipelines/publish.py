@@ -3,10 +3,12 @@
 ::
 
     <out>/<name>/<name>.pth          to separate with: the network without its embedding head; nussl loads it as well
-    <out>/<name>/<name>.full.pth     to fine-tune further: with the embedding head, in single precision
+    <out>/<name>/<name>.full.pth     to fine-tune further: with the embedding head, in single precision (not for a
+                                     pretrained model, whose <name>.pth keeps that head)
     <out>/<name>/model.safetensors   the weights of <name>.pth in the hub's format, with config.json
     <out>/<name>/README.md           the model card, with the fields that the hub reads
-    <out>/<name>/curve.json          the curve of the training
+    <out>/<name>/curve.json          the curve of the training, if the model is a run
+    <out>/<name>/scores.json         the scores, if stems for a test are given
     <out>/<name>/zoo.json            the entry, with its hash, that gives it a name in `zoo`
 """
 

@@ -66,7 +66,7 @@ def fetch(
         pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except ValueError as error:  # pooch's, with the expected and the actual hash
         raise FetchError(
-            f"{url} gave a wrong file: {' '.join(str(error).split())} Try again; if the error stays, tell the publisher."
+            f"{url} gave a wrong file: {' '.join(str(error).split())} Try again; if the error persists, tell the publisher."
         ) from error
     except (RequestException, EOFError) as error:
         raise FetchError(f"{url} could not be downloaded: {_reason(error)}.{_advice(part)}") from error

@@ -164,7 +164,7 @@ def _check_declarations(path: Path) -> None:
     except AuditError as error:
         raise CheckpointError(
             f"Checkpoint {path} is not valid: {error}. Nothing in the file was run. Copy or download it again; if the "
-            "error stays, do not trust its author."
+            "error persists, do not trust its author."
         ) from error
     except Exception as error:  # a broken pickle or archive can raise any exception
         raise CheckpointError(_damaged(path, error)) from error

@@ -367,7 +367,7 @@ class StreamSeparator:
         return rows[0] if self.ensemble.channels > 1 else rows.squeeze(3).movedim(0, 2)
 
     def _as_channels(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Return spectra [ns x nc, nf, n] of those in the network's order, [rows, n, nf, nc, ns]."""
+        """Return spectra in the network's order, [rows, n, nf, nc, ns], as [ns x nc, nf, n]."""
         together = self.ensemble.channels > 1
         spectra = spectra[0].permute(3, 2, 1, 0) if together else spectra[..., 0, :].permute(3, 0, 2, 1)
         return spectra.flatten(0, 1)

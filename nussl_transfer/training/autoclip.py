@@ -92,9 +92,9 @@ def percentile_of(values: torch.Tensor, percentile: float) -> torch.Tensor:
     """
     ordered = torch.where(values.isfinite(), values, torch.inf).sort().values
     last = values.isfinite().sum() - 1
-    place = last.clamp(min=0).double() * (percentile / 100)
-    below = place.long()
+    position = last.clamp(min=0).double() * (percentile / 100)
+    below = position.long()
     above = torch.minimum(below + 1, last.clamp(min=0))
     low, high = ordered[torch.stack([below, above])]
-    limit = low + (high - low) * (place - below)
+    limit = low + (high - low) * (position - below)
     return torch.where(last >= 0, limit, torch.nan).to(values.dtype)

@@ -59,13 +59,13 @@ class RepeatedDataset(Dataset):
 
     def position(self, index: int) -> int:
         """Return which item of the data set item ``index`` is."""
-        time, place = divmod(index, len(self.dataset))
-        return int(_order(self.seed, time, len(self.dataset))[place])
+        repeat, offset = divmod(index, len(self.dataset))
+        return int(_order(self.seed, repeat, len(self.dataset))[offset])
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, time: int, length: int) -> np.ndarray:
-    return np.random.default_rng([seed, time]).permutation(length)
+def _order(seed: int, repeat: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, repeat]).permutation(length)
 
 
 class Batches:

@@ -18,8 +18,8 @@ They are not recordings. Notes of the same pitch and loudness sound the same; no
 show that the pipeline from stems to a separator works, and they are good enough to pretrain a body. A score on them does
 not predict a score on recordings. The README.md in each tree says so.
 
-Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. For each part, the others draw one
-of the installed soundfonts. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
+Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. The other corpora, except `sampled`, use all
+installed soundfonts. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
 `musescore-general-soundfont-small` (MuseScore General, MIT), installed before `make body`, add two more sets of samples to
 every program. The shipped body was made with all three. `--soundfont FILE` chooses another, `--soundfont '[ONE, TWO]'`
 several.

@@ -53,5 +53,5 @@ def work_file(name: str) -> Path:
     """Return the file of a work in music21's corpus, 'bach/bwv253' for example."""
     from music21 import common
 
-    place = Path(common.getCorpusFilePath()) / name
-    return next(file for suffix in (".mxl", ".xml") if (file := place.with_name(place.name + suffix)).exists())
+    path = Path(common.getCorpusFilePath()) / name
+    return next(file for suffix in (".mxl", ".xml") if (file := path.with_name(path.name + suffix)).exists())

@@ -22,7 +22,7 @@ from .scores import body_scores, load_scores, melody, same_melody, tested_works,
 BAND_SHARE = 0.3
 FEWEST_NOTES = 8
 VALID_TRACKS = 30
-VALID_SHARE = 12  # one score in twelve is for validation only
+VALID_EVERY = 12  # one score in twelve is for validation only
 
 
 def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,
@@ -132,7 +132,7 @@ def draw_pieces(scores: dict, tunes: dict, seed: int, soundfonts: tuple[str, ...
 
 def is_for(name: str, split: str) -> bool:
     """Return whether a score belongs to a split, decided by a checksum of its name; one in twelve is for validation."""
-    return (zlib.crc32(name.encode()) % VALID_SHARE == 0) == (split == "valid")
+    return (zlib.crc32(name.encode()) % VALID_EVERY == 0) == (split == "valid")
 
 
 def draw_parts(scores: dict, tunes: dict, rng: np.random.Generator) -> tuple[str, dict[str, np.ndarray]]:

@@ -14,7 +14,7 @@ from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
 from .scores import read_or_nothing, tune_scores
 from .songs import compose
-from .studio import draw_band, draw_room, in_room, length_of, levelled, perform_role, place, play_role, sing_role
+from .studio import draw_band, draw_room, in_room, length_of, levelled, panned, perform_role, play_role, sing_role
 from .synth import RATE
 
 TREE = "musdb18hq"
@@ -115,7 +115,7 @@ def render_song(plan: Plan) -> dict:
         else:
             audio = sing_role(song, role, voice, seconds, plan.soundfonts, rng)
         pan = PANS.get(role, rng.uniform(-0.7, 0.7))
-        stems[STEM_OF.get(role, "other")] += place(levelled(audio, role, rng), pan)
+        stems[STEM_OF.get(role, "other")] += panned(levelled(audio, role, rng), pan)
     whole, mixture = sixteen_bit({stem: in_room(audio, room) for stem, audio in stems.items()})
     for stem, audio in (*whole.items(), ("mixture", mixture)):
         write_sound(Path(plan.folder) / f"{stem}.wav", audio, RATE)

@@ -14,12 +14,12 @@ from .bands import KICK, SNARE, STICK, TOMS
 from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
 from .songs import compose
-from .studio import draw_band, draw_room, in_room, length_of, levelled, perform_role, place, play_role
+from .studio import draw_band, draw_room, in_room, length_of, levelled, panned, perform_role, play_role
 from .synth import RATE
 
 TREE, PACKS, LINKS = "RemixPacks", "original_files", "symlinks_to_files/fine/Pure"
 USUAL_SECONDS = 240.0
-MOST = 999
+MOST_PACKS = 999
 # Folder of a label -> name of the file in a pack, General MIDI percussion notes (None: all others).
 PIECES = {"Kick_Drum": ("Kick", (KICK,)), "Snare": ("Snare", (SNARE, STICK)), "Toms": ("Toms", TOMS),
           "Cymbals": ("Cymbals", None)}
@@ -68,8 +68,9 @@ def render_remixpacks(out: str | Path, tracks: int | None = None, minutes: float
     """
     out = Path(out)
     count, seconds = sizes(tracks, minutes, USUAL_SECONDS)
-    if count > MOST:
-        raise ConfigError(f"There are too many packs: got {count}, expected at most {MOST}. Give fewer tracks or minutes.")
+    if count > MOST_PACKS:
+        raise ConfigError(f"There are too many packs: got {count}, expected at most {MOST_PACKS}. Give fewer tracks or "
+                          "minutes.")
     fonts = fonts_of(soundfont)
     request = {"kind": "remixpacks", "tracks": count, "seconds": seconds, "seed": seed,
                "soundfonts": [Path(font).name for font in fonts]}
@@ -101,7 +102,7 @@ def render_pack(plan: Plan) -> dict:
         if not len(mine):
             continue
         audio, _ = play_role(mine, kit, True, seconds, plan.soundfonts, rng)
-        stereo = in_room(place(levelled(audio, "drums", rng), rng.uniform(-0.3, 0.3)), room)
+        stereo = in_room(panned(levelled(audio, "drums", rng), rng.uniform(-0.3, 0.3)), room)
         whole, _ = sixteen_bit({label: stereo})
         path = Path(plan.folder) / PACKS / plan.name / f"{file}.wav"
         write_sound(path, whole[label], RATE)
@@ -110,8 +111,8 @@ def render_pack(plan: Plan) -> dict:
     return {"seconds": round(seconds * RATE) / RATE, "form": song.form, "bpm": round(song.bpm), "kit": kit, "labels": made}
 
 
-def link(place: Path, target: Path) -> None:
+def link(path: Path, target: Path) -> None:
     """Make a relative link, which stays valid when the whole tree is moved."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)
-    place.symlink_to(os.path.relpath(target, place.parent))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(os.path.relpath(target, path.parent))

@@ -85,8 +85,8 @@ def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: 
         if folder.is_dir():
             continue
         rng = np.random.default_rng([seed, number, 3])
-        wanted = {f"part{place}": label_of(choices, bank, rng) for place, choices in enumerate(QUARTET)}
-        parts = {f"part{place}": part for place, part in enumerate(quartet.parts)}
+        wanted = {f"part{number}": label_of(choices, bank, rng) for number, choices in enumerate(QUARTET)}
+        parts = {f"part{number}": part for number, part in enumerate(quartet.parts)}
         stems = render_recorded(Piece(quartet.name, "train", (seed, number), "score", parts, (str(samples),)), wanted)
         with made_aside(folder) as aside:
             for label, audio in stems.items():

@@ -91,7 +91,7 @@ def levelled(audio: np.ndarray, role: str, rng: np.random.Generator) -> np.ndarr
     return (audio * (wanted / max(active_rms(audio, RATE), 1e-9))).astype(np.float32)
 
 
-def place(audio: np.ndarray, pan: float) -> np.ndarray:
+def panned(audio: np.ndarray, pan: float) -> np.ndarray:
     """Return mono audio [frames] panned between left (-1) and right (1), as [frames, 2] float32 of the same power."""
     angle = (pan + 1) * np.pi / 4
     return audio[:, None] * np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Synthesize singers from the voices of a soundfont: changing vowels, and each its own vibrato and tuning."""
+"""Synthesize singers from the voices of a soundfont; the vowels change, and each singer has a vibrato and tuning."""
 
 from __future__ import annotations
 

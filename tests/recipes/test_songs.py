@@ -11,7 +11,7 @@ from recipes.corpora.bands import notes_array as notes
 from recipes.corpora.expression import swells, voice_bends, waves
 from recipes.corpora.programs import PROGRAMS
 from recipes.corpora.songs import PRESENCE, Song, below, compose, draw_chords, phrases, play_part
-from recipes.corpora.studio import PROGRAMS_OF, draw_band, draw_room, in_room, other_patch, place
+from recipes.corpora.studio import PROGRAMS_OF, draw_band, draw_room, in_room, other_patch, panned
 from recipes.corpora.synth import RATE, default_soundfont
 from recipes.corpora.voices import FORMANTS, shape, sing
 
@@ -159,8 +159,8 @@ def test_panning_keeps_the_power_and_a_room_adds_a_tail():
     audio = np.zeros(RATE, dtype=np.float32)
     audio[:100] = 1.0
     for pan in (-1.0, 0.0, 0.4):
-        assert np.square(place(audio, pan)).sum() == pytest.approx(100, rel=1e-4)
-    assert np.abs(place(audio, -1.0)[:, 1]).max() < 1e-6
-    wet = in_room(place(audio, 0.0), draw_room(np.random.default_rng(0)))
+        assert np.square(panned(audio, pan)).sum() == pytest.approx(100, rel=1e-4)
+    assert np.abs(panned(audio, -1.0)[:, 1]).max() < 1e-6
+    wet = in_room(panned(audio, 0.0), draw_room(np.random.default_rng(0)))
     assert wet.shape == (RATE, 2) and np.abs(wet[2000:5000]).max() > 0.001
     assert np.abs(wet[-5000:]).max() < np.abs(wet[2000:5000]).max()

@@ -10,7 +10,7 @@ import soundfile
 
 RATE = 44_100
 BEAT = 0.6  # length of a drum beat in seconds; a chord lasts two
-HEIGHTS = 440.0 * 2.0 ** ((np.arange(128) - 69) / 12)  # frequency in Hz by MIDI number
+MIDI_HZ = 440.0 * 2.0 ** ((np.arange(128) - 69) / 12)  # frequency in Hz by MIDI number
 
 # Two bars of a chorale, one row per chord: MIDI numbers of the four voices, the highest first.
 CHORDS = (
@@ -64,14 +64,14 @@ def drum_kit() -> dict[str, np.ndarray]:
     # A falling sine; noise over a tone; high noise, short when the hi-hat is closed.
     boom = np.sin(2 * np.pi * (50 * time + 90 * 0.03 * (1 - np.exp(-time / 0.03)))) * np.exp(-time / 0.11)
     crack = (0.6 * noise[0] + np.sin(2 * np.pi * 190 * time)) * np.exp(-time / 0.07)
-    closed, ajar = 0.12 * hiss[1] * np.exp(-time / 0.025), 0.12 * hiss[2] * np.exp(-time / 0.12)
+    closed, opened = 0.12 * hiss[1] * np.exp(-time / 0.025), 0.12 * hiss[2] * np.exp(-time / 0.12)
     for beat in range(16):
         at = round(beat * BEAT * RATE)
         _add(kick if beat % 2 == 0 else snare, boom if beat % 2 == 0 else 0.5 * crack, at)
         if beat % 4 == 2:
             _add(kick, 0.8 * boom, at + round(BEAT / 2 * RATE))
         _add(cymbals, closed, at)
-        _add(cymbals, ajar if beat % 4 == 3 else closed, at + round(BEAT / 2 * RATE))
+        _add(cymbals, opened if beat % 4 == 3 else closed, at + round(BEAT / 2 * RATE))
     return {"kick": kick, "snare": snare, "cymbals": cymbals}
 
 
@@ -127,12 +127,12 @@ def _sung(notes: Sequence[int], timbre: Timbre, vibrato: float, delay: float = 0
     voice = np.zeros(round((2 * BEAT * len(notes) + 1) * RATE))
     time = np.arange(round(2 * BEAT * RATE)) / RATE
     envelope = np.minimum(1, time / 0.05) * np.minimum(1, (time[-1] - time) / 0.08)
-    for place, note in enumerate(notes):
-        hertz = HEIGHTS[note]
+    for index, note in enumerate(notes):
+        hertz = MIDI_HZ[note]
         phase = 2 * np.pi * hertz * (time + vibrato / (2 * np.pi * 5.5) * np.sin(2 * np.pi * 5.5 * (time + delay)))
         number = np.arange(1, 1 + min(30, int(0.45 * RATE / hertz)))
         tone = (timbre(number, hertz * number)[:, None] * np.sin(number[:, None] * phase)).sum(axis=0)
-        _add(voice, tone * envelope / np.sqrt(np.mean(tone**2)), round((2 * BEAT * place + delay) * RATE))
+        _add(voice, tone * envelope / np.sqrt(np.mean(tone**2)), round((2 * BEAT * index + delay) * RATE))
     return voice
 
 

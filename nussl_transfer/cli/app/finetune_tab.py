@@ -43,7 +43,7 @@ def stems_folder(text: str) -> Path:
 
 
 def reading_words(ignore: str, groups: str, missing: str) -> list[str]:
-    """Return the command-line options of how the stems are read."""
+    """Return the command-line options for reading the stems."""
     values = {"--ignore": ignore.strip(), "--groups": groups.strip(), "--missing": "" if missing == "error" else missing}
     return [f"{option}={value}" for option, value in values.items() if value]
 
@@ -197,8 +197,8 @@ def build(training: Training, models: gr.Dropdown, tabs: gr.Tabs, choices: list[
     def on_start(folder: str, out: str, name: str, count: float, which: str, *reading: str) -> str:
         try:
             path = stems_folder(folder)
-            place = Path(out.strip()).expanduser().absolute() if out.strip() else path.with_name(f"{path.stem}-run")
-            words = training_words(path, place, name, int(count or 0), which, device, reading_words(*reading))
+            run_folder = Path(out.strip()).expanduser().absolute() if out.strip() else path.with_name(f"{path.stem}-run")
+            words = training_words(path, run_folder, name, int(count or 0), which, device, reading_words(*reading))
             training.start(words)
         except (TransferError, OSError) as error:
             return error_box(error)

@@ -74,10 +74,10 @@ class Training:
         self._lock = threading.Lock()
 
     def start(self, words: Sequence[str]) -> None:
-        """Start ``nussl-transfer finetune`` with these words, or resume the run that they name.
+        """Start ``nussl-transfer finetune`` with these arguments, or resume the run that they name.
 
         Raises:
-            ConfigError: A word is wrong, or a training runs already.
+            ConfigError: An argument is wrong, or a training runs already.
         """
         given = finetune_parser().parse(words)
         with self._lock:

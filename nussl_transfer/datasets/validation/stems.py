@@ -166,7 +166,7 @@ def _clipped(block: np.ndarray) -> int:
 
 
 def silent_stems(rows: Sequence[StemRow]) -> list[Finding]:
-    """Return an error for each silent stem, a warning for each that is too quiet to count as active, and notes."""
+    """Return an error for each silent stem, a warning for each too quiet to be active, a note on single silent files."""
     stems: dict[tuple[str, str], list[StemRow]] = {}
     for row in rows:
         if row.peak is not None:

@@ -21,8 +21,7 @@ MIXTURE_RESIDUAL = -20.0
 # The longest name in bytes. File systems take 255; a store also writes temporary files, with names up to 25 bytes longer.
 LONGEST_NAME = 230
 _UNEQUAL = (
-    "Export them from the same start to the same end; if the files do not belong together, use --options layout=pool "
-    "(check, prepare)."
+    "Export them from the same start to the same end; if the files do not belong together, use --options layout=pool."
 )
 _TAKEN_AS = {"skip": "It is left out.", "silence": "Its missing stems count as silent."}
 

@@ -18,7 +18,8 @@ from .findings import mark
 from .inputs import NONE, SCRATCH, SCRATCH_EQUAL, WHOLE, Study
 
 _ERROR = {"elinewidth": 1.2, "capsize": 2.5, "capthick": 1.2}
-# Pretraining sets differ in colour, and in grey by hatch, marker and line. No dots: each is four curves in the file.
+# Pretraining sets differ in colour and, for prints in grey, in hatch, marker and line. No hatch has dots, each of which
+# would be four curves in the file.
 _HATCHES = ("////", "||||", "xxxx", "----")
 _MARKERS = ("o", "s", "^", "D")
 _LINES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
@@ -86,17 +87,17 @@ def gain_figure(study: Study, ground: int = LIGHT, narrow: bool = False) -> Figu
     """Draw Figure 2: the gain of each augmentation in pretraining, the median over excerpts, with its interval."""
     conditions = {key: name for key, name in study.plan["conditions"].items() if key != NONE}
     rows: list[tuple[float, str, bool]] = []
-    places = {}
+    row_of = {}
     for condition, name in conditions.items():
         rows.append((len(rows), name, True))
         for pretraining, called in study.plan["pretrainings"].items():
-            places[condition, pretraining] = len(rows)
+            row_of[condition, pretraining] = len(rows)
             rows.append((len(rows), called, False))
     downstreams = study.augmented()
     figure, grid = _panels(study, downstreams, ground, narrow, 0.8 + 0.2 * len(rows), columns=4, share_x=True)
     for axes, downstream in zip(grid, downstreams, strict=True):
         axes.axvline(0, color=INK[ground], linewidth=1)
-        undone = dict(places)
+        undone = dict(row_of)
         for entry in study.comparisons("H2", downstream=downstream):
             row, style = (
                 undone.pop((entry["condition"], entry["pretraining"])),
@@ -200,8 +201,8 @@ def _mark_reached(axes: Axes, study: Study, downstream: str, ground: int) -> Non
     if row is None:
         return
     axes.axhline(row.best, color=MUTED[ground], linewidth=0.9, linestyle=(0, (1, 2)))
-    places = [row.baseline, *([row.first[1]] if row.first else [])]
-    for iteration in places:
+    iterations = [row.baseline, *([row.first[1]] if row.first else [])]
+    for iteration in iterations:
         axes.plot(
             iteration, row.best, "o", markersize=10, markerfacecolor="none", color=INK[ground], markeredgewidth=1.1,
             clip_on=False, zorder=4,
@@ -213,7 +214,7 @@ def _mark_reached(axes: Axes, study: Study, downstream: str, ground: int) -> Non
 
 
 def _scale_iterations(axes: Axes, iterations: list[int]) -> None:
-    """Set a logarithmic axis of iterations with a place for 0 left of the first one."""
+    """Set a logarithmic axis of iterations, with 0 at some distance left of the first one."""
     positive = [iteration for iteration in iterations if iteration > 0]
     if not positive:
         return
@@ -249,9 +250,9 @@ def series_style(study: Study, pretraining: str | None, ground: int) -> SeriesSt
     if pretraining is None:
         return SeriesStyle(MUTED[ground], "", "D", "solid", _tint(MUTED[ground], ground, 0.55))
     names = list(study.plan["pretrainings"])
-    place = names.index(pretraining)
+    number = names.index(pretraining)
     colour = colour_of(names, MODELS, pretraining, ground)
-    hatch, marker, line = (kinds[place % len(kinds)] for kinds in (_HATCHES, _MARKERS, _LINES))
+    hatch, marker, line = (kinds[number % len(kinds)] for kinds in (_HATCHES, _MARKERS, _LINES))
     return SeriesStyle(colour, hatch, marker, line, _tint(colour, ground, 0.25))
 
 
@@ -286,11 +287,11 @@ def _panels(
 def _name_rows(axes: Axes, rows: list[tuple[float, str, bool]], ground: int, named: bool = True) -> None:
     """Write names left of horizontal rows, headings in bold; ``named`` is off if the panel to the left has them."""
     simplify_axes(axes, ground, grid="x")
-    axes.set_yticks([place for place, _, _ in rows], [name if named else "" for _, name, _ in rows])
+    axes.set_yticks([position for position, _, _ in rows], [name if named else "" for _, name, _ in rows])
     for label, (_, _, heading) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(INK[ground])
         label.set_fontweight("bold" if heading else "normal")
-    axes.set_ylim(max(place for place, _, _ in rows) + 0.6, min(place for place, _, _ in rows) - 0.6)
+    axes.set_ylim(max(position for position, _, _ in rows) + 0.6, min(position for position, _, _ in rows) - 0.6)
 
 
 def _tint(colour: str, ground: int, share: float) -> tuple[float, float, float]:

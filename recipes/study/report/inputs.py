@@ -144,7 +144,7 @@ class Study:
 def read_study(folder: Path) -> Study:
     """Read the study in a folder.
 
-    A downstream set may lack its example, as a folder; an example that is there must be whole.
+    The example of a downstream set may be missing; if its folder exists, the example must be complete.
 
     Raises:
         DataError: A file is missing, cannot be read or contradicts the others; the message names it.
@@ -154,10 +154,10 @@ def read_study(folder: Path) -> Study:
     _check_known(folder / "analysis.json", plan, analysis)
     examples = {}
     for downstream in plan["downstreams"]:
-        place = folder / "examples" / downstream
-        if place.is_dir():
+        example = folder / "examples" / downstream
+        if example.is_dir():
             labels = plan["data"][downstream]["sources"]
-            examples[downstream] = read_example(place, [SCRATCH, FINE_TUNED], labels, masks=False)
+            examples[downstream] = read_example(example, [SCRATCH, FINE_TUNED], labels, masks=False)
     return Study(plan, analysis, examples)
 
 

@@ -4,8 +4,8 @@ The folder that it is made from::
 
     study.json                the plan (recipes.study.study_file)
     analysis.json             the analysis of the scores (recipes.study.analysis)
-    examples/<downstream>/    as nussl_transfer.evaluation.evaluate.write_example writes it, its models 'scratch' and
-    'fine-tuned'
+    examples/<downstream>/    as nussl_transfer.evaluation.evaluate.write_example writes it, of the models 'scratch' and
+                              'fine-tuned'
 
 and what is made::
 

@@ -11,7 +11,7 @@ PRETRAININGS = ("musdb", "slakh", "musdb_slakh")
 CONDITIONS = ("none", "pitch", "stretch", "incoherent")
 DOWNSTREAMS = ("bach10", "choir", "remixpacks")
 MODES = ("whole", "mask")
-# Section 3.2: 12 models for H1, and with them 72 in all that are fine-tuned.
+# Section 3.2: H1 compares 12 models, of which 3 are baselines from scratch; 72 models are fine-tuned in all.
 BASELINES, FINE_TUNED = 3, 72
 
 # Table 1: minutes to train on, minutes to test on, sources.

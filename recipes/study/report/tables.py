@@ -263,10 +263,10 @@ def statistics_table(study: Study) -> Table:
     rows, records = [], []
     downstreams = list(study.plan["downstreams"])
 
-    def place(entry: dict) -> tuple[str, int]:
+    def order(entry: dict) -> tuple[str, int]:
         return entry["question"], downstreams.index(entry["downstream"])
 
-    for entry in sorted(study.analysis["comparisons"], key=place):
+    for entry in sorted(study.analysis["comparisons"], key=order):
         other = entry["against"]
         low, high = entry["interval"] or (None, None)
         interval = DASH if low is None else f"{decibels(low, True)} to {decibels(high, True)}"
