@@ -1,8 +1,8 @@
 """Pretrain the model that ships as `body`: ``python -m recipes.body all`` (``make body``).
 
 Two corpora are rendered: ensembles played by soundfonts, and ensembles played with recorded notes of real instruments
-(where a folder of them is given). A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, each
-stem with a random timbre. It has two tasks:
+(where a folder of them is given). A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, and
+most stems have a random timbre. It has two tasks:
 
 * deep clustering of the stems, as in the paper, which trains the embedding;
 * masks of 15 families of instruments, which the paper does not have. Clustering alone learns only that sounds differ; masks

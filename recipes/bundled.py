@@ -1,8 +1,8 @@
 """Fine-tune the separators that ship with the package: ``python -m recipes.bundled --model quartet`` (``make bundled``).
 
 A quartet of chorales (violin, clarinet, saxophone, bassoon), a choir (female and male voices) and a drum kit (kick, snare,
-cymbals). Each is fine-tuned from `body` on a corpus that `recipes.corpora` renders, with a random timbre for each stem; it
-is scored on rendered works that it was not trained on, and on recordings if a folder of them is given. The result is
+cymbals). Each is fine-tuned from `body` on a corpus that `recipes.corpora` renders, with a random timbre for most stems;
+it is scored on rendered works that it was not trained on, and on recordings if a folder of them is given. The result is
 published in half precision with its card and its entry in ``nussl_transfer/checkpoints``. Finished steps are not repeated.
 """
 

@@ -110,10 +110,10 @@ def write_about(tree: Path, data_set: str, sources: str, request: dict, differen
     asked = "\n".join(f"* {key}: {value}" for key, value in request.items())
     text = (
         f"# A rendered stand-in for {data_set}\n\n**This is not {data_set}.** Nobody plays or sings here: a program played "
-        "scores on the samples of a General MIDI soundfont and wrote them under the names and in the folders that the data "
-        f"set has, so that you can try software and train networks without it. A score measured on these files does "
-        f"not predict a score on {data_set}.\n\n## Sources\n\n{sources}\n\n## Differences\n\n{differences}\n\n"
-        f"## Options\n\n{asked}\n\nMade by `python -m recipes.corpora` of nussl_transfer.\n"
+        "scores on the samples of a General MIDI soundfont. The files have the names and folders that the data set has, "
+        "except for the differences below, so that you can try software and train networks without it. A score measured on "
+        f"these files does not predict a score on {data_set}.\n\n## Sources\n\n{sources}\n\n## Differences\n\n"
+        f"{differences}\n\n## Options\n\n{asked}\n\nMade by `python -m recipes.corpora` of nussl_transfer.\n"
     )
     with written_aside(tree / "README.md") as aside:
         aside.write_text(text, encoding="utf-8")

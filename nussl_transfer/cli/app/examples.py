@@ -12,7 +12,7 @@ RATE = 44_100
 BEAT = 0.6  # length of a drum beat in seconds; a chord lasts two
 MIDI_HZ = 440.0 * 2.0 ** ((np.arange(128) - 69) / 12)  # frequency in Hz by MIDI number
 
-# Two bars of a chorale, one row per chord: MIDI numbers of the four voices, the highest first.
+# A short chorale, one row per chord: MIDI numbers of the four voices, the highest first.
 CHORDS = (
     (72, 67, 64, 48),
     (72, 69, 65, 53),

@@ -18,7 +18,7 @@ from ...errors import ConfigError, DataError
 from ..options import StemOptions
 from ..tracks import Track, labels_of
 from .duplicates import find_duplicate_audio, same_origins
-from .findings import LEVELS, Finding, Inspection, StemRow, Usable
+from .findings import LEVELS, ExcerptCount, Finding, Inspection, StemRow
 from .stems import (
     SILENCE,
     decoded_row,
@@ -89,7 +89,7 @@ def check(
     return Inspection(rows, findings, usable_excerpts(tracks, rows, seconds))
 
 
-def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: float) -> list[Usable]:
+def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: float) -> list[ExcerptCount]:
     """Return, for each split, the number of consecutive excerpts of its tracks.
 
     Only tracks with all labels count; a track that is shorter than an excerpt counts as one. Where no track has all
@@ -114,7 +114,7 @@ def usable_excerpts(tracks: Sequence[Track], rows: Sequence[StemRow], seconds: f
             known = [active for _, active in counts if active is not None]
             sounding = sum(known) if len(known) == len(counts) else None
             label = None if whole else names[0]
-            found.append(Usable(split, label, seconds, sum(n for n, _ in counts), sounding))
+            found.append(ExcerptCount(split, label, seconds, sum(n for n, _ in counts), sounding))
     return found
 
 

@@ -58,7 +58,7 @@ class StemRow:
 
 
 @dataclass(frozen=True)
-class Usable:
+class ExcerptCount:
     """The number of excerpts in a split, for one label or (None) for all, and of those in which every source is active."""
 
     split: str | None
@@ -80,7 +80,7 @@ class Inspection:
 
     rows: list[StemRow]
     findings: list[Finding] = field(default_factory=list)
-    usable: list[Usable] = field(default_factory=list)
+    usable: list[ExcerptCount] = field(default_factory=list)
 
     @property
     def fatal(self) -> bool:
