@@ -11,7 +11,7 @@ thread. The figures are
   far above 1;
 * ``onset``: the time error of noise bursts in ms, as mean and standard deviation (``spread``);
 * ``apart``: the largest time in ms between bursts that were simultaneous in two stems;
-* ``smear``: the time that contains 90 % of a burst's energy, in ms; 9 in the original.
+* ``smear``: the time that contains 90 % of a burst's energy, in ms; 12 in the original.
 
 SoX is measured if the program ``sox`` is installed, Rubber Band if ``pedalboard`` is; torch also on a GPU if there is one.
 The last line is JSON: these figures for each candidate, and ``stems_per_s`` of ``augment``.
@@ -108,7 +108,7 @@ def sox(audio: np.ndarray, pitch: float, stretch: float) -> np.ndarray:
 
 
 def rubber_band(finer: bool) -> Change:
-    """Return a change by Rubber Band's faster engine with smooth transients (crisp ones err more), or its finer engine."""
+    """Return a change by Rubber Band's faster or finer engine, with smooth transients: crisp ones err more."""
     import pedalboard
 
     how = {"high_quality": finer, "preserve_formants": False, "transient_mode": "smooth"}

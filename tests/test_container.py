@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from test_packaging import LEFT_OUT, ROOT, asked_for
+from test_packaging import LEFT_OUT, ROOT, requirements_of
 
 from nussl_transfer import cli
 
@@ -128,7 +128,7 @@ def test_the_image_has_all_that_the_package_needs_and_not_what_only_tests_and_st
     here = {canonicalize_name(pin.name) for pin in pinned if pin.marker is None or pin.marker.evaluate()}
     setup_cfg = configparser.ConfigParser()
     setup_cfg.read(ROOT / "setup.cfg", encoding="utf-8")
-    needed, to_see = set(), asked_for(setup_cfg, "options", "install_requires")
+    needed, to_see = set(), requirements_of(setup_cfg, "options", "install_requires")
     while to_see:
         name = canonicalize_name((requirement := to_see.pop()).name)
         applies = requirement.marker is None or any(

@@ -230,7 +230,7 @@ def test_blocks_are_found_in_both_formats(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_readme_and_the_first_page_show_the_first_use():
+def test_the_first_python_block_of_three_pages_separates_with_the_quartet():
     for page in (ROOT / "README.md", ROOT / "docs" / "nussl.rst", ROOT / "docs" / "index.rst"):
         first = next(block for block in blocks_of(page) if block.kind == "python")
         assert 'DeepMaskEstimation(signal, model_path="quartet")' in first.code, page

@@ -44,7 +44,7 @@ def pinned_here(pins: list[Requirement], python: str = "3.11") -> dict[str, str]
     }
 
 
-def asked_for(setup_cfg, section: str, option: str) -> list[Requirement]:
+def requirements_of(setup_cfg, section: str, option: str) -> list[Requirement]:
     lines = setup_cfg[section][option].splitlines()
     return [Requirement(line) for line in map(str.strip, lines) if line and not line.startswith("#")]
 
@@ -71,9 +71,9 @@ class _Running(ast.NodeTransformer):
 
 @pytest.mark.parametrize(("folder", "extras"), [("nussl_transfer", ("app",)), ("recipes", ("demo",))])
 def test_every_import_is_a_requirement(setup_cfg, folder, extras):
-    wanted = asked_for(setup_cfg, "options", "install_requires")
+    wanted = requirements_of(setup_cfg, "options", "install_requires")
     for extra in extras:
-        wanted += asked_for(setup_cfg, "options.extras_require", extra)
+        wanted += requirements_of(setup_cfg, "options.extras_require", extra)
     spelt = {"yaml": "pyyaml", "ffmpeg": "ffmpeg-python", "PIL": "pillow", "ignite": "pytorch-ignite"}
     imported = set()
     for path in (ROOT / folder).rglob("*.py"):
@@ -105,9 +105,9 @@ def test_the_pins_leave_out_packages_that_must_be_compiled(pins):
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_the_pins_meet_the_requirements_of_setup_cfg(setup_cfg, pins, python):
     pinned = pinned_here(pins, python)
-    wanted = asked_for(setup_cfg, "options", "install_requires")
+    wanted = requirements_of(setup_cfg, "options", "install_requires")
     for extra in setup_cfg["options.extras_require"]:
-        wanted += asked_for(setup_cfg, "options.extras_require", extra)
+        wanted += requirements_of(setup_cfg, "options.extras_require", extra)
     applying = [one for one in wanted if one.marker is None or one.marker.evaluate({"python_version": python})]
     assert {one.name for one in wanted} - {one.name for one in applying} <= {"snakemake"}
     for requirement in applying:
@@ -149,7 +149,7 @@ def test_the_readme_shows_both_commands():
         assert any(re.match(rf"(\$ )?{command}\b", line) for line in lines), command
 
 
-def test_the_python_of_the_readme_can_be_run_by_a_reader():
+def test_the_python_of_the_readme_compiles_and_its_imports_exist():
     """Its code compiles, and the names that it imports exist."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

@@ -46,7 +46,7 @@ def test_mono_is_the_mean_of_the_channels_resampled_whatever_the_blocks(tmp_path
 @pytest.mark.parametrize(("suffix", "share"), [(".wav", 0.5), (".aiff", 0.5), (".flac", 0.5), (".wav", 0.98)])
 def test_a_file_that_was_cut_is_refused(tmp_path, suffix, share):
     path = cut(layouts.write(tmp_path / f"a{suffix}", layouts.tone(440)), share)
-    with pytest.raises(AudioFileError, match="a.*(was cut|cannot be decoded).*Co"):
+    with pytest.raises(AudioFileError, match="a.*(was cut|cannot be decoded).*[Cc]opy it again"):
         read(path)
 
 

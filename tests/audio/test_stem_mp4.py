@@ -21,7 +21,7 @@ from nussl_transfer.errors import AudioFileError, DataError
 from nussl_transfer.store.prepare import prepare
 
 RATE, FRAMES = 44100, 66150
-# A file that replaces a container holds the answers that the two programs give.
+# A fake container is a JSON file: the answers that the fake ffmpeg and ffprobe give for it.
 SOUND = {"streams": 5, "frames": FRAMES, "decoded": FRAMES, "says": "", "status": 0}
 FFPROBE = """
 audio = {"codec_type": "audio", "codec_name": "aac", "sample_rate": "44100", "channels": 2, "time_base": "1/44100"}

@@ -62,7 +62,7 @@ def test_an_inverse_without_frames_cannot_be_finished():
 
 
 def test_a_stream_does_not_change_the_shared_window():
-    """Both take the window by the same key: the stream's default device and torch's own."""
+    """Windows are cached by parameters and device: both streams use the tensor that `window` returns here."""
     params, device = PARAMS[0], "cpu"
     before = window(params, device).clone()
     for _ in range(2):

@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluating.py"
 
 
-def test_it_runs_in_seconds_and_both_sides_give_the_same_scores():
+def test_a_quick_run_ends_with_its_figures_and_both_sides_give_the_same_scores():
     done = subprocess.run([sys.executable, SCRIPT, "--quick", "--threads", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])

@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "separating.py"
 
 
-def test_it_runs_in_seconds_and_ends_with_its_figures_and_without_demucs_too(tmp_path):
+def test_a_quick_run_without_demucs_ends_with_its_figures(tmp_path):
     absent = tmp_path / "python"
     words = [sys.executable, SCRIPT, "--quick", "--demucs-python", absent]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -163,7 +163,7 @@ class Visit:
         self.picture("not-audio")
         browser.click("#separate")
         self.wait_for_text("#result", "no audio.wav cannot be decoded")
-        assert self.nothing_foreign_is_shown()
+        assert self.shows_no_traceback_or_path()
         say("a file that is not audio is refused in one sentence")
 
         browser.click("#audio-file button[aria-label='Clear'], #audio-file button[aria-label='Remove this file']")
@@ -191,7 +191,7 @@ class Visit:
             time.sleep(0.2)
         assert soundfile.info(stem).frames == 6 * 16000
         say("a stem is downloaded whole")
-        self.nothing_outside_was_asked()
+        self.check_that_requests_stay_local()
 
     def fine_tune(self) -> None:
         browser, stems = self.browser, self.work / "my stems"
@@ -228,8 +228,8 @@ class Visit:
         assert [it["name"] for it in players] == ["Mixture", "bass", "flute"]
         self.picture("separated-with-the-result")
         say("the trained model separates in the first tab")
-        self.nothing_outside_was_asked()
-        assert not [it for it in browser.complaints() if "Content Security Policy" in it]
+        self.check_that_requests_stay_local()
+        assert not [it for it in browser.console_messages() if "Content Security Policy" in it]
 
     def leave(self) -> None:
         (temporary,) = (self.work / "tmp").glob("nussl-transfer-app-*")
@@ -256,15 +256,15 @@ class Visit:
         self.wait_for_text("#check-result", "These stems can be trained on")
         self.wait_for_text("#training", "Done: iteration 15 of 15")
         self.picture("trained")
-        self.nothing_outside_was_asked()
+        self.check_that_requests_stay_local()
         self.close()
         say("an example is separated on a telephone, and nothing is wider than its screen")
 
-    def nothing_foreign_is_shown(self) -> bool:
+    def shows_no_traceback_or_path(self) -> bool:
         shown = self.browser.run("return document.body.innerText")
         return "Traceback" not in shown and str(self.work) not in shown
 
-    def nothing_outside_was_asked(self) -> None:
+    def check_that_requests_stay_local(self) -> None:
         asked = [urlsplit(url) for url in self.browser.requested()]
         outside = {url.geturl() for url in asked if url.scheme in ("http", "https", "ws", "wss")}
         outside = {url for url in outside if not url.startswith(self.address)}

@@ -85,9 +85,6 @@ class Browser:
                 raise AssertionError(f"waited {seconds:g} s in vain: {what or script}\n{shown}")
             time.sleep(0.3)
 
-    def text(self, css: str) -> str:
-        return self.run("return (document.querySelector(arguments[0]) || {}).innerText || '';", css)
-
     def picture(self, path: Path) -> None:
         """Write a picture of the whole page."""
         metrics = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
@@ -104,7 +101,7 @@ class Browser:
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         """Return the messages of the browser's console since the last call."""
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
 

@@ -100,7 +100,7 @@ def change(path: Path, **changes) -> Path:
 # nussl's --------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_but_nussls_and_torchs_own_is_pickled_in_it(path):
+def test_only_classes_of_nussl_and_torch_are_pickled_in_it(path):
     found = pickled_globals(path)
     assert "nussl.core.audio_signal.STFTParams" in found and any(name.startswith("torch") for name in found)
     allowed = {

@@ -180,7 +180,7 @@ def test_every_bundled_model_is_the_file_that_its_entry_says():
         path = zoo.MODELS / about["file"]
         info = read_info(path)
         assert sha256(path) == about["sha256"] and path.stat().st_size == about["bytes"] <= 10_000_000, name
-        # The masks of a pretrained model are no separator's, so that its entry names no sources.
+        # A pretrained model is not a separator, so its entry names no sources.
         labels = [] if about["mode"] == "pretrain" else list(info.labels)
         assert labels == about["sources"] and info.mode == about["mode"] and info.parent == about["parent"]
         assert about["what"] and about["data"] and about["license"]

@@ -46,8 +46,8 @@ def run(words: str) -> int:
     """Run a command as typed, and return its status."""
     try:
         return cli.main(shlex.split(words))
-    except SystemExit as left:  # argparse leaves so after help
-        return left.code
+    except SystemExit as ended:  # argparse exits after it has printed help
+        return ended.code
 
 
 def python(code: str, **options) -> subprocess.CompletedProcess:
@@ -143,9 +143,9 @@ def test_version_names_the_packages_that_matter(capsys):
 
 def test_the_package_runs_as_a_module(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["nussl_transfer", "--version"])
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as ended:
         runpy.run_module("nussl_transfer", run_name="__main__")
-    assert left.value.code == 0 and "nussl-transfer" in capsys.readouterr().out
+    assert ended.value.code == 0 and "nussl-transfer" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- start
@@ -399,20 +399,17 @@ def test_an_unknown_layer_is_an_error_that_lists_the_layers(stems, body, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-UNUSABLE = {  # what a folder holds that cannot be trained on
-    "nothing": {},
-    "text": {"one/bass.wav": None, "one/flute.wav": None, "two/bass.wav": None, "two/flute.wav": None},
-}
+# Files of a folder that cannot be trained on; each of them holds text.
+UNUSABLE = {"nothing": (), "text": ("one/bass.wav", "one/flute.wav", "two/bass.wav", "two/flute.wav")}
 
 
 @pytest.mark.parametrize("what", [*UNUSABLE, "no folder", "truncated"])
 @pytest.mark.parametrize("folds", ["", "--folds 2"])
 def test_a_finetuning_that_cannot_start_leaves_no_folder(what, folds, stems, body, tmp_path, capsys):
     folder = tmp_path / "unusable"
-    for name, amplitude in UNUSABLE.get(what, {}).items():
-        write(folder / name, tone(220.0, 3.0, RATE) * (amplitude or 0.1), RATE)
-        if amplitude is None:
-            (folder / name).write_text("This is text.")
+    for name in UNUSABLE.get(what, ()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("This is text.")
     if what == "nothing":
         folder.mkdir()
     if what == "truncated":  # found only when the files are read to their end

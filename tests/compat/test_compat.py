@@ -380,7 +380,7 @@ def test_a_module_that_needs_no_repair_is_not_changed(monkeypatch):
 
 
 class Noise(nussl.datasets.BaseDataset):
-    """Three mixtures of two sources; on request, reading the audio a second time fails."""
+    """Three mixtures of two sources, all of them noise."""
 
     def get_items(self, folder):
         return [0, 1, 2]

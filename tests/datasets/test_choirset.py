@@ -66,7 +66,7 @@ def test_there_are_23_takes_of_songs_and_83_with_the_exercises(all_names):
         assert len(DagstuhlChoirSet.find_tracks(all_names, microphone=microphone, exercises=True)) == 83
 
 
-def test_each_voice_has_one_dynamic_microphone_and_sections_have_two(all_names):
+def test_each_voice_has_one_dynamic_microphone_and_in_the_full_choir_two_larynx_microphones(all_names):
     for track in DagstuhlChoirSet.find_tracks(all_names, exercises=True):
         assert {label: "".join(path.stem.split("_")[4][0] for path in files) for label, files in track.stems.items()} == {
             "female": "AS", "male": "BT"

@@ -153,7 +153,7 @@ def test_an_ignore_pattern_that_fits_nothing_is_logged_with_the_nearest_label(fo
 def test_patterns_remember_which_of_them_fitted():
     patterns = IgnorePatterns.of(["a*", "b"])
     assert patterns.fits("Abba") and not patterns.fits("c") and patterns.unused() == ["b"]
-    assert not IgnorePatterns.of(["-"]).fits("bass"), "a pattern of punctuation alone is not empty"
+    assert not IgnorePatterns.of(["-"]).fits("bass"), "a pattern of punctuation alone must not fit every name"
 
 
 # Names with a meaning
@@ -203,5 +203,5 @@ def test_num_channels_1_takes_the_mean_of_six_or_two_channels(tmp_path):
     item = StemFolder(tmp_path, num_channels=1)[0]
     for label, samples in audio.items():
         np.testing.assert_allclose(item["sources"][label].audio_data[0], samples.mean(axis=1), atol=1e-4)
-    with pytest.raises(DataError, match="6 channels|2 channels.*num_channels=1, which takes the mean"):
+    with pytest.raises(DataError, match="[62] channels.*num_channels=1, which takes the mean"):
         StemFolder(tmp_path)

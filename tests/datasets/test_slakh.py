@@ -245,8 +245,8 @@ def test_a_drawn_validation_split_shares_no_midi_file_with_training(tree, tmp_pa
     store = prepare([track for track in tracks if len(track.stems) == 4], tmp_path / "store", 8000, progress=False)
     held = set()
     for seed in range(30):
-        material = train_valid_split(store, seed)
-        sides = [{track.name for track in side.tracks} for side in (material.train, material.valid)]
+        split = train_valid_split(store, seed)
+        sides = [{track.name for track in side.tracks} for side in (split.train, split.valid)]
         assert not any({"Track00004", "Track01939"} & one and {"Track00004", "Track01939"} - one for one in sides)
         held |= sides[1]
     assert len(held) > 2

@@ -72,12 +72,12 @@ def test_workers_get_equally_many_and_equally_large_batches(tiny_store, number, 
     assert [len(places) for places in batches([excerpt] * number, workers=2)] == sizes
 
 
-def test_results_come_in_order_from_threads_that_compute_alone(threads):
+def test_results_come_in_order_from_threads_in_which_torch_uses_one_thread(threads):
     inside, barrier = [], threading.Barrier(threads)
 
     def work(item):
         if item < threads:
-            barrier.wait(timeout=60)  # so many are at work at once
+            barrier.wait(timeout=60)  # passes only when all threads are at work at once
         inside.append((torch.get_num_threads(), threading.current_thread().name))
         return 10 * item
 

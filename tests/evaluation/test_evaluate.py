@@ -221,7 +221,7 @@ def test_the_oracle_is_the_best_capped_mask_and_above_the_mixture(store):
 
 @pytest.fixture
 def gappy(tmp_path):
-    """A store in which 'voice' is only noise at -100 dBFS for a second of one track, and is missing from the other."""
+    """A store in which 'voice' is 80 dB quieter in the first second of one track, and missing from the other."""
     writer = StoreWriter(tmp_path / "gappy", RATE)
     voice = stem(1, 2 * RATE)
     voice[:RATE] *= 1e-4
@@ -258,7 +258,7 @@ def test_infinite_ratios_are_in_no_mean_improvement_or_test(tmp_path, checkpoint
         writer.add(f"both {number}", None, {"bass": stem(2 * number, RATE), "voice": stem(2 * number + 1, RATE)})
     both = make_excerpts(writer.close(), 1.0)
     writer.add("alone", None, {"bass": stem(9, RATE), "voice": silence})
-    writer.add("twins", None, {"bass": stem(9, RATE), "voice": stem(9, RATE)})  # the mixture is either, only louder
+    writer.add("twins", None, {"bass": stem(9, RATE), "voice": stem(9, RATE)})  # the mixture is a louder copy of either
     store = writer.close()
     every = make_excerpts(store, 1.0)
     clean = evaluate({"a": checkpoint}, store, excerpts=both, oracle=True, progress=False)

@@ -169,7 +169,7 @@ def test_excerpts_of_one_place_in_two_mixtures_are_two_pairs(tiny_store, tmp_pat
 
 @pytest.fixture
 def gaps(tmp_path):
-    """Four seconds in which 'voice' comes in at the end of the second."""
+    """Four seconds of 'bass'; 'voice' is silent for the first two."""
     writer = StoreWriter(tmp_path / "gaps", 1000)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000))
     noise[1, :2000] = 0

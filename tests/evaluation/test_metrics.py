@@ -42,7 +42,7 @@ def test_si_sdr_is_nussls_for_loud_soft_and_offset_signals(noise, level, offset)
     generator = np.random.default_rng(0)
     references = level * (np.stack([tone(1), tone(2), tone(3)]) + offset)
     estimates = references * [[0.1], [2.0], [-1.0]] + level * generator.normal(-0.2, 0.2 * noise, references.shape)
-    expected = by_nussl(references, estimates)  # in float64, as nussl computes what it is given so
+    expected = by_nussl(references, estimates)  # nussl computes in float64 if its input is float64
     np.testing.assert_allclose(si_sdr(references, estimates), expected, atol=1e-6)
     # float32 like stems, with an offset no larger than the signal.
     if abs(offset) <= 1:
@@ -97,7 +97,7 @@ def test_bss_eval_equals_museval_and_nussl_and_mir_eval_on_one_excerpt():
     given = as_signals(references), as_signals(estimates)
     of_nussl = BSSEvalV4(*given, source_labels=["a", "b"]).evaluate()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # mir_eval is going to leave separation to others
+        warnings.simplefilter("ignore", FutureWarning)  # mir_eval has deprecated its separation module
         images = mir_eval.separation.bss_eval_images(references[..., None], estimates[..., None], False)
     for name, of_mir_eval in zip(("sdr", "sir", "sar"), (images[0], images[2], images[3]), strict=True):
         np.testing.assert_array_equal(found[name], expected[name])
@@ -113,11 +113,11 @@ def test_bss_eval_leaves_out_silent_signals():
     for name, values in bss_eval(silent, estimates).items():
         np.testing.assert_array_equal(values[:1], np.where(expected[name] > 100, np.inf, expected[name]))
         assert np.isnan(values[1])
-    # An estimate does not change the ratios of the others.
-    deaf = estimates.copy()
-    deaf[0] = 0
+    # A silent estimate does not change the ratios of the others.
+    with_silence = estimates.copy()
+    with_silence[0] = 0
     expected = by_museval(references, estimates)
-    for name, values in bss_eval(references, deaf).items():
+    for name, values in bss_eval(references, with_silence).items():
         assert np.isnan(values[0])
         np.testing.assert_allclose(values[1], expected[name][1], atol=1e-9)
     assert all(np.isnan(values).all() for values in bss_eval(0 * references, estimates).values())

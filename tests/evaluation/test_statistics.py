@@ -32,10 +32,10 @@ def test_the_test_is_scipys(count, alternative):
 
 
 def test_few_pairs_have_the_exact_probability_counted_out():
-    # Ranks 1 to 4, 3 of them against: of the 16 ways to sign them, 7 have at least the rank sum 7 in favour.
+    # Ranks 1, 2 and 4 are in favour, a rank sum of 7. Of the 16 ways to sign four ranks, 5 have that sum or a larger one.
     differences = np.array([1.0, 2.0, -3.0, 4.0])
     sums = [sum(chosen) for size in range(5) for chosen in combinations([1, 2, 3, 4], size)]
-    assert signed_rank_test(differences) == pytest.approx(sum(total >= 7 for total in sums) / 16)
+    assert signed_rank_test(differences) == pytest.approx(sum(total >= 7 for total in sums) / 16) == pytest.approx(5 / 16)
     assert signed_rank_test(np.arange(1.0, 11.0)) == pytest.approx(2.0**-10)
 
 
@@ -91,7 +91,7 @@ def test_holm_corrects_for_the_tests_made_and_keeps_their_order():
     assert holm([]) == [] and holm([None]) == [None]
 
 
-def test_with_a_song_an_excerpt_the_interval_is_scipys_bootstrap():
+def test_with_one_excerpt_per_song_the_interval_is_scipys_bootstrap():
     differences = drawn(201)
     low, high = median_interval(differences, [range(201)], resamples=20_000)
     expected = scipy.stats.bootstrap(
@@ -102,7 +102,7 @@ def test_with_a_song_an_excerpt_the_interval_is_scipys_bootstrap():
     assert (low, high) == (pytest.approx(expected.low, abs=spread / 20), pytest.approx(expected.high, abs=spread / 20))
 
 
-def test_with_a_song_an_excerpt_the_interval_has_a_closed_form():
+def test_with_one_excerpt_per_song_the_interval_has_a_closed_form():
     # The median of a resample is at most the k-th smallest if 51 of 101 draws are: a binomial distribution.
     below = scipy.stats.binom.sf(50, 101, np.arange(1, 102) / 101)
     expected = [np.searchsorted(below, tail) for tail in (0.05, 0.95)]
@@ -149,8 +149,8 @@ def test_repeating_the_same_excerpts_does_not_narrow_the_interval():
 def test_songs_of_every_source_of_an_incoherent_mixture_count():
     generator = np.random.default_rng(3)
     of_bass, of_drums = generator.integers(15, size=(2, 600))
-    matter = generator.normal(0, 1, (2, 15))
-    differences = matter[0][of_bass] + matter[1][of_drums] + generator.normal(0, 0.2, 600)
+    effects = generator.normal(0, 1, (2, 15))
+    differences = effects[0][of_bass] + effects[1][of_drums] + generator.normal(0, 0.2, 600)
     bass = [f"bass {song}" for song in of_bass]
     drums = [f"drums {song}" for song in of_drums]
     ends = [median_interval(differences, songs) for songs in ([bass], [drums], [bass, drums])]
@@ -162,19 +162,19 @@ def test_songs_of_every_source_of_an_incoherent_mixture_count():
 def test_the_interval_covers_the_truth_as_often_as_stated():
     """Also if each source of a mixture has its own song. Excerpts taken as independent give too narrow intervals."""
     generator = np.random.default_rng(4)
-    held = np.zeros((3, 100), dtype=bool)
+    covers = np.zeros((3, 100), dtype=bool)
     for trial in range(100):
         songs = generator.integers(20, size=(2, 200))
-        matter = generator.normal(0, 1, (2, 20))
+        effects = generator.normal(0, 1, (2, 20))
         noise = generator.normal(0, 0.5, 200)
-        coherent, incoherent = matter[0][songs[0]] + noise, matter[0][songs[0]] + matter[1][songs[1]] + noise
+        coherent, incoherent = effects[0][songs[0]] + noise, effects[0][songs[0]] + effects[1][songs[1]] + noise
         names = [[f"{source} {song}" for song in songs[source]] for source in range(2)]
         for row, (differences, of_sources) in enumerate(
             [(coherent, names[:1]), (incoherent, names), (incoherent, [range(200)])]
         ):
             low, high = median_interval(differences, of_sources, resamples=400)
-            held[row, trial] = low <= 0 <= high
-    covered = held.mean(axis=1)
+            covers[row, trial] = low <= 0 <= high
+    covered = covers.mean(axis=1)
     assert min(covered[:2]) >= 0.87 and covered[2] < 0.7
 
 
@@ -221,7 +221,7 @@ def rows(values, track="t"):
 
 def test_a_comparison_is_scipys_one_sided_wilcoxon_on_pairs():
     a, b = drawn(30, 0, 1.0), drawn(30, 1, 0.4)
-    # Pairs are found by excerpt and label, in whatever order.
+    # Rows are paired by excerpt, in any order.
     found = compare(rows(a)[::-1], rows(b))
     assert found["p_value"] == pytest.approx(scipy.stats.wilcoxon(a, b, alternative="greater").pvalue)
     assert found["n"] == found["n_different"] == 30

@@ -10,8 +10,8 @@ from .sound import tone, write
 
 CHOIRSET_RATE = 22050
 PITCHES = {"S": 587.0, "A": 440.0, "T": 294.0, "B": 147.0}
-# setting -> singers with a dynamic microphone, a headset, a larynx microphone. No soprano has a headset, and four of
-# the eight singers of the full choir without a dynamic microphone.
+# setting -> singers with a dynamic microphone, a headset, a larynx microphone. No soprano has a headset. Four of the eight
+# singers of the full choir have no dynamic microphone.
 SINGERS = {
     "FullChoir": ("S1 A2 T2 B2", "A2 T2 B2", "S1 S2 A1 A2 T1 T2 B1 B2"),
     "QuartetA": ("S2 A1 T1 B1", "A1 T1 B1", "S2 A1 T1 B1"),

@@ -16,7 +16,7 @@ _WITHOUT_AUDIO = (False, True)
 _WITHOUT_BOTH = (False, False)
 # Number -> split of redux, and stems.
 SLAKH_TRACKS: dict[int, tuple[str, dict[str, tuple]]] = {
-    # Two classes that differ by case, a third that is not strings, and an entry without audio and MIDI.
+    # Two classes that differ only in case, 'Strings (continued)', which is a choir, and an entry without audio and MIDI.
     1: ("train", {**_BAND, "S04": ("Strings (continued)", 52), "S06": ("Sound Effects", 103, *_WITHOUT_BOTH),
                   "S08": ("Sound effects", 122)}),
     4: ("train", _BAND),

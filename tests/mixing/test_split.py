@@ -26,7 +26,7 @@ LABELS = ("bass", "drums", "voice")
 
 
 @pytest.fixture(autouse=True)
-def said(caplog):
+def log(caplog):
     caplog.set_level(logging.INFO, "nussl_transfer")
     return caplog
 
@@ -43,36 +43,36 @@ def test_groups_of_a_store_are_refused(tiny_store):
 
 def test_tracks_for_testing_are_in_neither_part(tmp_path):
     tracks = {"a": ("train", 2, LABELS), "b": ("train", 2, LABELS), "c": ("valid", 2, LABELS), "d": ("test", 2, LABELS)}
-    material = train_valid_split(make_store(tmp_path, tracks))
-    assert (names(material.train), names(material.valid)) == (["a", "b"], ["c"])
-    assert material.train_span == material.valid_span == (0.0, 1.0)
+    split = train_valid_split(make_store(tmp_path, tracks))
+    assert (names(split.train), names(split.valid)) == (["a", "b"], ["c"])
+    assert split.train_span == split.valid_span == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("tracks", "held"), [(4, 1), (5, 1), (14, 1), (16, 2), (30, 3)])
 def test_without_validation_tracks_one_in_ten_is_held_out(tmp_path, tracks, held):
     store = make_store(tmp_path, {f"track {n:02}": (None, 0.5, ("a", "b")) for n in range(tracks)})
-    material = train_valid_split(store)
-    assert len(material.valid.tracks) == held
-    assert sorted(names(material.train) + names(material.valid)) == names(store)
-    assert names(train_valid_split(store).valid) == names(material.valid), "the same seed holds out the same tracks"
+    split = train_valid_split(store)
+    assert len(split.valid.tracks) == held
+    assert sorted(names(split.train) + names(split.valid)) == names(store)
+    assert names(train_valid_split(store).valid) == names(split.valid), "the same seed holds out the same tracks"
     assert len({tuple(names(train_valid_split(store, seed).valid)) for seed in range(20)}) > 1
 
 
 @pytest.mark.parametrize("tracks", [2, 3])
-def test_of_fewer_than_four_tracks_the_end_of_each_is_held_out(tmp_path, said, tracks):
+def test_of_fewer_than_four_tracks_the_end_of_each_is_held_out(tmp_path, log, tracks):
     store = make_store(tmp_path, {f"track {n}": (None, 2, ("a", "b")) for n in range(tracks)})
-    material = train_valid_split(store)
-    assert names(material.train) == names(material.valid) == names(store)
-    assert (material.train_span, material.valid_span) == ((0.0, 0.75), (0.75, 1.0))
-    assert "not trained on: the last quarter of every track" in said.text
+    split = train_valid_split(store)
+    assert names(split.train) == names(split.valid) == names(store)
+    assert (split.train_span, split.valid_span) == ((0.0, 0.75), (0.75, 1.0))
+    assert "not trained on: the last quarter of every track" in log.text
 
 
-def test_if_holding_out_a_track_would_lose_a_label_the_end_of_every_track_is_held_out(tmp_path, said):
+def test_if_holding_out_a_track_would_lose_a_label_the_end_of_every_track_is_held_out(tmp_path, log):
     tracks = {"a": (None, 2, ("bass",)), "b": (None, 2, ("drums",)), "c": (None, 2, ("bass", "drums"))}
     for seed in range(5):
-        material = train_valid_split(make_store(tmp_path, tracks), seed)
-        assert material.train.labels == material.valid.labels == ("bass", "drums")
-    assert "not trained on: the last quarter of every track" in said.text
+        split = train_valid_split(make_store(tmp_path, tracks), seed)
+        assert split.train.labels == split.valid.labels == ("bass", "drums")
+    assert "not trained on: the last quarter of every track" in log.text
 
 
 def store_of_songs(folder: Path, sizes: dict[str, int]) -> Store:
@@ -89,23 +89,23 @@ def test_validation_is_never_the_music_that_is_trained_on(tmp_path):
     store = Store(store_of_songs(tmp_path, {"one": 2, "two": 3, "-": 12, "three": 3}).folder)
     held = set()
     for seed in range(20):
-        material = train_valid_split(store, seed)
-        sides = [{track.origin for track in side.tracks} - {None} for side in (material.train, material.valid)]
-        assert not sides[0] & sides[1] and len(material.valid.tracks) <= 2
+        split = train_valid_split(store, seed)
+        sides = [{track.origin for track in side.tracks} - {None} for side in (split.train, split.valid)]
+        assert not sides[0] & sides[1] and len(split.valid.tracks) <= 2
         held |= sides[1]
     assert held == {"one"}, "a song of three takes is more than one track in ten"
 
 
 def test_if_every_song_exceeds_the_share_the_smallest_is_held_out(tmp_path):
-    material = train_valid_split(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
-    assert names(material.valid) == ["two 0", "two 1"]
+    split = train_valid_split(store_of_songs(tmp_path, {"one": 6, "two": 2, "three": 4}))
+    assert names(split.valid) == ["two 0", "two 1"]
 
 
 @pytest.mark.parametrize("songs", [{"one": 4}, {"one": 4, "two": 3}])
-def test_if_one_song_has_most_tracks_the_end_of_every_track_is_held_out(tmp_path, said, songs):
-    material = train_valid_split(store_of_songs(tmp_path, songs))
-    assert material.valid_span == (0.75, 1.0) and names(material.train) == names(material.valid)
-    assert "not trained on: the last quarter of every track" in said.text
+def test_if_one_song_has_most_tracks_the_end_of_every_track_is_held_out(tmp_path, log, songs):
+    split = train_valid_split(store_of_songs(tmp_path, songs))
+    assert split.valid_span == (0.75, 1.0) and names(split.train) == names(split.valid)
+    assert "not trained on: the last quarter of every track" in log.text
 
 
 def test_a_store_of_test_tracks_alone_is_an_error(tmp_path):
@@ -120,11 +120,11 @@ def test_validation_tracks_with_other_stems_are_refused(tmp_path):
         train_valid_split(store)
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
-def test_mixtures_have_the_given_length_or_that_of_the_longest_track(tmp_path, said, asked, seconds):
+@pytest.mark.parametrize(("given", "seconds"), [(1.0, 1.0), (2.0, 2.0), (2.01, 2.0), (10.0, 2.0)])
+def test_mixtures_have_the_given_length_or_that_of_the_longest_track(tmp_path, log, given, seconds):
     store = make_store(tmp_path, {"a": (None, 2.0, LABELS), "b": (None, 1.0, LABELS)})
-    assert fitting_seconds(TrainValidSplit(store, store), asked) == seconds
-    assert ("No track is as long as" in said.text) == (asked > seconds)
+    assert fitting_seconds(TrainValidSplit(store, store), given) == seconds
+    assert ("No track is as long as" in log.text) == (given > seconds)
 
 
 def test_a_shortened_mixture_is_never_longer_than_the_track(tmp_path):
@@ -155,15 +155,15 @@ def test_a_share_for_some_stores_and_none_for_others_is_refused(tmp_path):
         shares_of([TrainValidSplit(store, store, share=0.5), TrainValidSplit(store, store)])
 
 
-def test_the_config_is_adapted_to_the_data(tmp_path, said):
+def test_the_config_is_adapted_to_the_data(tmp_path, log):
     whole = make_store(tmp_path / "whole", {"a": (None, 2.0, LABELS)})
     pool = make_store(tmp_path / "pool", {"a": (None, 1.0, ("bass",)), "b": (None, 1.0, ("drums",))})
     config = MixtureConfig(0.5, coherent=0.5)
-    assert adapt_to_data([TrainValidSplit(whole, whole)], config) == config and not said.text
+    assert adapt_to_data([TrainValidSplit(whole, whole)], config) == config and not log.text
     assert adapt_to_data(
         [TrainValidSplit(whole, whole), TrainValidSplit(pool, pool)], MixtureConfig(9.0, 0.5)
     ) == MixtureConfig(1.0, 0.0)
-    assert "has all of bass, drums: every mixture is incoherent" in said.text
+    assert "has all of bass, drums: every mixture is incoherent" in log.text
 
 
 def test_training_and_validation_mixtures_are_drawn_alike_of_different_tracks_and_seeds(tmp_path):

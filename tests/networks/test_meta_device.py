@@ -206,6 +206,6 @@ def test_separated_audio_leaves_the_device_once_a_chunk(checkpoint, monkeypatch,
     assert sum(shape[0] for shape in copies) == samples
 
 
-def test_a_network_runs_on_this_device_as_nussl_runs_it(model):
+def test_nussls_own_forward_runs_on_this_device(model):
     output = model({"mix_magnitude": torch.empty(2, 9, 33, 1, device="meta")})
     assert output["mask"].shape == (2, 9, 33, 1, 3) and output["mask"].device.type == "meta"

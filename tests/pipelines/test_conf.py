@@ -119,7 +119,7 @@ def test_the_papers_twelve_pretrainings_are_three_data_sets_in_four_conditions()
     }
 
 
-def test_downstream_each_data_set_is_tuned_in_both_ways_and_trained_from_scratch():
+def test_each_downstream_set_is_fine_tuned_in_both_modes_and_trained_from_scratch():
     for data, coherent in (("bach10", 0.0), ("choir", 1.0), ("remixpacks", 0.0)):
         names = (f"finetune_{data}", f"finetune_{data}_mask", f"scratch_{data}")
         whole, mask, scratch = (read_experiment(CONF / f"{name}.yml") for name in names)

@@ -41,10 +41,10 @@ def make_store(folder: Path, labels=("bass", "voice"), splits=("train", "valid",
 
 def main_of(recipe: str, words: list[str]) -> int:
     """Run a recipe's own file as a program, and return its status."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", [f"{recipe}.py", *words])
         runpy.run_path(str(CONF.parent / f"{recipe}.py"), run_name="__main__")
-    return left.value.code
+    return ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def body(tmp_path_factory, small_chimera, tiny_stft) -> Path:
 
 
 @pytest.fixture
-def ask(tmp_path, store):
+def write_experiment(tmp_path, store):
     """Return a function that writes a difference from smoke.yml, and return its path."""
 
     def write(**sections) -> Path:
@@ -104,22 +104,22 @@ def test_the_config_of_a_run_has_its_provenance(pretrained, store):
     assert found["versions"]["nussl-transfer"] == nussl_transfer.__version__
     assert found["versions"]["torch"] == metadata.version("torch")
     assert list(found["stores"]) == [str(store.folder)]
-    asked = found["experiment"]
-    assert asked["training"]["mode"] == "pretrain" and asked["network"]["hidden_size"] == 8
-    assert asked["data"]["stores"]["stems"]["folder"] == str(store.folder)
+    experiment = found["experiment"]
+    assert experiment["training"]["mode"] == "pretrain" and experiment["network"]["hidden_size"] == 8
+    assert experiment["data"]["stores"]["stems"]["folder"] == str(store.folder)
 
 
 def test_the_recorded_experiment_reproduces_the_run(pretrained, tmp_path):
-    asked = yaml.safe_load((pretrained / "config.yml").read_text())["provenance"]["experiment"]
-    (tmp_path / "again.yml").write_text(yaml.safe_dump(asked))
+    experiment = yaml.safe_load((pretrained / "config.yml").read_text())["provenance"]["experiment"]
+    (tmp_path / "again.yml").write_text(yaml.safe_dump(experiment))
     again = pretrain(read_experiment(tmp_path / "again.yml"), tmp_path / "run")
     before, _ = read_checkpoint(pretrained / "checkpoints" / "latest.model.pth")
     after, _ = read_checkpoint(again.latest)
     assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
 
 
-def test_fine_tuning_starts_from_a_run_and_the_same_command_resumes_it(pretrained, ask, tmp_path, capsys):
-    words = [str(ask(start={"checkpoint": str(pretrained)})), "--out", str(tmp_path / "run")]
+def test_fine_tuning_starts_from_a_run_and_the_same_command_resumes_it(pretrained, write_experiment, tmp_path, capsys):
+    words = [str(write_experiment(start={"checkpoint": str(pretrained)})), "--out", str(tmp_path / "run")]
     assert main_of("finetune", words) == 0
     said = capsys.readouterr()
     assert "copied normalization, recurrent_stack, embedding; made new mask" in said.err and "best.model.pth" in said.out
@@ -131,11 +131,13 @@ def test_fine_tuning_starts_from_a_run_and_the_same_command_resumes_it(pretraine
     assert "learning_rate: 0.001 there, 0.5 now" in capsys.readouterr().err
 
 
-def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
+def test_mode_mask_and_named_layers_are_frozen(body, write_experiment, tmp_path):
     before = read_checkpoint(body)[0].state_dict()
     for mode, frozen, kept in (("mask", [], {"recurrent_stack", "embedding"}), ("whole", ["embedding"], {"embedding"})):
         training = {"mode": mode, "frozen": frozen}
-        run = finetune(read_experiment(ask(start={"checkpoint": str(body)}, training=training)), tmp_path / mode)
+        run = finetune(
+            read_experiment(write_experiment(start={"checkpoint": str(body)}, training=training)), tmp_path / mode
+        )
         after = read_checkpoint(run.latest)[0].state_dict()
         same = {name.split(".")[1] for name in before if before[name].shape == after[name].shape}
         changed = {name.split(".")[1] for name in before if name in after and before[name].shape == after[name].shape
@@ -143,40 +145,42 @@ def test_mode_mask_and_named_layers_are_frozen(body, ask, tmp_path):
         assert kept <= same - changed, mode
 
 
-def test_an_unknown_layer_is_an_error_before_a_store_is_opened(body, ask, tmp_path):
+def test_an_unknown_layer_is_an_error_before_a_store_is_opened(body, write_experiment, tmp_path):
     nowhere = {"stores": {"stems": {"folder": "nowhere"}}}
-    path = ask(start={"checkpoint": str(body)}, training={"frozen": ["body"]}, data=nowhere)
+    path = write_experiment(start={"checkpoint": str(body)}, training={"frozen": ["body"]}, data=nowhere)
     with pytest.raises(ConfigError, match="Layers body cannot be frozen: the network has .*recurrent_stack"):
         finetune(read_experiment(path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_stems_are_prepared_in_the_folder_of_the_experiment(ask, tmp_path):
+def test_stems_are_prepared_in_the_folder_of_the_experiment(write_experiment, tmp_path):
     for song in ("one", "two"):
         for number, label in enumerate(("bass", "organ", "tenor", "voice")):
             (tmp_path / "songs" / song).mkdir(parents=True, exist_ok=True)
             audio = 0.1 * np.random.default_rng(number).standard_normal(8000)
             soundfile.write(tmp_path / "songs" / song / f"{label}.wav", audio, 8000)
     choir = {"folder": str(tmp_path / "songs"), "groups": {"low": ["bass", "tenor"], "high": ["voice"]}}
-    path = ask(data={"stores": {"stems": None, "choir": choir}, "prepared": str(tmp_path / "stores")})
+    path = write_experiment(data={"stores": {"stems": None, "choir": choir}, "prepared": str(tmp_path / "stores")})
     run = finetune(read_experiment(path), tmp_path / "run")
     assert read_info(run.best).labels == ("high", "low")
     assert (tmp_path / "stores" / "choir" / "manifest.json").is_file() and not (tmp_path / "run" / "store").exists()
 
 
-def test_two_stores_are_mixed_by_their_shares(ask, store, tmp_path):
+def test_two_stores_are_mixed_by_their_shares(write_experiment, store, tmp_path):
     long = make_store(tmp_path / "long", seconds=3.0)
     stores = {"stems": {"folder": str(store.folder)}, "long": {"folder": str(long.folder)}}
-    run = finetune(read_experiment(ask(data={"stores": stores})), tmp_path / "run")
+    run = finetune(read_experiment(write_experiment(data={"stores": stores})), tmp_path / "run")
     assert run.config["training"]["shares"] == [0.75, 0.25], "stores come in the order of their names, shares by minutes"
     assert read_info(run.best).data["name"] == "long+one"
     given = {name: {**about, "share": 1.0} for name, about in stores.items()}
-    run = finetune(read_experiment(ask(data={"stores": given})), tmp_path / "equal")
+    run = finetune(read_experiment(write_experiment(data={"stores": given})), tmp_path / "equal")
     assert run.config["training"]["shares"] == [0.5, 0.5]
 
 
-def test_only_training_mixtures_are_augmented(ask, tmp_path):
-    run = finetune(read_experiment(ask(data={"augment": ["pitch"], "coherent": 0.5, "gain_db": 2.0})), tmp_path / "run")
+def test_only_training_mixtures_are_augmented(write_experiment, tmp_path):
+    run = finetune(
+        read_experiment(write_experiment(data={"augment": ["pitch"], "coherent": 0.5, "gain_db": 2.0})), tmp_path / "run"
+    )
     training, validation = run.config["training"], run.config["validation"]
     assert training["pitch"] == [-3.0, 3.0] and validation["pitch"] == [0.0, 0.0]
     assert training["stretch"] == validation["stretch"] == [1.0, 1.0]
@@ -184,8 +188,8 @@ def test_only_training_mixtures_are_augmented(ask, tmp_path):
     assert (training["length"], validation["length"]) == (8, 2)
 
 
-def test_the_curve_has_the_si_sdr_of_test_tracks_with_the_option_probed(ask, tmp_path):
-    run = finetune(read_experiment(ask(test={"probed": 2})), tmp_path / "run")
+def test_the_curve_has_the_si_sdr_of_test_tracks_with_the_option_probed(write_experiment, tmp_path):
+    run = finetune(read_experiment(write_experiment(test={"probed": 2})), tmp_path / "run")
     points = run.read_curve()["points"]
     assert all(isinstance(point["test_si_sdr"], float) for point in points)
 
@@ -199,30 +203,30 @@ def test_the_curve_has_the_si_sdr_of_test_tracks_with_the_option_probed(ask, tmp
         ({"training": {"iterations": 0}}, "iterations must be a whole number from 1"),
     ],
 )
-def test_an_impossible_experiment_is_an_error(ask, tmp_path, sections, said):
+def test_an_impossible_experiment_is_an_error(write_experiment, tmp_path, sections, said):
     with pytest.raises(ConfigError, match=said):
-        finetune(read_experiment(ask(**sections)), tmp_path / "run")
+        finetune(read_experiment(write_experiment(**sections)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupted_recipe_says_how_to_resume(ask, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_recipe_says_how_to_resume(write_experiment, tmp_path, capsys, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nussl_transfer.training.fit.fit", stopped)
-    assert main_of("finetune", [str(ask()), "--out", str(tmp_path / "run")]) == 130
+    assert main_of("finetune", [str(write_experiment()), "--out", str(tmp_path / "run")]) == 130
     assert "Give the same command again" in capsys.readouterr().err
 
 
-def test_a_recipe_rejects_the_modes_of_the_other_and_names_it(ask, tmp_path, capsys):
+def test_a_recipe_rejects_the_modes_of_the_other_and_names_it(write_experiment, tmp_path, capsys):
     for recipe, mode, other in (("finetune", "pretrain", "pretrain"), ("pretrain", "whole", "finetune")):
-        words = [str(ask(training={"mode": mode})), "--out", str(tmp_path / "run")]
+        words = [str(write_experiment(training={"mode": mode})), "--out", str(tmp_path / "run")]
         assert main_of(recipe, words) == 2
         said = capsys.readouterr().err
         assert f"mode '{mode}', but this recipe trains in mode" in said and f"Use recipes.{other}" in said
 
 
-def test_the_papers_network_is_the_default(monkeypatch):
+def test_the_papers_network_is_the_default():
     start = plan_of(NetworkConfig())
     assert start.name is None and start.info.sample_rate == 16000
     shapes = {name: tuple(tensor.shape) for name, tensor in start.network.state_dict().items()}

@@ -35,7 +35,7 @@ SHORT = short()
 
 
 @pytest.fixture(autouse=True)
-def said(caplog):
+def log(caplog):
     caplog.set_level(logging.INFO, "nussl_transfer")
     return caplog
 
@@ -68,15 +68,15 @@ def changed_layers(one, other) -> set[str]:
 # The whole way --------------------------------------------------------------------------------------------------------
 
 
-def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
+def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, log):
     stems = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5, "three": 2.0, "four": 1.5}, rate=11025)
     run = finetune(stems, tmp_path / "run", checkpoint=body, **SHORT)
     info = read_info(run.best)
     assert (info.labels, info.mode, info.parent, info.sample_rate) == (LABELS, "whole", "a body", 8000)
     assert info.excerpt_seconds == 0.5 and info.data["tracks"] == 3
     assert [point["iteration"] for point in run.read_curve()["points"]] == [0, 2, 4]
-    assert "Chosen for validation, and not trained on:" in said.text
-    assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in said.text
+    assert "Chosen for validation, and not trained on:" in log.text
+    assert "Network: copied normalization, recurrent_stack, embedding; made new mask; dropped mask." in log.text
     assert Store(tmp_path / "run" / "store").sample_rate == 8000
 
     mixture = nussl.AudioSignal(audio_data_array=noise(1.0)[None], sample_rate=8000)
@@ -85,13 +85,13 @@ def test_a_raw_folder_of_tracks_becomes_a_separator(tmp_path, body, said):
     np.testing.assert_allclose(sum(e.audio_data for e in estimates), mixture.audio_data, atol=1e-5)
 
 
-def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(tmp_path, small_chimera, tiny_stft, said):
+def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(tmp_path, small_chimera, tiny_stft, log):
     info = CheckpointInfo((), "pretrain", 8000, tiny_stft, excerpt_seconds=10.0)
     body = write_checkpoint(tmp_path / "body.pth", small_chimera(num_sources=2), info)
     stems = write_tracks(tmp_path / "songs", {"only one": 20.0})
     run = finetune(stems, tmp_path / "run", checkpoint=body, **short(iterations=2, batch_size=1))
-    assert "not trained on: the last quarter of every track" in said.text
-    assert "No track is as long as 10 s: mixtures are 5 s long." in said.text
+    assert "not trained on: the last quarter of every track" in log.text
+    assert "No track is as long as 10 s: mixtures are 5 s long." in log.text
     assert read_info(run.best).excerpt_seconds == 5.0
     training, validation = (run.config[key] for key in ("training", "validation"))
     assert (training["samples"], training["span"]) == (40000, [0.0, 0.75])
@@ -99,26 +99,26 @@ def test_one_track_of_20_seconds_is_divided_in_time_and_its_mixtures_shortened(t
     assert training["seed"] != validation["seed"]
 
 
-def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incoherently(tmp_path, body, said):
+def test_a_folder_for_each_stem_whose_files_do_not_belong_together_trains_incoherently(tmp_path, body, log):
     for which, label in enumerate(LABELS):
         (tmp_path / "pool" / label).mkdir(parents=True)
         for take in range(2):
             audio = noise(2.0 + which, seed=10 * which + take)
             soundfile.write(tmp_path / "pool" / label / f"{label[:2]} take {take}.wav", audio, 8000)
     run = finetune(tmp_path / "pool", tmp_path / "run", checkpoint=body, mixtures=MixtureConfig(coherent=0.5), **SHORT)
-    assert "every mixture is incoherent" in said.text
+    assert "every mixture is incoherent" in log.text
     assert run.config["training"]["coherent"] == 0
     assert read_info(run.best).labels == LABELS
 
 
-def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, said):
+def test_a_track_in_a_folder_for_validation_validates(tmp_path, body, log):
     write_tracks(tmp_path / "songs" / "train", {"one": 1.5, "two": 1.5})
     write_tracks(tmp_path / "songs" / "valid", {"three": 1.5})
     run = finetune(tmp_path / "songs", tmp_path / "run", checkpoint=body, **SHORT)
-    assert "No validation tracks" not in said.text
-    material = train_valid_split(Store(run.folder / "store"))
-    assert [name.split("/")[-1] for name in names(material.valid)] == ["three"]
-    assert sorted(name.split("/")[-1] for name in names(material.train)) == ["one", "two"]
+    assert "No validation tracks" not in log.text
+    split = train_valid_split(Store(run.folder / "store"))
+    assert [name.split("/")[-1] for name in names(split.valid)] == ["three"]
+    assert sorted(name.split("/")[-1] for name in names(split.train)) == ["one", "two"]
     assert read_info(run.best).data["tracks"] == 2
 
 
@@ -131,12 +131,12 @@ def test_mode_mask_changes_the_mask_head_alone(tmp_path, body, tiny_store):
     assert not changed_layers(parent, tuned)
 
 
-def test_from_scratch_only_the_layer_sizes_of_the_body_are_used(tmp_path, body, tiny_store, said):
+def test_from_scratch_only_the_layer_sizes_of_the_body_are_used(tmp_path, body, tiny_store, log):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=None, like=body, **SHORT)
     network, info = read_checkpoint(run.best)
     parent, _ = read_checkpoint(body)
     assert info.parent is None
-    assert "copied nothing" in said.text
+    assert "copied nothing" in log.text
     parent.layers["mask"] = network.layers["mask"]
     assert {"recurrent_stack", "embedding"} <= changed_layers(parent, network)
     assert network.state_dict()["layers.recurrent_stack.rnn.weight_ih_l0"].shape == (32, 33)
@@ -150,21 +150,21 @@ def test_a_store_may_be_given_as_an_object_or_a_folder(tmp_path, body, tiny_stor
     assert not changed_layers(finals[0], finals[1]) and not changed_layers(finals[0], finals[2])
 
 
-def test_a_mask_head_for_the_same_labels_is_kept(tmp_path, body, tiny_store, said):
+def test_a_mask_head_for_the_same_labels_is_kept(tmp_path, body, tiny_store, log):
     first = finetune(tiny_store, tmp_path / "first", checkpoint=body, **SHORT)
-    said.clear()
+    log.clear()
     second = finetune(tiny_store, tmp_path / "second", checkpoint=first.folder, **SHORT)
-    assert "made new nothing" in said.text
+    assert "made new nothing" in log.text
     assert read_info(second.best).parent == "first"
     third = finetune(tiny_store, tmp_path / "third", checkpoint=second.latest, **SHORT)
     assert read_info(third.best).parent == "second"
 
 
-def test_a_second_call_trains_nothing_and_other_arguments_are_an_error(tmp_path, body, tiny_store, said):
+def test_a_second_call_trains_nothing_and_other_arguments_are_an_error(tmp_path, body, tiny_store, log):
     run = finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
     before = run.latest.read_bytes()
     finetune(tiny_store, tmp_path / "run", checkpoint=body, **SHORT)
-    assert "all 4 iterations are done" in said.text and run.latest.read_bytes() == before
+    assert "all 4 iterations are done" in log.text and run.latest.read_bytes() == before
     with pytest.raises(ConfigError, match="another configuration .*seed: 0 there, 1 now"):
         finetune(tiny_store, tmp_path / "run", checkpoint=body, seed=1, **SHORT)
 

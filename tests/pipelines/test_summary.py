@@ -97,11 +97,11 @@ def test_validation_mixtures_lie_in_the_span_that_was_held_out(tiny_store):
         assert excerpt.start >= 0.75 * length and excerpt.start + excerpt.frames <= length
 
 
-def test_the_trend_tells_overfitting_from_learning_and_from_rest():
+def test_the_trend_tells_overfitting_from_learning_and_from_a_plateau():
     falling = [1 / (1 + i) for i in range(11)]
     assert read_trend(points([1 - 0.08 * i for i in range(11)])) == Trend(1000, 1000, False, True)
-    rest = [1.0, 0.5, 0.3, 0.21, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
-    assert read_trend(points(rest)) == Trend(400, 1000, False, False)
+    plateau = [1.0, 0.5, 0.3, 0.21, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
+    assert read_trend(points(plateau)) == Trend(400, 1000, False, False)
     risen = [1.0, 0.5, 0.3, 0.2, 0.25, 0.3, 0.3, 0.35, 0.4, 0.4, 0.45]
     assert read_trend(points(risen, falling)) == Trend(300, 1000, True, False)
     by_ratio = [{"iteration": i, "valid_si_sdr": ratio, "train_loss": 1 - i / 9} for i, ratio in enumerate([0, 3, 5, 4, 3])]

@@ -24,7 +24,7 @@ def test_deep_mask_estimation_gives_the_recorded_estimates(mixture):
     assert np.abs(estimates - recorded).max() <= 1e-4 * np.abs(recorded).max()
 
 
-def test_the_estimates_recorded_are_of_the_mixture_recorded(mixture):
+def test_the_recorded_estimates_sum_to_the_recorded_mixture(mixture):
     recorded = np.load(HERE / "chimera_estimates.npy")
     np.testing.assert_allclose(recorded.sum(axis=0), mixture.audio_data, atol=1e-5)
 
@@ -34,7 +34,7 @@ def test_deep_clustering_separates_with_the_recorded_network(mixture):
     estimates = np.stack([source.audio_data for source in sources])
     assert estimates.shape == (2, 1, 16000)
     assert all(np.abs(estimate).max() > 0.01 for estimate in estimates)
-    # Soft masks share every point of the spectrogram out.
+    # Soft masks sum to one at every point of the spectrogram.
     np.testing.assert_allclose(estimates.sum(axis=0), mixture.audio_data, atol=1e-5)
 
 

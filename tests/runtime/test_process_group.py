@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -335,12 +336,8 @@ def test_only_the_main_process_writes(scenes):
 )
 def test_an_error_in_one_process_is_reported_by_it_and_ends_both(scenes, name, rank, said):
     answers = [found["outcome"][name] for found in scenes.found]
-    pytest.raises(TransferError, raise_outcome, answers[rank]).match(said)
+    assert re.search(said, answers[rank])
     assert answers[1 - rank] == f"RemoteRankError: Process {rank} of 2 failed; see its error message."
-
-
-def raise_outcome(text: str) -> None:
-    raise TransferError(text)
 
 
 def test_a_batch_that_the_processes_cannot_share_equally_is_an_error(scenes):
@@ -367,11 +364,11 @@ def test_a_dead_process_is_noticed(train, tmp_path):
             torch.save({}, tmp_path / "1.pt")
             os._exit(0)
 
-        def help_with() -> None:
+        def train_in_the_group() -> None:
             with distributed.join_process_group():
                 train(tmp_path / "run", mixtures=at_item(OF_THE_SECOND, gone))
 
-        return {"outcome": attempt(help_with)}
+        return {"outcome": attempt(train_in_the_group)}
 
     found = in_two_processes(tmp_path, work, joined=False)
     assert found[0]["outcome"].startswith("TransferError: Process 0 of 2 lost the connection to another process.")

@@ -52,7 +52,7 @@ def test_the_separator_takes_the_arguments_of_nussls():
 
 
 def by_pitch(magnitude):
-    """An embedding of two clouds: what is below bin 80, and what is above."""
+    """Return an embedding of two clusters: the bins below 80, and the others."""
     high = (torch.arange(257) >= 80).float()[None, None, :, None].expand(magnitude.shape)
     cloud = 0.2 * torch.rand(*magnitude.shape, 2, generator=torch.Generator().manual_seed(0))
     return torch.stack([high, 1 - high], dim=-1) + cloud
@@ -99,7 +99,7 @@ def test_the_embedding_of_a_long_signal_is_never_held_whole(body, noise, signal,
     fit = separator.clusterer.fit
     monkeypatch.setattr(separator.clusterer, "fit", lambda points: fitted.append(points.shape) or fit(points))
     separator()
-    assert separator.chunking.batch == 79  # half of what masks are made in
+    assert separator.chunking.batch == 79  # half as many chunks as for masks
     assert sizes == [(1, 63, 257, 1, 4)] * 3 + [(11, 63, 257, 1, 4)]
     assert len(fitted) == 1 and fitted[0][0] < 3 * 63 * 257 / 2
 

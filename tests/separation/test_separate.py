@@ -150,7 +150,7 @@ def test_a_file_that_is_no_earlier_output_is_never_replaced(tmp_path, checkpoint
         separate_files([song], checkpoint, tmp_path, progress=False)
     assert mine.read_bytes() == before and files_under(tmp_path) == ["song.wav", "song/bass.wav"]
     mine.rename(tmp_path / "song" / "my bass.wav")
-    for label in ("voice", "bass", "voice"):  # now and again, whatever the outputs of the time before
+    for label in ("voice", "bass", "voice"):  # each run replaces the outputs of the run before
         separate(song, checkpoint, out=tmp_path, labels=[label])
         separate_files([song], checkpoint, tmp_path, progress=False)
         separate((audio, RATE), checkpoint, out=tmp_path / "song")

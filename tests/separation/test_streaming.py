@@ -251,7 +251,7 @@ def test_a_name_that_a_disk_would_refuse_is_changed(text, name):
 
 
 def test_naming_many_files_takes_time_in_proportion_to_their_number(tmp_path):
-    """Equal names are the worst case: comparing each of 20,000 with all before it took minutes."""
+    """Equal names are the worst case: comparing each of 20,000 names with all earlier ones would take minutes."""
     started = time.process_time()
     folders = output_folders([tmp_path / f"take {number}" / "mix.wav" for number in range(20_000)], tmp_path / "out")
     assert time.process_time() - started < 10

@@ -33,7 +33,7 @@ def test_audio_is_read_back_as_written(store):
     assert store.read(track, "viola").dtype == np.float32
 
 
-def test_a_part_is_read_by_seek(store):
+def test_a_part_equals_the_slice_of_the_whole(store):
     track = store.select(names=["b"]).tracks[0]
     whole = store.read(track, "flute")
     np.testing.assert_array_equal(store.read(track, "flute", 1234, 100), whole[1234:1334])

@@ -98,13 +98,13 @@ def test_the_latest_network_is_the_final_one_and_opens_in_nussl(train, small_chi
 
 def test_keep_at_keeps_the_network_of_that_iteration(train, tmp_path):
     _, run = train(keep_at=(4, 8))
-    stopped = []
+    states = []
 
-    def stop(model):
-        stopped.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    def record(model):
+        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
-    train(out=tmp_path / "looked at", keep_at=(4, 8), probe=stop)
-    for iteration, state in ((4, stopped[1]), (8, stopped[2])):
+    train(out=tmp_path / "probed", keep_at=(4, 8), probe=record)
+    for iteration, state in ((4, states[1]), (8, states[2])):
         assert same(read_checkpoint(run.kept(iteration))[0].state_dict(), state)
 
 
@@ -173,7 +173,7 @@ def rates(run) -> list[float]:
 
 
 def test_the_rate_is_halved_after_exactly_five_validations_without_improvement(train, monkeypatch):
-    # The ratio of the paper's 500 and 100. The second is the best; after five that are not better, the rate falls.
+    # 500 to 100, as in the paper. The second validation is the best; after five that are not better, the rate falls.
     script(monkeypatch, [9, 5, 4] + [4.5, 4, 4.2, 5, 4.1] + [4.1] * 4 + [3] + [4] * 3)
     _, run = train(iterations=15, validate_every=1, plateau_iterations=5)
     assert rates(run) == [1e-3] * 8 + [5e-4] * 8

@@ -35,7 +35,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
     assert points_without_time(one / "curve.json") == points_without_time(other / "curve.json")
 
 
-def at_item(number: int, act: Callable[[], None], name: str = "Acting") -> type[Mixtures]:
+def at_item(number: int, act: Callable[[], None]) -> type[Mixtures]:
     """Return mixtures that call a function when a given item is read."""
 
     class Acting(Mixtures):

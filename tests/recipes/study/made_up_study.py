@@ -29,7 +29,7 @@ def make_study(seeds=(0,), real=False, missing=(), stand_in=True) -> tuple[dict,
     downstreams = DOWNSTREAMS | ({REAL: "Bach10, recorded"} if real else {})
     kinds = [(d, None, None, "scratch") for d in downstreams]
     kinds += [(d, p, c, m) for d in downstreams for p in PRETRAININGS for c in CONDITIONS for m in ("whole", "mask")]
-    # Of the recorded set only what H1 and R1 ask for.
+    # The recorded set has only the models that H1 and R1 compare.
     kinds = [kind for kind in kinds if kind[0] != REAL or kind[2:] in ((None, "scratch"), ("none", "whole"))]
     models = [
         {"name": "-".join(str(part) for part in (*kind, fold, seed) if part is not None), "downstream": kind[0],

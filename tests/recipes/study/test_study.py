@@ -59,7 +59,7 @@ def done(tmp_path_factory):
     made = body.stat().st_mtime_ns
     assert not (folder / "study" / "report").exists()
     call(folder)
-    assert body.stat().st_mtime_ns == made  # what was whole when it was killed was not made again
+    assert body.stat().st_mtime_ns == made  # a body finished before the kill was not made again
     return folder
 
 

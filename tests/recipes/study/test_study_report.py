@@ -337,7 +337,7 @@ def test_a_recorded_downstream_set_is_reported_beside_the_rendered_ones():
     # From scratch, and pretrained without augmentation; each once for each of two folds.
     assert "all 75 kinds of model of the paper, and 4 more" in extent(study)[0]
     assert "83 of 83 training runs" in extent(study)[1]
-    # Its paper's values are those of Bach10.
+    # The paper's values for it are those of Bach10.
     assert paper.mask_minus_whole("bach10_recorded", "slakh", "none") == -3.43
     first, _, _, fourth = answers(study)
     assert (
