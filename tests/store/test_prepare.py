@@ -259,8 +259,13 @@ def test_a_folder_with_other_files_is_not_written_to(folder, out, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file, and a store is a folder"):
         make(folder, tmp_path / "file")
-    with pytest.raises(DataError, match="a store cannot contain its sources. Name another folder|belong to no store"):
+    with pytest.raises(DataError, match="holds files that belong to no store"):
         make(folder, folder)
+    tracks = StemFolder.find_tracks(folder)
+    (folder / ".parts").mkdir()  # as in an unfinished store
+    with pytest.raises(DataError, match="contains the stem .*: a store cannot contain its sources. Name another folder"):
+        prepare(tracks, folder)
+    (folder / ".parts").rmdir()
     make(folder, tmp_path / "other", dataset="x")
     with pytest.raises(DataError, match="holds a store of x at 16000 Hz, and cannot hold one of stems at 8000 Hz"):
         make(folder, tmp_path / "other", sample_rate=8000)
