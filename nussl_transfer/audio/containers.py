@@ -85,10 +85,11 @@ def missing_bytes(file: BinaryIO, size: int) -> int:
 
 def overflowing_bytes(file: BinaryIO, size: int) -> int:
     """Return how many bytes a WAV above 4 GiB has beyond its declared size, a 32-bit number that wrapped around; else 0."""
-    if size < 1 << 32 or file.read(12)[:4] not in (b"RIFF", b"RIFX"):
+    order = {b"RIFF": "<", b"RIFX": ">"}.get(file.read(12)[:4])
+    if size < 1 << 32 or order is None:
         return 0
     file.seek(0)
-    behind = -_missing_in_chunks(file, size, "<", b"data")
+    behind = -_missing_in_chunks(file, size, order, b"data")
     return behind if behind >= (1 << 32) - TOLERATED_BYTES else 0
 
 

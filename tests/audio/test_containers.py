@@ -127,12 +127,13 @@ def test_chunks_of_daws_and_recorders_before_and_after_the_samples_are_skipped(t
     np.testing.assert_allclose(read(path)[0][0], NOISE, atol=1e-4)
 
 
-def test_a_wav_above_4_gib_whose_size_wrapped_around_is_refused(tmp_path):
+@pytest.mark.parametrize(("endian", "kind"), [("LITTLE", b"RIFF"), ("BIG", b"RIFX")])
+def test_a_wav_above_4_gib_whose_size_wrapped_around_is_refused(tmp_path, endian, kind):
     path = tmp_path / "huge.wav"
-    content = riff(2 * len(NOISE))
-    path.write_bytes(content)
+    soundfile.write(path, NOISE, RATE, subtype="PCM_16", format="WAV", endian=endian)
     with open(path, "r+b") as file:
-        file.truncate(len(content) + (1 << 32))  # a sparse file: it takes no space on the disk
+        assert file.read(4) == kind
+        file.truncate(path.stat().st_size + (1 << 32))  # a sparse file: it takes no space on the disk
     with pytest.raises(AudioFileError, match="larger than the 4 GiB that its header can describe"):
         header(path)
 
