@@ -47,12 +47,12 @@ def test_medium_has_six_bodies_and_baselines_of_equal_and_of_six_times_the_itera
     assert {model.body.seed for model in medium.models.values() if model.body} == {0}
     fine_tuned = medium.experiment(medium.models["choir-slakh-stretch-whole-1"])
     assert fine_tuned.start.checkpoint == "there/bodies/slakh-stretch-0.pth" and fine_tuned.training.seed == 1
-    for name, iterations in (("whole", 1000), ("scratch_equal", 1000), ("scratch", 6000)):
+    for name, iterations in (("whole", 500), ("mask", 500), ("scratch_equal", 500), ("scratch", 3000)):
         of_mode = [model for model in medium.models.values() if model.mode == name]
         assert {medium.iterations(model) for model in of_mode} == {iterations}
     equal = medium.experiment(medium.models["choir-scratch_equal-0"])
     long = medium.experiment(medium.models["choir-scratch-0"])
-    assert equal == replace(long, training=replace(long.training, iterations=1000))
+    assert equal == replace(long, training=replace(long.training, iterations=500))
     # Everything else is as in small.
     small = Grid(study, "small", "there", CONF).experiment(Model("choir", None, None, "scratch", 0))
     assert (long.network, long.data, long.test) == (small.network, small.data, small.test)
