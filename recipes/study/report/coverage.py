@@ -79,7 +79,15 @@ def _seeds(study: Study) -> str:
     seeds, bodies = study.plan["seeds"], study.plan.get("body_seeds", study.plan["seeds"])
     if len(seeds) == 1:
         return "Each network was trained once, so nothing here predicts the result of another training run."
-    sentence = f"Every model was trained with {len(seeds)} seeds; scores are means over them."
+    cells = study.analysis["cells"]
+    complete = sum(len(cell["seeds"]) == len(seeds) for cell in cells)
+    if complete == len(cells):
+        sentence = f"Every model was trained with {len(seeds)} seeds; scores are means over them."
+    else:
+        sentence = (
+            f"Of the {counted(len(cells), 'kind')} of model that were scored, {complete} were trained with "
+            f"{len(seeds)} seeds, the others with fewer; each score is the mean over its own seeds."
+        )
     if len(bodies) == 1:
         sentence += " Each body was pretrained once, so nothing here predicts the result of another pretraining."
     return sentence

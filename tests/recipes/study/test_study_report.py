@@ -389,6 +389,17 @@ def test_sets_that_were_left_out_and_bfloat16_are_named(tmp_path, quick):
     assert "Each body was pretrained once" in words
 
 
+def test_models_that_lack_a_seed_are_counted():
+    plan, analysis = make_study(seeds=(0, 1))
+    plan["body_seeds"] = [0]
+    assert "Every model was trained with 2 seeds" in " ".join(extent(Study(plan, analysis)))
+    for cell in analysis["cells"][:3]:
+        del cell["seeds"]["1"]
+    words, total = " ".join(extent(Study(plan, analysis))), len(analysis["cells"])
+    assert "Every model" not in words and f"{total} kinds of model that were scored" in words
+    assert f"{total - 3} were trained with 2 seeds, the others with fewer" in words
+
+
 def bars(axes):
     return [patch for patch in axes.patches if patch.get_height() > 0.5]
 
