@@ -18,8 +18,8 @@ from .findings import mark
 from .inputs import NONE, SCRATCH, SCRATCH_EQUAL, WHOLE, Study
 
 _ERROR = {"elinewidth": 1.2, "capsize": 2.5, "capthick": 1.2}
-# Pretraining sets differ in colour and, for prints in grey, in hatch, marker and line. No hatch has dots, each of which
-# would be four curves in the file.
+# Pretraining sets differ in colour. Hatch, marker and line differ too, so that the sets can be told apart in a grey print.
+# Hatches with dots are not used: a dot takes four curves in a vector file.
 _HATCHES = ("////", "||||", "xxxx", "----")
 _MARKERS = ("o", "s", "^", "D")
 _LINES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))

@@ -11,7 +11,7 @@ PRETRAININGS = ("musdb", "slakh", "musdb_slakh")
 CONDITIONS = ("none", "pitch", "stretch", "incoherent")
 DOWNSTREAMS = ("bach10", "choir", "remixpacks")
 MODES = ("whole", "mask")
-# Section 3.2: H1 compares 12 models, of which 3 are baselines from scratch; 72 models are fine-tuned in all.
+# Section 3.2: H1 compares 12 models: 3 baselines from scratch and 9 fine-tuned models. The whole study fine-tunes 72.
 BASELINES, FINE_TUNED = 3, 72
 
 # Table 1: minutes to train on, minutes to test on, sources.
