@@ -37,6 +37,7 @@ from nussl_transfer.store.store import Store
 from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 from recipes.corpora.choirset import render_choirset
+from recipes.corpora.players import add_played_quartets
 from recipes.corpora.quartets import render_quartets
 from recipes.corpora.remixpacks import render_remixpacks
 from recipes.corpora.sampled import add_recorded_quartets
@@ -53,6 +54,9 @@ NOTES = (
     "recorded notes: tonejs-instruments (N. Brosowsky, CC-BY 3.0), Weresax and Bear Sax (Karoryfer Samples, CC0), "
     "MTG Solo Saxophones (Music Technology Group, CC-BY 4.0)"
 )
+SYNTHETIC = "synthetic players and singers"
+PLAYED_QUARTETS = 200
+CHOIR_MINUTES, CHOIR_SYNTHETIC = 128.0, 0.7
 EMA_DECAY = 0.999
 TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
 
@@ -78,8 +82,12 @@ class Bundled:
 
 
 def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render chorales in four parts, with soundfonts and, if given, recorded notes; the test is the demo's held-out set."""
+    """Render chorales in four parts, with soundfonts, synthetic players and, if given, recorded notes.
+
+    The test is the demo's held-out set.
+    """
     quartets = render_quartets(folder / "quartets")
+    add_played_quartets(quartets, folder / "quartets", PLAYED_QUARTETS)
     if samples is not None:
         add_recorded_quartets(quartets, folder / "quartets", samples)
     test = render_bach10(folder / "bach10", minutes=5.0)["test"]
@@ -90,8 +98,8 @@ def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 
 
 def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render a choir; no work of its test split is in its training split."""
-    tree = render_choirset(folder / "choir", minutes=60.0)
+    """Render a choir, most takes with synthetic singers; no work of its test split is in its training split."""
+    tree = render_choirset(folder / "choir", minutes=CHOIR_MINUTES, synthetic=CHOIR_SYNTHETIC)
     store = prepare(open_tracks(tree)[1], folder / "stores" / "choir", dataset="rendered choir")
     return {"train": store.select(split="train"), "test": store.select(split="test")}
 
@@ -125,16 +133,17 @@ BUNDLED = {
         "A quartet of violin, clarinet, saxophone and bassoon, playing chorales",
         quartet_stores,
         quartet_recordings,
-        "It was trained on single notes that a program put together, not on players in a room. It knows only these four "
-        "instruments, with the violin as the highest part and the bassoon as the lowest.",
-        f"chorales of music21's corpus, rendered with {SOUNDFONTS} and {NOTES}",
+        "It was trained on synthetic players and on single notes that a program put together, not on players in a room. It "
+        "knows only these four instruments, with the violin as the highest part and the bassoon as the lowest.",
+        f"chorales of music21's corpus, rendered with {SOUNDFONTS}, {SYNTHETIC}, and {NOTES}",
     ),
     "choir": Bundled(
         "Female and male voices of a choir",
         choir_stores,
         choir_recordings,
-        "It was trained on the vowels of a soundfont: without words, breath or the reverberation of a church.",
-        f"scores of music21's corpus, rendered with {SOUNDFONTS}",
+        "It was trained on the vowels of a soundfont and on synthetic singers, who sing random syllables: without words or "
+        "the reverberation of a church.",
+        f"scores of music21's corpus, rendered with {SOUNDFONTS} and {SYNTHETIC}",
     ),
     "drums": Bundled(
         "A drum kit: cymbals, kick drum and snare",

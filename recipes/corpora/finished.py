@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nussl_transfer.errors import ConfigError
@@ -83,3 +84,16 @@ def finish(out: Path, request: dict, about: dict) -> None:
     """Record that a corpus is complete, with its options and its tracks."""
     write_json(out / ABOUT, {"request": request, **about})
     (out / UNFINISHED).unlink()
+
+
+@contextmanager
+def made_aside(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside another, and rename it to the other when the block succeeds."""
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -7,9 +7,7 @@ semitones, cut to length and faded out.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from nussl_transfer.errors import ConfigError, DataError
 
 from .ensembles import write_corpus
 from .expression import beats_to_seconds, perform, swells
+from .finished import made_aside
 from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
 from .quartets import plan
 from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
@@ -98,19 +97,6 @@ def add_recorded_quartets(tree: Path, works: Path, samples: str | Path, tracks: 
 def label_of(choices: tuple[str, ...], bank: Bank, rng: np.random.Generator) -> str:
     """Return one of the instruments that the bank has."""
     return str(rng.choice([label for label in choices if label in bank.voices]))
-
-
-@contextmanager
-def made_aside(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside another, and rename it to the other when the block succeeds."""
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[str, np.ndarray]:
