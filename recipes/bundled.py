@@ -54,9 +54,7 @@ NOTES = (
     "recorded notes: tonejs-instruments (N. Brosowsky, CC-BY 3.0), Weresax and Bear Sax (Karoryfer Samples, CC0), "
     "MTG Solo Saxophones (Music Technology Group, CC-BY 4.0)"
 )
-SYNTHETIC = "synthetic players and singers"
 PLAYED_QUARTETS = 200
-CHOIR_MINUTES, CHOIR_SYNTHETIC = 128.0, 0.7
 EMA_DECAY = 0.999
 TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
 
@@ -98,8 +96,8 @@ def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 
 
 def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render a choir, most takes with synthetic singers; no work of its test split is in its training split."""
-    tree = render_choirset(folder / "choir", minutes=CHOIR_MINUTES, synthetic=CHOIR_SYNTHETIC)
+    """Render a choir; no work of its test split is in its training split."""
+    tree = render_choirset(folder / "choir", minutes=60.0)
     store = prepare(open_tracks(tree)[1], folder / "stores" / "choir", dataset="rendered choir")
     return {"train": store.select(split="train"), "test": store.select(split="test")}
 
@@ -135,15 +133,14 @@ BUNDLED = {
         quartet_recordings,
         "It was trained on synthetic players and on single notes that a program put together, not on players in a room. It "
         "knows only these four instruments, with the violin as the highest part and the bassoon as the lowest.",
-        f"chorales of music21's corpus, rendered with {SOUNDFONTS}, {SYNTHETIC}, and {NOTES}",
+        f"chorales of music21's corpus, rendered with {SOUNDFONTS}, synthetic players, and {NOTES}",
     ),
     "choir": Bundled(
         "Female and male voices of a choir",
         choir_stores,
         choir_recordings,
-        "It was trained on the vowels of a soundfont and on synthetic singers, who sing random syllables: without words or "
-        "the reverberation of a church.",
-        f"scores of music21's corpus, rendered with {SOUNDFONTS} and {SYNTHETIC}",
+        "It was trained on the vowels of a soundfont: without words, breath or the reverberation of a church.",
+        f"scores of music21's corpus, rendered with {SOUNDFONTS}",
     ),
     "drums": Bundled(
         "A drum kit: cymbals, kick drum and snare",

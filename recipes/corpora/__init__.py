@@ -10,19 +10,16 @@
     python -m recipes.corpora quartets --out OUT                  many chorales for Bach10's instruments
     python -m recipes.corpora ensembles --out OUT --hours 24      a store of ensembles of every kind, to pretrain on
     python -m recipes.corpora sampled --out OUT --samples DIR     the same, played with recorded notes of real instruments
-    python -m recipes.corpora synthetic --out OUT --hours 24      the same, with synthetic players and singers
 
-The corpora combine real scores (from music21) or randomly generated parts with real samples (General MIDI soundfonts), or
-with synthetic players and singers (`players`, `singers`). Timing, loudness and tuning vary at random, as they do between
-players. One seed decides every random choice.
+The corpora combine real scores (from music21) or randomly generated parts with real samples (General MIDI soundfonts).
+Timing, loudness and tuning vary at random, as they do between players. One seed decides every random choice.
 
-They are not recordings. With samples, notes of the same pitch and loudness sound the same, and nobody breathes or slurs;
-synthetic players slur, but sound like no real instrument. The corpora show that the pipeline from stems to a separator
-works, and they are good enough to pretrain a body. A score on them does not predict a score on recordings. The README.md
-in each tree says so.
+They are not recordings. Notes of the same pitch and loudness sound the same; nobody breathes, bows or slurs. The corpora
+show that the pipeline from stems to a separator works, and they are good enough to pretrain a body. A score on them does
+not predict a score on recordings. The README.md in each tree says so.
 
-Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. The other corpora, except `sampled` and
-`synthetic`, use all installed soundfonts. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
+Soundfonts: `bach10` plays TimGM6mb (GPL-2), which comes with pretty_midi. The other corpora, except `sampled`, use all
+installed soundfonts. On Debian or Ubuntu, `apt-get install fluid-soundfont-gm` (FluidR3, MIT) and
 `musescore-general-soundfont-small` (MuseScore General, MIT), installed before `make body`, add two more sets of samples to
 every program. The shipped body was made with all three. `--soundfont FILE` chooses another, `--soundfont '[ONE, TWO]'`
 several.

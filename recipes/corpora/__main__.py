@@ -16,11 +16,10 @@ from .quartets import render_quartets
 from .remixpacks import render_remixpacks
 from .sampled import render_sampled
 from .slakh import render_slakh
-from .synthetic import render_synthetic
 
 CORPORA = {"bach10": render_bach10, "choirset": render_choirset, "ensembles": render_ensembles,
            "musdb18": render_musdb18, "quartets": render_quartets, "remixpacks": render_remixpacks,
-           "sampled": render_sampled, "slakh": render_slakh, "synthetic": render_synthetic}
+           "sampled": render_sampled, "slakh": render_slakh}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,13 +1,12 @@
-"""Render a stand-in for Dagstuhl ChoirSet: choral works, sung by a soundfont or by synthetic singers, under its names."""
+"""Render a stand-in for Dagstuhl ChoirSet: a soundfont's voices sing choral works, under the data set's file names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 from nussl_transfer.errors import ConfigError
 
@@ -17,8 +16,6 @@ from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
 from .rendering import colour
 from .scores import load_scores
-from .singers import draw_syllables, draw_throat, sing_syllables
-from .source_filter import RATE as SINGERS_RATE
 from .synth import TAIL, active_rms
 from .voices import draw_vowels, sing
 
@@ -37,7 +34,6 @@ SONGS = {"train": ("LI", ("QuartetA", "QuartetB", "FullChoir"), TRAIN), "test": 
 DYN_RMS = 0.06
 FEWEST_NOTES = 4  # notes of each voice in an excerpt of a work
 ROOM_PEAK = 0.7
-SECTION = 5  # most singers who sing a voice together, where they are synthetic
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,10 @@ class Take:
     seed: tuple[int, int, int]
     soundfonts: tuple[str, ...]
     folder: str
-    synthetic: bool = False
 
 
 def render_choirset(out: str | Path, tracks: int | None = None, minutes: float | None = None, seed: int = 0,
-                    soundfont: str | list[str] | None = None, workers: int = 2, synthetic: float = 0.0) -> Path:
+                    soundfont: str | list[str] | None = None, workers: int = 2) -> Path:
     """Render a stand-in for Dagstuhl ChoirSet; return its tree, <out>/DagstuhlChoirSet_V1.2.3.
 
     Two quartets and a choir of eight sing chorales of Bach and madrigals of Monteverdi on vowels. Each take draws a new
@@ -72,24 +67,20 @@ def render_choirset(out: str | Path, tracks: int | None = None, minutes: float |
         seed: Seed of every random choice.
         soundfont: Path of a General MIDI soundfont, or several to draw from for each singer; by default all installed ones.
         workers: Number of processes.
-        synthetic: Share of the takes for training whose singers `singers` synthesizes; they sing syllables, and up to five
-            of them sing each voice.
 
     Raises:
         ConfigError: An option is wrong, or the folder holds other files or a finished corpus made with other options.
     """
     out = Path(out)
     sizes(tracks, minutes, USUAL_SECONDS)
-    if not 0 <= synthetic <= 1:
-        raise ConfigError(f"synthetic is wrong: got {synthetic}, but it is a share from 0 to 1.")
     fonts = fonts_of(soundfont)
     request = {"kind": "choirset", "tracks": tracks, "minutes": minutes, "seed": seed,
-               "soundfonts": [Path(font).name for font in fonts], **({"synthetic": synthetic} if synthetic else {})}
+               "soundfonts": [Path(font).name for font in fonts]}
     tree = out / TREE
     if is_finished(out, request):
         return tree
     done = begin(out, request, keep=[SCORES])
-    takes = list(plan_takes(out / SCORES, tracks, minutes, seed, fonts, tree / AUDIO, workers, synthetic))
+    takes = list(plan_takes(out / SCORES, tracks, minutes, seed, fonts, tree / AUDIO, workers))
     write_about(tree, "Dagstuhl ChoirSet", "Bach's chorales and Monteverdi's third and fourth books of madrigals, from "
                 "the corpus of music21, on General MIDI's programs Choir Aahs, Voice Oohs and Synth Voice. `corpus.json` "
                 "in the folder above names the work of each take.", request, DIFFERENCES)
@@ -106,7 +97,7 @@ DIFFERENCES = """\
 
 
 def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int, fonts: Sequence[str], folder: Path,
-               workers: int = 1, synthetic: float = 0.0) -> Iterator[Take]:
+               workers: int = 1) -> Iterator[Take]:
     """Yield the takes: the first is for training, the second for the test, then one in five.
 
     Raises:
@@ -131,8 +122,7 @@ def plan_takes(cache: Path, tracks: int | None, minutes: float | None, seed: int
         cut = cut_parts(parts, longest * bpm / 60)
         seconds += max(float((part[:, 0] + part[:, 1]).max()) for part in cut) * 60 / bpm
         name = f"DCS_{song}_{setting}_Take{number:02d}"
-        chosen = split == "train" and np.random.default_rng([seed, index, 2]).random() < synthetic
-        yield Take(name, setting, work, cut, bpm, (seed, index, 1), tuple(fonts), str(folder), chosen)
+        yield Take(name, setting, work, cut, bpm, (seed, index, 1), tuple(fonts), str(folder))
         index += 1
 
 
@@ -180,13 +170,8 @@ def render_take(take: Take) -> dict:
     seconds = max(notes[:, 1].max() for notes in played.values()) + TAIL
     sung = {}
     vowels = draw_vowels(np.arange(0, seconds, rng.uniform(0.8, 2.0)), rng)  # the same for all singers
-    onsets = np.unique(np.concatenate([part[:, 0] for part in take.parts]))
-    syllables = draw_syllables(onsets, rng) if take.synthetic else []
     for singer, notes in played.items():
-        if take.synthetic:
-            audio = sing_section(notes, voices[singer[0]], singer[0], syllables, seconds, rng)
-        else:
-            audio = sing(notes, singer[0], vowels, seconds, take.soundfonts, rng, CHOIR_RATE)
+        audio = sing(notes, singer[0], vowels, seconds, take.soundfonts, rng, CHOIR_RATE)
         audio = colour(audio, room, rng, CHOIR_RATE)
         sung[singer] = audio * np.float32(DYN_RMS * 10 ** (rng.uniform(-2, 2) / 20) / active_rms(audio, CHOIR_RATE))
     dynamic, _ = sixteen_bit({singer: sung[singer] for singer in MICROPHONES[take.setting]})
@@ -196,29 +181,3 @@ def render_take(take: Take) -> dict:
         write_sound(Path(take.folder) / f"{take.name}_{singer}_DYN.wav", audio, CHOIR_RATE)
     write_sound(Path(take.folder) / f"{take.name}_Stereo_STM.wav", room_mix["room"], CHOIR_RATE)
     return {"seconds": len(whole) / CHOIR_RATE, "work": take.work, "key": key}
-
-
-def sing_section(notes: np.ndarray, part: np.ndarray, voice: str, syllables: Sequence, seconds: float,
-                 rng: np.random.Generator) -> np.ndarray:
-    """Return the audio of one to five synthetic singers of the same voice, mono float32 at `CHOIR_RATE`.
-
-    Args:
-        notes: [notes, 4] of `perform`, in the order of the part.
-        part: The part's notes [notes, 4] in quarters.
-        voice: S, A, T or B.
-        syllables: The text of the whole choir: a syllable for each onset, in quarters, of any part.
-        seconds: Length of the result.
-        rng: Random generator.
-    """
-    at = {syllable.start: syllable for syllable in syllables}
-    together = np.zeros(round(seconds * SINGERS_RATE), dtype=np.float32)
-    for _ in range(int(rng.integers(1, SECTION + 1))):
-        late = np.concatenate([np.full((len(notes), 2), rng.normal(0, 0.015)) + rng.normal(0, 0.01, (len(notes), 1)),
-                               np.zeros((len(notes), 2))], axis=1)
-        own = np.maximum(notes + late, 0)
-        text = [replace(at[float(onset)], start=float(now)) for onset, now in zip(part[:, 0], own[:, 0], strict=True)]
-        text.sort(key=lambda syllable: syllable.start)
-        audio = sing_syllables(own, text, draw_throat(voice, rng), seconds, rng)
-        together += audio * np.float32(10 ** (rng.uniform(-4, 0) / 20))
-    out = soxr.resample(together, SINGERS_RATE, CHOIR_RATE, quality="HQ").astype(np.float32)
-    return np.pad(out, (0, 1))[: round(seconds * CHOIR_RATE)]

@@ -1,8 +1,8 @@
 """Synthesize players of wind and string instruments, who bow or blow whole lines: a source and a filter for each.
 
-Soundfonts and recorded notes repeat the same few sounds, and every note begins anew. Here, each player has an instrument of
-its own, drawn at random around what is known of the acoustics of a violin, clarinet, saxophone or bassoon, or of no known
-instrument; notes are joined, and get louder, softer and brighter as they sound.
+Soundfonts and recorded notes repeat the same few sounds, and every note begins anew. Here, each player has an instrument
+of its own, drawn at random around what is known of the acoustics of a violin, clarinet, saxophone or bassoon. Notes are
+joined, and get louder, softer and brighter as they sound.
 """
 
 from __future__ import annotations
@@ -117,15 +117,6 @@ def draw_player(kind: Kind, rng: np.random.Generator) -> Player:
     return Player(rng.uniform(*kind.odd), body, rng.uniform(*kind.tilt), rng.uniform(*kind.corner), rng.uniform(0.0, 2.5),
                   rng.uniform(*kind.vibrato), rng.uniform(*kind.noise), rng.uniform(*kind.attack), rng.uniform(*kind.glide),
                   rng.uniform(0.0, 6.0))
-
-
-def draw_kind(rng: np.random.Generator) -> Kind:
-    """Return a kind of instrument that does not exist: with random resonances and harmonics."""
-    middles = np.exp(rng.uniform(np.log(250), np.log(4000), rng.integers(0, 5)))
-    formants = tuple(((middle * 0.95, middle * 1.05), (middle * 0.1, middle * 0.5), (0, 14)) for middle in middles)
-    tilt, odd = rng.uniform(2, 16), rng.uniform(0.5, 1.0) if rng.random() < 0.3 else 0.0
-    return Kind(odd=(odd, odd), formants=formants, tilt=(tilt, tilt), corner=(300, 2000), low_cut=(30, 500),
-                ripple=(0.0, 7.0), vibrato=(0.0, 50.0), noise=(-50.0, -18.0), attack=(0.008, 0.15), glide=(0.005, 0.1))
 
 
 def play_line(notes: np.ndarray, player: Player, seconds: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Synthesize a sound from a source of harmonics and noise, and a filter for each: what singers and players share."""
+"""Synthesize a sound from a source of harmonics and a source of noise, each with its own filter."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from sine_samples import PITCHES, tone, write
 
 from nussl_transfer.errors import ConfigError, DataError
 from nussl_transfer.store import Store
-from recipes.corpora import sampled
+from recipes.corpora import ensembles, sampled
 from recipes.corpora.bands import notes_array
 from recipes.corpora.programs import PROGRAMS
 from recipes.corpora.sample_bank import BANK_RATE, Recording, Voice, open_bank, read_hits
@@ -22,6 +22,8 @@ from recipes.corpora.sampled import (
     play_notes,
     render_sampled,
 )
+
+SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 
 
 def heard(audio: np.ndarray) -> float:
@@ -85,6 +87,18 @@ def test_a_part_moves_by_octaves_into_the_recorded_range(samples):
     moved = into_voice(part, voice, 0, np.random.default_rng(0))
     assert moved[:, 2].min() >= 48 - SHIFT and moved[:, 2].max() <= 60 + SHIFT
     assert set((moved[:, 2] - part[:, 2]) % 12) == {0}
+
+
+@pytest.fixture
+def material(monkeypatch):
+    """Replace music21's corpus by a score and a tune for each split."""
+    part = notes_array([(i * 0.5, 0.5, 60 + SCALE[i % 8]) for i in range(32)])
+    four = [part - np.array([0, 0, down, 0], dtype=np.float32) for down in (0, 5, 12, 17)]
+    names = {
+        split: next(f"made/{i}" for i in range(999) if ensembles.is_for(f"made/{i}", split)) for split in ("train", "valid")
+    }
+    given = {name: four for name in names.values()}, {name: [part] for name in names.values()}
+    monkeypatch.setattr(ensembles, "read_material", lambda cache, workers: given)
 
 
 def test_the_store_has_equally_long_stems_and_known_labels(samples, material, tmp_path):
