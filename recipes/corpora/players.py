@@ -16,9 +16,8 @@ import soundfile
 from .expression import beats_to_seconds, perform, swells, voice_bends
 from .finished import made_aside
 from .quartets import plan
-from .rendering import LEVEL, colour, draw_tempo
+from .rendering import at_level, colour, draw_tempo
 from .source_filter import BINS, RATE, filtered_sum, frame_times, pitch_curve, pulses, spectrum_of
-from .synth import active_rms
 
 RIPPLES = np.geomspace(60, 8000, 60)  # frequencies in Hz at which an instrument's random resonances are drawn
 
@@ -202,6 +201,5 @@ def add_played_quartets(tree: Path, works: Path, tracks: int = 120, seed: int = 
         with made_aside(folder) as aside:
             for name, notes in lines.items():
                 audio = colour(play_line(notes, draw_player(KINDS[name], rng), seconds, rng), room, rng)
-                audio = audio * (LEVEL * 10 ** (rng.uniform(-4, 4) / 20) / active_rms(audio, RATE))
-                soundfile.write(aside / f"{name}.wav", audio * min(1.0, 0.99 / np.abs(audio).max()), RATE)
+                soundfile.write(aside / f"{name}.wav", at_level(audio, rng), RATE)
     return tracks

@@ -57,10 +57,15 @@ def render_piece(piece: Piece) -> dict[str, np.ndarray]:
         if audio is None:
             continue
         audio = colour(resample(audio, SAMPLE_RATE), room, rng)
-        audio = audio * (LEVEL * 10 ** (rng.uniform(-4, 4) / 20) / active_rms(audio, SAMPLE_RATE))
         label = KITS[sound.program] if sound.drums else PROGRAMS[sound.program][0]
-        stems[label] = (audio * min(1.0, 0.99 / np.abs(audio).max())).astype(np.float32)
+        stems[label] = at_level(audio, rng)
     return stems
+
+
+def at_level(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a stem at `LEVEL` where it sounds, give or take 4 dB at random, and softer where it would clip; float32."""
+    audio = audio * (LEVEL * 10 ** (rng.uniform(-4, 4) / 20) / active_rms(audio, SAMPLE_RATE))
+    return (audio * min(1.0, 0.99 / np.abs(audio).max())).astype(np.float32)
 
 
 def play_audibly(notes: np.ndarray, sound: Sound, seconds: float, soundfonts: list[str]) -> np.ndarray | None:

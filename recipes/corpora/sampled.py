@@ -21,7 +21,7 @@ from .expression import beats_to_seconds, perform, swells
 from .finished import made_aside
 from .programs import BAND, ENSEMBLES, PROGRAMS, programs_of
 from .quartets import plan
-from .rendering import LEVEL, SAMPLE_RATE, Piece, colour, draw_tempo, fit_range
+from .rendering import SAMPLE_RATE, Piece, at_level, colour, draw_tempo, fit_range
 from .sample_bank import BANK_RATE, TABLE, Bank, Recording, Voice, open_bank, read_hits, read_recording
 from .synth import active_rms
 
@@ -134,8 +134,7 @@ def render_recorded(piece: Piece, labels: dict[str, str] | None = None) -> dict[
         if loud <= 0:
             continue
         audio = colour(audio / loud, room, rng)
-        audio = audio * (LEVEL * 10 ** (rng.uniform(-4, 4) / 20) / active_rms(audio, SAMPLE_RATE))
-        stems[label] = (audio * min(1.0, 0.99 / np.abs(audio).max())).astype(np.float32)
+        stems[label] = at_level(audio, rng)
     return stems
 
 

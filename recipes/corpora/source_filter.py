@@ -18,7 +18,7 @@ def frame_times(frames: int) -> np.ndarray:
 
 
 def pitch_curve(notes: np.ndarray, bends: np.ndarray, frames: int, glide: float) -> np.ndarray:
-    """Return the frequency in Hz of every frame: the notes, joined by glides, with a singer's bends in cents."""
+    """Return the frequency in Hz of every frame: the notes, joined by glides, with bends in cents."""
     knots = np.column_stack([notes[:, 0] - glide / 2, notes[:, 0] + glide / 2]).reshape(-1)[1:]
     steps = np.repeat(notes[:, 2], 2)[:-1]
     time = np.arange(frames) / RATE
@@ -29,8 +29,8 @@ def pitch_curve(notes: np.ndarray, bends: np.ndarray, frames: int, glide: float)
 def pulses(hertz: np.ndarray) -> np.ndarray:
     """Return the sum of all harmonics below `HIGHEST` at equal level, of a frequency that changes over time.
 
-    The sum of cosines in closed form (Dirichlet's kernel). The number of harmonics changes in steps, which is inaudible
-    after the fall of the source.
+    The sum of cosines in closed form (Dirichlet's kernel). The number of harmonics changes in steps
+    with the frequency.
 
     Shape:
         [frames] -> [frames]

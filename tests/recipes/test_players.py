@@ -67,7 +67,7 @@ def test_a_player_plays_the_written_pitches(kind):
             harmonics = levels(middle, f * np.array([1, 3, 5]))
             between = levels(middle, f * np.array([1.5, 3.5, 5.5]))
             assert harmonics.max() > 8 * between.max()
-            # The period is that of the pitch: audio repeats after it better than after two thirds of it.
+            # The audio repeats after the period of the pitch.
             wave = middle - middle.mean()
             assert np.corrcoef(wave[: -round(RATE / f)], wave[round(RATE / f) :])[0, 1] > 0.5
 
