@@ -43,6 +43,7 @@ from nussl_transfer.runtime.files import write_json, written_aside
 from nussl_transfer.store.store import Store
 from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
+from recipes.corpora.chorales import render_chorales
 from recipes.corpora.ensembles import render_ensembles
 from recipes.corpora.programs import FAMILIES, family_of
 from recipes.corpora.sampled import render_sampled
@@ -182,9 +183,10 @@ def pretrain(
     opened = [Store(store) for store in stores]
     shares = shares or [1.0] * len(opened)
     mixtures = replace(MIXTURES, excerpt_seconds=excerpt_seconds)
-    train = FamilyMixtures([store.select("train") for store in opened], shares, mixtures, iterations * batch_size, seed)
+    splits = [split_of(store) for store in opened]
+    train = FamilyMixtures([store for store, _ in splits], shares, mixtures, iterations * batch_size, seed)
     plain = replace(mixtures, timbre=0.0)
-    valid = FamilyMixtures([store.select("valid") for store in opened], shares, plain, VALID_ITEMS, VALID_SEED)
+    valid = FamilyMixtures([store for _, store in splits], shares, plain, VALID_ITEMS, VALID_SEED)
     stft_params = nussl.STFTParams(PAPER.window_length, PAPER.hop_length, PAPER.window_type)
     info = CheckpointInfo(
         labels=FAMILIES,
@@ -220,6 +222,14 @@ def pretrain(
     with written_aside(Path(run) / "command.txt") as aside:
         aside.write_text(f"{command}\n", encoding="utf-8")
     return fit(model, train, valid, config=config, out=run, info=info, targets=FamilyTargets(stft_params)).folder
+
+
+def split_of(store: Store) -> tuple[Store, Store]:
+    """Return the tracks that train and those that validate: the store's splits, or else every tenth track validates."""
+    if any(track.split for track in store.tracks):
+        return store.select("train"), store.select("valid")
+    names = sorted(track.name for track in store.tracks)
+    return store.select(names=set(names) - set(names[::10])), store.select(names=names[::10])
 
 
 def make_network(start: str | None, hidden_size: int | None, num_layers: int | None, seed: int) -> nussl.ml.SeparationModel:
@@ -311,6 +321,8 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
     if samples is not None:
         stores, shares = [*stores, f"{corpora}/sampled"], [*shares, 2.0]
         render_sampled(stores[1], samples, hours / 2)
+    quartets = render_chorales(Path(corpora) / "chorales", None if samples is None else Path(samples))
+    stores, shares = [*stores, str(quartets.folder)], [*shares, 5.0]
     first, wide, cooled = f"{runs}/body", f"{runs}/body-wide", f"{runs}/body-cooled"
     pretrain(stores, first, shares)
     pretrain(stores, wide, shares, start=first, hidden_size=WIDE, iterations=WIDE_ITERATIONS, seed=2)

@@ -37,10 +37,8 @@ from nussl_transfer.store.store import Store
 from nussl_transfer.training.run import Run
 from recipes.corpora.bach10 import render_bach10
 from recipes.corpora.choirset import render_choirset
-from recipes.corpora.players import add_played_quartets
-from recipes.corpora.quartets import render_quartets
+from recipes.corpora.chorales import render_chorales
 from recipes.corpora.remixpacks import render_remixpacks
-from recipes.corpora.sampled import add_recorded_quartets
 
 PACKAGE = Path(nussl_transfer.__file__).parent
 # Spellings of the voices in folders that belong to no known data set.
@@ -54,7 +52,6 @@ NOTES = (
     "recorded notes: tonejs-instruments (N. Brosowsky, CC-BY 3.0), Weresax and Bear Sax (Karoryfer Samples, CC0), "
     "MTG Solo Saxophones (Music Technology Group, CC-BY 4.0)"
 )
-PLAYED_QUARTETS = 200
 EMA_DECAY = 0.999
 TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
 
@@ -84,13 +81,9 @@ def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 
     The test is the demo's held-out set.
     """
-    quartets = render_quartets(folder / "quartets")
-    add_played_quartets(quartets, folder / "quartets", PLAYED_QUARTETS)
-    if samples is not None:
-        add_recorded_quartets(quartets, folder / "quartets", samples)
     test = render_bach10(folder / "bach10", minutes=5.0)["test"]
     return {
-        "train": prepare(open_tracks(quartets)[1], folder / "stores" / "quartets", dataset="rendered chorales"),
+        "train": render_chorales(folder / "chorales", samples),
         "test": prepare(open_tracks(test)[1], folder / "stores" / "quartets-test", dataset="rendered chorales"),
     }
 

@@ -17,6 +17,7 @@ from ..errors import CheckpointError, ConfigError
 MASK_HEAD = "mask"
 EMBEDDING_HEAD = "embedding"
 ESTIMATES = "estimates"
+EMBEDDING_ACTIVATION = ("tanh", "unit_norm")
 NORMALIZATION = "normalization"
 
 
@@ -78,7 +79,7 @@ def build_transfer_chimera(
     bidirectional: bool = PAPER.bidirectional,
     dropout: float = 0.0,
     embedding_size: int = PAPER.embedding_size,
-    embedding_activation: Sequence[str] = ("tanh", "unit_norm"),
+    embedding_activation: Sequence[str] = EMBEDDING_ACTIVATION,
     mask_activation: Sequence[str] = ("softmax",),
     num_audio_channels: int = 1,
     rnn_type: str = "lstm",
@@ -166,8 +167,40 @@ def _add_mask_head(config: dict) -> None:
     config["output"] = [*config["output"], ESTIMATES, MASK_HEAD]
 
 
+def with_embedding(config: dict) -> dict:
+    """Return a copy of a network's configuration that has an embedding head beside its mask head, as the paper's network.
+
+    Separators that ship have no embedding head: separation does not need it, deep clustering does. The new head has the
+    size and the activations of :func:`build_transfer_chimera`. A network that has one already keeps it.
+
+    Raises:
+        CheckpointError: The network has no mask head beside which an embedding head can be put.
+    """
+    config = copy.deepcopy(config)
+    if EMBEDDING_HEAD in config["modules"]:
+        return config
+    mask = config["modules"].get(MASK_HEAD, {})
+    below = [connection[1] for connection in config["connections"] if connection[0] == MASK_HEAD]
+    if mask.get("class") != "Embedding" or len(below) != 1:
+        raise CheckpointError(
+            f"Network {config.get('name')!r} cannot get an embedding head: it has layers "
+            f"{', '.join(sorted(config['modules']))}. Take a ChimeraNet or a mask inference network of nussl."
+        )
+    config["modules"][EMBEDDING_HEAD] = copy.deepcopy(mask)
+    config["modules"][EMBEDDING_HEAD]["args"].update(
+        embedding_size=PAPER.embedding_size, activation=list(EMBEDDING_ACTIVATION)
+    )
+    config["connections"] += [[EMBEDDING_HEAD, below[0]]]
+    config["output"] = [EMBEDDING_HEAD, *config["output"]]
+    return config
+
+
 def transplant(
-    source: SeparationModel, labels: Sequence[str], source_labels: Sequence[str] = (), fresh: bool = False
+    source: SeparationModel,
+    labels: Sequence[str],
+    source_labels: Sequence[str] = (),
+    fresh: bool = False,
+    clusters: bool = False,
 ) -> tuple[SeparationModel, TransplantReport]:
     """Copy a pretrained network and put a mask head for other sources on it.
 
@@ -178,26 +211,30 @@ def transplant(
         labels: Labels of the new masks, in any order; masks are in alphabetical order.
         source_labels: Labels of the pretrained network's masks, if they were trained.
         fresh: Whether to initialise every layer: the same network from scratch.
+        clusters: Whether the new network needs an embedding head; if the pretrained one has none, it gets a new one.
 
     Returns:
         The new network, and a report of the layers that were copied, initialised and dropped.
 
     Raises:
-        CheckpointError: A layer other than the mask head does not have the shape that its configuration gives.
+        CheckpointError: A layer other than the new ones does not have the shape that its configuration gives.
     """
     labels = sorted(labels)
-    network = SeparationModel(with_num_sources(source.config, len(labels)))
+    config = with_num_sources(source.config, len(labels))
+    network = SeparationModel(with_embedding(config) if clusters else config)
+    makes_embedding = EMBEDDING_HEAD not in source.config["modules"]
     keeps_mask = labels == sorted(source_labels)
     copied, made_new = [], []
     state, given = network.state_dict(), source.state_dict()
     for name, tensor in state.items():
-        if fresh or (_layer(name) == MASK_HEAD and not keeps_mask):
+        layer = _layer(name)
+        if fresh or (layer == MASK_HEAD and not keeps_mask) or (layer == EMBEDDING_HEAD and makes_embedding):
             made_new.append(name)
             continue
         if name not in given or given[name].shape != tensor.shape:
             found = tuple(given[name].shape) if name in given else "no such tensor"
             raise CheckpointError(
-                f"Layer {_layer(name)!r} does not fit: {name} has {found}, expected shape {tuple(tensor.shape)}. Only the "
+                f"Layer {layer!r} does not fit: {name} has {found}, expected shape {tuple(tensor.shape)}. Only the "
                 "mask head may differ. Use a checkpoint whose weights fit its configuration."
             )
         state[name] = given[name].clone()

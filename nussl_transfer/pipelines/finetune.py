@@ -11,7 +11,7 @@ import torch
 from nussl.ml import SeparationModel
 
 from ..checkpoints.checkpoint import CheckpointInfo, read_checkpoint
-from ..checkpoints.zoo import resolve
+from ..checkpoints.zoo import models, resolve
 from ..datasets.options import StemOptions
 from ..errors import CheckpointError, ConfigError, TransferError
 from ..mixing.config import MixtureConfig
@@ -193,6 +193,7 @@ def finetune(
     check_trainable(start, config)
     with lock_run_folder(out):
         store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
+        _suggest_separator(store.labels, start)
         split = train_valid_split(store, seed)
         run = train_on([split], start, with_length(mixtures, start), config, out, probe, valid_items)
         if report and is_main_process() and not is_newer(run.folder / "report.txt", run.best):
@@ -236,7 +237,8 @@ def check_trainable(start: Start, config: FitConfig) -> None:
     network = start.network
     if config.mode != "pretrain":
         with preserve_random_state():
-            network = transplant(network, UNTRAINED)[0]  # the pretrained network may lack a mask head
+            # The pretrained network may lack a head.
+            network = transplant(network, UNTRAINED, clusters=config.mode == "whole")[0]
     parameter_groups(network, config.mode, config.frozen, config.learning_rate, config.body_learning_rate)
 
 
@@ -286,7 +288,9 @@ def network_for(start: Start, labels: Sequence[str], config: FitConfig) -> Separ
         return start.network
     with preserve_random_state():
         torch.manual_seed(config.seed)
-        network, report = transplant(start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None)
+        network, report = transplant(
+            start.network, labels or UNTRAINED, start.info.labels, fresh=start.name is None, clusters=config.mode == "whole"
+        )
     logger.info("Network: %s.", report)
     return network
 
@@ -308,6 +312,15 @@ def checkpoint_info(
             "tracks": sum(len(split.train.tracks) for split in splits),
         },
     )
+
+
+def _suggest_separator(labels: Sequence[str], start: Start) -> None:
+    """Log the name of a published separator of the same sources, if training starts from another pretrained model."""
+    if start.name is None or sorted(labels) == sorted(start.info.labels):
+        return
+    for name, about in models().items():
+        if sorted(about.get("sources") or ()) == sorted(labels) and not about.get("own"):
+            logger.info("The model %r separates these stems already. To start from it: --checkpoint %s.", name, name)
 
 
 def _name_of(checkpoint: Path) -> str:

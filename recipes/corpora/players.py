@@ -15,7 +15,7 @@ import soundfile
 
 from .expression import beats_to_seconds, perform, swells, voice_bends
 from .finished import made_aside
-from .quartets import plan
+from .quartets import Quartet, plan
 from .rendering import at_level, colour, draw_tempo
 from .source_filter import BINS, RATE, filtered_sum, frame_times, pitch_curve, pulses, spectrum_of
 
@@ -174,32 +174,38 @@ def loudness(notes: np.ndarray, times: np.ndarray, player: Player,
     return level, onsets
 
 
-def add_played_quartets(tree: Path, works: Path, tracks: int = 120, seed: int = 0) -> int:
+def add_played_quartets(tree: Path, works: Path, tracks: int = 120, takes: int = 1, seed: int = 0) -> int:
     """Add chorales played by synthetic violins, clarinets, saxophones and bassoons to a tree; return their number.
 
     Args:
-        tree: Folder of stems, one folder for each chorale, from `render_quartets`. The added names end in "-played".
+        tree: Folder of stems, one folder for each chorale, from `render_quartets`. The added names end in "-played1",
+            "-played2" and so on.
         works: Folder in which the parsed scores are cached.
         tracks: Number of chorales.
+        takes: Number of times that each is played, always by other players.
         seed: Seed of every random choice.
     """
     for number, quartet in enumerate(plan(works, tracks, seed, ("",), tree)):
-        folder = tree / f"{quartet.name}-played"
-        if folder.is_dir():
-            continue
-        rng = np.random.default_rng([seed, number, 5])
-        bpm = draw_tempo(list(quartet.parts), rng)
-        to_seconds = beats_to_seconds(list(quartet.parts), bpm, hold=rng.uniform(0, 1))
-        key, room = int(rng.integers(-3, 4)), rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
-        lines = {}
-        for name, part in zip(KINDS, quartet.parts, strict=True):
-            moved = part + np.array([0, 0, key, 0], dtype=np.float32)
-            lines[name] = perform(moved, to_seconds, rng, lag=rng.uniform(0, 0.03), jitter=rng.uniform(0.003, 0.02),
-                                  length=rng.uniform(0.8, 1.0), loudness=rng.uniform(65, 100), swing=rng.uniform(5, 25),
-                                  breath=rng.uniform(0.0, 0.4))
-        seconds = max(notes[:, 1].max() for notes in lines.values()) + 0.8
-        with made_aside(folder) as aside:
-            for name, notes in lines.items():
-                audio = colour(play_line(notes, draw_player(KINDS[name], rng), seconds, rng), room, rng)
-                soundfile.write(aside / f"{name}.wav", at_level(audio, rng), RATE)
-    return tracks
+        for take in range(1, takes + 1):
+            folder = tree / f"{quartet.name}-played{take}"
+            if not folder.is_dir():
+                render_played(quartet, folder, np.random.default_rng([seed, number, 5, take]))
+    return tracks * takes
+
+
+def render_played(quartet: Quartet, folder: Path, rng: np.random.Generator) -> None:
+    """Write the stems of one chorale, played by random synthetic players, into a new folder."""
+    bpm = draw_tempo(list(quartet.parts), rng)
+    to_seconds = beats_to_seconds(list(quartet.parts), bpm, hold=rng.uniform(0, 1))
+    key, room = int(rng.integers(-3, 4)), rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
+    lines = {}
+    for name, part in zip(KINDS, quartet.parts, strict=True):
+        moved = part + np.array([0, 0, key, 0], dtype=np.float32)
+        lines[name] = perform(moved, to_seconds, rng, lag=rng.uniform(0, 0.03), jitter=rng.uniform(0.003, 0.02),
+                              length=rng.uniform(0.8, 1.0), loudness=rng.uniform(65, 100), swing=rng.uniform(5, 25),
+                              breath=rng.uniform(0.0, 0.4))
+    seconds = max(notes[:, 1].max() for notes in lines.values()) + 0.8
+    with made_aside(folder) as aside:
+        for name, notes in lines.items():
+            audio = colour(play_line(notes, draw_player(KINDS[name], rng), seconds, rng), room, rng)
+            soundfile.write(aside / f"{name}.wav", at_level(audio, rng), RATE)

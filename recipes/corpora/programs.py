@@ -80,7 +80,7 @@ FAMILIES = (
     "voice",
 )
 _FAMILY_OF_LABEL = {"bassoon": "bassoon", "clarinet": "clarinet", "oboe": "oboe", "english-horn": "oboe", "shanai": "oboe",
-                    "bagpipe": "oboe", "timpani": "drums"}
+                    "bagpipe": "oboe", "timpani": "drums", "saxophone": "sax"}
 _FAMILY_OF_GROUP = {"strings": "bowed", "winds": "flute", "choir": "voice", "percussion": "drums"}
 _GROUP_OF_LABEL = {label: group for label, _, _, group in PROGRAMS.values()}
 
@@ -92,7 +92,7 @@ def family_of(label: str) -> str:
     ['bowed', 'sax', 'bassoon', 'drums', 'voice']
 
     Raises:
-        KeyError: The label is neither in `PROGRAMS` nor in `KITS`.
+        KeyError: The label is neither in `PROGRAMS` nor in `KITS`, nor 'saxophone', as in the quartets.
     """
     if label.startswith("drums"):
         return "drums"

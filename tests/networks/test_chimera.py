@@ -10,7 +10,7 @@ import nussl
 import pytest
 import torch
 from nussl.ml import SeparationModel
-from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_dpcl
+from nussl.ml.networks.builders import build_recurrent_chimera, build_recurrent_dpcl, build_recurrent_mask_inference
 
 from nussl_transfer.errors import CheckpointError, ConfigError
 from nussl_transfer.networks.chimera import (
@@ -18,6 +18,7 @@ from nussl_transfer.networks.chimera import (
     build_transfer_chimera,
     channels_of,
     transplant,
+    with_embedding,
     with_num_sources,
     without_masks,
 )
@@ -225,6 +226,41 @@ def test_without_an_embedding_head_no_mask_head_can_be_put_beside_it():
     config["modules"]["embedding"]["class"] = "Concatenate"
     with pytest.raises(CheckpointError, match="embedding.*Take a ChimeraNet"):
         with_num_sources(config, 2)
+
+
+def test_a_mask_inference_network_of_nussl_becomes_nussls_chimera():
+    options = {"num_features": 33, "hidden_size": 8, "num_layers": 1, "bidirectional": True, "dropout": 0.0}
+    masks = {"num_sources": 3, "mask_activation": ["softmax"], "num_audio_channels": 1}
+    inference = build_recurrent_mask_inference(**options, **masks)
+    found = with_embedding(inference)
+    expected = build_recurrent_chimera(**options, **masks, embedding_size=20, embedding_activation=["tanh", "unit_norm"])
+    assert found["modules"] == expected["modules"] and sorted(found["output"]) == sorted(expected["output"])
+    by_name = {name: inputs for name, *inputs in found["connections"]}
+    assert by_name == {name: inputs for name, *inputs in expected["connections"]}
+    assert "embedding" not in inference["modules"], "the argument was changed"
+    assert with_embedding(expected) == expected
+
+
+def test_a_separator_without_embedding_gets_a_new_one_and_keeps_its_masks():
+    source = SeparationModel(build_recurrent_mask_inference(33, 8, 1, True, 0.0, 2, ["softmax"]))
+    model, report = transplant(source, ["b", "a"], ["a", "b"], clusters=True)
+    assert set(report.copied) == set(source.state_dict()) and str(report).endswith("made new embedding; dropped nothing")
+    batch = {"mix_magnitude": torch.rand(1, 6, 33, 1)}
+    torch.testing.assert_close(model.eval()(batch)["mask"], source.eval()(batch)["mask"])
+    assert model(batch)["embedding"].shape == (1, 6, 33, 1, 20)
+    assert "embedding" not in transplant(source, ["a", "b"])[0].layers
+
+
+def test_an_embedding_of_another_size_is_kept(small_chimera):
+    model, report = transplant(small_chimera(), ["a", "b"], clusters=True)  # of five dimensions
+    assert "embedding" in str(report).split(";")[0] and model.layers["embedding"].embedding_size == 5
+
+
+def test_without_a_mask_head_no_embedding_can_be_put_beside_it():
+    config = build_recurrent_mask_inference(33, 8, 1, True, 0.0, 2, ["softmax"])
+    config["modules"]["mask"]["class"] = "Concatenate"
+    with pytest.raises(CheckpointError, match="cannot get an embedding head.*mask.*Take a ChimeraNet"):
+        with_embedding(config)
 
 
 def test_a_network_without_its_masks_gives_the_same_embedding(small_chimera):

@@ -18,7 +18,7 @@ from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoin
 from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.split import train_valid_split
-from nussl_transfer.networks.chimera import PAPER
+from nussl_transfer.networks.chimera import PAPER, without_embedding
 from nussl_transfer.pipelines.finetune import default_training, finetune, paper_finetune
 from nussl_transfer.store.store import Store
 
@@ -158,6 +158,36 @@ def test_a_mask_head_for_the_same_labels_is_kept(tmp_path, body, tiny_store, log
     assert read_info(second.best).parent == "first"
     third = finetune(tiny_store, tmp_path / "third", checkpoint=second.latest, **SHORT)
     assert read_info(third.best).parent == "second"
+
+
+def test_a_separator_without_embedding_is_fine_tuned_whole(tmp_path, small_chimera, tiny_stft, tiny_store, log):
+    info = CheckpointInfo(LABELS, "whole", 8000, tiny_stft, excerpt_seconds=0.5)
+    separator = write_checkpoint(tmp_path / "separator.pth", without_embedding(small_chimera()), info)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=separator, **SHORT)
+    assert "made new embedding; dropped nothing" in log.text
+    trained, _ = read_checkpoint(run.latest)
+    given = read_checkpoint(separator)[0].state_dict()
+    moved = {name.split(".")[1] for name, tensor in trained.state_dict().items()
+             if name in given and not torch.equal(given[name], tensor)}  # fmt: skip
+    assert {"mask", "recurrent_stack"} <= moved
+    assert trained.layers["embedding"].embedding_size == PAPER.embedding_size
+
+
+def test_stems_of_a_published_separator_get_its_name_in_the_log(tmp_path, body, log):
+    choir = make_store(tmp_path / "choir", {f"song {n}": (None, 1.5, ("male", "female")) for n in range(4)})
+    first = finetune(choir, tmp_path / "run", checkpoint=body, **SHORT)
+    assert "The model 'choir' separates these stems already. To start from it: --checkpoint choir." in log.text
+    log.clear()
+    finetune(choir, tmp_path / "again", checkpoint=first.folder, **SHORT)  # starts from masks of these labels
+    finetune(choir, tmp_path / "scratch", checkpoint=None, like=body, **SHORT)
+    assert "separates these stems" not in log.text
+
+
+def test_in_mode_mask_a_separator_gets_no_embedding(tmp_path, small_chimera, tiny_stft, tiny_store):
+    info = CheckpointInfo(LABELS, "whole", 8000, tiny_stft, excerpt_seconds=0.5)
+    separator = write_checkpoint(tmp_path / "separator.pth", without_embedding(small_chimera()), info)
+    run = finetune(tiny_store, tmp_path / "run", checkpoint=separator, mode="mask", **SHORT)
+    assert "embedding" not in read_checkpoint(run.latest)[0].layers
 
 
 def test_a_second_call_trains_nothing_and_other_arguments_are_an_error(tmp_path, body, tiny_store, log):

@@ -50,6 +50,16 @@ def test_sources_of_one_family_share_a_mask_and_keep_their_clusters(tmp_path):
     assert magnitudes[..., FAMILIES.index("drums")].abs().max() == 0
 
 
+def test_a_store_without_splits_validates_on_every_tenth_track(tmp_path):
+    writer = StoreWriter(tmp_path / "store", 16000, "quartets")
+    for number in range(21):
+        writer.add(f"piece{number:02}", None, {"violin": np.full(1600, 0.1, dtype=np.float32) * np.arange(1600) / 1600})
+    train, valid = body.split_of(Store(writer.close().folder))
+    assert [track.name for track in valid.tracks] == ["piece00", "piece10", "piece20"] and len(train.tracks) == 18
+    given = Store(make_store(tmp_path / "given"))
+    assert [[track.name for track in part.tracks] for part in body.split_of(given)] == [["piece0", "piece1"], ["piece2"]]
+
+
 def test_mixtures_take_their_shares_from_the_stores(tmp_path):
     stores = [Store(make_store(tmp_path / name)).select("train") for name in "ab"]
     config = body.replace(body.MIXTURES, excerpt_seconds=0.25)

@@ -107,12 +107,15 @@ def test_two_players_of_one_kind_differ_and_the_same_seed_gives_the_same_sound()
 def test_added_quartets_have_four_equally_long_stems_and_are_not_made_twice(tmp_path, monkeypatch):
     parts = tuple(np.array([[i, 1, pitch, 0] for i in range(4)], dtype=np.float32) for pitch in (74, 67, 60, 48))
     monkeypatch.setattr(players, "plan", lambda works, tracks, seed, fonts, tree: [Quartet("bwv1", parts, (0, 0), "", "")])
-    assert add_played_quartets(tmp_path, tmp_path, tracks=1) == 1
-    folder = tmp_path / "bwv1-played"
+    assert add_played_quartets(tmp_path, tmp_path, tracks=1, takes=2) == 2
+    folder = tmp_path / "bwv1-played1"
     stems = {path.stem: soundfile.read(path) for path in folder.iterdir()}
     assert set(stems) == {"violin", "clarinet", "saxophone", "bassoon"}
     assert len({len(audio) for audio, _ in stems.values()}) == 1 and {rate for _, rate in stems.values()} == {RATE}
     assert all(0.01 < np.abs(audio).max() < 1 for audio, _ in stems.values())
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    other = soundfile.read(tmp_path / "bwv1-played2" / "violin.wav")[0]
+    least = min(len(other), len(stems["violin"][0]))
+    assert np.corrcoef(other[:least], stems["violin"][0][:least])[0, 1] < 0.9
     add_played_quartets(tmp_path, tmp_path, tracks=1)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
