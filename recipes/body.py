@@ -1,16 +1,17 @@
 """Pretrain the model that ships as `body`: ``python -m recipes.body all`` (``make body``).
 
-Two corpora are rendered: ensembles played by soundfonts, and ensembles played with recorded notes of real instruments
-(where a folder of them is given). A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, and
-most stems have a random timbre. It has two tasks:
+Three corpora are rendered: ensembles played by soundfonts, ensembles played with recorded notes of real instruments
+(where a folder of them is given), and chorales of a violin, clarinet, saxophone and bassoon, most of them played by
+synthetic players. A small ChimeraNet trains on mixtures of two to four stems, half of them coherent, and most stems have a
+random timbre. It has two tasks:
 
 * deep clustering of the stems, as in the paper, which trains the embedding;
 * masks of 15 families of instruments, which the paper does not have. Clustering alone learns only that sounds differ; masks
   also learn how a clarinet sounds. Fine-tuning keeps the layers below the mask head, and replaces the mask head.
 
-A second run widens the network (`nussl_transfer.networks.widening`), and a third has a fifth of the learning rate. Each run
-can be stopped at any time and resumes exactly. `publish` writes the network in half precision and without the mask head,
-with the commands and the curves of the runs. ``--start body`` continues from the model that ships.
+A second run has a fifth of the learning rate. Each run can be stopped at any time and resumes exactly. `publish` writes
+the network in half precision and without the mask head, with the commands and the curves of the runs. ``--start body``
+continues from the model that ships, and ``--hidden_size`` widens it (`nussl_transfer.networks.widening`).
 """
 
 from __future__ import annotations
@@ -55,8 +56,7 @@ MIXTURES = MixtureConfig(
 )
 VALID_ITEMS, VALID_SEED = 192, 1
 HEAD_MIXTURES = 256
-FIRST_ITERATIONS, WIDE_ITERATIONS, COOLED_ITERATIONS = 20_000, 6_500, 1_000
-WIDE = 240  # units in each direction; the published file has 9.7 MB
+FIRST_ITERATIONS, COOLED_ITERATIONS = 20_000, 1_000
 
 
 class FamilyMixtures(Dataset):
@@ -312,7 +312,7 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
 
     Args:
         corpora: Folder of the rendered corpora.
-        hours: Hours of stems to render with soundfonts, and half as many with recorded notes.
+        hours: Hours of ensembles' stems to render with soundfonts, and half as many with recorded notes.
         samples: Folder of the recorded notes that `recipes/corpora/sampled.json` lists; None leaves them out.
         runs: Folder for the runs.
     """
@@ -323,12 +323,11 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
         render_sampled(stores[1], samples, hours / 2)
     quartets = render_chorales(Path(corpora) / "chorales", None if samples is None else Path(samples))
     stores, shares = [*stores, str(quartets.folder)], [*shares, 5.0]
-    first, wide, cooled = f"{runs}/body", f"{runs}/body-wide", f"{runs}/body-cooled"
+    first, cooled = f"{runs}/body", f"{runs}/body-cooled"
     pretrain(stores, first, shares)
-    pretrain(stores, wide, shares, start=first, hidden_size=WIDE, iterations=WIDE_ITERATIONS, seed=2)
     rate = PAPER.learning_rate / 5
-    pretrain(stores, cooled, shares, start=wide, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=3)
-    return publish([first, wide, cooled])
+    pretrain(stores, cooled, shares, start=first, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=2)
+    return publish([first, cooled])
 
 
 if __name__ == "__main__":

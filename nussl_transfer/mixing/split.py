@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..runtime.log import logger
+from ..store.open import check_labels
 from ..store.store import Store
 from .config import MixtureConfig
 from .joined import JoinedMixtures
@@ -62,11 +63,7 @@ def train_valid_split(store: Store, seed: int = 0, share: float | None = None) -
     if not free:
         raise DataError(f"{store.folder} has no tracks to train on: all are of split 'valid' or 'test'. Give others.")
     rest = store.select(names=[track.name for track in free])
-    if len(rest.labels) < 2:
-        raise DataError(
-            f"{store.folder} has only the stem {rest.labels[0]!r}, and there is nothing to separate it from. Give the "
-            "stems of at least two sources."
-        )
+    check_labels(rest.labels, store.folder)
     if names["valid"]:
         valid = store.select(names=names["valid"])
         if valid.labels != rest.labels:

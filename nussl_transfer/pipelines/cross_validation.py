@@ -118,7 +118,7 @@ def cross_validate(
     mixtures = replace(mixtures, excerpt_seconds=seconds)
     options = stem_options(options, groups, ignore)
     with lock_run_folder(out):
-        store = _without_splits(open_store(stems, out / "store", info.sample_rate, options))
+        store = _without_splits(open_store(stems, out / "store", info.sample_rate, options, least_labels=2))
         whole = [track.name for track in store.tracks if len(track.stems) == len(store.labels)]
         if len(whole) < len(store.tracks):
             raise ConfigError(

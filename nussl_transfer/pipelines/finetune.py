@@ -192,7 +192,8 @@ def finetune(
     start = Start.read(checkpoint, like)
     check_trainable(start, config)
     with lock_run_folder(out):
-        store = open_store(stems, Path(out) / "store", start.info.sample_rate, stem_options(options, groups, ignore))
+        read_as = stem_options(options, groups, ignore)
+        store = open_store(stems, Path(out) / "store", start.info.sample_rate, read_as, least_labels=2)
         _suggest_separator(store.labels, start)
         split = train_valid_split(store, seed)
         run = train_on([split], start, with_length(mixtures, start), config, out, probe, valid_items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..datasets.options import StemOptions
@@ -16,7 +16,11 @@ from .store import Store
 
 
 def open_store(
-    stems: str | Path | Store | Sequence[str | Path], out: str | Path, sample_rate: int, options: StemOptions | None = None
+    stems: str | Path | Store | Sequence[str | Path],
+    out: str | Path,
+    sample_rate: int,
+    options: StemOptions | None = None,
+    least_labels: int = 1,
 ) -> Store:
     """Open stems as a store at one rate; prepare a folder of stems in ``out`` first, once per machine.
 
@@ -26,6 +30,7 @@ def open_store(
         out: Folder of the store that is made from a folder of stems.
         sample_rate: Rate that the store must have, in Hz.
         options: How a folder of stems is read; None recognises its data set and takes all its stems.
+        least_labels: Number of different stems that a folder must hold; checked before the store is made.
 
     Raises:
         DataError: The store has another rate, or the stems cannot be made into one.
@@ -40,6 +45,7 @@ def open_store(
             store = Store(Path(stems))
         elif make:
             name, tracks = open_tracks(stems, options)
+            check_labels({label for track in tracks for label in track.stems}, stems, least_labels)
             return prepare(tracks, out, sample_rate=sample_rate, dataset=name, options=options)
         else:
             return Store(out)
@@ -57,3 +63,19 @@ def open_store(
         return store
 
     return once_per_machine(lambda: opened(make=True), lambda: opened(make=False))
+
+
+def check_labels(labels: Iterable[str], stems: object, least: int = 2) -> None:
+    """Raise DataError if stems have too few labels.
+
+    Args:
+        labels: The labels, each once.
+        stems: What holds the stems, for the message.
+        least: Number of labels that are needed.
+    """
+    found = sorted(labels)
+    if len(found) < least:
+        raise DataError(
+            f"{stems} has only the stem {', '.join(map(repr, found))}, and there is nothing to separate it from. Give the "
+            f"stems of at least {least} sources."
+        )

@@ -272,6 +272,10 @@ def test_a_single_stem_is_refused(tmp_path, body):
     store = make_store(tmp_path / "store", {"one": (None, 2.0, ("voice",))})
     with pytest.raises(DataError, match="has only the stem .voice."):
         finetune(store, tmp_path / "run", checkpoint=body, **SHORT)
+    folder = write_tracks(tmp_path / "songs", {"one": 1.5, "two": 1.5}, labels=("voice",))
+    with pytest.raises(DataError, match="songs has only the stem 'voice'.*at least 2 sources"):
+        finetune(folder, tmp_path / "raw", checkpoint=body, **SHORT)
+    assert not (tmp_path / "raw" / "store").exists()
 
 
 def test_a_network_for_two_channels_together_is_refused(tmp_path, tiny_store, small_chimera, tiny_stft):
