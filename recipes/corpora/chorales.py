@@ -26,7 +26,7 @@ def render_chorales(folder: Path, samples: Path | None) -> Store:
         samples: Folder of the libraries of recordings that `sampled.json` names; None leaves recorded notes out.
     """
     tree = render_quartets(folder)
-    add_played_quartets(tree, folder, PLAYED, TAKES)
+    add_played_quartets(tree, folder, PLAYED, TAKES, seed=1)
     if samples is not None:
         add_recorded_quartets(tree, folder, samples)
     return prepare(open_tracks(tree)[1], folder / "stores" / "quartets", dataset="rendered chorales")

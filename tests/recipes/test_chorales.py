@@ -28,7 +28,7 @@ def calls(monkeypatch) -> list[str]:
         return out / "quartets"
 
     monkeypatch.setattr(chorales, "render_quartets", by_soundfonts)
-    monkeypatch.setattr(chorales, "add_played_quartets", lambda tree, works, *counts: write(tree, "bwv1-played1"))
+    monkeypatch.setattr(chorales, "add_played_quartets", lambda tree, works, *counts, seed: write(tree, "bwv1-played1"))
     monkeypatch.setattr(chorales, "add_recorded_quartets", lambda tree, works, samples: write(tree, "bwv1-recorded"))
     return made
 
