@@ -150,6 +150,7 @@ def train(settings: Demo, name: str, checkpoint: str | None, iterations: int, ke
         checkpoint=checkpoint,
         like=settings.body,
         training=default_training(
+            pretrained=checkpoint is not None,
             iterations=iterations,
             batch_size=settings.batch_size,
             validate_every=min(50, settings.iterations),

@@ -79,7 +79,7 @@ def _add_training_options(group: Group) -> None:
     add("--paper", action="store_true", help="use the paper's values; other options override them")
     add("--iterations", metavar="N", type=integer(1, 10**9), help="number of batches [2000]")
     add("--batch-size", metavar="N", type=integer(1, 10**6), help="mixtures per batch [8]")
-    add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam [0.002]")
+    add("--learning-rate", metavar="X", type=rate, help="learning rate of Adam; from scratch, half of it [0.004]")
     add("--body-learning-rate", metavar="X", type=rate, help="learning rate of the layers below the heads")
     add("--warmup-iterations", metavar="N", type=integer(0, 10**9), help="raise the learning rate over N iterations [100]")
     add("--thaw-after", metavar="N", type=integer(0, 10**9), help="first train only the heads, for N iterations [0]")
@@ -148,5 +148,6 @@ def arguments(given: dict) -> dict:
         configs = paper_finetune(**training)
         configs["mixtures"] = replace(configs["mixtures"], **mixtures)
     else:
-        configs = {"training": default_training(**training), "mixtures": default_mixtures(**mixtures)}
+        pretrained = others.get("checkpoint", "body") is not None
+        configs = {"training": default_training(pretrained, **training), "mixtures": default_mixtures(**mixtures)}
     return {**configs, "options": stem_options(others), **others}

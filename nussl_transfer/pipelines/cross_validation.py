@@ -113,7 +113,7 @@ def cross_validate(
     out = Path(out)
     start = Start.read(checkpoint, like)
     info = start.info
-    training = default_training() if training is None else training
+    training = default_training(pretrained=checkpoint is not None) if training is None else training
     seconds = mixtures.excerpt_seconds or info.excerpt_seconds
     mixtures = replace(mixtures, excerpt_seconds=seconds)
     options = stem_options(options, groups, ignore)

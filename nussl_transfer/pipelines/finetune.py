@@ -38,6 +38,7 @@ from .summary import report_run
 # Labels of a mask head that is not trained: two, the fewest that nussl's separators accept.
 UNTRAINED = ("a", "b")
 WARMUP_ITERATIONS = 100
+PRETRAINED_RATE, SCRATCH_RATE = 0.004, 0.002  # learning rates
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,24 @@ class Start:
         return cls(network, info, None if checkpoint is None else _name_of(path))
 
 
-def default_training(**changes: Any) -> FitConfig:
+def default_training(pretrained: bool = True, **changes: Any) -> FitConfig:
     """Return the training options that :func:`finetune` uses by default, with some of them changed.
 
     They suit minutes of stems and a CPU: batches of 8; the clustering loss at every fourth frame, with a tenth of the
-    paper's weight; twice the paper's learning rate, to which it rises over the first 100 iterations (of fewer than 300,
-    over the first third); averaged weights. A new mask head is first fitted by least squares. The best network is the one
-    with the lowest mask loss on the validation mixtures. ``FitConfig()`` itself has the paper's values.
+    paper's weight; four times the paper's learning rate, or twice for a network from scratch, to which it rises over the
+    first 100 iterations (of fewer than 300, over the first third); averaged weights. A new mask head is first fitted by
+    least squares. The best network is the one with the lowest mask loss on the validation mixtures. ``FitConfig()`` itself
+    has the paper's values.
 
     Args:
+        pretrained: Whether the network is pretrained. From scratch, the learning rate is half as high.
         changes: Any field of :class:`~nussl_transfer.training.config.FitConfig`.
 
     >>> default_training(iterations=300).batch_size
     8
     """
-    ours = {"batch_size": 8, "frame_step": 4, "dc_weight": 0.001, "learning_rate": 0.002, "ema_decay": 0.99}
+    ours = {"batch_size": 8, "frame_step": 4, "dc_weight": 0.001, "ema_decay": 0.99}
+    ours["learning_rate"] = PRETRAINED_RATE if pretrained else SCRATCH_RATE
     values = {**ours, "head_mixtures": 256, "choose_by": "mask_loss", **changes}
     iterations = values.get("iterations", PAPER.finetune_iterations)
     values["validate_every"] = min(values.get("validate_every", PAPER.validate_every), max(1, iterations))
@@ -158,8 +162,8 @@ def finetune(
         out: Folder of the run. The store of a folder of stems is made in ``<out>/store``.
         checkpoint: Pretrained model: a name, a file or a run. None trains from scratch.
         mode: 'whole' trains the whole network; 'mask' trains only the mask head.
-        training: How to train; :func:`default_training` by default. Its ``mode`` and ``seed`` are replaced by the
-            arguments of this function.
+        training: How to train; by default :func:`default_training`, which depends on ``checkpoint``. Its ``mode`` and
+            ``seed`` are replaced by the arguments of this function.
         mixtures: How to draw mixtures. By default they are as long as those that the pretrained model was trained on, and
             half of them are coherent; the others mix stems of different tracks and times, which adds variety to a small
             set.
@@ -188,7 +192,8 @@ def finetune(
         raise ConfigError(f"seed is wrong: got {seed}, expected 0 or more.")
     if valid_items < 1:
         raise ConfigError(f"valid_items is wrong: got {valid_items}, expected 1 or more.")
-    config = replace(default_training() if training is None else training, mode=mode, seed=seed)
+    training = default_training(pretrained=checkpoint is not None) if training is None else training
+    config = replace(training, mode=mode, seed=seed)
     start = Start.read(checkpoint, like)
     check_trainable(start, config)
     with lock_run_folder(out):

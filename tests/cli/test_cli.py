@@ -363,6 +363,13 @@ def test_finetune_takes_options_beyond_the_paper(stems, body, tmp_path):
     assert {name: config[name] for name in expected} == expected
 
 
+def test_from_scratch_the_default_learning_rate_is_half_as_high():
+    for words, rate in (("", 0.004), ("--checkpoint none", 0.002), ("--checkpoint none --learning-rate 0.01", 0.01)):
+        given = cli.COMMANDS["finetune"][0]().parse(shlex.split(f"stems --out run {words}"))
+        how = arguments({name: value for name, value in given.items() if name not in ("stems", "out")})
+        assert how["training"].learning_rate == rate
+
+
 def test_paper_sets_the_papers_values_and_options_beside_it_change_them():
     given = cli.COMMANDS["finetune"][0]().parse(shlex.split("stems --out run --paper --batch-size 4 --workers 0"))
     how = arguments({name: value for name, value in given.items() if name not in ("stems", "out")})

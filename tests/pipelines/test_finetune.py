@@ -19,6 +19,7 @@ from nussl_transfer.errors import CheckpointError, ConfigError, DataError
 from nussl_transfer.mixing.config import MixtureConfig
 from nussl_transfer.mixing.split import train_valid_split
 from nussl_transfer.networks.chimera import PAPER, without_embedding
+from nussl_transfer.pipelines import finetune as finetuning
 from nussl_transfer.pipelines.finetune import default_training, finetune, paper_finetune
 from nussl_transfer.store.store import Store
 
@@ -236,7 +237,19 @@ def test_the_papers_options_and_the_defaults_are_as_documented():
     assert (training.choose_by, training.warmup_iterations) == ("loss", 0)
     warmed = [default_training(iterations=n).warmup_iterations for n in (1, 30, 300, 2000)]
     assert warmed == [0, 10, 100, 100] and default_training(warmup_iterations=0).warmup_iterations == 0
+    assert (ours.learning_rate, default_training(pretrained=False).learning_rate) == (0.004, 0.002)
+    assert default_training(pretrained=False, learning_rate=0.1).learning_rate == 0.1
     assert (MixtureConfig().excerpt_seconds, MixtureConfig().coherent) == (None, 0.5)
+
+
+def test_the_default_learning_rate_depends_on_the_start(tmp_path, body, tiny_store, monkeypatch):
+    def train_on(splits, start, mixtures, config, *others):
+        raise LookupError(config.learning_rate)
+
+    monkeypatch.setattr(finetuning, "train_on", train_on)
+    for start, rate in ((body, "0.004"), (None, "0.002")):
+        with pytest.raises(LookupError, match=rate):
+            finetune(tiny_store, tmp_path / rate, checkpoint=start, like=body)
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
