@@ -152,7 +152,7 @@ def bundle(
     recordings_are: str = "recordings",
     out: str = "corpora/bundled",
     checkpoint: str = "body",
-    iterations: int = 3000,
+    iterations: int = 4500,
     batch_size: int = 8,
     excerpt_seconds: float = 2.0,
     learning_rate: float = 1e-3,
