@@ -23,6 +23,7 @@ BAND_SHARE = 0.3
 FEWEST_NOTES = 8
 VALID_TRACKS = 30
 VALID_EVERY = 12  # one score in twelve is for validation only
+SCORES = "scores.json"
 
 
 def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,
@@ -35,7 +36,7 @@ def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundf
     corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
-        out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.
+        out: Folder of the store. The parsed scores are cached beside it, in scores.json, for all corpora there.
         hours: Hours of stems, all tracks and parts together.
         seed: Seed of every random choice.
         soundfont: Path of a General MIDI soundfont, or several to draw from for each part; by default all installed ones.
@@ -70,7 +71,7 @@ def write_corpus(out: Path, request: dict, soundfonts: tuple[str, ...], render: 
         return out
     begin(out)
     hours = request["hours"]
-    scores, tunes = read_material(out.with_name(f"{out.name}.scores.json"), workers)
+    scores, tunes = read_material(out.with_name(SCORES), workers)
     writer = StoreWriter(out, SAMPLE_RATE, request["kind"])
     pieces = draw_pieces(scores, tunes, request["seed"], soundfonts, valid=max(1, min(VALID_TRACKS, round(hours * 4))))
     seconds = 0.0

@@ -42,7 +42,7 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
     A finished corpus of the same options is not rendered again; an unfinished one starts again.
 
     Args:
-        out: Folder of the store. The parsed scores are cached beside it, in <out>.scores.json.
+        out: Folder of the store. The parsed scores are cached beside it, in scores.json, for all corpora there.
         samples: Folder of the libraries of recordings that `sampled.json` names.
         hours: Hours of stems, all tracks and parts together.
         seed: Seed of every random choice.

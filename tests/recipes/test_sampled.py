@@ -112,6 +112,14 @@ def test_the_store_has_equally_long_stems_and_known_labels(samples, material, tm
         assert all(np.abs(stem).max() > 0.01 for stem in stems) and np.sqrt(np.mean(sum(stems) ** 2)) > 0.01
 
 
+def test_corpora_in_one_folder_share_the_parsed_scores(samples, material, monkeypatch, tmp_path):
+    given, caches = ensembles.read_material(None, 1), []
+    monkeypatch.setattr(ensembles, "read_material", lambda cache, workers: (caches.append(cache), given)[1])
+    for name, seed in (("one", 1), ("two", 2)):
+        render_sampled(tmp_path / name, samples, hours=0.02, seed=seed)
+    assert caches == [tmp_path / "scores.json"] * 2
+
+
 def test_the_same_seed_gives_the_same_store_and_a_finished_one_is_not_rendered_again(samples, material, tmp_path):
     one = Store(render_sampled(tmp_path / "one", samples, hours=0.02, seed=1))
     two = Store(render_sampled(tmp_path / "two", samples, hours=0.02, seed=1))
