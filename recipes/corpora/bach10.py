@@ -13,13 +13,12 @@ from nussl_transfer.errors import ConfigError
 from .expression import beats_to_seconds, perform
 from .finished import begin, finish, is_finished, note
 from .making import sixteen_bit, write_about, write_sound
-from .scores import DEMO_TEST, DEMO_TRAIN, load_scores, work_path
+from .scores import DEMO_TEST, DEMO_TRAIN, SCORES, load_scores, work_path
 from .synth import RATE, TAIL, Sound, default_soundfont, play
 
 # Soprano to bass, with Bach10's names ("saxphone" is its spelling) and General MIDI programs.
 PLAYERS = (("violin", 40), ("clarinet", 71), ("saxphone", 66), ("bassoon", 70))
 STEM_RMS = 0.09  # of every stem of the real Bach10
-SCORES = "scores.json"
 SOURCES = "Chorales of Bach from the corpus of music21, none of them nor any of their melodies in Bach10."
 DIFFERENCES = """\
 * The chorales are not Bach10's. The violin, clarinet, tenor saxophone and bassoon of a soundfont play them.

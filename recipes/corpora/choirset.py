@@ -15,13 +15,12 @@ from .expression import beats_to_seconds, perform
 from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, sizes, write_about, write_sound
 from .rendering import colour
-from .scores import load_scores
+from .scores import SCORES, load_scores
 from .synth import TAIL, active_rms
 from .voices import draw_vowels, sing
 
 CHOIR_RATE = 22_050
 TREE, AUDIO = "DagstuhlChoirSet_V1.2.3", "audio_wav_22050_mono"
-SCORES = "scores.json"
 USUAL_SECONDS, LONGEST = 60.0, 120.0
 NOTE = 0.8  # mean length of a note in seconds
 EVERY_TEST = 5  # every fifth take is for the test

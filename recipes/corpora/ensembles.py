@@ -17,13 +17,12 @@ from .finished import begin, finish, is_finished
 from .making import fonts_of
 from .processes import in_order
 from .rendering import SAMPLE_RATE, Piece, render_piece
-from .scores import body_scores, load_scores, melody, same_melody, tested_works, tune_scores, work_path
+from .scores import SCORES, body_scores, load_scores, melody, same_melody, tested_works, tune_scores, work_path
 
 BAND_SHARE = 0.3
 FEWEST_NOTES = 8
 VALID_TRACKS = 30
 VALID_EVERY = 12  # one score in twelve is for validation only
-SCORES = "scores.json"
 
 
 def render_ensembles(out: str | Path, hours: float = 20.0, seed: int = 0, soundfont: str | list[str] | None = None,

@@ -14,9 +14,9 @@ from .bach10 import PLAYERS, chorale, play_chorale
 from .choir_works import BACH_TRAIN
 from .finished import begin, is_finished
 from .making import fonts_of, make_tracks, sixteen_bit, write_about, write_sound
+from .scores import SCORES
 from .synth import RATE
 
-SCORES = "scores.json"
 SOURCES = "Chorales of Bach from the corpus of music21. None of them, nor any of their melodies, is in Bach10 or in a test."
 DIFFERENCES = """\
 * Not Bach10 and not in its layout: a folder of stems for each chorale, with a violin, a clarinet, a tenor saxophone and a

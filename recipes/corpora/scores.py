@@ -20,6 +20,8 @@ from nussl_transfer.runtime.files import written_aside
 
 from .processes import in_order
 
+SCORES = "scores.json"  # file in which parsed scores are cached
+
 # The ten melodies of Bach10, in its order, with the BWV numbers of all their harmonisations in music21's corpus.
 BACH10_WORKS: dict[str, tuple[str, ...]] = {
     "Ach Gott und Herr": ("bwv255", "bwv48.3"),
