@@ -10,7 +10,7 @@ random timbre. It has two tasks:
   also learn how a clarinet sounds. Fine-tuning keeps the layers below the mask head, and replaces the mask head.
 
 A second run has a fifth of the learning rate. Each run can be stopped at any time and resumes exactly. `publish` writes
-the network in half precision and without the mask head, with the commands and the curves of the runs. ``--start body``
+the network in half precision and without the mask head, with the commands and the curves of the runs. ``--checkpoint body``
 continues from the model that ships, and ``--hidden_size`` widens it (`nussl_transfer.networks.widening`).
 """
 
@@ -41,6 +41,7 @@ from nussl_transfer.networks.chimera import PAPER, build_transfer_chimera, trans
 from nussl_transfer.networks.targets import ideal_binary_mask, magnitude_weights
 from nussl_transfer.networks.widening import widen
 from nussl_transfer.runtime.files import write_json, written_aside
+from nussl_transfer.runtime.process_group import is_main_process
 from nussl_transfer.store.store import Store
 from nussl_transfer.training.config import FitConfig
 from nussl_transfer.training.fit import fit
@@ -132,14 +133,15 @@ class FamilyTargets:
 
 def pretrain(
     stores: list[str],
-    run: str,
+    out: str,
     shares: list[float] | None = None,
-    start: str | None = None,
+    checkpoint: str | None = None,
     iterations: int = FIRST_ITERATIONS,
     batch_size: int = 16,
     excerpt_seconds: float = 2.0,
     hidden_size: int | None = None,
     num_layers: int | None = None,
+    fewest_sources: int = FEWEST_SOURCES,
     dc_weight: float = 0.001,
     frame_step: int = 4,
     mask_frame_step: int = 4,
@@ -156,15 +158,17 @@ def pretrain(
 
     Args:
         stores: Stores with splits 'train' and 'valid'.
-        run: Folder of the run.
+        out: Folder of the run.
         shares: Share of the mixtures that each store gives; equal by default.
-        start: Checkpoint to continue from. None begins with a new network.
+        checkpoint: Checkpoint to continue from. None begins with a new network.
         iterations: Number of batches.
         batch_size: Mixtures per batch.
         excerpt_seconds: Length of a mixture.
-        hidden_size: Units in each direction of the recurrent layers; by default as many as `start` has, or 128. If `start`
-            has fewer, it is widened (`nussl_transfer.networks.widening`).
+        hidden_size: Units in each direction of the recurrent layers; by default as many as `checkpoint` has, or 128. A
+            checkpoint with fewer is widened (`nussl_transfer.networks.widening`).
         num_layers: Number of recurrent layers of a new network; 2 by default.
+        fewest_sources: Fewest sources of a mixture, up to 4. A trained network learns most from mixtures of 4, a new one
+            first from mixtures of 2.
         dc_weight: Weight of the clustering loss. At nussl's scale this loss is a thousand times the mask loss, so with
             0.001 both tasks count.
         frame_step: Compute the clustering loss at every N-th frame.
@@ -182,7 +186,7 @@ def pretrain(
     torch.set_num_threads(threads)
     opened = [Store(store) for store in stores]
     shares = shares or [1.0] * len(opened)
-    mixtures = replace(MIXTURES, excerpt_seconds=excerpt_seconds)
+    mixtures = replace(MIXTURES, excerpt_seconds=excerpt_seconds, fewest_sources=fewest_sources)
     splits = [split_of(store) for store in opened]
     train = FamilyMixtures([store for store, _ in splits], shares, mixtures, iterations * batch_size, seed)
     plain = replace(mixtures, timbre=0.0)
@@ -200,7 +204,7 @@ def pretrain(
             "tracks": sum(len(store.tracks) for store in opened),
         },
     )
-    model = make_network(start, hidden_size, num_layers, seed)
+    model = make_network(checkpoint, hidden_size, num_layers, seed)
     config = FitConfig(
         mode="whole",
         iterations=iterations,
@@ -213,42 +217,54 @@ def pretrain(
         validate_every=validate_every,
         plateau_iterations=plateau_iterations,
         # A new mask head is first fitted by least squares. A published model gets a new one, too.
-        head_mixtures=0 if has_families(start) else HEAD_MIXTURES,
+        head_mixtures=0 if has_families(checkpoint) else HEAD_MIXTURES,
         bf16=bf16,
         seed=seed,
         workers=workers,
     )
-    Path(run).mkdir(parents=True, exist_ok=True)
-    with written_aside(Path(run) / "command.txt") as aside:
-        aside.write_text(f"{command}\n", encoding="utf-8")
-    return fit(model, train, valid, config=config, out=run, info=info, targets=FamilyTargets(stft_params)).folder
+    if is_main_process():
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with written_aside(Path(out) / "command.txt") as aside:
+            aside.write_text(f"{command}\n", encoding="utf-8")
+    return fit(model, train, valid, config=config, out=out, info=info, targets=FamilyTargets(stft_params)).folder
 
 
 def split_of(store: Store) -> tuple[Store, Store]:
-    """Return the tracks that train and those that validate: the store's splits, or else every tenth track validates."""
+    """Return the tracks that train and those that validate: the store's splits, or else every tenth work validates.
+
+    Takes of one work, whose names differ in what follows "-played" or "-recorded", stay together.
+    """
     if any(track.split for track in store.tracks):
         return store.select("train"), store.select("valid")
-    names = sorted(track.name for track in store.tracks)
-    return store.select(names=set(names) - set(names[::10])), store.select(names=names[::10])
+    works: dict[str, list[str]] = {}
+    for track in sorted(store.tracks, key=lambda track: track.name):
+        works.setdefault(track.name.partition("-played")[0].removesuffix("-recorded"), []).append(track.name)
+    valid = {name for takes in list(works.values())[::10] for name in takes}
+    return store.select(names={track.name for track in store.tracks} - valid), store.select(names=valid)
 
 
-def make_network(start: str | None, hidden_size: int | None, num_layers: int | None, seed: int) -> nussl.ml.SeparationModel:
+def make_network(
+    checkpoint: str | None, hidden_size: int | None, num_layers: int | None, seed: int
+) -> nussl.ml.SeparationModel:
     """Return a network with a mask for each family.
 
     Without a checkpoint, all weights are new. Otherwise the weights are those of the checkpoint, widened to `hidden_size`.
+    A separator has no embedding head, so it gets a new one.
 
     Raises:
         ConfigError: The network of the checkpoint is wider than `hidden_size`, or `num_layers` is given with a checkpoint.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if start is None:
+        if checkpoint is None:
             sizes = {"hidden_size": hidden_size or 128, "num_layers": num_layers or 2}
             return nussl.ml.SeparationModel(build_transfer_chimera(num_sources=len(FAMILIES), **sizes))
         if num_layers is not None:
-            raise ConfigError(f"num_layers is {num_layers}, but the layers are those of {start}. Leave num_layers out.")
-        model, info = read_checkpoint(resolve(start))
-        model = transplant(model, FAMILIES, info.labels)[0]
+            raise ConfigError(
+                f"num_layers is {num_layers}, but the layers are those of {checkpoint}. Leave num_layers out."
+            )
+        model, info = read_checkpoint(resolve(checkpoint))
+        model = transplant(model, FAMILIES, info.labels, clusters=True)[0]
         if hidden_size is None or hidden_size == model.layers["recurrent_stack"].rnn.hidden_size:
             return model
         return widen(model, hidden_size)
@@ -326,7 +342,7 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
     first, cooled = f"{runs}/body", f"{runs}/body-cooled"
     pretrain(stores, first, shares)
     rate = PAPER.learning_rate / 5
-    pretrain(stores, cooled, shares, start=first, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=2)
+    pretrain(stores, cooled, shares, checkpoint=first, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=2)
     return publish([first, cooled])
 
 

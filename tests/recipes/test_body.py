@@ -9,7 +9,8 @@ import nussl
 import pytest
 import torch
 
-from nussl_transfer.checkpoints.checkpoint import read_checkpoint
+from nussl_transfer.checkpoints.checkpoint import CheckpointInfo, read_checkpoint, write_checkpoint
+from nussl_transfer.networks.chimera import build_transfer_chimera, without_embedding
 from nussl_transfer.store.store import Store, StoreWriter
 from recipes import body
 from recipes.corpora.programs import FAMILIES, KITS, PROGRAMS, family_of
@@ -50,12 +51,15 @@ def test_sources_of_one_family_share_a_mask_and_keep_their_clusters(tmp_path):
     assert magnitudes[..., FAMILIES.index("drums")].abs().max() == 0
 
 
-def test_a_store_without_splits_validates_on_every_tenth_track(tmp_path):
+def test_a_store_without_splits_validates_on_every_tenth_work(tmp_path):
     writer = StoreWriter(tmp_path / "store", 16000, "quartets")
-    for number in range(21):
-        writer.add(f"piece{number:02}", None, {"violin": np.full(1600, 0.1, dtype=np.float32) * np.arange(1600) / 1600})
+    names = [f"piece{number:02}" for number in range(21)]
+    for name in [*names, "piece03-recorded", "piece10-played1", "piece10-played2", "piece11-played1"]:
+        writer.add(name, None, {"violin": np.full(1600, 0.1, dtype=np.float32) * np.arange(1600) / 1600})
     train, valid = body.split_of(Store(writer.close().folder))
-    assert [track.name for track in valid.tracks] == ["piece00", "piece10", "piece20"] and len(train.tracks) == 18
+    held_out = {"piece00", "piece10", "piece10-played1", "piece10-played2", "piece20"}
+    assert {track.name for track in valid.tracks} == held_out
+    assert len(train.tracks) == 20 and not held_out & {track.name for track in train.tracks}
     given = Store(make_store(tmp_path / "given"))
     assert [[track.name for track in part.tracks] for part in body.split_of(given)] == [["piece0", "piece1"], ["piece2"]]
 
@@ -79,7 +83,7 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     }
     stores, runs = [str(make_store(tmp_path / "store"))], [str(tmp_path / "one"), str(tmp_path / "two")]
     body.pretrain(stores, runs[0], hidden_size=4, num_layers=1, **small)
-    body.pretrain(stores, runs[1], start=runs[0], hidden_size=6, learning_rate=2e-4, **small)
+    body.pretrain(stores, runs[1], checkpoint=runs[0], hidden_size=6, learning_rate=2e-4, **small)
     (tmp_path / "weights").mkdir()
     path = body.publish(runs, str(tmp_path / "weights"))
 
@@ -92,7 +96,7 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     for name, tensor in published.state_dict().items():
         torch.testing.assert_close(tensor, trained.state_dict()[name], rtol=1e-3, atol=1e-4)
     first, second = json.loads((tmp_path / "weights" / "body.json").read_text())["stages"]
-    assert "--start" not in first["command"] and f"--start {runs[0]}" in second["command"]
+    assert "--checkpoint" not in first["command"] and f"--checkpoint {runs[0]}" in second["command"]
     assert [point["iteration"] for point in first["points"]] == [0, 1, 2]
     # The second run starts from the best network of the first, so it starts with that network's loss.
     best = min(point["valid_loss"] for point in first["points"][1:])
@@ -103,7 +107,18 @@ def test_two_runs_are_published_with_their_commands_and_curves(tmp_path, monkeyp
     assert stages == [first, second, second]
 
     # Training can go on from the published model: least squares give the family masks back.
-    body.pretrain(stores, str(tmp_path / "three"), start=str(path), **small)
+    body.pretrain(stores, str(tmp_path / "three"), checkpoint=str(path), **small)
     assert "head_mixtures: 256" in (tmp_path / "three" / "config.yml").read_text()
     continued, info = read_checkpoint(tmp_path / "three" / "checkpoints" / "latest.model.pth")
     assert info.labels == FAMILIES and continued.layers["recurrent_stack"].rnn.hidden_size == 6
+
+
+def test_training_goes_on_from_a_separator_with_new_heads(tmp_path):
+    separator = nussl.ml.SeparationModel(build_transfer_chimera(num_sources=3, hidden_size=6, num_layers=1))
+    info = CheckpointInfo(("bass", "drums", "voice"), "whole", 16000, STFT)
+    path = write_checkpoint(tmp_path / "separator.pth", without_embedding(separator), info)
+    network = body.make_network(str(path), None, None, seed=0)
+    assert network.layers["mask"].linear.out_features == len(FAMILIES) * 257
+    assert network.layers["embedding"].linear.out_features == 20 * 257
+    for name, weight in network.layers["recurrent_stack"].state_dict().items():
+        torch.testing.assert_close(weight, separator.layers["recurrent_stack"].state_dict()[name], rtol=0, atol=0)
