@@ -9,9 +9,11 @@ random timbre. It has two tasks:
 * masks of 15 families of instruments, which the paper does not have. Clustering alone learns only that sounds differ; masks
   also learn how a clarinet sounds. Fine-tuning keeps the layers below the mask head, and replaces the mask head.
 
-A second run has a fifth of the learning rate. Each run can be stopped at any time and resumes exactly. `publish` writes
-the network in half precision and without the mask head, with the commands and the curves of the runs. ``--checkpoint body``
-continues from the model that ships, and ``--hidden_size`` widens it (`nussl_transfer.networks.widening`).
+A second run has only mixtures of four stems, more of them from the chorales, and a third has a fifth of its learning rate.
+Each run can be stopped at any time and resumes exactly. `publish` writes the network in half precision and without the mask
+head, with the commands and the curves of the runs. ``--checkpoint body`` continues from the model that ships, and
+``--hidden_size`` widens it (`nussl_transfer.networks.widening`). ``torchrun --nproc_per_node 2 -m recipes.body pretrain``
+trains in two processes.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import nussl_transfer  # isort: skip  (before nussl: it repairs nussl)
@@ -57,7 +60,8 @@ MIXTURES = MixtureConfig(
 )
 VALID_ITEMS, VALID_SEED = 192, 1
 HEAD_MIXTURES = 256
-FIRST_ITERATIONS, COOLED_ITERATIONS = 20_000, 1_000
+FIRST_ITERATIONS, FULL_ITERATIONS, COOLED_ITERATIONS = 10_000, 4_000, 500
+FIRST_RATE, FULL_RATE, COOLED_RATE = 0.0014, 0.002, 0.0004
 
 
 class FamilyMixtures(Dataset):
@@ -137,7 +141,7 @@ def pretrain(
     shares: list[float] | None = None,
     checkpoint: str | None = None,
     iterations: int = FIRST_ITERATIONS,
-    batch_size: int = 16,
+    batch_size: int = 32,
     excerpt_seconds: float = 2.0,
     hidden_size: int | None = None,
     num_layers: int | None = None,
@@ -147,7 +151,7 @@ def pretrain(
     mask_frame_step: int = 4,
     ema_decay: float = 0.999,
     bf16: bool = False,
-    learning_rate: float = PAPER.learning_rate,
+    learning_rate: float = FIRST_RATE,
     validate_every: int = 250,
     plateau_iterations: int = 1_500,
     seed: int = 0,
@@ -332,18 +336,21 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
         samples: Folder of the recorded notes that `recipes/corpora/sampled.json` lists; None leaves them out.
         runs: Folder for the runs.
     """
-    stores, shares = [f"{corpora}/ensembles"], [3.0]
+    stores, first_shares, full_shares = [f"{corpora}/ensembles"], [3.0], [2.0]
     render_ensembles(stores[0], hours)
     if samples is not None:
-        stores, shares = [*stores, f"{corpora}/sampled"], [*shares, 2.0]
+        stores.append(f"{corpora}/sampled")
+        first_shares, full_shares = [*first_shares, 2.0], [*full_shares, 2.0]
         render_sampled(stores[1], samples, hours / 2)
     quartets = render_chorales(Path(corpora) / "chorales", None if samples is None else Path(samples))
-    stores, shares = [*stores, str(quartets.folder)], [*shares, 5.0]
-    first, cooled = f"{runs}/body", f"{runs}/body-cooled"
-    pretrain(stores, first, shares)
-    rate = PAPER.learning_rate / 5
-    pretrain(stores, cooled, shares, checkpoint=first, iterations=COOLED_ITERATIONS, learning_rate=rate, seed=2)
-    return publish([first, cooled])
+    stores.append(str(quartets.folder))
+    first_shares, full_shares = [*first_shares, 5.0], [*full_shares, 6.0]
+    first, full, cooled = (f"{runs}/body{name}" for name in ("", "-full", "-cooled"))
+    pretrain(stores, first, first_shares)
+    then = partial(pretrain, stores, shares=full_shares, fewest_sources=MOST_SOURCES)
+    then(out=full, checkpoint=first, iterations=FULL_ITERATIONS, learning_rate=FULL_RATE, seed=1)
+    then(out=cooled, checkpoint=full, iterations=COOLED_ITERATIONS, learning_rate=COOLED_RATE, seed=2)
+    return publish([first, full, cooled])
 
 
 if __name__ == "__main__":
