@@ -52,11 +52,15 @@ class Voice:
 
 @dataclass(frozen=True)
 class Bank:
-    """All available recordings: voices by label, and drum hits by General MIDI pitch, as paths and a gain."""
+    """All available recordings: voices by label, and drum hits by General MIDI pitch, as paths and a gain.
+
+    `lacking` has the labels of the table of which no recording was found.
+    """
 
     voices: dict[str, tuple[Voice, ...]]
     drums: dict[int, tuple[tuple[str, ...], float]]
     kit: str
+    lacking: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -74,12 +78,13 @@ def open_bank(samples: str) -> Bank:
     voices: dict[str, tuple[Voice, ...]] = {}
     for entry in table["instruments"]:
         voices[entry["label"]] = voices.get(entry["label"], ()) + tuple(find_voices(folder, entry))
+    lacking = tuple(label for label, found in voices.items() if not found)
     voices = {label: found for label, found in voices.items() if found}
     if len(voices) < 2:
         raise DataError(f"The recordings in {folder} are too few: got {len(voices)} instruments of {TABLE.name}, "
                         "expected 2 or more. Get more of the libraries that it names.")
     hits = {hit["pitch"]: (sorted_paths(folder, hit["files"]), hit["gain"]) for hit in table["drums"]["hits"]}
-    return Bank(voices, {pitch: hit for pitch, hit in hits.items() if hit[0]}, table["drums"]["label"])
+    return Bank(voices, {pitch: hit for pitch, hit in hits.items() if hit[0]}, table["drums"]["label"], lacking)
 
 
 def sorted_paths(folder: Path, pattern: str) -> tuple[str, ...]:

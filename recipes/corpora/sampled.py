@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from nussl_transfer.errors import ConfigError, DataError
+from nussl_transfer.runtime.log import logger
 
 from .ensembles import write_corpus
 from .expression import beats_to_seconds, perform, swells
@@ -43,7 +44,8 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
 
     Args:
         out: Folder of the store. The parsed scores are cached beside it, in scores.json, for all corpora there.
-        samples: Folder of the libraries of recordings that `sampled.json` names.
+        samples: Folder of the libraries of recordings that `sampled.json` names; a warning names the instruments that it
+            lacks.
         hours: Hours of stems, all tracks and parts together.
         seed: Seed of every random choice.
         workers: Number of processes.
@@ -57,6 +59,9 @@ def render_sampled(out: str | Path, samples: str | Path, hours: float = 20.0, se
     if hours <= 0 or workers < 1:
         raise ConfigError(f"hours or workers is wrong: got {hours} and {workers}, but both must be positive.")
     bank = open_bank(str(samples))
+    if bank.lacking:
+        logger.warning("%s has no recordings of %s, so the corpus lacks them. %s lists the libraries that have them.",
+                       samples, ", ".join(bank.lacking), TABLE.name)
     request = {"kind": "sampled", "hours": hours, "seed": seed, "instruments": sorted(bank.voices)}
     # The field for soundfonts holds the folder of recordings.
     return write_corpus(out, request, (str(samples),), render_recorded, "playing recordings", workers)

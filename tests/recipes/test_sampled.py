@@ -154,6 +154,13 @@ def test_a_missing_folder_or_one_without_recordings_is_an_error(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+def test_a_warning_names_the_instruments_without_recordings(samples, material, tmp_path, caplog):
+    render_sampled(tmp_path / "store", samples, hours=0.02)
+    (message,) = [record.getMessage() for record in caplog.records if "no recordings of" in record.getMessage()]
+    assert "flute" in message and "cello" in message
+    assert "violin" not in message and "tenor-sax" not in message
+
+
 @pytest.mark.parametrize("wrong", [{"hours": 0}, {"workers": 0}])
 def test_sizes_that_are_not_positive_are_errors(tmp_path, wrong):
     with pytest.raises(ConfigError, match="both must be positive"):
