@@ -171,8 +171,7 @@ def pretrain(
         hidden_size: Units in each direction of the recurrent layers; by default as many as `checkpoint` has, or 128. A
             checkpoint with fewer is widened (`nussl_transfer.networks.widening`).
         num_layers: Number of recurrent layers of a new network; 2 by default.
-        fewest_sources: Fewest sources of a mixture, up to 4. A trained network learns most from mixtures of 4, a new one
-            first from mixtures of 2.
+        fewest_sources: Fewest sources of a mixture, up to 4. A new network learns from mixtures of two first.
         dc_weight: Weight of the clustering loss. At nussl's scale this loss is a thousand times the mask loss, so with
             0.001 both tasks count.
         frame_step: Compute the clustering loss at every N-th frame.
@@ -240,11 +239,10 @@ def split_of(store: Store) -> tuple[Store, Store]:
     """
     if any(track.split for track in store.tracks):
         return store.select("train"), store.select("valid")
-    works: dict[str, list[str]] = {}
-    for track in sorted(store.tracks, key=lambda track: track.name):
-        works.setdefault(track.name.partition("-played")[0].removesuffix("-recorded"), []).append(track.name)
-    valid = {name for takes in list(works.values())[::10] for name in takes}
-    return store.select(names={track.name for track in store.tracks} - valid), store.select(names=valid)
+    work_of = {track.name: track.name.partition("-played")[0].removesuffix("-recorded") for track in store.tracks}
+    held_out = set(sorted(set(work_of.values()))[::10])
+    valid = {name for name, work in work_of.items() if work in held_out}
+    return store.select(names=work_of.keys() - valid), store.select(names=valid)
 
 
 def make_network(
@@ -340,11 +338,13 @@ def everything(corpora: str = "corpora", hours: float = 40.0, samples: str | Non
     render_ensembles(stores[0], hours)
     if samples is not None:
         stores.append(f"{corpora}/sampled")
-        first_shares, full_shares = [*first_shares, 2.0], [*full_shares, 2.0]
+        first_shares.append(2.0)
+        full_shares.append(2.0)
         render_sampled(stores[1], samples, hours / 2)
     quartets = render_chorales(Path(corpora) / "chorales", None if samples is None else Path(samples))
     stores.append(str(quartets.folder))
-    first_shares, full_shares = [*first_shares, 5.0], [*full_shares, 6.0]
+    first_shares.append(5.0)
+    full_shares.append(6.0)
     first, full, cooled = (f"{runs}/body{name}" for name in ("", "-full", "-cooled"))
     pretrain(stores, first, first_shares)
     then = partial(pretrain, stores, shares=full_shares, fewest_sources=MOST_SOURCES)

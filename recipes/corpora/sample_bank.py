@@ -54,7 +54,7 @@ class Voice:
 class Bank:
     """All available recordings: voices by label, and drum hits by General MIDI pitch, as paths and a gain.
 
-    `lacking` has the labels of the table of which no recording was found.
+    `lacking` lists the instruments of the table without any recording in the folder.
     """
 
     voices: dict[str, tuple[Voice, ...]]
