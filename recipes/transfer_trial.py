@@ -64,6 +64,7 @@ def trial(
     at: list[int] | None = None,
     seeds: int = 2,
     gain_db: float = 2.0,
+    transpose: int = 2,
     timbre: float = 0.5,
     eq_db: float = 1.5,
     body_learning_rate: float | None = None,
@@ -81,6 +82,7 @@ def trial(
         at: Iterations after which networks are scored; 100, 300 and 1,000 by default.
         seeds: Number of seeds of new layers and mixtures.
         gain_db: Random gain of each stem in fine-tuning, in dB.
+        transpose: Largest transposition of a stem in fine-tuning, in semitones.
         timbre: Probability of a random timbre for each stem in fine-tuning.
         eq_db: Standard deviation of that timbre's equalizer in dB.
         body_learning_rate: Learning rate of the body; that of the heads by default.
@@ -95,7 +97,9 @@ def trial(
         default_training, iterations=counts[-1], keep_at=tuple(counts), validate_every=min(step, 100),
         phase_sensitive=phase_sensitive, body_learning_rate=body_learning_rate, bf16=bf16, workers=0,
     )  # fmt: skip
-    mixtures = default_mixtures(excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, timbre=timbre, eq_db=eq_db)
+    mixtures = default_mixtures(
+        excerpt_seconds=EXCERPT_SECONDS, gain_db=gain_db, transpose=transpose, timbre=timbre, eq_db=eq_db
+    )
     candidates = candidates_of(checkpoints)
     results = []
     for name, folder in (("bach10", bach10), ("choir", choir)):

@@ -15,7 +15,7 @@ from .words import parse_list, semitones, tempo
 if TYPE_CHECKING:
     from argparse import _ActionsContainer as Group
 
-MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "gain_db", "timbre", "eq_db")
+MIXTURES = ("excerpt_seconds", "coherent", "sounding", "pitch", "stretch", "transpose", "gain_db", "timbre", "eq_db")
 TRAINING = (
     "iterations", "batch_size", "frozen", "learning_rate", "body_learning_rate", "phase_sensitive", "frame_step",
     "dc_weight", "weight_decay", "warmup_iterations", "thaw_after", "choose_by", "validate_every", "stop_after",
@@ -69,6 +69,9 @@ def _add_mixture_options(group: Group) -> None:
     group.add_argument("--sounding", action="store_true", help="only excerpts in which every source sounds")
     group.add_argument("--pitch", metavar="N", type=semitones, help="shift pitch by up to N semitones; paper: 3")
     group.add_argument("--stretch", metavar="LOW,HIGH", type=tempo, help="change the tempo; paper: 0.8,1.2")
+    group.add_argument(
+        "--transpose", metavar="N", type=integer(0, 6), help="play half of the stems up to N semitones higher or lower [2]"
+    )
     group.add_argument("--gain-db", metavar="X", type=number(0, 60), help="change levels by up to X dB [2]")
     group.add_argument("--timbre", metavar="SHARE", type=number(0, 1), help="share of stems with another timbre [0.5]")
     group.add_argument("--eq-db", metavar="X", type=number(0, 60), help="strength of that equalizer [1.5]")

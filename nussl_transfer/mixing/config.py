@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from ..audio.augment import change_ranges
 from ..errors import ConfigError
 
 # Gains above this are typing errors: 60 dB is a factor of 1,000.
 MOST_DB = 60.0
+MOST_SEMITONES = 6
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class MixtureConfig:
         pitch: Lowest and highest shift in semitones, drawn uniformly; the paper's is (-3, 3). None: no shift.
         stretch: Lowest and highest tempo, drawn uniformly; the paper's is (0.8, 1.2), where 1.2 plays faster. None: no
             change.
+        transpose: Half of the stems are played faster or slower, like a tape, so that they sound a whole number of
+            semitones higher or lower: 1 up to this number, all equally often. The notes stay in tune with those of the
+            other stems, and there is no phase vocoder to hear. The stems of a coherent mixture share the change. 0: none.
         sounding: Draw only excerpts in which every source is active somewhere.
         timbre: Probability, 0 to 1, that a stem gets a random timbre (`nussl_transfer.audio.timbre`): a smooth equalizer
             and, perhaps, a room. 0 turns it off; the paper does not change timbres.
@@ -51,6 +56,7 @@ class MixtureConfig:
     gain_db: float = 0.0
     pitch: tuple[float, float] | None = None
     stretch: tuple[float, float] | None = None
+    transpose: int = 0
     sounding: bool = False
     timbre: float = 0.0
     eq_db: float = 3.0
@@ -66,6 +72,10 @@ class MixtureConfig:
         for name in ("gain_db", "eq_db"):
             if not 0 <= getattr(self, name) <= MOST_DB:
                 raise ConfigError(f"{name} is {getattr(self, name)}. Give a number of dB from 0 to {MOST_DB:g}.")
+        if not isinstance(self.transpose, Integral) or not 0 <= self.transpose <= MOST_SEMITONES:
+            raise ConfigError(
+                f"transpose is {self.transpose}. Give a whole number of semitones from 0 to {MOST_SEMITONES}."
+            )
         most, fewest = self.num_sources, self.fewest_sources
         if most is not None and most < 1:
             raise ConfigError(f"num_sources is {most}. Give at least 1, or None for one source for each label.")
@@ -73,7 +83,10 @@ class MixtureConfig:
             raise ConfigError(
                 f"fewest_sources is {fewest} and num_sources is {most}. Give both, fewest_sources from 1 to num_sources."
             )
-        change_ranges(self.pitch, self.stretch)
+        pitch, (slowest, fastest) = change_ranges(self.pitch, self.stretch)
+        for semitones in (-self.transpose, self.transpose):
+            ratio = 2 ** (semitones / 12)
+            change_ranges((pitch[0] + semitones, pitch[1] + semitones), (slowest * ratio, fastest * ratio))
 
     @property
     def seconds(self) -> float:

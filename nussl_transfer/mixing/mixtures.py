@@ -23,6 +23,7 @@ from .config import MixtureConfig
 from .excerpt import Excerpt, read_excerpt
 from .positions import Pool, Positions, count, draw_start
 
+TRANSPOSED = 0.5  # share of the stems that ``transpose`` changes
 MISSING = ("error", "skip", "silence")
 
 
@@ -85,7 +86,7 @@ class Mixtures(Dataset):
         self.num_sources = len(self.labels) if self._by_label else self._most
         self._positions = Positions(store.sample_rate, span)
         # The shortest excerpt of a stem: a stem that is active in it is active in a longer one from the same start.
-        self._shortest = source_samples(self.samples, self.stretch[0])
+        self._shortest = source_samples(self.samples, self.stretch[0] * 2 ** (-config.transpose / 12))
         self._coherent_pools = self._pools_of_tracks() if self.coherent > 0 else []
         self._stem_pools = {
             label: self._pool(self._tracks_with(label), label) for label in self.labels if self.coherent < 1
@@ -239,6 +240,9 @@ class Mixtures(Dataset):
         A fixed value draws no random number, so that turning one option on does not change the draws of the others.
         """
         pitch, stretch = (float(rng.uniform(low, high)) if low < high else low for low, high in (self.pitch, self.stretch))
+        if self.config.transpose and rng.random() < TRANSPOSED:
+            semitones = int(rng.choice([-1, 1])) * int(rng.integers(1, self.config.transpose + 1))
+            pitch, stretch = pitch + semitones, stretch * 2 ** (semitones / 12)
         return source_samples(self.samples, stretch), (pitch, stretch)
 
     def _excerpt(

@@ -159,7 +159,7 @@ def mixtures_of(
         ConfigError: Some stores have a share and others have none, or their labels differ.
         DataError: A store gives no such mixtures.
     """
-    plain = replace(config, pitch=None, stretch=None, timbre=0.0)
+    plain = replace(config, pitch=None, stretch=None, transpose=0, timbre=0.0)
     train = [Mixtures(split.train, config, items, seed, split.train_span) for split in splits]
     valid = [Mixtures(split.valid, plain, valid_items, seed + 1, split.valid_span) for split in splits]
     if len(splits) == 1:

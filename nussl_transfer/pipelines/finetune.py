@@ -103,8 +103,8 @@ def default_training(pretrained: bool = True, **changes: Any) -> FitConfig:
 def default_mixtures(**changes: Any) -> MixtureConfig:
     """Return the mixture options that :func:`finetune` uses by default, with some of them changed.
 
-    Half of the mixtures are coherent. Levels vary by 2 dB, and half of the stems get a mild equalizer. ``MixtureConfig()``
-    itself changes nothing about the stems.
+    Half of the mixtures are coherent. Levels vary by 2 dB, half of the stems are transposed by up to two semitones, and
+    half get a mild equalizer. ``MixtureConfig()`` itself changes nothing about the stems.
 
     Args:
         changes: Any field of :class:`~nussl_transfer.mixing.config.MixtureConfig`.
@@ -112,7 +112,7 @@ def default_mixtures(**changes: Any) -> MixtureConfig:
     >>> default_mixtures(coherent=1.0).gain_db
     2.0
     """
-    return MixtureConfig(**{"gain_db": 2.0, "timbre": 0.5, "eq_db": 1.5, **changes})
+    return MixtureConfig(**{"gain_db": 2.0, "transpose": 2, "timbre": 0.5, "eq_db": 1.5, **changes})
 
 
 def paper_finetune(**changes: Any) -> dict:

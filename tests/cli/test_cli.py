@@ -102,7 +102,8 @@ def defaults_in_help(command: str) -> dict[str, str]:
         ("finetune", [{"workers": 1}, finetuning.finetune, dataclasses.asdict(finetuning.default_training()),
                       dataclasses.asdict(default_mixtures()), cli.COMMANDS["finetune"][1]],
          {"iterations", "batch_size", "coherent", "mode", "checkpoint", "learning_rate", "seed", "frame_step",
-          "dc_weight", "ema_decay", "timbre", "eq_db", "gain_db", "choose_by"}),
+          "dc_weight", "ema_decay", "timbre", "eq_db", "gain_db", "transpose",
+          "choose_by"}),
     ],
 )  # fmt: skip
 def test_the_defaults_in_the_help_are_those_of_the_functions(command, functions, compared):

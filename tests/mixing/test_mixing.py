@@ -9,6 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import scipy.signal
 import scipy.stats
 import torch
 from torch.utils.data import DataLoader
@@ -383,6 +384,41 @@ def test_the_drawn_pitch_is_that_of_the_audio(clicks):
         assert abs(cents) < 1
 
 
+def test_half_of_the_stems_are_transposed_by_whole_semitones_all_equally_often(tiny_store):
+    mixtures = draw_from(tiny_store, 0.5, 400, coherent=0.0, transpose=2)
+    drawn = [excerpt for index in range(400) for excerpt in mixtures.draw(index)]
+    counts = Counter(excerpt.pitch for excerpt in drawn)
+    assert set(counts) == {-2, -1, 0, 1, 2}
+    shares = {semitones: len(drawn) * (0.5 if semitones == 0 else 0.125) for semitones in counts}
+    assert scipy.stats.chisquare(list(counts.values()), [shares[key] for key in counts]).pvalue > CHANCE
+    assert all(excerpt.stretch == pytest.approx(2 ** (excerpt.pitch / 12)) for excerpt in drawn)
+    together = draw_from(tiny_store, 0.5, 40, coherent=1.0, transpose=2)
+    assert all(len({excerpt.pitch for excerpt in together.draw(index)}) == 1 for index in range(40))
+
+
+def test_a_transposed_stem_is_the_stem_at_another_rate(clicks):
+    mixtures = draw_from(clicks.select(names=["clicks"]), 1.0, 12, coherent=1.0, transpose=4)
+    changed = 0
+    for index in range(12):
+        excerpt, item = mixtures.draw(index)[0], mixtures[index]
+        semitones = excerpt.pitch
+        if excerpt.start == 0 or semitones == 0:
+            continue
+        changed += 1
+        entry = mixtures.store.tracks[0]
+        source = mixtures.store.read(entry, "bass", excerpt.start, round(8000 * 2 ** (semitones / 12)))
+        expected = scipy.signal.resample(source, 8000)  # Fourier's method; soxr is another
+        found = item["source_audio"][0, :, mixtures.labels.index("bass")].numpy() / excerpt.gain
+        assert np.corrcoef(found[400:-400], expected[400:-400])[0, 1] > 0.99
+    assert changed >= 4
+
+
+def test_validation_mixtures_are_not_transposed(tiny_store):
+    train, valid = mixtures_of([TrainValidSplit(tiny_store, tiny_store)], MixtureConfig(0.5, transpose=2), 40, 40)
+    assert {excerpt.pitch for index in range(40) for excerpt in train.draw(index)} > {0.0}
+    assert {excerpt.pitch for index in range(40) for excerpt in valid.draw(index)} == {0.0}
+
+
 # Active excerpts ------------------------------------------------------------------------------------------------------
 
 
@@ -755,6 +791,9 @@ def test_sources_of_changed_timbre_sum_to_the_mixture_and_keep_their_level(tiny_
         ({"gain_db": -3.0}, r"gain.*-3"),
         ({"pitch": (3, -3)}, "pitch must be a range of two numbers"),
         ({"pitch": (-9, 9), "stretch": (0.6, 1.5)}, "too large a change"),
+        ({"stretch": (0.5, 1.0), "transpose": 2}, "too large a change"),
+        ({"transpose": 7}, "transpose is 7.*from 0 to 6"),
+        ({"transpose": 1.5}, "transpose is 1.5. Give a whole number"),
     ],
 )
 def test_invalid_arguments_are_refused(tiny_store, arguments, message):
