@@ -13,7 +13,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,7 @@ from recipes.corpora.bach10 import render_bach10
 from recipes.corpora.choirset import render_choirset
 from recipes.corpora.chorales import render_chorales
 from recipes.corpora.remixpacks import render_remixpacks
+from recipes.corpora.singers import sung_tracks
 
 PACKAGE = Path(nussl_transfer.__file__).parent
 # Spellings of the voices in folders that belong to no known data set.
@@ -53,7 +54,7 @@ NOTES = (
     "MTG Solo Saxophones (Music Technology Group, CC-BY 4.0)"
 )
 EMA_DECAY = 0.999
-TIMBRE = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0}
+CHANGES = {"timbre": 0.8, "eq_db": 4.0, "room": 0.4, "gain_db": 3.0, "transpose": 2}
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,19 @@ def quartet_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
 
 
 def choir_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
-    """Render a choir; no work of its test split is in its training split."""
+    """Render a choir, with the voices of soundfonts and with synthetic singers.
+
+    The test has soundfonts only; none of its works is in the training.
+    """
     tree = render_choirset(folder / "choir", minutes=60.0)
-    store = prepare(open_tracks(tree)[1], folder / "stores" / "choir", dataset="rendered choir")
-    return {"train": store.select(split="train"), "test": store.select(split="test")}
+    played = open_tracks(tree)[1]
+    sung = sung_tracks(folder / "singers", groups=VOICES)
+    train = [*(replace(track, split=None) for track in played if track.split == "train"), *sung]
+    test = [track for track in played if track.split == "test"]
+    return {
+        "train": prepare(train, folder / "stores" / "choir", dataset="rendered choirs"),
+        "test": prepare(test, folder / "stores" / "choir-test", dataset="rendered choir"),
+    }
 
 
 def drums_stores(folder: Path, samples: Path | None) -> dict[str, Store]:
@@ -132,8 +142,9 @@ BUNDLED = {
         "Female and male voices of a choir",
         choir_stores,
         choir_recordings,
-        "It was trained on the vowels of a soundfont: without words, breath or the reverberation of a church.",
-        f"scores of music21's corpus, rendered with {SOUNDFONTS}",
+        "It was trained on synthetic singers of random syllables and on the vowels of soundfonts, not on people. It takes "
+        "sopranos and altos for female voices, and tenors and basses for male ones; it knows no solo and no accompaniment.",
+        f"scores of music21's corpus, rendered with synthetic singers and with {SOUNDFONTS}",
     ),
     "drums": Bundled(
         "A drum kit: cymbals, kick drum and snare",
@@ -194,7 +205,7 @@ def bundle(
             bf16=bf16,
             workers=0,
         ),  # fmt: skip
-        mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **TIMBRE),
+        mixtures=MixtureConfig(excerpt_seconds=excerpt_seconds, **CHANGES),
         seed=seed,
     )
     notes = [f"**Limits**: {about.caution}"]

@@ -6,10 +6,11 @@ import json
 import shutil
 
 import pytest
-from layouts import TREES
+from layouts import TREES, choirset, track_major
 
 from nussl_transfer.checkpoints import zoo
 from nussl_transfer.checkpoints.checkpoint import read_info
+from nussl_transfer.datasets.options import StemOptions
 from nussl_transfer.datasets.recognise import open_tracks
 from nussl_transfer.store.prepare import prepare
 from recipes import bundled
@@ -63,3 +64,20 @@ def test_no_test_chorale_is_in_the_training_data_of_the_quartet():
     tested = tested_works()
     assert len(set(BACH_TRAIN)) == len(BACH_TRAIN) >= 120
     assert not [work for work in BACH_TRAIN if is_work(f"bach/{work}", tested)]
+
+
+def test_the_choir_is_trained_on_singers_and_soundfonts_and_tested_on_the_other_takes(tmp_path, monkeypatch):
+    def sung(folder, groups):
+        tree = track_major(folder, ("a-sung1", "a-sung2"), ("soprano", "alto", "tenor", "bass"), mixture=None)
+        return open_tracks(tree, StemOptions(groups=groups))[1]
+
+    monkeypatch.setattr(bundled, "render_choirset", lambda folder, minutes: choirset(folder / "tree"))
+    monkeypatch.setattr(bundled, "sung_tracks", sung)
+    stores = bundled.choir_stores(tmp_path, None)
+    names = {name: {track.name for track in store.tracks} for name, store in stores.items()}
+    sung_takes = {"a-sung1", "a-sung2"}
+    played = names["train"] - sung_takes
+    assert sung_takes < names["train"] and played and all("LI" in name for name in played)
+    assert names["test"] and all("TP" in name for name in names["test"])
+    assert {store.labels for store in stores.values()} == {("female", "male")}
+    assert not any(track.split for track in stores["train"].tracks)
