@@ -215,7 +215,7 @@ def bundle(
         )
     notes.append(
         f"Fine-tuned from `{checkpoint}` for {iterations:,} iterations of {batch_size} mixtures of {excerpt_seconds:g} s; "
-        "the weights are averaged. Most stems had a random equalizer, and some a random room. "
+        "the weights are averaged. Most stems had a random equalizer, half were transposed, and some had a random room. "
         f"`python -m recipes.bundled --model {model}` renders the data and makes this model."
     )
     shutil.rmtree(folder / "releases" / model, ignore_errors=True)
